@@ -1,0 +1,95 @@
+"""The options of every job, as the command line, job files and Python give them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from distq.errors import UsageError
+
+Scheme = Literal["auto", "symmetric"]
+Target = Literal["ort", "openvino"]
+MethodName = Literal["max", "kl", "symkl", "jsd", "admm", "aciq", "percentile", "mse"]
+StrategyName = Literal["default", "bitmain"]
+
+
+def _split_names(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split_names)]
+"""Layer names; a string is split at commas."""
+
+
+class CommonOptions(BaseModel):
+    """Where a job runs and which samples it takes; shared by every command."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    executor: Literal["ray", "local"] = "ray"
+    workers: Annotated[int, Field(ge=1)] | None = None
+    device: Annotated[str, Field(pattern=r"^(cpu|auto|cuda(:\d+)?)$")] = "cpu"
+    address: str | None = None
+    seed: int = 0
+    shuffle: bool = False
+    allow_code: bool = False
+    skip_bad: Annotated[int, Field(ge=0)] = 0
+    shard_size: Annotated[int, Field(ge=1)] = 8
+
+
+class CalibrateOptions(CommonOptions):
+    """Options of ``distq calibrate``; paths are as seen from the current folder."""
+
+    model: Path
+    data: Path | None = None
+    out: Path
+    preprocess: Path | None = None
+    labels: Path | None = None
+    samples: Annotated[int, Field(ge=0)] = 128
+    holdout: Annotated[int, Field(ge=0)] | None = None
+    holdout_data: Path | None = None
+    method: MethodName = "kl"
+    bins: Annotated[int, Field(ge=128)] = 2048
+    scheme: Scheme = "auto"
+    target: Target = "ort"
+    int16_layers: Names = ()
+    bias_correction: bool = True
+    dump_dist: Path | None = None
+    load_dist: Path | None = None
+    table: Path | None = None
+    resume: bool = False
+
+
+class TuneOptions(CalibrateOptions):
+    """Options of ``distq tune``: all of calibrate and those of the search."""
+
+    tune_samples: Annotated[int, Field(ge=1)] = 64
+    strategy: StrategyName = "default"
+    layers: Names = ()
+    ignore_layers: Names = ()
+
+
+class EvaluateOptions(CommonOptions):
+    """Options of ``distq eval``."""
+
+    candidate: Path
+    against: Path | None = None
+    data: Path
+    preprocess: Path | None = None
+    labels: Path | None = None
+    samples: Annotated[int, Field(ge=0)] = 0
+
+
+def require_bins(bins: int) -> None:
+    """Refuse a number of histogram bins that is not a multiple of 128.
+
+    Raises:
+        UsageError: naming the nearest number that is.
+    """
+    if bins % 128:
+        nearest = max(128, round(bins / 128) * 128)
+        raise UsageError(f"--bins {bins} is not a multiple of 128: try --bins {nearest}")

@@ -1,0 +1,56 @@
+"""What runs a work unit: the interface the jobs see.
+
+A work unit is a pure function of what it carries. It may run twice, anywhere, in any order; the driver
+merges results once, in unit order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Protocol, Self
+
+from distq.replica.worker import Arrays, Blob, Worker
+
+
+class Unit(Protocol):
+    """One piece of work; implementations are frozen dataclasses that travel to a worker."""
+
+    @property
+    def key(self) -> str:
+        """SHA-256 of everything the result depends on; the journal knows the unit by it."""
+
+    @property
+    def label(self) -> str:
+        """What it is, for a person: ``calibrate, samples 16-23``."""
+
+    def run(self, worker: Worker) -> Arrays:
+        """Do the work on a worker."""
+
+
+class Executor(Protocol):
+    """Runs units on workers: in this process, or as Ray actors."""
+
+    @property
+    def workers(self) -> int:
+        """How many units run at the same time."""
+
+    def share(self, data: bytes) -> Blob:
+        """Give bytes (a model) to all workers; units carry the returned handle."""
+
+    def run(self, units: Sequence[Unit]) -> Iterator[tuple[int, Arrays]]:
+        """Run units and yield (position, result) as each finishes.
+
+        Raises:
+            ExecutionError: a unit failed after its retries; the other units were finished first.
+            DistqError: what a unit itself raised, unchanged; such a unit is not tried again.
+        """
+
+    def close(self) -> None:
+        """Stop the workers."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...

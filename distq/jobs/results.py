@@ -1,0 +1,78 @@
+"""What a job gives back; ``metrics.json`` holds the same numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+
+class _Result(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Accuracy(_Result):
+    """One INT8 model against float over some images.
+
+    NMSE is sum((y8-y32)^2)/sum(y32^2) over all images, averaged over the network outputs; SQNR its -10 log10.
+    top1 and top5 are fractions, None where there are no labels.
+    """
+
+    nmse: float
+    sqnr_db: float
+    cosine: float
+    top1: float | None = None
+    top5: float | None = None
+
+
+class FloatAccuracy(_Result):
+    """Top-1 and top-5 of the float model, as fractions."""
+
+    top1: float
+    top5: float
+
+
+class Comparison(_Result):
+    """The calibrated model (before) and the tuned one (after) on the same images."""
+
+    images: int
+    before: Accuracy
+    after: Accuracy | None = None
+    float: FloatAccuracy | None = None
+
+
+class Cost(_Result):
+    """What the job took; forwards in whole-network equivalents."""
+
+    fp32_forwards: float
+    int8_forwards: float
+    seconds: float
+    workers: int
+    peak_rss_mb: float
+
+
+class FloatLayer(_Result):
+    """A layer that stays float, and why."""
+
+    name: str
+    reason: str
+
+
+class RunResult(_Result):
+    """Outcome of calibrate or tune."""
+
+    out: Path
+    files: tuple[Path, ...]
+    holdout: Comparison | None
+    tuning: Comparison | None
+    cost: Cost
+    float_layers: tuple[FloatLayer, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class EvaluateResult(_Result):
+    """Outcome of eval: against float where ``against`` was given, top-k where there are labels."""
+
+    images: int
+    candidate: Accuracy | FloatAccuracy | None
+    against: FloatAccuracy | None = None

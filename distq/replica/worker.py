@@ -1,0 +1,88 @@
+"""What a worker keeps between units: the bytes and sessions it has, opened data, and cached arrays."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Arrays = dict[str, npt.NDArray[Any]]
+"""What a unit returns: named numpy arrays, nothing else, so that a result can be stored without pickle."""
+
+
+@dataclass(frozen=True)
+class Blob:
+    """Bytes all workers can get, known by their SHA-256."""
+
+    sha256: str
+    handle: Any  # the bytes themselves, or a Ray object reference
+
+    def __repr__(self) -> str:
+        return f"Blob({self.sha256[:12]})"
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """Where a worker computes: device as in ``--device``, threads of a session, bytes of cache."""
+
+    device: str = "cpu"
+    threads: int = 1
+    cache_bytes: int = 1 << 30
+
+
+@dataclass
+class Worker:
+    """State of one worker; everything in it can be rebuilt from a unit."""
+
+    settings: WorkerSettings
+    fetch: Callable[[Blob], bytes]
+    _kept: OrderedDict[Hashable, tuple[int, Any]] = field(default_factory=OrderedDict)
+    _bytes: int = 0
+
+    def cached(self, key: Hashable, build: Callable[[], Any], size: Callable[[Any], int]) -> Any:  # noqa: ANN401  # a cache of anything
+        """The value of ``key``, built when absent; the least recently used go first when memory is full."""
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key][1]
+        value = build()
+        self.keep(key, value, size(value))
+        return value
+
+    def keep(self, key: Hashable, value: Any, size: int) -> None:  # noqa: ANN401  # a cache of anything
+        """Put a value in the cache, replacing what had this key."""
+        self.drop(key)
+        self._kept[key] = (size, value)
+        self._bytes += size
+        while self._bytes > self.settings.cache_bytes and len(self._kept) > 1:
+            _, (freed, _) = self._kept.popitem(last=False)
+            self._bytes -= freed
+
+    def get(self, key: Hashable) -> Any | None:  # noqa: ANN401  # a cache of anything
+        """The value of ``key``, or None."""
+        if key not in self._kept:
+            return None
+        self._kept.move_to_end(key)
+        return self._kept[key][1]
+
+    def drop(self, key: Hashable) -> None:
+        """Forget ``key``."""
+        if key in self._kept:
+            size, _ = self._kept.pop(key)
+            self._bytes -= size
+
+
+def array_bytes(arrays: Arrays) -> int:
+    """Memory of named arrays."""
+    return sum(array.nbytes for array in arrays.values())
+
+
+def stable_sum(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Sum over the first axis in index order, so that the result does not depend on how work was cut."""
+    total = np.zeros(values.shape[1:], np.float64)
+    for row in values:
+        total += row
+    return total
