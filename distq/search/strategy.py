@@ -1,0 +1,43 @@
+"""Strategies by name: how a threshold is searched.
+
+A new strategy is one file, with a :class:`TensorSearch` and a :class:`Strategy`, and one line in
+``STRATEGIES``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from distq.search.bitmain import BitmainStrategy
+from distq.search.default import DefaultStrategy
+from distq.search.log import LogEntry
+from distq.search.tensor_search import Decision, Scores, TensorSearch
+
+__all__ = ["STRATEGIES", "Decision", "LogEntry", "Scores", "Strategy", "TensorSearch"]
+
+
+class Strategy(Protocol):
+    """Starts the search of one tensor after another."""
+
+    @property
+    def name(self) -> str:
+        """What ``--strategy`` calls it."""
+
+    def search(self, threshold: float, absmax: float) -> TensorSearch:
+        """Begin to search one tensor.
+
+        Args:
+            threshold: where the search starts.
+            absmax: the largest absolute value observed in the tensor.
+
+        Raises:
+            InputError: a threshold that is not positive, or numbers that are not finite.
+        """
+
+
+STRATEGIES: Mapping[str, type[Strategy]] = {
+    "default": DefaultStrategy,
+    "bitmain": BitmainStrategy,
+}
+"""Strategy classes by the name that ``--strategy`` takes; each can be made without arguments."""
