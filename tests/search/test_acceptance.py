@@ -145,7 +145,7 @@ def test_noise_is_accepted_about_as_often_as_the_confidence_says():
 
 
 def test_small_gains_of_most_images_do_not_outweigh_rare_large_losses_that_few_images_show():
-    """Exponential differences of mean 0: a t-test without regard to skewness accepts over half as many again."""
+    """Exponential differences of mean 0, where a plain t-test accepts over half as many again."""
     rng = np.random.default_rng(7)
     trials = 2000
     accepted = uncorrected = 0

@@ -166,3 +166,9 @@ def test_candidates_may_exceed_absmax():
     search = begin(1.0, absmax=1.0)
     drive(search, lambda threshold: constant(abs(threshold - 1.2)))
     assert search.decision().threshold == pytest.approx(1.2, rel=0.01)
+
+
+def test_a_start_without_a_finite_diff_is_no_failure_so_nothing_asked_for_is_wasted():
+    search = begin(1.0)
+    asked = drive(search, lambda _: constant(float("nan")))
+    assert (search.decision().scored, len(asked)) == (8, 7)
