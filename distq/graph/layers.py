@@ -1,0 +1,196 @@
+"""Which nodes of a float model can be quantized: the compute layers, what connects them, and why others stay float."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from distq.graph.load import is_float
+from distq.graph.passes.constants import constant
+
+COMPUTE = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
+ARITHMETIC = frozenset({"Add", "Mul"})
+AVERAGES = frozenset({"AveragePool", "GlobalAveragePool"})
+PASS_THROUGH = frozenset(
+    {
+        "MaxPool",
+        "GlobalMaxPool",
+        "Reshape",
+        "Flatten",
+        "Transpose",
+        "Squeeze",
+        "Unsqueeze",
+        "Slice",
+        "DepthToSpace",
+        "SpaceToDepth",
+        "Resize",
+    }
+)
+"""Their outputs are values of their input (a linear Resize: between them), so they share its quantizer."""
+ACTIVATIONS = frozenset(
+    {
+        "Relu",
+        "Clip",
+        "LeakyRelu",
+        "PRelu",
+        "Sigmoid",
+        "HardSigmoid",
+        "HardSwish",
+        "Tanh",
+        "Elu",
+        "Selu",
+        "Softplus",
+        "Mish",
+        "Gelu",
+        "Swish",
+    }
+)
+BOUNDED = frozenset({"Sigmoid", "HardSigmoid", "Softmax", "Tanh"})
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A node with weights (or a MatMul of two activations), and the activation behind it.
+
+    Attributes:
+        name: the output tensor in the user's model; that of the Relu or Clip where one follows alone.
+        node: the compute node's name.
+        op: its type.
+        inputs: its activation inputs.
+        output: its own output tensor.
+        weight, bias: names of initializers, None where there are none.
+        axis: the output channel's axis of the weight.
+    """
+
+    name: str
+    node: str
+    op: str
+    inputs: tuple[str, ...]
+    output: str
+    weight: str | None
+    bias: str | None
+    axis: int | None
+
+
+def compute_layer(node: ir.Node) -> Layer | str | None:
+    """The layer a node makes, the reason why it stays float, or None for a node that is no compute node."""
+    if node.domain or node.op_type not in COMPUTE:
+        return None
+    if not all(is_float(v) for v in (*node.inputs[:2], node.outputs[0])):
+        return f"{node.op_type} is not float32"
+    weight = constant(node.inputs[1])
+    output, name = node.outputs[0].name or "", layer_name(node)
+    if node.op_type == "MatMul" and weight is None:
+        if constant(node.inputs[0]) is not None:
+            return "MatMul has its constant on the left"
+        both = tuple(v.name or "" for v in node.inputs if v is not None)
+        return Layer(name, node.name or "", node.op_type, both, output, None, None, None)
+    if weight is None:
+        return f"{node.op_type} computes its own weights"
+    if node.op_type == "Gemm" and not _plain_gemm(node):
+        return "Gemm has a transposed input, a scaled product or a bias that is not one value a column"
+    bias = node.inputs[2] if len(node.inputs) > 2 else None
+    if bias is not None and constant(bias) is None:
+        return f"{node.op_type} computes its own bias"
+    data = node.inputs[0]
+    if data is None or constant(data) is not None:
+        return f"{node.op_type} has a constant input"
+    axis = {"Conv": 0, "ConvTranspose": 1, "MatMul": weight.ndim - 1}.get(node.op_type)
+    if axis is None:
+        axis = 0 if node.attributes.get_int("transB", 0) else 1
+    if node.op_type == "ConvTranspose" and node.attributes.get_int("group", 1) != 1:
+        return "ConvTranspose has groups"
+    if node.op_type == "MatMul" and weight.ndim != 2:
+        axis = None
+    return Layer(
+        name,
+        node.name or "",
+        node.op_type,
+        (data.name or "",),
+        output,
+        node.inputs[1].name,
+        bias.name if bias is not None else None,
+        axis,
+    )
+
+
+def layer_name(node: ir.Node) -> str:
+    """The output of a node, or of the Relu or Clip that alone reads it."""
+    follower = saturating_follower(node)
+    return (follower or node).outputs[0].name or ""
+
+
+def saturating_follower(node: ir.Node) -> ir.Node | None:
+    """The Relu, or Clip from zero, that is the only reader of a node's output."""
+    value = node.outputs[0]
+    uses = value.uses()
+    if len(uses) != 1 or value.is_graph_output():
+        return None
+    reader = uses[0].node
+    return reader if clip_bounds(reader) is not None and clip_bounds(reader)[0] == 0.0 else None  # type: ignore[index]  # tested just before
+
+
+def clip_bounds(node: ir.Node) -> tuple[float, float] | None:
+    """Lower and upper bound of a Relu or a Clip with constant bounds, else None."""
+    if node.domain:
+        return None
+    if node.op_type == "Relu":
+        return 0.0, float("inf")
+    if node.op_type != "Clip":
+        return None
+    bounds = []
+    for position, default in ((1, -np.inf), (2, np.inf)):
+        value = node.inputs[position] if len(node.inputs) > position else None
+        found = np.array(default) if value is None else constant(value)
+        if found is None or found.size != 1:
+            return None
+        bounds.append(float(found.reshape(())))
+    return bounds[0], bounds[1]
+
+
+def is_gate(node: ir.Node) -> bool:
+    """Whether a Mul multiplies a tensor by an activation of itself: SiLU, HardSwish and their kind."""
+    if node.op_type != "Mul" or node.domain or len(node.inputs) != 2:
+        return False
+    for data, gate in (node.inputs, node.inputs[::-1]):
+        producer = gate.producer() if gate is not None else None
+        if producer is not None and producer.op_type in ACTIVATIONS and producer.inputs[0] is data:
+            return True
+    return False
+
+
+def float_data(node: ir.Node) -> list[ir.Value]:
+    """The float inputs of a node that carry data: constants and bounds left out."""
+    count = len(node.inputs) if node.op_type in {"Concat", *ARITHMETIC} else 1
+    return [v for v in node.inputs[:count] if v is not None and is_float(v)]
+
+
+def connects(node: ir.Node) -> str | None:
+    """Why a node that is no compute node cannot run on integers; None when it can."""
+    if node.domain:
+        return f"{node.domain}.{node.op_type} is not an ONNX operator"
+    if node.op_type in ACTIVATIONS:
+        return f"{node.op_type} is computed in float between two quantizers"
+    if node.op_type not in ARITHMETIC | AVERAGES | PASS_THROUGH | {"Concat"}:
+        return f"{node.op_type} has no integer form"
+    if is_gate(node):
+        return "a tensor times its own activation is computed in float between two quantizers"
+    if any(constant(v) is not None for v in float_data(node)):
+        return f"{node.op_type} has a constant operand"
+    if not all(is_float(v) for v in (*node.inputs[:1], *node.outputs)):
+        return f"{node.op_type} is not float32"
+    if node.op_type == "Resize" and node.attributes.get_string("mode", "nearest") == "cubic":
+        return "a cubic Resize overshoots its input's range"
+    if node.op_type in {"MaxPool"} and len(node.outputs) > 1 and any(v.uses() for v in node.outputs[1:]):
+        return "MaxPool's indices are read"
+    return None
+
+
+def _plain_gemm(node: ir.Node) -> bool:
+    bias = constant(node.inputs[2]) if len(node.inputs) > 2 else None
+    plain = node.attributes.get_float("alpha", 1.0) == 1.0 and (
+        bias is None or node.attributes.get_float("beta", 1.0) == 1.0
+    )
+    return plain and not node.attributes.get_int("transA", 0) and (bias is None or bias.ndim == 1)

@@ -1,0 +1,295 @@
+"""Where the quantizers of a model stand, which tensors share one, and what stays float."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+
+import onnx_ir as ir
+
+from distq.config import Scheme, Target
+from distq.errors import ModelError, UsageError
+from distq.graph.layers import (
+    BOUNDED,
+    COMPUTE,
+    PASS_THROUGH,
+    Layer,
+    clip_bounds,
+    compute_layer,
+    connects,
+    float_data,
+    saturating_follower,
+)
+
+
+@dataclass(frozen=True)
+class Quantizer:
+    """One scale and zero point, and the tensors that share it.
+
+    Attributes:
+        name: the tensor whose distribution sets the threshold.
+        tensors: all that share the quantizer, ``name`` among them, in graph order.
+        bits: 8 or 16.
+        non_negative: its values are never negative, whatever is observed.
+        cap: upper bound of the range: that of the Clip the quantizer replaces.
+        keep_range: the whole observed range matters: a network input or a bounded activation, whose ends carry meaning.
+    """
+
+    name: str
+    tensors: tuple[str, ...]
+    bits: int = 8
+    non_negative: bool = False
+    cap: float = float("inf")
+    keep_range: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The quantized form of a model, without numbers.
+
+    Attributes:
+        target, scheme: as the options of the same name.
+        layers: compute layers in graph order.
+        quantizers: in the order of their first tensor.
+        dropped: nodes that saturation implies: Relu and Clip behind an integer kernel.
+        float_nodes: nodes left in float, each with its reason.
+    """
+
+    target: Target
+    scheme: Scheme
+    layers: tuple[Layer, ...]
+    quantizers: tuple[Quantizer, ...]
+    dropped: frozenset[str]
+    float_nodes: tuple[tuple[str, str], ...]
+
+    @property
+    def by_tensor(self) -> dict[str, Quantizer]:
+        """The quantizer of each quantized tensor."""
+        return {tensor: q for q in self.quantizers for tensor in q.tensors}
+
+    @property
+    def opset(self) -> int:
+        """The least opset the exported model needs."""
+        return 21 if any(q.bits == 16 for q in self.quantizers) else 13
+
+
+@dataclass(frozen=True)
+class _Roles:
+    layers: dict[ir.Node, Layer]
+    integer: frozenset[ir.Node]
+    reasons: dict[ir.Node, str]
+
+
+def make_plan(
+    model: ir.Model,
+    target: Target,
+    scheme: Scheme,
+    *,
+    int16: Collection[str] = (),
+    tie: bool = True,
+    only: Collection[str] | None = None,
+) -> Plan:
+    """Place the quantizers.
+
+    With target ``ort`` every tensor that an integer kernel reads or writes is quantized, so that kernels follow one
+    another on integers; with ``openvino`` only what compute layers read, and the rest runs in float between them.
+
+    Args:
+        model: in canonical form.
+        target: where quantizers stand.
+        scheme: ``auto`` or ``symmetric``.
+        int16: names of tensors whose quantizer gets 16 bits.
+        tie: share quantizers through operators that only pass values on.
+        only: quantize these outputs' nodes alone and leave the rest float (the INT8 prefix of the serial tuner).
+
+    Raises:
+        ModelError: nothing can be quantized.
+        UsageError: a name in ``int16`` is no quantized tensor.
+    """
+    roles = _roles(model.graph, only)
+    if not roles.layers:
+        raise ModelError(
+            "the model has no Conv, ConvTranspose, Gemm or MatMul in float32 that INT8 can carry"
+        )
+    followers = {
+        node: f
+        for node in roles.integer
+        if node.op_type in COMPUTE | {"Add"} and (f := saturating_follower(node)) is not None
+    }
+    tensors, ties = (
+        _ort_tensors(roles, followers, scheme) if target == "ort" else (_openvino_tensors(roles), [])
+    )
+    groups = _groups(model.graph, tensors, ties if tie else [])
+    quantizers = tuple(_with_bits((_quantizer(model.graph, group) for group in groups), int16))
+    kept = {f.name or "" for f in followers.values()}
+    dropped = frozenset(kept) if target == "ort" and scheme == "auto" else frozenset[str]()
+    floats = tuple(
+        (node.outputs[0].name or "", why) for node, why in roles.reasons.items() if node.name not in kept
+    )
+    return Plan(target, scheme, tuple(roles.layers.values()), quantizers, dropped, floats)
+
+
+def resolve_names(model: ir.Model, plan: Plan, names: Iterable[str], option: str) -> tuple[str, ...]:
+    """Quantizer names for layer names as users write them: a tensor, a node, or a layer's output.
+
+    Raises:
+        UsageError: an unknown name, with the nearest known one.
+    """
+    known = {tensor: q.name for q in plan.quantizers for tensor in q.tensors}
+    reach = dict(known)
+    for node in reversed(list(model.graph)):
+        outputs = [v.name or "" for v in node.outputs]
+        hit = next((reach[o] for o in outputs if o in reach), None)
+        if hit is None:
+            continue
+        reach.setdefault(node.name or "", hit)
+        if node.op_type in PASS_THROUGH | {"Relu", "Clip"} and node.inputs[0] is not None:
+            reach.setdefault(node.inputs[0].name or "", hit)
+    found = []
+    for name in names:
+        if name not in reach:
+            near = difflib.get_close_matches(name, reach, n=1, cutoff=0.0)
+            hint = f"; the nearest is {near[0]}" if near else ""
+            raise UsageError(f"{option} names {name}, which is no quantized layer of the model{hint}")
+        found.append(reach[name])
+    return tuple(dict.fromkeys(found))
+
+
+def _roles(graph: ir.Graph, only: Collection[str] | None) -> _Roles:
+    layers: dict[ir.Node, Layer] = {}
+    reasons: dict[ir.Node, str] = {}
+    behind: set[ir.Value] = set()
+    nodes = [n for n in graph if any(v.dtype is None or v.dtype == ir.DataType.FLOAT for v in n.outputs)]
+    for node in nodes:
+        found = compute_layer(node)
+        if isinstance(found, Layer):
+            layers[node] = found
+        elif found is not None:
+            reasons[node] = found
+        if node in layers or any(v in behind for v in node.inputs):
+            behind.update(node.outputs)
+    ahead: set[ir.Value] = set()
+    integer = set(layers)
+    for node in reversed(nodes):
+        leads = any(v in ahead for v in node.outputs)
+        if node in layers or leads:
+            ahead.update(v for v in node.inputs if v is not None)
+        if node in layers or node in reasons:
+            continue
+        if not leads:
+            reasons[node] = "behind the last layer of the network: post-processing in float"
+        elif not any(v in behind for v in node.inputs):
+            reasons[node] = "before the first layer of the network: pre-processing in float"
+        elif (why := connects(node)) is not None:
+            reasons[node] = why
+        else:
+            integer.add(node)
+    if only is not None:
+        wanted = set(only)
+        integer = {
+            n for n in integer if wanted & {n.outputs[0].name, (saturating_follower(n) or n).outputs[0].name}
+        }
+        layers = {n: layer for n, layer in layers.items() if n in integer}
+    ordered = {n: reasons[n] for n in nodes if n in reasons}
+    return _Roles(layers, frozenset(integer), ordered)
+
+
+def _ort_tensors(
+    roles: _Roles, followers: dict[ir.Node, ir.Node], scheme: Scheme
+) -> tuple[set[ir.Value], list[tuple[ir.Value, ir.Value]]]:
+    tensors: set[ir.Value] = set()
+    ties: list[tuple[ir.Value, ir.Value]] = []
+    for node in roles.integer:
+        inputs = _read(node, roles)
+        follower = followers.get(node)
+        output = (follower or node).outputs[0]
+        tensors.update(inputs)
+        tensors.add(output)
+        if follower is not None and scheme == "symmetric":
+            tensors.add(node.outputs[0])
+            ties.append((output, node.outputs[0]))
+        if node.op_type in PASS_THROUGH:
+            ties.append((inputs[0], output))
+        if node.op_type == "Concat" and len({_bounds(v) for v in inputs}) == 1:
+            ties += [
+                (output, v)
+                for v in inputs
+                if len(v.uses()) == 1 and not v.is_graph_input() and not v.is_graph_output()
+            ]
+    return tensors, ties
+
+
+def _read(node: ir.Node, roles: _Roles) -> list[ir.Value]:
+    if node not in roles.layers:
+        return float_data(node)
+    return [v for v in node.inputs if v is not None and v.name in roles.layers[node].inputs]
+
+
+def _bounds(value: ir.Value) -> tuple[float, float] | None:
+    """Bounds that a Relu or Clip from zero gives a tensor, also through operators that only pass values on."""
+    node = value.producer()
+    if node is None or node.domain:
+        return None
+    if (found := clip_bounds(node)) is not None:
+        return found if found[0] >= 0.0 else None
+    if node.op_type in PASS_THROUGH and node.inputs[0] is not None:
+        return _bounds(node.inputs[0])
+    if node.op_type == "Concat":
+        all_bounds = {_bounds(v) for v in node.inputs if v is not None}
+        return all_bounds.pop() if len(all_bounds) == 1 else None
+    return None
+
+
+def _openvino_tensors(roles: _Roles) -> set[ir.Value]:
+    return {
+        v
+        for node, layer in roles.layers.items()
+        for v in node.inputs
+        if v is not None and v.name in layer.inputs
+    }
+
+
+def _groups(
+    graph: ir.Graph, tensors: set[ir.Value], ties: list[tuple[ir.Value, ir.Value]]
+) -> list[list[ir.Value]]:
+    """Union of tied tensors; each group in graph order, groups in the order of their first tensor."""
+    parent = {t: t for t in tensors}
+
+    def root(value: ir.Value) -> ir.Value:
+        while parent[value] is not value:
+            value = parent[value]
+        return value
+
+    for a, b in ties:
+        if a in parent and b in parent:
+            parent[root(a)] = root(b)
+    members: dict[ir.Value, list[ir.Value]] = {}
+    for value in (*graph.inputs, *(v for node in graph for v in node.outputs)):
+        if value in parent:
+            members.setdefault(root(value), []).append(value)
+    return list(members.values())
+
+
+def _quantizer(graph: ir.Graph, group: list[ir.Value]) -> Quantizer:
+    """The group's last Concat names it: its distribution is the union; else its first tensor behind the activation."""
+    concats = [v for v in group if (p := v.producer()) is not None and p.op_type == "Concat"]
+    source = concats[-1] if concats else group[0]
+    if not concats and (producer := source.producer()) is not None:
+        follower = saturating_follower(producer)
+        source = next((v for v in group if follower is not None and v is follower.outputs[0]), source)
+    producer = source.producer()
+    bounds = _bounds(source)
+    return Quantizer(
+        name=source.name or "",
+        tensors=tuple(v.name or "" for v in group),
+        non_negative=bounds is not None,
+        cap=bounds[1] if bounds is not None else float("inf"),
+        keep_range=source in graph.inputs or (producer is not None and producer.op_type in BOUNDED),
+    )
+
+
+def _with_bits(quantizers: Iterable[Quantizer], int16: Collection[str]) -> Iterable[Quantizer]:
+    for q in quantizers:
+        wide = any(t in int16 for t in q.tensors)
+        yield replace(q, bits=16) if wide else q

@@ -1,0 +1,149 @@
+"""Variants of the float network that show what is inside it: tensors to observe, means of layers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+import onnx_ir as ir
+import onnx_ir.passes.common as common_passes
+
+from distq.graph.layers import Layer
+from distq.graph.passes.constants import add_initializer, constant
+from distq.graph.plan import Plan
+from distq.graph.state import Names, State, has_bias
+
+
+def with_outputs(model: ir.Model, tensors: Collection[str]) -> bytes:
+    """The float network with exactly these tensors as outputs; network inputs among them are left out."""
+    copy = _copy(model)
+    values = {v.name: v for node in copy.graph for v in node.outputs}
+    _set_outputs(copy, [values[name] for name in tensors if name in values])
+    return _bytes(copy)
+
+
+def with_means(model: ir.Model, layers: Sequence[Layer]) -> bytes:
+    """The float network with each layer's mean over batch and positions, (channels,), as outputs."""
+    copy = _copy(model)
+    nodes = {node.name: node for node in copy.graph}
+    _set_outputs(copy, [_mean(copy, nodes[layer.node]) for layer in layers])
+    return _bytes(copy)
+
+
+def quantized_means(model: ir.Model, plan: Plan, state: State, layers: Sequence[Layer]) -> bytes:
+    """A network from the integer inputs of layers to the means of their products, weights quantized, bias left out.
+
+    Products are linear, so the mean of a layer's output is this plus its bias.
+    """
+    names = Names.free_in(model)
+    copy = _copy(model)
+    graph, nodes = copy.graph, {node.name: node for node in copy.graph}
+    inputs: dict[str, ir.Value] = {}
+    means = []
+    for layer in layers:
+        tensor, node = layer.inputs[0], nodes[layer.node]
+        encoding = state.encodings[plan.by_tensor[tensor].name]
+        if tensor not in inputs:
+            dtype = ir.DataType.from_numpy(encoding.dtype)
+            integer = ir.Value(name=names.quantized(tensor), type=ir.TensorType(dtype))
+            scale = add_initializer(graph, f"{tensor}_probe_scale", np.array(encoding.scale, np.float32))
+            zero = add_initializer(
+                graph, f"{tensor}_probe_zero_point", np.array(encoding.zero_point, encoding.dtype)
+            )
+            dequantize = ir.node("DequantizeLinear", [integer, scale, zero], name=f"{tensor}_probe")
+            graph.insert_before(graph[0], dequantize)
+            inputs[tensor] = dequantize.outputs[0]
+        node.replace_input_with(0, inputs[tensor])
+        node.replace_input_with(
+            1, add_initializer(graph, f"{layer.name}_probe_weight", state.weights[layer.name].dequantized())
+        )
+        if len(node.inputs) > 2:
+            node.resize_inputs(2)
+        means.append(_mean(copy, node))
+    fed = [v.producer().inputs[0] for v in inputs.values()]  # type: ignore[union-attr]  # made just above
+    graph.inputs.clear()
+    graph.inputs.extend(v for v in fed if v is not None)
+    _set_outputs(copy, means)
+    if any(q.bits == 16 for q in plan.quantizers):
+        copy.opset_imports[""] = max(21, copy.opset_imports[""])
+        copy.ir_version = max(copy.ir_version or 0, 10)
+    return _bytes(copy)
+
+
+def stages(model: ir.Model, plan: Plan) -> list[list[Layer]]:
+    """Layers with a bias, in stages: a stage's inputs depend only on the layers of earlier stages."""
+    depth: dict[ir.Value, int] = {}
+    layers = {layer.node: layer for layer in plan.layers}
+    found: dict[int, list[Layer]] = {}
+    for node in model.graph:
+        deepest = max((depth.get(v, 0) for v in node.inputs if v is not None), default=0)
+        layer = layers.get(node.name or "")
+        if layer is not None:
+            if has_bias(layer):
+                found.setdefault(deepest, []).append(layer)
+            deepest += 1
+        for value in node.outputs:
+            depth[value] = deepest
+    return [found[d] for d in sorted(found)]
+
+
+def multiplications(model: ir.Model) -> dict[str, float]:
+    """Multiplications of each compute node, by node name: the measure of what part of a network runs.
+
+    Nodes whose shapes are unknown count as one multiplication a weight.
+    """
+    found: dict[str, float] = {}
+    for node in model.graph:
+        if node.op_type not in {"Conv", "ConvTranspose", "Gemm", "MatMul"} or node.domain:
+            continue
+        weight = constant(node.inputs[1])
+        value = node.inputs[0] if node.op_type == "ConvTranspose" else node.outputs[0]
+        shape = (
+            None
+            if value is None or value.shape is None
+            else [d if isinstance(d, int) else 1 for d in value.shape]
+        )
+        if weight is None:
+            left = node.inputs[0].shape if node.inputs[0] is not None else None
+            inner = left[-1] if left is not None and isinstance(left[-1], int) else 1
+            found[node.name or ""] = float(np.prod(shape or [1])) * inner
+            continue
+        positions = (
+            float(np.prod(shape[2:]))
+            if shape is not None and node.op_type in {"Conv", "ConvTranspose"}
+            else 1.0
+        )
+        found[node.name or ""] = weight.size * positions
+    return found
+
+
+def _copy(model: ir.Model) -> ir.Model:
+    return ir.from_proto(ir.to_proto(model))
+
+
+def _mean(model: ir.Model, node: ir.Node) -> ir.Value:
+    """Append a mean over all axes but the channels'."""
+    weight = constant(node.inputs[1])
+    rank = 2 if node.op_type == "Gemm" or weight is None else weight.ndim
+    axes = [axis for axis in range(rank) if axis != 1]
+    if model.opset_imports[""] >= 18:
+        value = add_initializer(model.graph, f"{node.outputs[0].name}_mean_axes", np.array(axes, np.int64))
+        mean = ir.node("ReduceMean", [node.outputs[0], value], {"keepdims": 0})
+    else:
+        mean = ir.node("ReduceMean", [node.outputs[0]], {"axes": axes, "keepdims": 0})
+    mean.outputs[0].name = f"{node.outputs[0].name}_mean"
+    mean.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
+    mean.name = f"{node.name}_mean"
+    model.graph.append(mean)
+    return mean.outputs[0]
+
+
+def _set_outputs(model: ir.Model, values: Sequence[ir.Value]) -> None:
+    model.graph.outputs.clear()
+    model.graph.outputs.extend(values)
+    common_passes.RemoveUnusedNodesPass()(model)
+    model.graph.sort()
+
+
+def _bytes(model: ir.Model) -> bytes:
+    return bytes(ir.to_proto(model).SerializeToString(deterministic=True))

@@ -1,0 +1,112 @@
+"""Write a plan and its numbers into the model as QuantizeLinear and DequantizeLinear nodes."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnx_ir.passes.common as common_passes
+
+from distq.graph.layers import Layer
+from distq.graph.load import upgraded
+from distq.graph.passes.affine import take_over
+from distq.graph.passes.constants import add_initializer
+from distq.graph.plan import Plan
+from distq.graph.state import Constants, Names, State, constants, has_bias
+
+
+def export(model: ir.Model, plan: Plan, state: State) -> bytes:
+    """The QDQ model as ONNX bytes, checked by onnx.checker; the same bytes for the same numbers."""
+    proto = ir.to_proto(quantized_model(model, plan, state))
+    proto.producer_name, proto.producer_version = "distq", ""
+    onnx.checker.check_model(proto, full_check=True)
+    return bytes(proto.SerializeToString(deterministic=True))
+
+
+def quantized_model(model: ir.Model, plan: Plan, state: State) -> ir.Model:
+    """A copy of the model with quantizers where the plan puts them and integer weights and biases."""
+    copy = upgraded(ir.from_proto(ir.to_proto(model)), max(plan.opset, model.opset_imports[""]))
+    names = Names.free_in(model)
+    writer = _Writer(copy, plan, names, constants(plan, state, names))
+    writer.drop_saturated()
+    for layer in plan.layers:
+        writer.quantize_layer(layer)
+    for quantizer in plan.quantizers:
+        for tensor in quantizer.tensors:
+            writer.quantize_tensor(tensor, quantizer.name)
+    common_passes.RemoveUnusedNodesPass()(copy)
+    copy.graph.sort()
+    return copy
+
+
+class _Writer:
+    """Edits one graph in place."""
+
+    def __init__(self, model: ir.Model, plan: Plan, names: Names, numbers: Constants) -> None:
+        self.graph = model.graph
+        self.plan = plan
+        self.names = names
+        self.numbers = numbers
+        self.compute = {layer.node for layer in plan.layers}
+        self.constants: dict[str, ir.Value] = {}
+
+    def drop_saturated(self) -> None:
+        """Take out each Relu and Clip whose work the quantizer behind it does."""
+        for node in list(self.graph):
+            if node.name in self.plan.dropped and node.inputs[0] is not None:
+                take_over(node.inputs[0], node)
+
+    def constant(self, name: str) -> ir.Value:
+        if name not in self.constants:
+            self.constants[name] = add_initializer(self.graph, name, np.asarray(self.numbers[name]))
+        return self.constants[name]
+
+    def quantize_layer(self, layer: Layer) -> None:
+        """Give a compute node its integer weight and bias behind DequantizeLinear."""
+        if layer.weight is None:
+            return
+        node = self.graph.node(layer.node)
+        node.replace_input_with(1, self.dequantize(self.names.weight(layer.name), layer.axis, node))
+        if has_bias(layer):
+            if len(node.inputs) < 3:
+                node.resize_inputs(3)
+            node.replace_input_with(2, self.dequantize(self.names.bias(layer.name), 0, node))
+
+    def dequantize(self, stem: str, axis: int | None, before: ir.Node) -> ir.Value:
+        parts = [self.constant(f"{stem}_{part}") for part in ("quantized", "scale", "zero_point")]
+        attributes = {} if axis is None else {"axis": axis}
+        node = ir.node("DequantizeLinear", parts, attributes, name=f"{stem}_dequantize")
+        node.outputs[0].name = f"{stem}_dequantized"
+        self.graph.insert_before(before, node)
+        return node.outputs[0]
+
+    def quantize_tensor(self, tensor: str, quantizer: str) -> None:
+        """Put a quantizer behind a tensor; its readers, or with openvino its compute layers alone, read it."""
+        value = next(v for v in self.values() if v.name == tensor)
+        uses = [(use.node, use.idx) for use in value.uses()]
+        pair = [self.constant(self.names.scale(quantizer)), self.constant(self.names.zero_point(quantizer))]
+        quantize = ir.node("QuantizeLinear", [value, *pair], name=f"{tensor}{self.names.tag}_quantize")
+        quantize.outputs[0].name = self.names.quantized(tensor)
+        dequantize = ir.node(
+            "DequantizeLinear", [quantize.outputs[0], *pair], name=f"{tensor}{self.names.tag}_dequantize"
+        )
+        out = dequantize.outputs[0]
+        out.name = self.names.dequantized(tensor)
+        out.shape, out.type = value.shape, value.type
+        producer = value.producer()
+        if producer is None:
+            self.graph.insert_before(self.graph[0], [quantize, dequantize])
+        else:
+            self.graph.insert_after(producer, [quantize, dequantize])
+        everywhere = self.plan.target == "ort"
+        for node, position in uses:
+            if everywhere or (node.name in self.compute and position < 2):
+                node.replace_input_with(position, out)
+        if everywhere and value.is_graph_output():
+            position = next(i for i, v in enumerate(self.graph.outputs) if v is value)
+            value.name = f"{tensor}{self.names.tag}_before_quantizer"
+            out.name = tensor
+            self.graph.outputs[position] = out
+
+    def values(self) -> list[ir.Value]:
+        return [*self.graph.inputs, *(v for node in self.graph for v in node.outputs)]

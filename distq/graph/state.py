@@ -1,0 +1,207 @@
+"""The numbers of a quantized model: encodings, integer weights and float biases, and the constants they become."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from distq.graph.layers import Layer
+from distq.graph.passes.constants import constant
+from distq.graph.plan import Plan
+from distq.quant.scheme import Encoding, fit_weight_scale, quantize_bias, quantize_weight, round_weight
+
+Constants = dict[str, npt.NDArray[Any]]
+"""Initializers of the quantized model by name."""
+
+
+@dataclass(frozen=True)
+class IntegerWeight:
+    """int8 weights, their scales, and the axis the scales run along (None: one scale)."""
+
+    integers: npt.NDArray[np.int8]
+    scale: npt.NDArray[np.float32]
+    axis: int | None
+
+    def dequantized(self) -> npt.NDArray[np.float32]:
+        """The real weights the integers stand for."""
+        scale = self.scale
+        if self.axis is not None:
+            shape = [1] * self.integers.ndim
+            shape[self.axis] = -1
+            scale = scale.reshape(shape)
+        return self.integers.astype(np.float32) * scale
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything a search may change; the plan says where it goes.
+
+    Attributes:
+        encodings: of each quantizer, by its name.
+        weights: of each layer with constant weights, by layer name.
+        biases: float64, of each layer that can hold one, by layer name; rounded to int32 at the scale of its accumulator.
+    """
+
+    encodings: Mapping[str, Encoding]
+    weights: Mapping[str, IntegerWeight]
+    biases: Mapping[str, npt.NDArray[np.float64]]
+
+    def with_encoding(self, name: str, encoding: Encoding) -> State:
+        """The same numbers with one quantizer changed."""
+        return replace(self, encodings={**self.encodings, name: encoding})
+
+    def with_biases(self, biases: Mapping[str, npt.NDArray[np.float64]]) -> State:
+        """The same numbers with some biases changed."""
+        return replace(self, biases={**self.biases, **biases})
+
+
+@dataclass(frozen=True)
+class Names:
+    """Names of what quantization adds to a model; ``tag`` keeps them apart from the user's own."""
+
+    tag: str = ""
+
+    @classmethod
+    def free_in(cls, model: ir.Model) -> Names:
+        """Names no value of the model has."""
+        taken = {
+            v.name or ""
+            for v in (
+                *model.graph.inputs,
+                *model.graph.initializers.values(),
+                *(v for n in model.graph for v in n.outputs),
+            )
+        }
+        endings = ("_quantized", "_dequantized", "_scale", "_zero_point", "_before_quantizer")
+        tag, counter = "", 0
+        while any(
+            name.endswith(f"{tag}{ending}") and name[: -len(tag + ending)] in taken
+            for name in taken
+            for ending in endings
+        ):
+            counter += 1
+            tag = f"_distq{counter}"
+        return cls(tag)
+
+    def quantized(self, tensor: str) -> str:
+        """The integer tensor."""
+        return f"{tensor}{self.tag}_quantized"
+
+    def dequantized(self, tensor: str) -> str:
+        """What its readers see."""
+        return f"{tensor}{self.tag}_dequantized"
+
+    def scale(self, name: str) -> str:
+        """Scale of a quantizer."""
+        return f"{name}{self.tag}_scale"
+
+    def zero_point(self, name: str) -> str:
+        """Zero point of a quantizer."""
+        return f"{name}{self.tag}_zero_point"
+
+    def weight(self, layer: str) -> str:
+        """Stem of a layer's weight constants."""
+        return f"{layer}{self.tag}_weight"
+
+    def bias(self, layer: str) -> str:
+        """Stem of a layer's bias constants."""
+        return f"{layer}{self.tag}_bias"
+
+
+def initial_state(model: ir.Model, plan: Plan, encodings: Mapping[str, Encoding]) -> State:
+    """Weights rounded to nearest, biases as in the float model (zeros where it has none)."""
+    readers = plan.by_tensor
+    weights: dict[str, IntegerWeight] = {}
+    biases: dict[str, npt.NDArray[np.float64]] = {}
+    for layer in plan.layers:
+        array = float_weight(model, layer)
+        if array is None:
+            continue
+        integers, scale = quantize_weight(array, layer.axis)
+        if has_bias(layer):
+            bias = float_bias(model, layer, scale.size)
+            biases[layer.name] = bias
+            fitted = fit_weight_scale(scale, bias, encodings[readers[layer.inputs[0]].name].scale)
+            if not np.array_equal(fitted, scale):
+                integers, scale = round_weight(array, fitted, layer.axis), fitted
+        weights[layer.name] = IntegerWeight(integers, scale, layer.axis)
+    return State(dict(encodings), weights, biases)
+
+
+def has_bias(layer: Layer) -> bool:
+    """Whether the operator takes a bias, so that one can be corrected."""
+    return layer.op != "MatMul" and layer.weight is not None
+
+
+def float_weight(model: ir.Model, layer: Layer) -> npt.NDArray[np.float32] | None:
+    """A layer's weights in the float model."""
+    return None if layer.weight is None else constant(model.graph.initializers[layer.weight])
+
+
+def float_bias(model: ir.Model, layer: Layer, channels: int) -> npt.NDArray[np.float64]:
+    """A layer's bias in the float model, (channels,); zeros where it has none."""
+    array = None if layer.bias is None else constant(model.graph.initializers[layer.bias])
+    return (
+        np.zeros(channels)
+        if array is None
+        else np.broadcast_to(array.reshape(-1), (channels,)).astype(np.float64)
+    )
+
+
+def constants(plan: Plan, state: State, names: Names) -> Constants:
+    """All constants the quantized model needs, by the names ``graph.qdq`` gives them."""
+    found: Constants = {}
+    for quantizer in plan.quantizers:
+        found.update(encoding_constants(quantizer.name, state.encodings[quantizer.name], names))
+    for layer in plan.layers:
+        if layer.name not in state.weights:
+            continue
+        weight, stem = state.weights[layer.name], names.weight(layer.name)
+        found[f"{stem}_quantized"] = weight.integers
+        found[f"{stem}_scale"] = weight.scale
+        found[f"{stem}_zero_point"] = np.zeros(weight.scale.shape, np.int8)
+        found.update(bias_constants(plan, state, names, layer))
+    return found
+
+
+def encoding_constants(name: str, encoding: Encoding, names: Names) -> Constants:
+    """Scale and zero point of one quantizer, as 0-dimensional arrays."""
+    return {
+        names.scale(name): np.array(encoding.scale, np.float32),
+        names.zero_point(name): np.array(encoding.zero_point, encoding.dtype),
+    }
+
+
+def bias_constants(plan: Plan, state: State, names: Names, layer: Layer) -> Constants:
+    """int32 bias, its scale and zero point; empty for a layer that holds none."""
+    if layer.name not in state.biases:
+        return {}
+    reader = plan.by_tensor[layer.inputs[0]].name
+    integers, scale = quantize_bias(
+        state.biases[layer.name], state.encodings[reader].scale, state.weights[layer.name].scale
+    )
+    stem = names.bias(layer.name)
+    return {
+        f"{stem}_quantized": integers,
+        f"{stem}_scale": scale,
+        f"{stem}_zero_point": np.zeros(scale.shape, np.int32),
+    }
+
+
+def quantizer_constants(plan: Plan, state: State, names: Names, quantizer: str) -> Constants:
+    """The constants that follow one quantizer: its own, and the int32 biases of the layers that read it."""
+    found = encoding_constants(quantizer, state.encodings[quantizer], names)
+    for layer in readers(plan, quantizer):
+        found.update(bias_constants(plan, state, names, layer))
+    return found
+
+
+def readers(plan: Plan, quantizer: str) -> Iterable[Layer]:
+    """Layers whose accumulator's scale follows a quantizer."""
+    tensors = next(q.tensors for q in plan.quantizers if q.name == quantizer)
+    return [layer for layer in plan.layers if layer.inputs[0] in tensors]

@@ -1,0 +1,159 @@
+"""Cut a network: run only what lies behind a tensor, from what crosses the cut."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+
+from distq.files import sha256_bytes
+
+
+class Network:
+    """An ONNX graph that can be cut; nodes are known by their position in the file."""
+
+    def __init__(self, data: bytes) -> None:
+        self.sha256 = sha256_bytes(data)
+        self.proto = onnx.load_model_from_string(data)
+        graph = self.proto.graph
+        self.nodes = list(graph.node)
+        self.initializers = {t.name: t for t in graph.initializer}
+        self.inputs = {v.name: v for v in graph.input if v.name not in self.initializers}
+        self.outputs = [v.name for v in graph.output]
+        self.producer = {name: i for i, node in enumerate(self.nodes) for name in node.output if name}
+        self._readers: dict[str, list[int]] = {}
+        for i, node in enumerate(self.nodes):
+            for name in _reads(node):
+                self._readers.setdefault(name, []).append(i)
+
+    @cached_property
+    def types(self) -> dict[str, int]:
+        """ONNX element type of every tensor, as ONNX Runtime sees it."""
+        probe = onnx.ModelProto()
+        probe.CopyFrom(self.proto)
+        del probe.graph.output[:]
+        probe.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in self.producer)
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.log_severity_level = 4
+        session = onnxruntime.InferenceSession(
+            probe.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+        return {o.name: _element_type(o.type) for o in (*session.get_inputs(), *session.get_outputs())}
+
+    def behind(self, tensors: Iterable[str]) -> frozenset[int]:
+        """The nodes that write these tensors and all that depend on them."""
+        found: set[int] = set()
+        todo = [self.producer[t] for t in tensors]
+        while todo:
+            i = todo.pop()
+            if i in found:
+                continue
+            found.add(i)
+            todo += [r for name in self.nodes[i].output for r in self._readers.get(name, ())]
+        return frozenset(found)
+
+    def before(self, tensors: Iterable[str], available: Collection[str] = ()) -> frozenset[int]:
+        """The nodes that must run to have these tensors, when some are there already."""
+        found: set[int] = set()
+        todo = [t for t in tensors if t not in available]
+        while todo:
+            i = self.producer.get(todo.pop())
+            if i is None or i in found:
+                continue
+            found.add(i)
+            todo += [name for name in _reads(self.nodes[i]) if name not in available]
+        return frozenset(found)
+
+    def frontier(self, nodes: Collection[int]) -> tuple[str, ...]:
+        """What these nodes read that they do not compute: it crosses the cut. Initializers left out; in file order."""
+        own = {name for i in nodes for name in self.nodes[i].output}
+        seen: dict[str, None] = {}
+        for i in sorted(nodes):
+            for name in _reads(self.nodes[i]):
+                if name not in own and name not in self.initializers:
+                    seen[name] = None
+        return tuple(seen)
+
+    def crossing(self, done: Collection[int]) -> tuple[str, ...]:
+        """What the nodes outside ``done``, and the graph's outputs, need from the nodes of ``done`` or the inputs."""
+        rest = set(range(len(self.nodes))) - set(done)
+        made = {name for i in done for name in self.nodes[i].output}
+        return (
+            *self.frontier(rest),
+            *(o for o in self.outputs if o in made and o not in self.frontier(rest)),
+        )
+
+    def constants_of(self, nodes: Collection[int]) -> list[str]:
+        """Initializers these nodes read, sorted."""
+        return sorted({name for i in nodes for name in _reads(self.nodes[i]) if name in self.initializers})
+
+    def extract(
+        self,
+        available: Collection[str],
+        outputs: Sequence[str],
+        numbers: Mapping[str, npt.NDArray[Any]],
+        promote: Collection[str] = (),
+    ) -> bytes:
+        """The part that computes ``outputs`` from ``available`` tensors, as a model.
+
+        Args:
+            available: tensors that are fed.
+            outputs: tensors wanted; one that is available is passed through by the caller, not here.
+            numbers: values that replace initializers of the same name.
+            promote: initializers that become inputs.
+        """
+        nodes = sorted(self.before(outputs, available))
+        fed = [name for name in self.frontier(nodes)]
+        initializers, inputs = [], [self._value_info(name) for name in fed]
+        for name in self.constants_of(nodes):
+            tensor = self.initializers[name]
+            if name in promote:
+                inputs.append(onnx.helper.make_tensor_value_info(name, tensor.data_type, list(tensor.dims)))
+            elif name in numbers:
+                initializers.append(onnx.numpy_helper.from_array(np.asarray(numbers[name]), name))
+            else:
+                initializers.append(tensor)
+        graph = onnx.helper.make_graph(
+            [self.nodes[i] for i in nodes],
+            "part",
+            inputs,
+            [onnx.helper.make_empty_tensor_value_info(name) for name in outputs],
+            initializers,
+        )
+        model = onnx.helper.make_model(
+            graph, opset_imports=list(self.proto.opset_import), ir_version=self.proto.ir_version
+        )
+        return bytes(model.SerializeToString())
+
+    def _value_info(self, name: str) -> onnx.ValueInfoProto:
+        if name in self.inputs:
+            return self.inputs[name]
+        return onnx.helper.make_tensor_value_info(name, self.types[name], None)
+
+
+def _reads(node: onnx.NodeProto) -> list[str]:
+    """Tensors a node reads, also from within its subgraphs."""
+    names = [name for name in node.input if name]
+    for attribute in node.attribute:
+        for graph in (attribute.g, *attribute.graphs):
+            made = (
+                {o for inner in graph.node for o in inner.output}
+                | {t.name for t in graph.initializer}
+                | {v.name for v in graph.input}
+            )
+            names += [name for inner in graph.node for name in _reads(inner) if name not in made]
+            names += [v.name for v in graph.output if v.name not in made]
+    return names
+
+
+def _element_type(text: str) -> int:
+    """ONNX element type of ONNX Runtime's ``tensor(uint8)``."""
+    kind = text.removeprefix("tensor(").removesuffix(")")
+    aliases = {"float": "FLOAT", "double": "DOUBLE"}
+    return int(onnx.TensorProto.DataType.Value(aliases.get(kind, kind.upper())))

@@ -1,0 +1,272 @@
+"""``distq calibrate``: distributions, thresholds, bias correction, the INT8 model, and how close it is to float."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+from distq.calibration.distributions import DistributionSet
+from distq.config import CalibrateOptions, TuneOptions, require_bins
+from distq.data.dataset import DatasetSpec, manifest
+from distq.data.shards import Selection
+from distq.engine.journal import Journal
+from distq.engine.progress import Reporter
+from distq.errors import DataError, InputError, UsageError
+from distq.files import atomic_write
+from distq.graph.load import LoadedModel, load_model
+from distq.graph.plan import Plan, make_plan, resolve_names
+from distq.graph.qdq import export
+from distq.graph.state import State, initial_state
+from distq.jobs.compare import compare_models, comparison
+from distq.jobs.context import Job, choose_samples, data_spec, identity, interruptible, open_workers, versions
+from distq.jobs.correct import correct_biases, float_means
+from distq.jobs.kernels import float_layers
+from distq.jobs.observe import load_distributions, observe
+from distq.jobs.results import Comparison, RunResult
+from distq.jobs.rundir import RunDir
+from distq.jobs.thresholds import calibrated_table, encodings, full_table, given_table
+from distq.quant.table import Table, dump_table, read_table
+
+
+def calibrate(options: CalibrateOptions, reporter: Reporter) -> RunResult:
+    """Calibrate a model.
+
+    Raises:
+        InputError: what was given cannot be used; nothing was written.
+        ExecutionError: it failed while running; finished work is in the journal.
+        InterruptedRun: Ctrl-C.
+    """
+    if options.load_dist is not None and options.data is None:
+        return thresholds_only(options, reporter)
+    with interruptible(), open_job(options, "calibrate", reporter) as found:
+        if isinstance(found, RunResult):
+            return found
+        job = found
+        table, state = calibrated(job)
+        model = export(job.loaded.model, job.plan, state)
+        return finish(job, table, model, None)
+
+
+def calibrated(job: Job) -> tuple[Table, State]:
+    """Thresholds by the method or from the given table, weights rounded, biases corrected."""
+    table = starting_table(job)
+    for quantizer in job.plan.quantizers:
+        row = table[quantizer.name]
+        if row.absmax == 0:
+            job.warn(
+                f"tensor {quantizer.name} is zero in every sample: its threshold is {row.threshold:g} by convention"
+            )
+    state = initial_state(job.loaded.model, job.plan, encodings(table))
+    if job.options.bias_correction:
+        state = correct_biases(job, state, float_means(job))
+    return table, state
+
+
+def starting_table(job: Job) -> Table:
+    """The table a run starts from: given, from a distribution file, or from the calibration samples."""
+    options = job.options
+    if options.table is not None:
+        return given_table(job.plan, read_table(options.table))
+    wanted = distribution_identity(job.loaded, job.data, job.selection)
+    if options.load_dist is not None:
+        distributions = load_distributions(options.load_dist, wanted)
+    else:
+        distributions = observe(job)
+    kept = DistributionSet(distributions, wanted)
+    kept.save(job.rundir.distributions)
+    if options.dump_dist is not None:
+        kept.save(options.dump_dist)
+    return calibrated_table(job.plan, distributions, options.method, options.bins)
+
+
+def finish(job: Job, before: Table, calibrated_model: bytes, tuned: tuple[Table, bytes] | None) -> RunResult:
+    """Write the files, read the held-out samples once, and report."""
+    table, model = tuned if tuned is not None else (before, calibrated_model)
+    if tuned is not None:
+        atomic_write(job.rundir.calibrated, dump_table(full_table(job.plan, before)))
+    atomic_write(job.rundir.thresholds, dump_table(full_table(job.plan, table)))
+    atomic_write(job.rundir.model, model)
+    job.float_layers = list(float_layers(job.plan, model))
+    models = [
+        job.executor.share(m) for m in ((calibrated_model,) if tuned is None else (calibrated_model, model))
+    ]
+    after = None if tuned is None else 1
+    tuning = comparison(
+        compare_models(job, "compare on tuning images", models, job.data, job.selection.tuning), 0, after
+    )
+    holdout: Comparison | None = None
+    if job.selection.holdout:
+        holdout = comparison(
+            compare_models(
+                job, "compare on held-out images", models, job.holdout_data, job.selection.holdout
+            ),
+            0,
+            after,
+        )
+    result = RunResult(
+        out=job.rundir.path,
+        files=(),
+        holdout=holdout,
+        tuning=tuning,
+        cost=job.cost(),
+        float_layers=tuple(job.float_layers),
+        warnings=tuple(job.warnings),
+    )
+    job.rundir.write_json(job.rundir.run, run_record(job))
+    write_metrics(job.rundir, result)
+    return result.model_copy(update={"files": job.rundir.files()})
+
+
+@contextmanager
+def open_job(options: CalibrateOptions, command: str, reporter: Reporter) -> Iterator[Job | RunResult]:
+    """Check everything, take the run folder, start the workers; or give the result of a finished run.
+
+    A folder that this call made is removed again when the input turns out to be unusable.
+    """
+    started = time.monotonic()
+    loaded, plan = prepare_model(options)
+    data, holdout_data, selection = prepare_data(options, loaded)
+    rundir = RunDir(options.out)
+    job_identity = identity(options, command, loaded, data, selection, holdout_data)
+    made = rundir.claim(job_identity, resume=options.resume)
+    if rundir.finished:
+        yield read_result(rundir)
+        return
+    try:
+        with Journal(rundir.journal) as journal, open_workers(options, reporter) as executor:
+            yield Job(
+                options,
+                reporter,
+                rundir,
+                loaded,
+                plan,
+                data,
+                selection,
+                holdout_data,
+                journal,
+                executor,
+                started,
+                executor.share(loaded.serialized()),
+            )
+            journal.remove_parts()
+    except InputError:
+        if made:
+            rundir.discard()
+        raise
+
+
+def prepare_model(options: CalibrateOptions) -> tuple[LoadedModel, Plan]:
+    """Load the model and place its quantizers; wrong options are found before anything is computed."""
+    require_bins(options.bins)
+    if options.table is not None and options.load_dist is not None:
+        raise UsageError("--table and --load-dist both give thresholds: leave one out")
+    loaded = load_model(options.model)
+    bitmain = isinstance(options, TuneOptions) and options.strategy == "bitmain"
+    plan = make_plan(loaded.model, options.target, options.scheme, tie=not bitmain)
+    if options.int16_layers:
+        wide = resolve_names(loaded.model, plan, options.int16_layers, "--int16-layers")
+        plan = make_plan(loaded.model, options.target, options.scheme, tie=not bitmain, int16=wide)
+    if options.table is not None:
+        given_table(plan, read_table(options.table))
+    return loaded, plan
+
+
+def prepare_data(
+    options: CalibrateOptions, loaded: LoadedModel
+) -> tuple[DatasetSpec, DatasetSpec, Selection]:
+    """Open the data and give the samples their roles."""
+    if options.data is None:
+        raise UsageError("--data is missing: give a folder, a list, an LMDB or an .npz of samples")
+    data = data_spec(options, options.data, loaded.model, options.preprocess, options.labels)
+    holdout_data = data
+    if options.holdout_data is not None:
+        holdout_data = data_spec(options, options.holdout_data, loaded.model, options.preprocess, None)
+    tune_samples = options.tune_samples if isinstance(options, TuneOptions) else None
+    return data, holdout_data, choose_samples(options, data, holdout_data, tune_samples)
+
+
+def thresholds_only(options: CalibrateOptions, reporter: Reporter) -> RunResult:
+    """``--load-dist`` without ``--data``: thresholds from the file, and no model."""
+    started = time.monotonic()
+    loaded, plan = prepare_model(options)
+    if options.load_dist is None:
+        raise UsageError("--data is missing")
+    kept = DistributionSet.load(options.load_dist)
+    if kept.identity.get("model") != loaded.sha256:
+        raise DataError(
+            f"{options.load_dist} is of another model: gather the distributions of {options.model} with --dump-dist"
+        )
+    table = calibrated_table(plan, kept.tensors, options.method, options.bins)
+    rundir = RunDir(options.out)
+    fields = {
+        "command": "calibrate",
+        "model": loaded.sha256,
+        "method": options.method,
+        "bins": options.bins,
+        "distributions": kept.identity,
+    }
+    rundir.claim(fields, resume=options.resume)
+    if rundir.finished:
+        return read_result(rundir)
+    atomic_write(rundir.thresholds, dump_table(full_table(plan, table)))
+    reporter.line(f"wrote {rundir.thresholds}; no --data was given, so no model")
+    cost = {
+        "fp32_forwards": 0.0,
+        "int8_forwards": 0.0,
+        "seconds": round(time.monotonic() - started, 3),
+        "workers": 0,
+        "peak_rss_mb": 0.0,
+    }
+    result = RunResult.model_validate(
+        {"out": rundir.path, "files": (), "holdout": None, "tuning": None, "cost": cost}
+    )
+    write_metrics(rundir, result)
+    return result.model_copy(update={"files": rundir.files()})
+
+
+def distribution_identity(loaded: LoadedModel, data: DatasetSpec, selection: Selection) -> dict[str, str]:
+    """What a distribution file belongs to."""
+    own = manifest(data, selection.calibration)
+    return {
+        "model": loaded.sha256,
+        "data set": own.sha256,
+        "samples": str(own.selected),
+        "preprocessing": str(data.describe_preprocessing()),
+    }
+
+
+def run_record(job: Job) -> dict[str, Any]:
+    """Content of ``run.json`` at the end."""
+    options = job.options.model_dump(mode="json")
+    return {
+        "job": job.rundir.identity(),
+        "options": options,
+        "versions": versions(),
+        "model": {"path": str(job.loaded.path), "sha256": job.loaded.sha256},
+        "data": asdict(manifest(job.data, job.selection.calibration)),
+        "holdout": asdict(manifest(job.holdout_data, job.selection.holdout)),
+        "preprocessing": job.data.describe_preprocessing(),
+        "plugin_sha256": job.data.plugin_sha256,
+        "integer_instructions": job.rundir.identity().get("integer_instructions"),
+        "skipped_samples": sorted([source, index] for source, index in job.skipped),
+        "float_layers": [layer.model_dump() for layer in job.float_layers],
+        "warnings": job.warnings,
+        "units": {"ran": job.tally.ran, "recalled": job.tally.recalled},
+    }
+
+
+def write_metrics(rundir: RunDir, result: RunResult) -> None:
+    """Write ``metrics.json``; the run counts as finished from here on."""
+    content = result.model_dump(
+        mode="json", include={"holdout", "tuning", "cost", "float_layers", "warnings"}
+    )
+    rundir.write_json(rundir.metrics, content)
+
+
+def read_result(rundir: RunDir) -> RunResult:
+    """The result of a finished run."""
+    content = rundir.read_metrics()
+    return RunResult.model_validate({"out": rundir.path, "files": rundir.files(), **content})

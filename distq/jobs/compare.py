@@ -1,0 +1,81 @@
+"""Compare INT8 models with the float model over samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from distq.data.dataset import DatasetSpec
+from distq.data.shards import shard
+from distq.jobs.context import Job
+from distq.jobs.results import Accuracy, Comparison, FloatAccuracy
+from distq.replica.evaluate import STATISTICS, Evaluate
+from distq.replica.worker import Arrays, Blob
+from distq.search.metrics import ImageStatistics, cosine, nmse, per_image_diff, sqnr_db, total_power
+
+
+def compare_models(
+    job: Job, stage: str, models: Sequence[Blob], data: DatasetSpec, indices: Sequence[int]
+) -> list[Arrays]:
+    """Results of the models on samples, one entry a shard."""
+    kept = [i for i in indices if (data.source, i) not in job.skipped]
+    units = [
+        Evaluate(tuple(models), job.float_model, data, piece) for piece in shard(kept, job.options.shard_size)
+    ]
+    results = list(job.images(stage, units))
+    for result in results:
+        job.skip_unreadable(result, data)
+    job.fp32_forwards += len(kept)
+    job.int8_forwards += len(kept) * len(models)
+    return results
+
+
+def statistics(results: Sequence[Arrays], model: int) -> ImageStatistics:
+    """Per-image sums of one model, images in order."""
+    return ImageStatistics(*(np.concatenate([r[name][model] for r in results]) for name in STATISTICS))
+
+
+def image_diffs(results: Sequence[Arrays], model: int) -> npt.NDArray[np.float64]:
+    """NMSE contribution of each image, (images,); its mean is the NMSE."""
+    found = statistics(results, model)
+    return per_image_diff(found.error, total_power(found))
+
+
+def accuracy(results: Sequence[Arrays], model: int) -> Accuracy:
+    """The figures of one model."""
+    found = statistics(results, model)
+    return Accuracy(
+        nmse=nmse(found),
+        sqnr_db=sqnr_db(found),
+        cosine=cosine(found),
+        top1=_rate(results, "top1", model),
+        top5=_rate(results, "top5", model),
+    )
+
+
+def comparison(results: Sequence[Arrays], before: int, after: int | None) -> Comparison | None:
+    """Figures of the calibrated and the tuned model, by their position among the models compared."""
+    images = sum(r["top1"].shape[1] for r in results)
+    if not images:
+        return None
+    return Comparison(
+        images=images,
+        before=accuracy(results, before),
+        after=None if after is None else accuracy(results, after),
+        float=top_k_accuracy(results, -1),
+    )
+
+
+def top_k_accuracy(results: Sequence[Arrays], model: int) -> FloatAccuracy | None:
+    """Top-1 and top-5 of one model; None where there are no labels."""
+    top1, top5 = _rate(results, "top1", model), _rate(results, "top5", model)
+    return None if top1 is None or top5 is None else FloatAccuracy(top1=top1, top5=top5)
+
+
+def _rate(results: Sequence[Arrays], name: str, model: int) -> float | None:
+    hits: npt.NDArray[Any] = np.concatenate([r[name][model] for r in results])
+    hits = hits[hits >= 0]
+    return float(np.mean(hits)) if hits.size else None

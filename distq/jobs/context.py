@@ -1,0 +1,239 @@
+"""What a job has in hand: the model and its plan, the samples and their roles, workers, journal and counters."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from distq.config import CalibrateOptions, CommonOptions
+from distq.data.dataset import DatasetSpec, InputSpec, manifest
+from distq.data.shards import Selection, select, shard
+from distq.engine.executor import Executor, Unit
+from distq.engine.factory import open_executor
+from distq.engine.journal import Journal
+from distq.engine.progress import Reporter
+from distq.engine.run import Tally, run_units
+from distq.errors import DataError, InputError, InterruptedRun
+from distq.files import sha256_file
+from distq.graph.load import LoadedModel, numpy_dtype
+from distq.graph.plan import Plan
+from distq.jobs.results import Cost, FloatLayer
+from distq.jobs.rundir import RunDir
+from distq.replica.session import integer_instructions
+from distq.replica.worker import Arrays, Blob
+
+PACKAGES = (
+    "distq",
+    "numpy",
+    "onnx",
+    "onnx-ir",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "opencv-python-headless",
+    "ray",
+)
+
+NOT_IDENTITY = frozenset(
+    {"executor", "workers", "device", "address", "resume", "shard_size", "out", "allow_code", "dump_dist"}
+)
+"""Options that say where and how a job runs, not what it computes; they may change on resume."""
+
+
+@dataclass
+class Job:
+    """One run while it goes on."""
+
+    options: CalibrateOptions
+    reporter: Reporter
+    rundir: RunDir
+    loaded: LoadedModel
+    plan: Plan
+    data: DatasetSpec
+    selection: Selection
+    holdout_data: DatasetSpec
+    journal: Journal
+    executor: Executor
+    started: float
+    float_model: Blob
+    tally: Tally = field(default_factory=Tally)
+    fp32_forwards: float = 0.0
+    int8_forwards: float = 0.0
+    warnings: list[str] = field(default_factory=list)
+    float_layers: list[FloatLayer] = field(default_factory=list)
+    skipped: set[tuple[str, int]] = field(default_factory=set)  # source and index
+
+    def warn(self, text: str) -> None:
+        """Tell the user now, and again in the result."""
+        self.warnings.append(text)
+        self.reporter.warn(text)
+
+    def readable(self, indices: Sequence[int]) -> list[int]:
+        """Calibration samples that could be decoded."""
+        return [i for i in indices if (self.data.source, i) not in self.skipped]
+
+    def shards(self, indices: Sequence[int]) -> list[tuple[int, ...]]:
+        """Readable calibration samples in pieces of the shard size."""
+        return shard(self.readable(indices), self.options.shard_size)
+
+    def results(self, units: Sequence[Unit]) -> Iterator[Arrays]:
+        """Results of units in their order; those in the journal are not run again."""
+        return run_units(
+            self.executor, self.journal, units, self.reporter, weight=lambda _: 0, tally=self.tally
+        )
+
+    def images(self, stage: str, units: Sequence[Any]) -> Iterator[Arrays]:
+        """The same under a progress bar that counts the units' samples."""
+        self.reporter.start(stage, sum(len(u.indices) for u in units), "images")
+        try:
+            yield from run_units(
+                self.executor,
+                self.journal,
+                units,
+                self.reporter,
+                weight=lambda u: len(u.indices),
+                tally=self.tally,  # type: ignore[attr-defined]  # units with samples
+            )
+        finally:
+            self.reporter.finish()
+
+    def skip_unreadable(self, result: Arrays, data: DatasetSpec) -> None:
+        """Leave out samples that could not be decoded, as many as ``--skip-bad`` allows.
+
+        Raises:
+            DataError: more than that.
+        """
+        for index, reason in zip(result["unreadable"].tolist(), result["reasons"].tolist(), strict=True):
+            if (data.source, index) in self.skipped:
+                continue
+            self.skipped.add((data.source, index))
+            if len(self.skipped) > self.options.skip_bad:
+                raise DataError(
+                    f"{reason}; mend or remove it, or allow some with --skip-bad {len(self.skipped)}"
+                )
+            self.warn(f"left out: {reason}")
+
+    def cost(self) -> Cost:
+        """What the job took so far."""
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+            1024 if sys.platform != "darwin" else 1 << 20
+        )
+        return Cost(
+            fp32_forwards=round(self.fp32_forwards, 3),
+            int8_forwards=round(self.int8_forwards, 3),
+            seconds=round(time.monotonic() - self.started, 3),
+            workers=self.executor.workers,
+            peak_rss_mb=round(peak, 1),
+        )
+
+
+def input_specs(model: ir.Model) -> tuple[InputSpec, ...]:
+    """The model's inputs as the data must fit them."""
+    specs = []
+    for value in model.graph.inputs:
+        shape = () if value.shape is None else tuple(d if isinstance(d, int) else None for d in value.shape)
+        specs.append(InputSpec(value.name or "", shape, numpy_dtype(value)))
+    return tuple(specs)
+
+
+def data_spec(
+    options: CommonOptions, source: Path, model: ir.Model, preprocess: Path | None, labels: Path | None
+) -> DatasetSpec:
+    """Describe a data set for a model."""
+    return DatasetSpec.create(
+        source, input_specs(model), preprocess=preprocess, labels=labels, allow_code=options.allow_code
+    )
+
+
+def choose_samples(
+    options: CalibrateOptions, data: DatasetSpec, holdout_data: DatasetSpec, tune_samples: int | None
+) -> Selection:
+    """Roles of the samples; a number that the user did not give shrinks to what is there."""
+    count = len(data.open())
+    separate = len(holdout_data.open()) if options.holdout_data is not None else None
+    samples = options.samples if "samples" in options.model_fields_set else min(options.samples, count)
+    calibrating = samples or count
+    wanted = tune_samples if tune_samples is not None else calibrating
+    if tune_samples is not None and "tune_samples" not in options.model_fields_set:
+        wanted = min(wanted, calibrating)
+    return select(count, samples, wanted, options.holdout, options.shuffle, options.seed, separate)
+
+
+def identity(
+    options: CalibrateOptions,
+    command: str,
+    loaded: LoadedModel,
+    data: DatasetSpec,
+    selection: Selection,
+    holdout: DatasetSpec,
+) -> dict[str, Any]:
+    """The fields that decide a run's result."""
+    fields = options.model_dump(mode="json")
+    chosen = {
+        name: value
+        for name, value in fields.items()
+        if name not in NOT_IDENTITY and not isinstance(getattr(options, name), Path)
+    }
+    files = {name: getattr(options, name) for name in ("table", "load_dist", "labels")}
+    own = manifest(data, selection.calibration)
+    held = manifest(holdout, selection.holdout)
+    return {
+        "command": command,
+        **chosen,
+        **{name: file_identity(path) for name, path in files.items() if path is not None},
+        "model": loaded.sha256,
+        "data": own.sha256,
+        "holdout": held.sha256,
+        "preprocess": data.describe_preprocessing(),
+        "integer_instructions": integer_instructions(),
+    }
+
+
+def file_identity(path: Path) -> str:
+    """SHA-256 of a file the job reads.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return sha256_file(path)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides the bits."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Turn Ctrl-C into distq's own error, which the command line ends with 130.
+
+    Raises:
+        InterruptedRun: the user pressed Ctrl-C.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise InterruptedRun("interrupted: continue with the same command and --resume") from None
+
+
+def open_workers(options: CommonOptions, reporter: Reporter) -> Executor:
+    """The executor of the options; what happens to workers is shown as warnings."""
+    return open_executor(options, reporter.warn)

@@ -1,0 +1,50 @@
+"""``distq eval``: how close a model is to its float original, and how often it is right."""
+
+from __future__ import annotations
+
+from distq.config import EvaluateOptions
+from distq.data.shards import select, shard
+from distq.engine.progress import Reporter
+from distq.engine.run import run_units
+from distq.errors import DataError
+from distq.graph.load import read_proto
+from distq.jobs.compare import accuracy, top_k_accuracy
+from distq.jobs.context import data_spec, interruptible, open_workers
+from distq.jobs.results import EvaluateResult
+from distq.replica.evaluate import Evaluate
+
+
+def evaluate(options: EvaluateOptions, reporter: Reporter) -> EvaluateResult:
+    """Compare a candidate with ``against`` where given; count right answers where there are labels.
+
+    Raises:
+        InputError: a model or data that cannot be used.
+        InterruptedRun: Ctrl-C.
+    """
+    import onnx_ir as ir  # noqa: PLC0415
+
+    candidate, _ = read_proto(options.candidate)
+    against = None if options.against is None else read_proto(options.against)[0]
+    data = data_spec(options, options.data, ir.from_proto(candidate), options.preprocess, options.labels)
+    count = len(data.open())
+    indices = select(count, options.samples, 1, 0, options.shuffle, options.seed).calibration
+    with interruptible(), open_workers(options, reporter) as executor:
+        model = executor.share(candidate.SerializeToString())
+        reference = None if against is None else executor.share(against.SerializeToString())
+        units = [Evaluate((model,), reference, data, piece) for piece in shard(indices, options.shard_size)]
+        reporter.start("evaluate", len(indices), "images")
+        results = []
+        skipped = 0
+        for result in run_units(executor, None, units, reporter, weight=lambda u: len(u.indices)):  # type: ignore[attr-defined]  # units with samples
+            skipped += result["unreadable"].size
+            if skipped > options.skip_bad:
+                raise DataError(
+                    f"{result['reasons'][0]}; mend or remove it, or allow some with --skip-bad {skipped}"
+                )
+            results.append(result)
+        reporter.finish()
+    return EvaluateResult(
+        images=len(indices) - skipped,
+        candidate=top_k_accuracy(results, 0) if reference is None else accuracy(results, 0),
+        against=None if reference is None else top_k_accuracy(results, -1),
+    )

@@ -1,0 +1,132 @@
+"""The folder a run leaves: every file name in it, and whose it is."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distq.errors import FileFormatError, UsageError
+from distq.files import atomic_write
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """Knows the files of a run; makes nothing by itself."""
+
+    path: Path
+
+    @property
+    def run(self) -> Path:
+        """The resolved job, versions and identities; written first."""
+        return self.path / "run.json"
+
+    @property
+    def distributions(self) -> Path:
+        """Counts of all observed tensors."""
+        return self.path / "distributions.npz"
+
+    @property
+    def thresholds(self) -> Path:
+        """The table the run ends with."""
+        return self.path / "thresholds.json"
+
+    @property
+    def calibrated(self) -> Path:
+        """The table a search started from."""
+        return self.path / "thresholds.calibrated.json"
+
+    @property
+    def model(self) -> Path:
+        """The QDQ model."""
+        return self.path / "model.int8.onnx"
+
+    @property
+    def metrics(self) -> Path:
+        """Accuracy and cost; written last, so it marks a finished run."""
+        return self.path / "metrics.json"
+
+    @property
+    def journal(self) -> Path:
+        """Finished units and decided layers."""
+        return self.path / "journal.jsonl"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run came to its end."""
+        return self.metrics.is_file()
+
+    def files(self) -> tuple[Path, ...]:
+        """The files for a user that are there."""
+        every = (self.model, self.thresholds, self.calibrated, self.metrics, self.run, self.distributions)
+        return tuple(path for path in every if path.is_file())
+
+    def claim(self, identity: dict[str, Any], *, resume: bool) -> bool:
+        """Take the folder for a job.
+
+        Args:
+            identity: fields of the job that decide its result; what a resumed run must share.
+            resume: continue what is there.
+
+        Returns:
+            Whether this call made the folder.
+
+        Raises:
+            UsageError: the folder is taken, or holds another job; the message names the field.
+        """
+        if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.write_json(self.run, {"job": identity})
+            return True
+        if not resume:
+            raise UsageError(f"{self.path} exists: give another --out, or --resume to continue the run in it")
+        theirs = self.identity()
+        for field in sorted({*identity, *theirs}):
+            if theirs.get(field) != identity.get(field):
+                raise UsageError(
+                    f"{self.path} holds another job: its {field} is {json.dumps(theirs.get(field))}, this one's "
+                    f"{json.dumps(identity.get(field))}; give another --out"
+                )
+        return False
+
+    def identity(self) -> dict[str, Any]:
+        """The job whose folder this is.
+
+        Raises:
+            UsageError: the folder is not a run of distq.
+        """
+        try:
+            job = json.loads(self.run.read_bytes())["job"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UsageError(
+                f"{self.path} is not a run of distq, or its run.json is damaged: give another --out"
+            ) from error
+        if not isinstance(job, dict):
+            raise UsageError(f"{self.run} is damaged: give another --out")
+        return job
+
+    def read_metrics(self) -> dict[str, Any]:
+        """What ``metrics.json`` holds.
+
+        Raises:
+            FileFormatError: damaged.
+        """
+        try:
+            content = json.loads(self.metrics.read_bytes())
+        except (OSError, ValueError) as error:
+            raise FileFormatError(
+                f"{self.metrics} is damaged: remove it and continue with --resume"
+            ) from error
+        if not isinstance(content, dict):
+            raise FileFormatError(f"{self.metrics} is damaged: remove it and continue with --resume")
+        return content
+
+    def write_json(self, path: Path, content: dict[str, Any]) -> None:
+        """Write a JSON file atomically."""
+        atomic_write(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+
+    def discard(self) -> None:
+        """Remove a folder that :meth:`claim` made, when its job turned out to be impossible."""
+        shutil.rmtree(self.path, ignore_errors=True)

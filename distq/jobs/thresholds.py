@@ -1,0 +1,102 @@
+"""From distributions to the table of thresholds, and from a table to encodings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from distq.calibration.histogram import Distribution
+from distq.calibration.methods import threshold
+from distq.quant.scheme import threshold_range
+from distq.config import Scheme, Target
+from distq.errors import FileFormatError
+from distq.graph.plan import Plan, Quantizer
+from distq.quant.scheme import Encoding, encode
+from distq.quant.table import Row, Table
+
+
+def calibrated_table(plan: Plan, distributions: Mapping[str, Distribution], method: str, bins: int) -> Table:
+    """One row a quantizer: its threshold by ``method``, or its whole range where that carries meaning.
+
+    Raises:
+        FileFormatError: a tensor was not observed.
+    """
+    table: Table = {}
+    for quantizer in plan.quantizers:
+        if quantizer.name not in distributions:
+            raise FileFormatError(
+                f"the distributions lack tensor {quantizer.name}: gather them again for --target {plan.target}"
+            )
+        distribution = distributions[quantizer.name]
+        used = "max" if quantizer.keep_range else method
+        chosen = threshold(distribution, used, bins)
+        table[quantizer.name] = make_row(plan, quantizer, chosen, distribution.min, distribution.max, used)
+    return table
+
+
+def make_row(
+    plan: Plan, quantizer: Quantizer, chosen: float, observed_min: float, observed_max: float, method: str
+) -> Row:
+    """The row of a threshold: range [max(min, -T), min(max, T)] within the quantizer's own bounds, and its encoding."""
+    low, high = threshold_range(observed_min, observed_max, chosen)
+    low, high = (0.0 if quantizer.non_negative else low), min(high, quantizer.cap)
+    if plan.scheme == "symmetric":
+        high = max(-low, high)
+        low = -high
+    encoding = _encode(plan.target, plan.scheme, low, high, quantizer.bits)
+    steps = 2 ** (quantizer.bits - 1) - 1 if plan.scheme == "symmetric" else 2**quantizer.bits - 1
+    return Row(
+        threshold=chosen,
+        min=low,
+        max=high,
+        observed_min=observed_min,
+        observed_max=observed_max,
+        bits=quantizer.bits,
+        signed=encoding.signed,
+        scale=encoding.scale,
+        zero_point=encoding.zero_point,
+        convention=str(steps),
+        method=method,
+    )
+
+
+def with_threshold(plan: Plan, quantizer: Quantizer, row: Row, chosen: float, method: str) -> Row:
+    """The same tensor with another threshold."""
+    return make_row(plan, quantizer, chosen, row.observed_min, row.observed_max, method)
+
+
+def given_table(plan: Plan, rows: Mapping[str, Row]) -> Table:
+    """A table for this plan from one read from a file: thresholds kept, encodings made anew for target and scheme.
+
+    Raises:
+        FileFormatError: a quantizer has no row.
+    """
+    table: Table = {}
+    for quantizer in plan.quantizers:
+        row = next((rows[t] for t in (quantizer.name, *quantizer.tensors) if t in rows), None)
+        if row is None:
+            raise FileFormatError(
+                f"the table has no row for {quantizer.name}: take the table of a run of this model"
+            )
+        table[quantizer.name] = with_threshold(plan, quantizer, row, row.threshold, row.method)
+    return table
+
+
+def encodings(table: Table) -> dict[str, Encoding]:
+    """The encoding of each quantizer."""
+    return {name: row.encoding for name, row in table.items()}
+
+
+def full_table(plan: Plan, table: Table) -> Table:
+    """Every quantized tensor's row; a tensor that shares a quantizer names it in ``tied_to``."""
+    rows: Table = {}
+    for quantizer in plan.quantizers:
+        for tensor in quantizer.tensors:
+            row = table[quantizer.name]
+            rows[tensor] = row if tensor == quantizer.name else replace(row, tied_to=quantizer.name)
+    return rows
+
+
+def _encode(target: Target, scheme: Scheme, low: float, high: float, bits: int) -> Encoding:
+    """ONNX Runtime's integer kernels want uint8, also for a symmetric range; other targets want zero point 0."""
+    return encode(low, high, bits, symmetric=scheme == "symmetric", signed=target != "ort")

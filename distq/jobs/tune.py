@@ -1,0 +1,133 @@
+"""``distq tune``: calibrate, then search the thresholds layer by layer on the network outputs."""
+
+from __future__ import annotations
+
+import time
+
+from distq.config import TuneOptions
+from distq.engine.progress import Reporter
+from distq.errors import UsageError
+from distq.graph.plan import Quantizer, resolve_names
+from distq.graph.qdq import export
+from distq.graph.state import State
+from distq.jobs.calibrate import calibrated, finish, open_job
+from distq.jobs.compare import compare_models, image_diffs
+from distq.jobs.context import Job, interruptible
+from distq.jobs.correct import correct_biases, float_means
+from distq.jobs.results import RunResult
+from distq.jobs.scoring import NetworkScorer, PrefixScorer, Scorer
+from distq.jobs.thresholds import with_threshold
+from distq.quant.table import Table
+from distq.search.metrics import mean_over_images
+from distq.search.strategy import STRATEGIES, Decision, TensorSearch
+
+
+def tune(options: TuneOptions, reporter: Reporter) -> RunResult:
+    """Calibrate a model and search its thresholds.
+
+    Raises:
+        InputError: what was given cannot be used; nothing was written.
+        ExecutionError: it failed while running; finished work is in the journal.
+        InterruptedRun: Ctrl-C.
+    """
+    if options.data is None:
+        raise UsageError("--data is missing: a search scores candidates on samples")
+    with interruptible(), open_job(options, "tune", reporter) as found:
+        if isinstance(found, RunResult):
+            return found
+        job, searched = found, chosen_quantizers(options, found)
+        table, state = calibrated(job)
+        before = export(job.loaded.model, job.plan, state)
+        tuned, tuned_state = search(job, options, searched, table, state)
+        after = settle_biases(job, tuned_state)
+        return finish(job, table, before, (tuned, after))
+
+
+def chosen_quantizers(options: TuneOptions, job: Job) -> list[Quantizer]:
+    """What the search visits, in graph order: all but network inputs, or ``--layers``, less ``--ignore-layers``.
+
+    Raises:
+        UsageError: an unknown layer.
+    """
+    model, plan = job.loaded.model, job.plan
+    wanted = set(resolve_names(model, plan, options.layers, "--layers"))
+    ignored = set(resolve_names(model, plan, options.ignore_layers, "--ignore-layers"))
+    return [
+        q
+        for q in plan.quantizers
+        if q.name not in ignored and (q.name in wanted if wanted else not q.keep_range)
+    ]
+
+
+def search(
+    job: Job, options: TuneOptions, searched: list[Quantizer], table: Table, state: State
+) -> tuple[Table, State]:
+    """Visit tensor by tensor; each decision stands for all later ones."""
+    strategy = STRATEGIES[options.strategy]()
+    scorer: Scorer = PrefixScorer(job) if options.strategy == "bitmain" else NetworkScorer(job, state)
+    start: float | None = None
+    job.reporter.start("search", len(searched), "layers")
+    for quantizer in searched:
+        began = time.monotonic()
+        row = table[quantizer.name]
+        tensor = strategy.search(row.threshold, row.absmax)
+        shown = 0
+        while wanted := tensor.ask():
+            tensor.tell(scorer.score(quantizer, wanted, table, state))
+            shown = show(job, tensor, quantizer.name, shown)
+        decision = tensor.decision()
+        show(job, tensor, quantizer.name, shown)
+        if decision.threshold != row.threshold:
+            row = with_threshold(
+                job.plan,
+                quantizer,
+                row,
+                decision.threshold,
+                options.strategy if decision.accepted else row.method,
+            )
+            table = {**table, quantizer.name: row}
+            state = state.with_encoding(quantizer.name, row.encoding)
+        start = decision.before if start is None else start
+        record(job, quantizer, decision, start, time.monotonic() - began)
+        job.reporter.advance()
+    job.reporter.finish()
+    return table, state
+
+
+def show(job: Job, tensor: TensorSearch, name: str, shown: int) -> int:
+    """Log what is new of a tensor's search; returns how many entries are shown by now."""
+    entries = tensor.log()
+    for entry in entries[shown:]:
+        job.reporter.line(entry.line(name))
+    return len(entries)
+
+
+def record(job: Job, quantizer: Quantizer, decision: Decision, start: float, seconds: float) -> None:
+    """Write the decision into the journal and say what the search has gained so far."""
+    job.journal.note(
+        "layer",
+        name=quantizer.name,
+        threshold=decision.threshold,
+        before=decision.before,
+        after=decision.after,
+        scored=decision.scored,
+        accepted=decision.accepted,
+        reason=decision.reason,
+    )
+    gain = 100 * (1 - decision.after / start) if start > 0 else 0.0
+    job.reporter.line(
+        f"{quantizer.name}: {decision.reason}, {decision.scored} candidates in {seconds:.1f} s, diff {decision.before:.6g} -> "
+        f"{decision.after:.6g}, gain so far {gain:.1f} %"
+    )
+
+
+def settle_biases(job: Job, state: State) -> bytes:
+    """Correct the biases again for the thresholds found, and keep what is closer to float on the tuning images."""
+    model, plan = job.loaded.model, job.plan
+    choices = [export(model, plan, state)]
+    if job.options.bias_correction:
+        choices.append(export(model, plan, correct_biases(job, state, float_means(job))))
+    blobs = [job.executor.share(choice) for choice in choices]
+    results = compare_models(job, "compare corrections", blobs, job.data, job.selection.tuning)
+    scores = [mean_over_images(image_diffs(results, i)) for i in range(len(choices))]
+    return choices[min(range(len(choices)), key=lambda i: (scores[i], i))]

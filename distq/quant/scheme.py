@@ -1,0 +1,115 @@
+"""What a threshold means: from the range of a tensor to scale, zero point and integer type."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+ZERO_WEIGHT_SCALE = np.float32(1.0)
+"""Scale of a weight channel that is all zero: any scale carries it, one keeps the bias in int32."""
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How a real number becomes an integer: q = clamp(round(x / scale) + zero_point)."""
+
+    scale: float
+    zero_point: int
+    bits: int
+    signed: bool
+
+    @property
+    def dtype(self) -> np.dtype[np.integer]:
+        """The integer type."""
+        return np.dtype(f"{'int' if self.signed else 'uint'}{self.bits}")
+
+
+SMALLEST_THRESHOLD = 2.0**-100
+"""No threshold is below this (7.9e-31), so that every scale made from one is a normal float32."""
+
+
+def threshold_range(observed_min: float, observed_max: float, threshold: float) -> tuple[float, float]:
+    """The range one threshold T stands for: [max(observed min, -T), min(observed max, T)], extended to hold 0.
+
+    Where that would be too narrow for a scale (a tensor that is always zero, or below ``SMALLEST_THRESHOLD``), what was
+    observed is not looked at: [0, T], or [-T, T] where it was negative.
+    """
+    if max(-observed_min, observed_max) < SMALLEST_THRESHOLD:
+        return (0.0 if observed_min >= 0 else -threshold), threshold
+    return max(min(observed_min, 0.0), -threshold), min(max(observed_max, 0.0), threshold)
+
+
+def encode(low: float, high: float, bits: int, *, symmetric: bool, signed: bool = False) -> Encoding:
+    """The encoding of the range [low, high], zero included.
+
+    Symmetric: scale T/127 (T/32767 at 16 bit) with T the larger side; signed with zero point 0, or unsigned with zero
+    point 128, which is the same arithmetic on kernels that want uint8. Otherwise unsigned, scale (high - low)/255, and the
+    zero point follows the range: 0 where it starts at zero. Scales are float32, as ONNX stores them.
+    """
+    low, high = min(low, 0.0), max(high, 0.0)
+    tiny = float(np.finfo(np.float32).tiny)
+    if symmetric:
+        scale = np.float32(max(max(-low, high) / (2 ** (bits - 1) - 1), tiny))
+        return Encoding(float(scale), 0 if signed else 2 ** (bits - 1), bits, signed)
+    steps = 2**bits - 1
+    scale = np.float32(max((high - low) / steps, tiny))
+    zero_point = int(np.clip(np.rint(-low / float(scale)), 0, steps))
+    return Encoding(float(scale), zero_point, bits, signed=False)
+
+
+def quantize_weight(
+    weight: npt.NDArray[np.float32], axis: int | None
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+    """Symmetric int8 weights in [-127, 127], one scale for each slice along ``axis`` (None: one scale for all).
+
+    Returns:
+        The integers, shaped as ``weight``, and the scales: (channels,) or a scalar array.
+    """
+    others = tuple(i for i in range(weight.ndim) if i != axis) if axis is not None else None
+    largest = np.max(np.abs(weight), axis=others).astype(np.float64)
+    scale = np.where(largest > 0, largest / 127, ZERO_WEIGHT_SCALE).astype(np.float32)
+    scale = np.maximum(scale, np.finfo(np.float32).tiny)
+    return round_weight(weight, scale, axis), scale
+
+
+def round_weight(
+    weight: npt.NDArray[np.float32], scale: npt.NDArray[np.float32], axis: int | None
+) -> npt.NDArray[np.int8]:
+    """Round to the nearest step of ``scale`` (half to even) within [-127, 127]."""
+    spread = along(scale, weight.ndim, axis)
+    return np.clip(np.rint(weight / spread), -127, 127).astype(np.int8)
+
+
+def along(values: npt.NDArray[np.float32], ndim: int, axis: int | None) -> npt.NDArray[np.float32]:
+    """Reshape per-channel values so that they broadcast along ``axis`` of an ``ndim`` array."""
+    if axis is None:
+        return values
+    shape = [1] * ndim
+    shape[axis] = -1
+    return values.reshape(shape)
+
+
+def quantize_bias(
+    bias: npt.NDArray[np.float64], input_scale: float, weight_scale: npt.NDArray[np.float32]
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
+    """int32 bias with the scale of the accumulator, input_scale * weight_scale (float32 product, as kernels compute it).
+
+    A bias outside int32 saturates; ``fit_weight_scale`` keeps that from happening.
+    """
+    scale = np.broadcast_to(np.float32(input_scale) * weight_scale, bias.shape).astype(np.float32)
+    scale = np.maximum(scale, np.finfo(np.float32).tiny)
+    limit = 2**31 - 1
+    return np.clip(np.rint(bias / scale.astype(np.float64)), -limit, limit).astype(np.int32), scale
+
+
+def fit_weight_scale(
+    scale: npt.NDArray[np.float32], bias: npt.NDArray[np.float64], input_scale: float
+) -> npt.NDArray[np.float32]:
+    """Raise weight scales so far that the bias fits into int32 with room for a factor of four.
+
+    Channels of near-zero weights beside a real bias need it: their accumulator step would be too fine.
+    """
+    least = np.abs(bias) / (float(input_scale) * 2.0**29)
+    return np.maximum(scale, np.max(least) if scale.ndim == 0 else least).astype(np.float32)

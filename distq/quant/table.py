@@ -1,0 +1,89 @@
+"""``thresholds.json``: one row a tensor."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from distq.errors import FileFormatError
+from distq.quant.scheme import Encoding
+
+FORMAT = "distq-thresholds-1"
+
+
+@dataclass(frozen=True)
+class Row:
+    """Threshold of a tensor and the quantizer that follows from it.
+
+    ``min`` and ``max`` are the quantizer's range in the tensor's unit; ``convention`` is the number of steps in it (scale =
+    T/127 or (max - min)/255); ``tied_to`` names the tensor whose quantizer this one shares.
+    """
+
+    threshold: float
+    min: float
+    max: float
+    observed_min: float
+    observed_max: float
+    bits: int
+    signed: bool
+    scale: float
+    zero_point: int
+    convention: str
+    method: str
+    tied_to: str | None = None
+
+    @property
+    def encoding(self) -> Encoding:
+        """Scale and zero point as a quantizer."""
+        return Encoding(self.scale, self.zero_point, self.bits, self.signed)
+
+    @property
+    def absmax(self) -> float:
+        """Largest magnitude observed."""
+        return max(abs(self.observed_min), abs(self.observed_max))
+
+
+Table = dict[str, Row]
+
+
+def dump_table(table: Table) -> bytes:
+    """The file's bytes: sorted by tensor, floats in their shortest exact form."""
+    rows = {name: asdict(table[name]) for name in sorted(table)}
+    return (json.dumps({"format": FORMAT, "tensors": rows}, indent=1) + "\n").encode()
+
+
+def read_table(path: Path) -> Table:
+    """Read ``thresholds.json``.
+
+    Raises:
+        FileFormatError: missing, damaged, or not such a file; the message names the tensor that is wrong.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise FileFormatError(f"cannot read the table {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise FileFormatError(f"{path} is not a threshold table: it is not JSON") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise FileFormatError(f'{path} is not a threshold table of distq: it has no "format": "{FORMAT}"')
+    tensors = content.get("tensors")
+    if not isinstance(tensors, dict):
+        raise FileFormatError(f'{path} has no "tensors"')
+    return {name: _row(path, name, fields) for name, fields in tensors.items()}
+
+
+def _row(path: Path, name: str, fields: object) -> Row:
+    if not isinstance(fields, dict):
+        raise FileFormatError(f"{path}: the row of {name} is not a mapping")
+    try:
+        row = Row(**fields)
+    except TypeError as error:
+        raise FileFormatError(f"{path}: the row of {name} has a wrong or missing field: {error}") from error
+    numbers = (row.threshold, row.min, row.max, row.observed_min, row.observed_max, row.scale)
+    if not all(isinstance(x, int | float) and math.isfinite(x) for x in numbers):
+        raise FileFormatError(f"{path}: the row of {name} has a number that is not finite")
+    if row.threshold <= 0 or row.scale <= 0 or row.bits not in {8, 16}:
+        raise FileFormatError(f"{path}: {name} needs a threshold and scale above 0 and 8 or 16 bits")
+    return row

@@ -1,0 +1,81 @@
+"""Unit that compares whole INT8 models with float, and counts right answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from distq.data.dataset import DatasetSpec, UnreadableSample
+from distq.replica.float32 import float_outputs, open_session, unreadable_arrays
+from distq.replica.keys import content_key
+from distq.replica.samples import read_samples
+from distq.replica.worker import Arrays, Blob, Worker
+from distq.search.metrics import compare, top_k
+
+STATISTICS = ("error", "power", "candidate_power", "dot")
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Run models and the float model on samples.
+
+    Attributes:
+        models: candidates, as ONNX bytes; ONNX Runtime fuses them itself, as it does for a user.
+        float_model: what they are compared with; None to count right answers alone.
+        data, indices: the samples.
+    """
+
+    models: tuple[Blob, ...]
+    float_model: Blob | None
+    data: DatasetSpec
+    indices: tuple[int, ...]
+
+    @property
+    def key(self) -> str:
+        """Identity of the unit."""
+        against = self.float_model.sha256 if self.float_model else None
+        return content_key(
+            "evaluate", [m.sha256 for m in self.models], against, self.data.source, self.indices
+        )
+
+    @property
+    def label(self) -> str:
+        """For a person."""
+        return f"evaluate, samples {self.indices[0]}-{self.indices[-1]}"
+
+    def run(self, worker: Worker) -> Arrays:
+        """``error``, ``power``, ``candidate_power``, ``dot``: (models, images, outputs); ``top1``, ``top5``: (models [+ float], images), -1 without label."""
+        statistics: list[list[list[npt.NDArray[Any]]]] = [[] for _ in STATISTICS]
+        hits: list[list[tuple[int, int]]] = []
+        unreadable: list[UnreadableSample] = []
+        for sample in read_samples(worker, self.data, self.indices):
+            if isinstance(sample, UnreadableSample):
+                unreadable.append(sample)
+                continue
+            outputs = [open_session(worker, m, fused=True).run(sample.inputs) for m in self.models]
+            if self.float_model is not None:
+                reference = float_outputs(worker, self.float_model, self.data, sample.index, sample.inputs)
+                rows = [compare(o, reference) for o in outputs]
+                for held, name in zip(statistics, STATISTICS, strict=True):
+                    held.append([getattr(row, name)[0] for row in rows])
+                outputs.append(reference)
+            hits.append([_hits(o[0], sample.label) for o in outputs])
+        result: Arrays = unreadable_arrays(unreadable)
+        if self.float_model is not None:
+            for held, name in zip(statistics, STATISTICS, strict=True):
+                result[name] = (
+                    np.array(held, np.float64).reshape(len(hits), len(self.models), -1).swapaxes(0, 1)
+                )
+        both = np.array(hits, np.int8).reshape(len(hits), -1, 2)
+        result["top1"], result["top5"] = both[..., 0].T, both[..., 1].T
+        return result
+
+
+def _hits(logits: npt.NDArray[Any], label: int | None) -> tuple[int, int]:
+    """Top-1 and top-5; -1 without a label, and for an output that is not one row of class scores."""
+    if label is None or label >= logits.size or logits.squeeze().ndim != 1:
+        return -1, -1
+    return int(top_k(logits, label, 1)), int(top_k(logits, label, 5))

@@ -1,0 +1,156 @@
+"""Units of the float replica: the distributions of its tensors, the means of its layers, its outputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from distq.calibration.histogram import Distribution
+from distq.data.dataset import DatasetSpec, UnreadableSample
+from distq.errors import DataError
+from distq.replica.keys import content_key
+from distq.replica.samples import kept_inputs, read_samples
+from distq.replica.session import Session
+from distq.replica.worker import Arrays, Blob, Worker
+
+
+@dataclass(frozen=True)
+class Observe:
+    """Count the values of tensors over some samples.
+
+    The result holds a distribution a tensor, named by its position in ``tensors``, and ``unreadable``: indices of samples
+    that could not be decoded, with ``reasons``.
+    """
+
+    model: Blob  # the float model with ``tensors`` as outputs
+    tensors: tuple[str, ...]
+    data: DatasetSpec
+    indices: tuple[int, ...]
+
+    @property
+    def key(self) -> str:
+        """Identity of the unit."""
+        return content_key("observe", self.model.sha256, self.tensors, self.data.source, self.indices)
+
+    @property
+    def label(self) -> str:
+        """For a person."""
+        return f"calibrate, samples {self.indices[0]}-{self.indices[-1]}"
+
+    def run(self, worker: Worker) -> Arrays:
+        """One forward a sample; each tensor is counted as it comes."""
+        session = open_session(worker, self.model, fused=True)
+        found = [Distribution.empty() for _ in self.tensors]
+        unreadable: list[UnreadableSample] = []
+        for sample in read_samples(worker, self.data, self.indices):
+            if isinstance(sample, UnreadableSample):
+                unreadable.append(sample)
+                continue
+            feeds = sample.inputs
+            values = dict(zip(session.outputs, session.run(feeds), strict=True)) | feeds
+            for name, distribution in zip(self.tensors, found, strict=True):
+                distribution.add(Distribution.of(values[name]))
+                if distribution.nonfinite:
+                    raise DataError(
+                        f"tensor {name} holds NaN or inf on sample {sample.name}: mend the model or leave the sample out"
+                    )
+        result: Arrays = unreadable_arrays(unreadable)
+        for i, distribution in enumerate(found):
+            result.update(distribution.to_arrays(f"{i}/"))
+        return result
+
+
+@dataclass(frozen=True)
+class LayerMeans:
+    """Mean of each layer's output over its positions, a row an image: what bias correction restores."""
+
+    model: Blob  # the float model with one mean per layer as its outputs
+    layers: tuple[str, ...]
+    data: DatasetSpec
+    indices: tuple[int, ...]
+
+    @property
+    def key(self) -> str:
+        """Identity of the unit."""
+        return content_key("means", self.model.sha256, self.layers, self.data.source, self.indices)
+
+    @property
+    def label(self) -> str:
+        """For a person."""
+        return f"float means, samples {self.indices[0]}-{self.indices[-1]}"
+
+    def run(self, worker: Worker) -> Arrays:
+        """Arrays named by the layer's position: float64 (images, channels)."""
+        session = open_session(worker, self.model, fused=True)
+        rows: list[list[npt.NDArray[Any]]] = []
+        unreadable: list[UnreadableSample] = []
+        for sample in read_samples(worker, self.data, self.indices):
+            if isinstance(sample, UnreadableSample):
+                unreadable.append(sample)
+                continue
+            rows.append([value.astype(np.float64).reshape(-1) for value in session.run(sample.inputs)])
+        result: Arrays = unreadable_arrays(unreadable)
+        for i in range(len(self.layers)):
+            result[str(i)] = np.array([row[i] for row in rows])
+        return result
+
+
+def float_outputs(
+    worker: Worker, model: Blob, data: DatasetSpec, index: int, inputs: Arrays | None = None
+) -> list[npt.NDArray[Any]]:
+    """Outputs of the float replica on one sample, computed once a worker."""
+
+    def compute() -> list[npt.NDArray[Any]]:
+        feeds = inputs if inputs is not None else next(kept_inputs(worker, data, [index]))[1]
+        return open_session(worker, model, fused=True).run(feeds)
+
+    found: list[npt.NDArray[Any]] = worker.cached(
+        ("float outputs", model.sha256, data, index), compute, lambda outputs: sum(o.nbytes for o in outputs)
+    )
+    return found
+
+
+def open_session(worker: Worker, model: Blob, *, fused: bool) -> Session:
+    """A session of shared bytes, opened once on this worker."""
+
+    def build() -> Session:
+        return Session(worker.fetch(model), worker.settings, fused=fused)
+
+    found: Session = worker.cached(("session", model.sha256, fused), build, lambda _: 1 << 20)
+    return found
+
+
+def unreadable_arrays(samples: list[UnreadableSample]) -> Arrays:
+    """Which samples could not be read, in a result."""
+    return {
+        "unreadable": np.array([s.index for s in samples], np.int64),
+        "reasons": np.array([str(s) for s in samples], np.str_),
+    }
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Size of the float outputs on some samples: what errors are measured against."""
+
+    model: Blob
+    data: DatasetSpec
+    indices: tuple[int, ...]
+
+    @property
+    def key(self) -> str:
+        """Identity of the unit."""
+        return content_key("outputs", self.model.sha256, self.data.source, self.indices)
+
+    @property
+    def label(self) -> str:
+        """For a person."""
+        return f"float outputs, samples {self.indices[0]}-{self.indices[-1]}"
+
+    def run(self, worker: Worker) -> Arrays:
+        """``power``: float64 (images, outputs), sums of y32^2; ``elements``: int64 (outputs,)."""
+        rows = [float_outputs(worker, self.model, self.data, index) for index in self.indices]
+        power = np.array([[float(np.sum(np.square(o, dtype=np.float64))) for o in row] for row in rows])
+        return {"power": power, "elements": np.array([o.size for o in rows[0]], np.int64)}

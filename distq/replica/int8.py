@@ -1,0 +1,115 @@
+"""Units of the INT8 replica: scoring candidates of one tensor, and measuring layers for bias correction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from distq.replica.cuts import Advance, open_network, part
+from distq.replica.float32 import float_outputs, open_session
+from distq.replica.keys import arrays_key, content_key
+from distq.replica.worker import Arrays, Blob, Worker
+from distq.search.metrics import compare
+
+
+@dataclass(frozen=True)
+class Score:
+    """Squared error of the network outputs for candidates of one tensor, on some samples.
+
+    Only what lies behind the kernel that writes the tensor runs again; it runs the integer kernels that ship.
+
+    Attributes:
+        advance: brings the samples to the cut before that kernel.
+        tensors: integer tensors that the candidates change.
+        candidates: the constants of each candidate, all of the same names.
+        float_model: gives the outputs to compare with.
+        indices: samples.
+    """
+
+    advance: Advance
+    tensors: tuple[str, ...]
+    candidates: tuple[Mapping[str, npt.NDArray[Any]], ...]
+    float_model: Blob
+    indices: tuple[int, ...]
+
+    @property
+    def key(self) -> str:
+        """Identity of the unit."""
+        a = self.advance
+        candidates = [arrays_key(c) for c in self.candidates]
+        return content_key(
+            "score",
+            a.network.sha256,
+            arrays_key(a.numbers),
+            a.data.source,
+            self.float_model.sha256,
+            self.tensors,
+            candidates,
+            self.indices,
+        )
+
+    @property
+    def label(self) -> str:
+        """For a person."""
+        return f"score {self.tensors[0]}, samples {self.indices[0]}-{self.indices[-1]}"
+
+    def run(self, worker: Worker) -> Arrays:
+        """``error``: float64 (candidates, images, outputs), sums of (y8 - y32)^2."""
+        net = open_network(worker, self.advance.network)
+        promoted = tuple(sorted(set(self.candidates[0]) & set(net.constants_of(net.behind(self.tensors)))))
+        tail = part(worker, net, self.advance.cut, net.outputs, self.advance.numbers, promoted)
+        envs = self.advance.crossing(worker, self.indices)
+        error = np.empty((len(self.candidates), len(self.indices), len(net.outputs)))
+        for i, (index, env) in enumerate(zip(self.indices, envs, strict=True)):
+            reference = float_outputs(worker, self.float_model, self.advance.data, index)
+            for c, candidate in enumerate(self.candidates):
+                outputs = tail.run({**env, **{n: candidate[n] for n in promoted}})
+                error[c, i] = compare(outputs, reference).error[0]
+        return {"error": error}
+
+
+@dataclass(frozen=True)
+class QuantizedMeans:
+    """Mean output of layers that read quantized inputs, without their bias: one row an image.
+
+    Attributes:
+        advance: brings the samples to the integer inputs of these layers.
+        probe: a small network from those inputs to the means of the layers, in the order of ``layers``.
+    """
+
+    advance: Advance
+    probe: Blob
+    layers: tuple[str, ...]
+    indices: tuple[int, ...]
+
+    @property
+    def key(self) -> str:
+        """Identity of the unit."""
+        a = self.advance
+        return content_key(
+            "quantized means",
+            a.network.sha256,
+            arrays_key(a.numbers),
+            a.data.source,
+            self.probe.sha256,
+            self.layers,
+            self.indices,
+        )
+
+    @property
+    def label(self) -> str:
+        """For a person."""
+        return f"bias correction of {self.layers[0]}, samples {self.indices[0]}-{self.indices[-1]}"
+
+    def run(self, worker: Worker) -> Arrays:
+        """Arrays named by the layer's position: float64 (images, channels)."""
+        session = open_session(worker, self.probe, fused=False)
+        rows = [session.run(env) for env in self.advance.crossing(worker, self.indices)]
+        return {
+            str(i): np.array([row[i].astype(np.float64).reshape(-1) for row in rows])
+            for i in range(len(self.layers))
+        }

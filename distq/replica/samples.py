@@ -1,0 +1,42 @@
+"""A worker's view of the data set: opened once, decoded ahead, and kept while it is used again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy.typing as npt
+
+from distq.data.dataset import Dataset, DatasetSpec, Sample, UnreadableSample, load_ahead
+from distq.replica.worker import Arrays, Worker, array_bytes
+
+
+def open_dataset(worker: Worker, spec: DatasetSpec) -> Dataset:
+    """The data set, opened once on this worker."""
+    found: Dataset = worker.cached(("dataset", spec), spec.open, lambda _: 0)
+    return found
+
+
+def read_samples(
+    worker: Worker, spec: DatasetSpec, indices: Sequence[int]
+) -> Iterator[Sample | UnreadableSample]:
+    """Samples in order, the next ones decoded while the caller works on this one."""
+    return load_ahead(open_dataset(worker, spec), indices)
+
+
+def kept_inputs(worker: Worker, spec: DatasetSpec, indices: Sequence[int]) -> Iterator[tuple[int, Arrays]]:
+    """Inputs of readable samples by index, kept on the worker for the next unit that wants them."""
+    missing = [i for i in indices if worker.get(("inputs", spec, i)) is None]
+    fresh = iter(read_samples(worker, spec, missing))
+    for index in indices:
+        inputs: dict[str, npt.NDArray[Any]] | None = worker.get(("inputs", spec, index))
+        if inputs is None:
+            if index not in missing:  # fell out of the cache since: decode it alone
+                sample: Sample | UnreadableSample = next(iter(read_samples(worker, spec, [index])))
+            else:
+                sample = next(fresh)
+            if isinstance(sample, UnreadableSample):
+                raise sample
+            inputs = sample.inputs
+            worker.keep(("inputs", spec, index), inputs, array_bytes(inputs))
+        yield index, inputs

@@ -1,0 +1,172 @@
+"""ONNX Runtime sessions, always opened the same way, so that a number means the same everywhere."""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import onnxruntime
+
+from distq.errors import ExecutionError, UsageError
+from distq.replica.worker import WorkerSettings
+
+LITERAL = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+FUSED = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+"""EXTENDED, not ALL: the layout changes of ALL depend on the processor."""
+
+DISABLED = ["ConstantSharing", "WeightBiasQuantization"]
+"""The first renames equal constants into one; the second quantizes float weights that distq left in float."""
+
+
+class Session:
+    """A loaded network.
+
+    Args:
+        model: ONNX bytes.
+        settings: device and threads.
+        fused: let ONNX Runtime fuse Q and DQ into integer kernels; otherwise every node runs as written.
+
+    Raises:
+        UsageError: the device is not there.
+        ExecutionError: ONNX Runtime cannot load the model.
+    """
+
+    def __init__(self, model: bytes, settings: WorkerSettings, *, fused: bool = False) -> None:
+        options = session_options(settings, FUSED if fused else LITERAL)
+        self._session = _open(model, options, settings)
+        self.inputs = tuple(i.name for i in self._session.get_inputs())
+        self.outputs = tuple(o.name for o in self._session.get_outputs())
+
+    def run(
+        self, feeds: Mapping[str, npt.NDArray[Any]], wanted: Sequence[str] | None = None
+    ) -> list[npt.NDArray[Any]]:
+        """Outputs in order, or those named in ``wanted``; feeds may hold more than the session reads.
+
+        Raises:
+            ExecutionError: what ONNX Runtime says went wrong.
+        """
+        try:
+            found: list[npt.NDArray[Any]] = self._session.run(
+                wanted, {name: feeds[name] for name in self.inputs}
+            )
+        except Exception as error:  # noqa: BLE001  # ONNX Runtime raises classes of its own that share no root
+            raise ExecutionError(f"ONNX Runtime failed: {_first_line(error)}") from error
+        return found
+
+
+def session_options(
+    settings: WorkerSettings, level: onnxruntime.GraphOptimizationLevel
+) -> onnxruntime.SessionOptions:
+    """Options every session of distq shares."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = level
+    options.intra_op_num_threads = settings.threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry(
+        "session.qdqisint8allowed", "1"
+    )  # keep int8 tensors, and their names, as written
+    if not has_exact_integer_kernels():
+        options.add_session_config_entry("session.x64quantprecision", "1")
+    return options
+
+
+def fuse(model: bytes, settings: WorkerSettings) -> bytes:
+    """The graph ONNX Runtime runs for a QDQ model: integer kernels on CPU; on a GPU, which has none, the QDQ graph itself."""
+    if device_of(settings) != "cpu":
+        return model
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "fused.onnx"
+        options = session_options(settings, FUSED)
+        options.optimized_model_filepath = str(path)
+        _open(model, options, settings)
+        return path.read_bytes()
+
+
+def device_of(settings: WorkerSettings) -> str:
+    """``cpu`` or ``cuda:n``; ``auto`` is a GPU where the runtime has one.
+
+    Raises:
+        UsageError: a GPU was asked for and the runtime or the machine has none.
+    """
+    if settings.device == "cpu":
+        return "cpu"
+    there = "CUDAExecutionProvider" in onnxruntime.get_available_providers() and gpu_count() > 0
+    if there:
+        return settings.device if ":" in settings.device else "cuda:0"
+    if settings.device == "auto":
+        return "cpu"
+    raise UsageError(
+        f"--device {settings.device}: this machine has no CUDA device that ONNX Runtime can use; take --device cpu or auto"
+    )
+
+
+def gpu_count() -> int:
+    """NVIDIA devices the kernel driver shows, without a CUDA library."""
+    root = Path("/proc/driver/nvidia/gpus")
+    return len(list(root.iterdir())) if root.is_dir() else 0
+
+
+def integer_instructions() -> str:
+    """The processor's integer instruction set that decides the bits of integer kernels."""
+    flags = _cpu_flags()
+    for name, flag in (
+        ("avx512_vnni", "avx512_vnni"),
+        ("avx_vnni", "avx_vnni"),
+        ("avx512", "avx512bw"),
+        ("avx2", "avx2"),
+        ("neon_dot", "asimddp"),
+    ):
+        if flag in flags:
+            return f"{platform.machine()} {name}"
+    return platform.machine()
+
+
+def has_exact_integer_kernels() -> bool:
+    """Whether uint8 x int8 products accumulate without saturating: not so on AVX2 and AVX512 without VNNI."""
+    name = integer_instructions()
+    return "vnni" in name or not name.startswith(("x86_64", "AMD64"))
+
+
+def _cpu_flags() -> frozenset[str]:
+    path = Path("/proc/cpuinfo")
+    if not path.is_file():
+        return frozenset()
+    for line in path.read_text(errors="replace").splitlines():
+        if line.startswith(("flags", "Features")):
+            return frozenset(line.partition(":")[2].split())
+    return frozenset()
+
+
+def _open(
+    model: bytes, options: onnxruntime.SessionOptions, settings: WorkerSettings
+) -> onnxruntime.InferenceSession:
+    device = device_of(settings)
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if device != "cpu":
+        cuda = {
+            "device_id": int(device.partition(":")[2]),
+            "cudnn_conv_algo_search": "DEFAULT",
+            "use_tf32": 0,
+        }
+        providers = [("CUDAExecutionProvider", cuda), "CPUExecutionProvider"]
+    try:
+        session = onnxruntime.InferenceSession(
+            model, options, providers=providers, disabled_optimizers=DISABLED, enable_fallback=0
+        )
+    except Exception as error:  # noqa: BLE001  # ONNX Runtime raises classes of its own that share no root
+        raise ExecutionError(f"ONNX Runtime cannot load the model: {_first_line(error)}") from error
+    if device != "cpu" and session.get_providers()[0] != "CUDAExecutionProvider":
+        raise UsageError(
+            f"--device {settings.device}: ONNX Runtime could not start its CUDA provider; install distq[cuda], or take --device cpu"
+        )
+    return session
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0][:300]
