@@ -1,0 +1,167 @@
+"""Finds the INT8 thresholds that keep an ONNX network closest to float, on Ray.
+
+    import distq
+
+    result = distq.tune(model="model.onnx", data="photos/", preprocess="preprocess.yaml", out="run")
+    print(result.holdout.after.sqnr_db)
+
+The functions do what ``distq calibrate``, ``distq tune`` and ``distq eval`` do, and raise what distq.errors
+lists. Nothing is printed unless a reporter is given.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+from distq.errors import (
+    DataError,
+    DistqError,
+    ExecutionError,
+    FileFormatError,
+    InputError,
+    InterruptedRun,
+    ModelError,
+    PreprocessError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from distq.engine.progress import Reporter
+    from distq.jobs.results import EvaluateResult, RunResult
+
+try:
+    __version__ = version("distq")
+except PackageNotFoundError:  # a source tree on PYTHONPATH
+    __version__ = "0+unknown"
+
+__all__ = [
+    "DataError",
+    "DistqError",
+    "ExecutionError",
+    "FileFormatError",
+    "InputError",
+    "InterruptedRun",
+    "ModelError",
+    "PreprocessError",
+    "UsageError",
+    "__version__",
+    "calibrate",
+    "evaluate",
+    "tune",
+]
+
+FilePath = str | os.PathLike[str]
+
+# Jobs are imported when called: `import distq` stays quick, and reading the version does not load Ray.
+
+
+def calibrate(
+    *,
+    model: FilePath,
+    data: FilePath | None = None,
+    out: FilePath,
+    reporter: Reporter | None = None,
+    **options: object,
+) -> RunResult:
+    """Compute INT8 thresholds from a calibration set and export the quantized model.
+
+    Args:
+        model: The float ONNX model.
+        data: A folder of images, a text list, an LMDB folder, or .npz/.npy arrays whose leading axis counts
+            samples. None only with ``load_dist``: thresholds alone, no model.
+        out: The run folder; it must not exist, unless with ``resume=True``.
+        reporter: Told of progress, log lines and warnings; silent by default.
+        **options: Any option of ``distq calibrate --help`` with underscores, such as ``samples=256``,
+            ``method="mse"``, ``bias_correction=False``, ``executor="local"``.
+
+    Returns:
+        Accuracy on the held-out and the tuning images, what it cost, and the files written.
+
+    Raises:
+        InputError: The model, the data or an option cannot be used (exit code 2 of the command).
+        ExecutionError: A work unit failed, also when tried again (exit code 3).
+        InterruptedRun: Stopped by Ctrl-C; the same call with ``resume=True`` continues (exit code 130).
+    """
+    from distq.config import CalibrateOptions  # noqa: PLC0415  # lazy, see above
+    from distq.jobs.calibrate import calibrate as job  # noqa: PLC0415  # lazy, see above
+    from distq.options import make_options  # noqa: PLC0415  # lazy, see above
+
+    values = {"model": model, "data": data, "out": out, **options}
+    return job(make_options(CalibrateOptions, values), reporter or _silent())
+
+
+def tune(
+    *,
+    model: FilePath,
+    data: FilePath | None = None,
+    out: FilePath,
+    reporter: Reporter | None = None,
+    **options: object,
+) -> RunResult:
+    """Calibrate, then search each layer's threshold for the smallest error of the network outputs.
+
+    Args:
+        model: The float ONNX model.
+        data: A folder of images, a text list, an LMDB folder, or .npz/.npy arrays whose leading axis counts
+            samples.
+        out: The run folder; it must not exist, unless with ``resume=True``.
+        reporter: Told of progress, log lines and warnings; silent by default.
+        **options: Any option of ``distq tune --help`` with underscores, such as ``tune_samples=32`` or
+            ``layers=("conv1", "fc1000")``.
+
+    Returns:
+        Accuracy before and after the search on the held-out and the tuning images, what it cost, and the
+        files written.
+
+    Raises:
+        InputError: The model, the data or an option cannot be used (exit code 2 of the command).
+        ExecutionError: A work unit failed, also when tried again (exit code 3).
+        InterruptedRun: Stopped by Ctrl-C; the same call with ``resume=True`` continues (exit code 130).
+    """
+    from distq.config import TuneOptions  # noqa: PLC0415  # lazy, see above
+    from distq.jobs.tune import tune as job  # noqa: PLC0415  # lazy, see above
+    from distq.options import make_options  # noqa: PLC0415  # lazy, see above
+
+    values = {"model": model, "data": data, "out": out, **options}
+    return job(make_options(TuneOptions, values), reporter or _silent())
+
+
+def evaluate(
+    candidate: FilePath,
+    *,
+    data: FilePath,
+    against: FilePath | None = None,
+    reporter: Reporter | None = None,
+    **options: object,
+) -> EvaluateResult:
+    """Measure a model: its distance from a float model, and its accuracy where there are labels.
+
+    Args:
+        candidate: The ONNX model to measure, usually a run's ``model.int8.onnx``.
+        data: A folder of images, a text list, an LMDB folder, or .npz/.npy arrays whose leading axis counts
+            samples.
+        against: The float ONNX model with the same inputs and outputs; None measures accuracy alone.
+        reporter: Told of progress, log lines and warnings; silent by default.
+        **options: Any option of ``distq eval --help`` with underscores, such as ``labels="labels.txt"``.
+
+    Returns:
+        NMSE, SQNR in dB and cosine against float, top-1 and top-5 as fractions, each where it applies.
+
+    Raises:
+        InputError: A model, the data or an option cannot be used (exit code 2 of the command).
+        ExecutionError: A work unit failed, also when tried again (exit code 3).
+    """
+    from distq.config import EvaluateOptions  # noqa: PLC0415  # lazy, see above
+    from distq.jobs.evaluate import evaluate as job  # noqa: PLC0415  # lazy, see above
+    from distq.options import make_options  # noqa: PLC0415  # lazy, see above
+
+    values = {"candidate": candidate, "data": data, "against": against, **options}
+    return job(make_options(EvaluateOptions, values), reporter or _silent())
+
+
+def _silent() -> Reporter:
+    from distq.engine.progress import SilentReporter  # noqa: PLC0415  # lazy, see above
+
+    return SilentReporter()

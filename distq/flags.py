@@ -1,0 +1,159 @@
+"""The options of distq.config as command-line flags: names, types and defaults are there, help is here."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import typer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from distq.options import POSITIONAL
+
+DATA = "Data"
+QUANTIZATION = "Quantization"
+SEARCH = "Search"
+PLACE = "Where it runs"
+OUTPUT = "Output"
+
+
+@dataclass(frozen=True)
+class Flag:
+    """How ``--help`` shows one option."""
+
+    panel: str | None
+    help: str
+    metavar: str | None = None
+
+
+FLAGS = {
+    "model": Flag(None, "The float ONNX model.", "MODEL"),
+    "candidate": Flag(None, "The ONNX model to measure.", "CANDIDATE"),
+    "against": Flag(DATA, "The float model to compare with; without it accuracy alone.", "FLOAT"),
+    "data": Flag(DATA, "Folder of images, text list, LMDB folder, .npz or .npy.", "SRC"),
+    "preprocess": Flag(DATA, "Preprocessing: YAML, image_params.json or a Python file.", "FILE"),
+    "labels": Flag(DATA, "Lines of 'name label', for top-1 and top-5.", "FILE"),
+    "samples": Flag(DATA, "Use the first N samples; 0 is all.", "N"),
+    "holdout": Flag(DATA, "The next N samples are held out (default: the rest, at most 500).", "N"),
+    "holdout_data": Flag(DATA, "Held-out samples from here instead.", "SRC"),
+    "shuffle": Flag(DATA, "Take samples in a random order, fixed by --seed."),
+    "seed": Flag(DATA, "Seed of every random choice.", "N"),
+    "skip_bad": Flag(DATA, "Skip up to N unreadable images.", "N"),
+    "allow_code": Flag(DATA, "Run the Python file given to --preprocess."),
+    "method": Flag(QUANTIZATION, "How a distribution gives a threshold"),
+    "bins": Flag(QUANTIZATION, "Histogram bins, a multiple of 128.", "N"),
+    "scheme": Flag(QUANTIZATION, "Activations in uint8 with a zero point, or int8 around 0"),
+    "target": Flag(QUANTIZATION, "The runtime, which decides where quantizers stand"),
+    "int16_layers": Flag(QUANTIZATION, "Layers with 16-bit activations.", "NAME,NAME"),
+    "bias_correction": Flag(QUANTIZATION, "Leave biases as they are."),
+    "table": Flag(QUANTIZATION, "Start from these thresholds instead of computing them.", "FILE"),
+    "dump_dist": Flag(QUANTIZATION, "Also write the distributions here.", "FILE"),
+    "load_dist": Flag(QUANTIZATION, "Read distributions from here; without --data: thresholds only.", "FILE"),
+    "tune_samples": Flag(SEARCH, "Score candidates on the first N calibration samples.", "N"),
+    "strategy": Flag(SEARCH, "How thresholds are searched"),
+    "layers": Flag(SEARCH, "Tune only these layers.", "NAME,NAME"),
+    "ignore_layers": Flag(SEARCH, "Leave these layers' thresholds as calibrated.", "NAME,NAME"),
+    "executor": Flag(PLACE, "Ray actors, or this process alone"),
+    "workers": Flag(PLACE, "Number of workers (default: one per core).", "N"),
+    "device": Flag(PLACE, "cpu, auto, cuda or cuda:N.", "DEVICE"),
+    "address": Flag(PLACE, "A running Ray to join (default: $RAY_ADDRESS, or start one).", "RAY"),
+    "shard_size": Flag(PLACE, "Samples in a work unit (advanced; results do not depend on it).", "N"),
+    "out": Flag(OUTPUT, "Folder of the run; must be new unless with --resume.", "RUN"),
+    "resume": Flag(OUTPUT, "Continue an interrupted run in --out."),
+}
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a command prints: everything, warnings only (quiet), or one JSON document on stdout."""
+
+    quiet: bool
+    json: bool
+
+
+def _keyword(name: str, hint: Any, info: Any, default: Any) -> inspect.Parameter:  # noqa: ANN401  # a type and what typer makes
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[hint, info]
+    )
+
+
+def example(line: str) -> str:
+    """The end of a command's help: one line, short enough to stay whole in a terminal of 80 columns."""
+    return f"Example:\n\n{line}"
+
+
+def switch(name: str, text: str, panel: str | None = OUTPUT) -> Any:  # noqa: ANN401  # as typer.Option is typed
+    """A flag without a value, shown without one in the help."""
+    return typer.Option(name, help=text, metavar="", rich_help_panel=panel)
+
+
+_OUTPUT_PARAMETERS = (
+    _keyword("quiet", bool, switch("--quiet", "Print only warnings and errors."), default=False),
+    _keyword("json", bool, switch("--json", "Print the result as one JSON document."), default=False),
+)
+
+
+def takes(
+    kind: type[BaseModel], only: Collection[str] | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a Typer command of a function ``(values, output, **its own parameters)``.
+
+    The command gets a flag for every option of ``kind`` and --quiet and --json. ``values`` are the options
+    by name; one that was not given and has no default is absent.
+
+    Args:
+        kind: A class of distq.config.
+        only: With it, only these options become flags, and all of them may be left out.
+    """
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        own = list(inspect.signature(function, eval_str=True).parameters.values())[2:]
+        hints = get_type_hints(kind)
+        names = [name for name in FLAGS if name in (kind.model_fields if only is None else only)]
+        options = [
+            _parameter(name, hints[name], kind.model_fields[name], optional=only is not None)
+            for name in names
+        ]
+
+        inverted = {name for name in names if kind.model_fields[name].default is True}  # flags --no-...
+
+        @functools.wraps(function)
+        def command(**given: Any) -> None:  # noqa: ANN401  # typer passes what the signature says
+            values = {name: value for name in names if (value := given.pop(name)) is not None}
+            values |= {name: not value for name, value in values.items() if name in inverted}
+            function(values, Output(given.pop("quiet"), given.pop("json")), **given)
+
+        parameters = [
+            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for parameter in (*options, *own, *_OUTPUT_PARAMETERS)
+        ]
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
+        command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return command
+
+    return decorate
+
+
+def _parameter(name: str, hint: Any, field: FieldInfo, *, optional: bool) -> inspect.Parameter:  # noqa: ANN401  # a type
+    """The parameter of one option: Typer reads choices, type and default from it."""
+    flag = FLAGS[name]
+    text, metavar, declaration = flag.help, flag.metavar, "--" + name.replace("_", "-")
+    default = inspect.Parameter.empty if field.is_required() else field.default
+    if get_origin(hint) is Literal:
+        text, metavar = f"{text} ({', '.join(get_args(hint))}).", name.upper()
+    elif hint is bool:
+        metavar = ""
+    if default is True:  # on already: the flag turns it off
+        declaration, default = "--no-" + name.replace("_", "-"), False
+    if hint == tuple[str, ...]:  # layer names travel as one string, which distq.config splits
+        hint, default = str | None, None
+    if optional:
+        hint, default = hint | None, None
+    if name in POSITIONAL:
+        return _keyword(name, hint, typer.Argument(help=text, metavar=metavar), default)
+    info = typer.Option(declaration, help=text, metavar=metavar, rich_help_panel=flag.panel)
+    return _keyword(name, hint, info, default)

@@ -1,0 +1,102 @@
+"""Job files: the options of one command as YAML.
+
+command: tune          # calibrate, tune or eval
+model: model.onnx      # paths are relative to the job file
+data: photos
+tune_samples: 32       # any option of the command, with underscores
+out: runs/model
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_type_hints
+
+import yaml
+
+from distq.config import CalibrateOptions, CommonOptions, EvaluateOptions, TuneOptions
+from distq.errors import UsageError
+from distq.options import make_options, unknown_name
+
+COMMANDS: dict[str, type[CommonOptions]] = {
+    "calibrate": CalibrateOptions,
+    "tune": TuneOptions,
+    "eval": EvaluateOptions,
+}
+_SWITCHES = ("quiet", "json")  # options of every command that say how it prints, not what it does
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a job file says: the options of its command, and how to print."""
+
+    options: CommonOptions
+    quiet: bool
+    json: bool
+
+
+def load_job(path: Path, overrides: Mapping[str, object] | None = None) -> Job:
+    """Read a job file.
+
+    Args:
+        path: The YAML file; relative paths in it start at its folder.
+        overrides: Options that replace the file's; relative paths in them start at the current folder.
+
+    Raises:
+        UsageError: the file cannot be read, is not a mapping, has no or an unknown command, an unknown key,
+            or a value that its option cannot have; or an override is not an option of the command.
+    """
+    values = _read(path)
+    command = values.pop("command", None)
+    if command is None:
+        raise UsageError(f"{path}: command is missing: it is one of {', '.join(COMMANDS)}")
+    kind = COMMANDS.get(command) if isinstance(command, str) else None
+    if kind is None:
+        raise UsageError(f"{path}: unknown command {command!r}: it is one of {', '.join(COMMANDS)}")
+    switches = {name: _switch(path, name, values.pop(name, False)) for name in _SWITCHES}
+    for name in [*values, *(overrides or {})]:
+        if name not in kind.model_fields:
+            raise UsageError(f"{path}: {unknown_name(name, kind.model_fields)} ({command})")
+    values = {name: _rooted(path.parent, kind, name, value) for name, value in values.items()}
+    try:
+        options = make_options(kind, {**values, **(overrides or {})})
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+    return Job(options, **switches)
+
+
+def _read(path: Path) -> dict[str, object]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: is not UTF-8 text") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f" at line {mark.line + 1}" if mark else ""
+        raise UsageError(f"{path}: is not YAML{place}: {getattr(error, 'problem', error)}") from None
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: a job file is a mapping such as 'command: tune', not {_kind(content)}")
+    for key in content:
+        if not isinstance(key, str):
+            raise UsageError(f"{path}: key {key!r} is not the name of an option")
+    return content
+
+
+def _switch(path: Path, name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise UsageError(f"{path}: {name} is true or false, not {value!r}")
+    return value
+
+
+def _rooted(folder: Path, kind: type[CommonOptions], name: str, value: object) -> object:
+    """A relative path seen from the job file's folder; any other value unchanged."""
+    takes_path = get_type_hints(kind)[name] in (Path, Path | None)
+    return folder / value if takes_path and isinstance(value, str) else value
+
+
+def _kind(content: object) -> str:
+    return "empty" if content is None else f"a {type(content).__name__}"

@@ -1,0 +1,70 @@
+"""Options made from values of the command line, a job file or Python, with errors of one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from distq.errors import UsageError
+
+Options = TypeVar("Options", bound=BaseModel)
+
+POSITIONAL = ("model", "candidate")
+"""Options that the command line takes by position."""
+
+_PATTERNS = {"device": "cpu, auto, cuda or cuda:N"}  # what a regular expression says, for a person
+_LONGEST_VALUE = 60
+
+
+def on_command_line(name: str) -> str:
+    """How the command line spells an option: ``tune_samples`` is ``--tune-samples``."""
+    return name.upper() if name in POSITIONAL else "--" + name.replace("_", "-")
+
+
+def make_options(
+    kind: type[Options], values: Mapping[str, object], spell: Callable[[str], str] = str
+) -> Options:
+    """Check values and make the options of a job from them.
+
+    Args:
+        kind: One of distq.config's classes.
+        values: Option names with underscores, and their values.
+        spell: How the user spelled an option's name; the error uses it.
+
+    Raises:
+        UsageError: an option is unknown, missing or has a value it cannot have; the message names it and
+            what it takes.
+    """
+    try:
+        return kind.model_validate(dict(values))
+    except ValidationError as error:
+        raise UsageError(_first_line(kind, error, spell)) from None
+
+
+def unknown_name(name: str, allowed: Mapping[str, object], what: str = "option") -> str:
+    """One line for a name that is not among the allowed: the nearest ones if any is near, else all."""
+    near = get_close_matches(name.replace("-", "_"), allowed, n=1)
+    remedy = f"did you mean {near[0]}?" if near else f"allowed are {', '.join(sorted(allowed))}"
+    return f"unknown {what} {name}: {remedy}"
+
+
+def _first_line(kind: type[BaseModel], error: ValidationError, spell: Callable[[str], str]) -> str:
+    first = error.errors(include_url=False)[0]
+    name = str(first["loc"][0]) if first["loc"] else "options"
+    if first["type"] == "extra_forbidden":
+        return unknown_name(name, kind.model_fields)
+    if first["type"] == "missing":
+        return f"{spell(name)} is missing"
+    message = first["msg"]
+    if first["type"] == "string_pattern_mismatch" and name in _PATTERNS:
+        message = f"input should be {_PATTERNS[name]}"
+    return f"{spell(name)} {_shorten(first['input'])}: {message[0].lower()}{message[1:]}"
+
+
+def _shorten(value: Any) -> str:  # noqa: ANN401  # whatever the user gave
+    text = value if isinstance(value, str) and value.strip() else repr(value)
+    text = " ".join(text.split())
+    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"

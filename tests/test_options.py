@@ -1,0 +1,48 @@
+"""Options from outside, and the one line that says what is wrong with them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distq.config import CalibrateOptions, TuneOptions
+from distq.errors import UsageError
+from distq.options import make_options, on_command_line
+
+GIVEN = {"model": "m.onnx", "out": "run"}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"model": "m.onnx"}, "--out is missing"),
+        ({"out": "run"}, "MODEL is missing"),
+        ({**GIVEN, "skip_bad": -1}, "--skip-bad -1: input should be greater than or equal to 0"),
+        ({**GIVEN, "device": "tpu"}, "--device tpu: input should be cpu, auto, cuda or cuda:N"),
+        ({**GIVEN, "sample": 3}, "unknown option sample: did you mean samples?"),
+        ({**GIVEN, "tune-sample": 3}, "unknown option tune-sample: did you mean tune_samples?"),
+    ],
+)
+def test_the_error_names_the_option_and_what_it_takes(values, message):
+    with pytest.raises(UsageError) as error:
+        make_options(TuneOptions, values, on_command_line)
+    assert str(error.value) == message
+
+
+def test_a_choice_error_lists_the_choices():
+    with pytest.raises(UsageError, match=r"scheme odd: input should be 'auto' or 'symmetric'"):
+        make_options(CalibrateOptions, {**GIVEN, "scheme": "odd"})
+
+
+def test_names_are_split_at_commas():
+    assert make_options(TuneOptions, {**GIVEN, "layers": "a, b,,c"}).layers == ("a", "b", "c")
+
+
+@given(name=st.sampled_from(sorted(TuneOptions.model_fields)), value=st.text() | st.none() | st.floats())
+def test_any_value_is_taken_or_refused_in_one_line(name, value):
+    try:
+        make_options(TuneOptions, {**GIVEN, name: value})
+    except UsageError as error:
+        assert len(str(error).splitlines()) == 1  # noqa: PT017  # values that are taken raise nothing
+        assert name in str(error)  # noqa: PT017  # the same
