@@ -1,0 +1,1 @@
+"""Who runs a work unit, where, and again."""

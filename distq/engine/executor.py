@@ -12,6 +12,12 @@ from typing import Protocol, Self
 
 from distq.replica.worker import Arrays, Blob, Worker
 
+LOOK_AHEAD = 8
+"""Units per worker that an executor starts, at most, beyond the first unfinished one.
+
+Who puts results into unit order holds no more than that, however many units there are.
+"""
+
 
 class Unit(Protocol):
     """One piece of work; implementations are frozen dataclasses that travel to a worker."""
@@ -42,8 +48,10 @@ class Executor(Protocol):
         """Run units and yield (position, result) as each finishes.
 
         Raises:
-            ExecutionError: a unit failed after its retries; the other units were finished first.
-            DistqError: what a unit itself raised, unchanged; such a unit is not tried again.
+            ExecutionError: a unit's worker was lost too often (the other units were finished first), or the
+                unit raised what distq does not raise on purpose.
+            DistqError: what a unit itself raised, unchanged; such a unit is not tried again, the units before
+                it were finished, and of several failures the first in unit order is raised.
         """
 
     def close(self) -> None:

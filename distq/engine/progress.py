@@ -27,12 +27,17 @@ class Reporter(Protocol):
 class SilentReporter:
     """Shows nothing: the default of the Python interface."""
 
-    def start(self, stage: str, total: int, unit: str) -> None: ...
+    def start(self, stage: str, total: int, unit: str) -> None:
+        """Nothing."""
 
-    def advance(self, count: int = 1) -> None: ...
+    def advance(self, count: int = 1) -> None:
+        """Nothing."""
 
-    def finish(self) -> None: ...
+    def finish(self) -> None:
+        """Nothing."""
 
-    def line(self, text: str) -> None: ...
+    def line(self, text: str) -> None:
+        """Nothing."""
 
-    def warn(self, text: str) -> None: ...
+    def warn(self, text: str) -> None:
+        """Nothing."""

@@ -1,0 +1,30 @@
+"""The executor that the options ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from distq.config import CommonOptions
+from distq.engine.executor import Executor
+from distq.engine.local import LocalExecutor
+from distq.engine.ray_pool import RayExecutor
+from distq.replica.worker import WorkerSettings
+
+
+def open_executor(options: CommonOptions, on_event: Callable[[str], None]) -> Executor:
+    """Open the executor of ``--executor``; close it, or use it in a ``with`` block.
+
+    Args:
+        options: of any job.
+        on_event: takes one line for what a person should know: a lost worker, an option without effect.
+
+    Raises:
+        UsageError: there is no Ray at ``--address``, or it has less than was asked for.
+        ExecutionError: Ray does not start on this machine.
+    """
+    settings = WorkerSettings(device=options.device)
+    if options.executor == "ray":
+        return RayExecutor(options.workers, settings, options.address, on_event=on_event)
+    if options.workers not in {None, 1}:
+        on_event(f"--executor local runs one worker; --workers {options.workers} has no effect")
+    return LocalExecutor(settings)

@@ -1,0 +1,35 @@
+"""What lives in a Ray actor: one worker."""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import Any
+
+from distq.engine.attempt import attempt
+from distq.engine.executor import Unit
+from distq.errors import DistqError
+from distq.replica.worker import Arrays, Blob, Worker, WorkerSettings
+
+
+class UnitActor:
+    """Runs units one after the other in its own process."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._worker = Worker(settings, fetch=_fetch)
+
+    def where(self) -> str:
+        """Host and process, for a person; an actor that answers is ready for units."""
+        return f"{platform.node()}, process {os.getpid()}"
+
+    def run(self, unit: Unit) -> Arrays | DistqError:
+        """One attempt at a unit."""
+        return attempt(unit, self._worker)
+
+
+def _fetch(blob: Blob) -> bytes:
+    import ray  # noqa: PLC0415  # this module is also imported where no Ray is wanted
+
+    handle: Any = blob.handle
+    data: bytes = ray.get(handle)
+    return data

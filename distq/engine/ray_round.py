@@ -1,0 +1,210 @@
+"""One run of units over the actors of a pool: submit, wait, collect, and requeue what was lost."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import Any
+
+from distq.engine.attempt import unexpected
+from distq.engine.executor import LOOK_AHEAD, Unit
+from distq.engine.ray_cluster import RayCluster
+from distq.engine.ray_seat import Seat
+from distq.errors import DistqError, ExecutionError
+from distq.replica.worker import Arrays
+
+_IN_FLIGHT = 2  # the second is already there when the first ends
+_WAIT_SECONDS = 1.0
+
+
+class Round:
+    """State of one run: what waits, what was tried how often, what failed."""
+
+    def __init__(
+        self,
+        cluster: RayCluster,
+        seats: list[Seat],
+        units: Sequence[Unit],
+        *,
+        retries: int,
+        start_seconds: float,
+        on_event: Callable[[str], None],
+    ) -> None:
+        self._cluster = cluster
+        self._ray = cluster.ray
+        self._seats = seats
+        self._units = units
+        self._retries = retries
+        self._start_seconds = start_seconds
+        self._on_event = on_event
+        self._waiting = list(range(len(units)))
+        self._lost: Counter[int] = Counter()
+        self._failures: dict[int, DistqError] = {}
+        self._finished: set[int] = set()
+        self._lowest_unfinished = 0
+        self._told_missing = False
+
+    def results(self) -> Generator[tuple[int, Arrays]]:
+        """Yield (position, result) as units finish.
+
+        Raises:
+            DistqError: of the failed unit that comes first, when no other can still come before it.
+        """
+        for seat in self._seats:
+            seat.open()
+        try:
+            while self._waiting or any(seat.in_flight for seat in self._seats):
+                self._submit()
+                yield from self._collect()
+        finally:
+            for seat in self._seats:
+                if seat.in_flight:
+                    seat.leave()
+        if self._failures:
+            raise self._failures[min(self._failures)]
+
+    def _submit(self) -> None:
+        limit = self._lowest_unfinished + LOOK_AHEAD * len(self._seats)
+        while self._waiting and self._waiting[0] < limit:
+            position = self._waiting[0]
+            open_seats = [seat for seat in self._seats if self._has_room(seat, position)]
+            if not open_seats:
+                return
+            heapq.heappop(self._waiting)
+            min(open_seats, key=lambda seat: len(seat.in_flight)).give(position, self._units[position])
+
+    def _has_room(self, seat: Seat, position: int) -> bool:
+        if not seat.ready or not seat.in_flight:
+            return seat.ready
+        # a unit whose worker was lost before runs alone, so that it is known which one ends the process
+        alone = position in self._lost or seat.in_flight[0][0] in self._lost
+        return not alone and len(seat.in_flight) < _IN_FLIGHT
+
+    def _collect(self) -> Iterator[tuple[int, Arrays]]:
+        awaited = {seat.awaited: seat for seat in self._seats if seat.awaited is not None}
+        done, _ = self._ray.wait(list(awaited), num_returns=1, timeout=_WAIT_SECONDS)
+        self._check_started()
+        for reference in done:
+            seat = awaited[reference]
+            if not seat.ready:
+                self._greet(seat)
+                continue
+            position = seat.in_flight[0][0]
+            outcome = self._outcome(seat, position, reference)
+            if isinstance(outcome, DistqError):
+                self._fail(position, outcome)
+                self._drop_after(position)
+            elif outcome is not None:
+                self._finish(position)
+                yield position, outcome
+
+    def _outcome(self, seat: Seat, position: int, reference: Any) -> Arrays | DistqError | None:  # noqa: ANN401  # a Ray object reference
+        """The result or error of a unit, None when it was lost and waits again."""
+        errors = self._ray.exceptions
+        lost = (
+            errors.RayActorError,
+            errors.ObjectLostError,
+            errors.WorkerCrashedError,
+            errors.NodeDiedError,
+            errors.OutOfMemoryError,
+        )
+        try:
+            outcome: Arrays | DistqError = self._ray.get(reference)
+        except lost as error:
+            self._requeue(seat, error)
+            return None
+        except errors.RayTaskError as error:  # the unit or its result could not travel
+            outcome = unexpected(self._units[position].label, error.cause or error)
+        except errors.RayError as error:
+            raise ExecutionError(
+                f"the Ray cluster is lost: {_first_line(error)}; start again with --resume"
+            ) from error
+        seat.in_flight.popleft()
+        if isinstance(outcome, DistqError):
+            return outcome
+        # a large result is a read-only view of Ray's object store, which it would keep from being freed
+        return {name: array if array.flags.writeable else array.copy() for name, array in outcome.items()}
+
+    def _requeue(self, seat: Seat, error: Exception) -> None:
+        where = f"{seat.where} ({_reason(error)})"
+        unfinished = seat.leave()
+        seat.open()
+        alone = len(unfinished) == 1
+        again = []
+        for position in unfinished:
+            self._lost[position] += 1
+            label, lost = self._units[position].label, self._lost[position]
+            if alone and lost > self._retries:
+                self._on_event(f"lost a worker on {where}; given up: {label}")
+                failure = ExecutionError(
+                    f"{label}: {lost} workers were lost with it, the last on {where}; "
+                    "the other units are finished: look for a sample or a memory limit that ends the process"
+                )
+                self._fail(position, failure)
+            else:
+                heapq.heappush(self._waiting, position)
+                again.append(label)
+        if again:
+            self._on_event(f"lost a worker on {where}; again: {', '.join(again)}")
+
+    def _fail(self, position: int, error: DistqError) -> None:
+        self._failures[position] = error
+        self._finish(position)
+
+    def _drop_after(self, position: int) -> None:
+        # units before it may fail too, and the first failure is the one to tell; those behind it are in vain
+        self._waiting = [waiting for waiting in self._waiting if waiting < position]
+        heapq.heapify(self._waiting)
+
+    def _finish(self, position: int) -> None:
+        self._finished.add(position)
+        while self._lowest_unfinished in self._finished:
+            self._finished.remove(self._lowest_unfinished)
+            self._lowest_unfinished += 1
+
+    def _greet(self, seat: Seat) -> None:
+        try:
+            seat.greet()
+        except self._ray.exceptions.RayError as error:
+            seat.leave()
+            seat.failed_starts += 1
+            if seat.failed_starts <= self._retries:
+                seat.open()
+                return
+            self._seats.remove(seat)
+            if not self._seats:
+                raise ExecutionError(
+                    f"no worker starts: {_first_line(error)}; distq must be installed alike on every node"
+                ) from error
+            self._on_event(f"a worker does not start ({_first_line(error)}); {len(self._seats)} remain")
+
+    def _check_started(self) -> None:
+        """Never wait for ever for what a cluster does not give."""
+        late = sum(seat.seconds_waiting > self._start_seconds for seat in self._seats)
+        if not late:
+            return
+        ready = sum(seat.ready for seat in self._seats)
+        text = (
+            f"{ready} of {len(self._seats)} workers started within {self._start_seconds:g} s; "
+            f"the Ray cluster has {self._cluster.resources()}, free now are {self._cluster.free()}"
+        )
+        if ready == 0 and late == len(self._seats):
+            raise ExecutionError(f"{text}: ask for fewer --workers, or wait until others are done")
+        if not self._told_missing:
+            self._told_missing = True
+            self._on_event(text)
+
+
+def _reason(error: Exception) -> str:
+    text = str(error)
+    if "low on memory" in text:
+        return "its node ran out of memory"
+    if "node has died" in text or "node was terminated" in text:
+        return "its node is gone"
+    return "its process ended"
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0].rstrip(".:") if lines else type(error).__name__

@@ -1,0 +1,75 @@
+"""A place for one worker in the pool: the actor that sits there now, and the units it has been given."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+
+class Seat:
+    """One actor at a time; it is replaced when its process or node is lost.
+
+    The actor runs its units in the order given, so only the first of ``in_flight`` can be running.
+    """
+
+    def __init__(self, ray: Any, create: Callable[[], Any]) -> None:  # noqa: ANN401  # Ray's module and handles
+        self.in_flight: deque[tuple[int, Any]] = deque()
+        self.failed_starts = 0
+        self.where: str | None = None
+        self._ray = ray
+        self._create = create
+        self._actor: Any = None
+        self._greeting: Any = None
+        self._since = 0.0
+        self.open()
+
+    @property
+    def ready(self) -> bool:
+        """Whether the actor has answered and can be given units."""
+        return self.where is not None
+
+    @property
+    def awaited(self) -> Any | None:  # noqa: ANN401  # a Ray object reference
+        """The reference that is resolved next: the greeting, then the first unit."""
+        if not self.ready:
+            return self._greeting
+        return self.in_flight[0][1] if self.in_flight else None
+
+    @property
+    def seconds_waiting(self) -> float:
+        """How long the actor has been starting; 0 when it is ready."""
+        return 0.0 if self.ready else time.monotonic() - self._since
+
+    def open(self) -> None:
+        """Have an actor here: nothing happens where there is one."""
+        if self._actor is None:
+            self._actor = self._create()
+            self._greeting = self._actor.where.remote()
+            self._since = time.monotonic()
+
+    def greet(self) -> None:
+        """Take the actor's answer.
+
+        Raises:
+            RayError: it did not start.
+        """
+        self.where = self._ray.get(self._greeting)
+        self.failed_starts = 0
+
+    def give(self, position: int, unit: Any) -> None:  # noqa: ANN401  # a unit, or a reference to one
+        """Send a unit."""
+        self.in_flight.append((position, self._actor.run.remote(unit)))
+
+    def leave(self) -> list[int]:
+        """End the actor at once; the positions it had not finished are returned."""
+        unfinished = [position for position, _ in self.in_flight]
+        self.in_flight.clear()
+        self.where = None
+        if self._actor is not None:
+            with contextlib.suppress(Exception):  # Ray may be gone before us
+                self._ray.kill(self._actor, no_restart=True)
+            self._actor = self._greeting = None
+        return unfinished

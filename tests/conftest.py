@@ -1,0 +1,53 @@
+"""What tests of several folders share."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from distq.engine.ray_pool import RayExecutor
+from distq.replica.worker import WorkerSettings
+
+_HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="session")
+def ray_session() -> Iterator[None]:
+    """One Ray of four logical CPUs and no GPU for all tests that want one: it takes seconds to start."""
+    import ray  # noqa: PLC0415  # only tests that want it pay for it
+
+    # a short path: Ray's sockets lie in it
+    folder = tempfile.mkdtemp(prefix="distq-test-", dir="/tmp")  # mkdtemp makes it ours
+    folders = [entry for entry in sys.path if entry and Path(entry).is_relative_to(_HERE)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))  # else Ray writes one into the home folder
+        patch.delenv("RAY_ADDRESS", raising=False)
+        patch.setenv("PYTHONPATH", os.pathsep.join(folders))  # actors import the tests' units
+        ray.init(
+            address="local",
+            num_cpus=4,
+            num_gpus=0,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _temp_dir=folder,
+        )
+        yield
+        ray.shutdown()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def ray_executor(ray_session: None) -> Iterator[RayExecutor]:
+    """Two workers on the tests' Ray."""
+    del ray_session
+    with RayExecutor(2, WorkerSettings()) as executor:
+        yield executor

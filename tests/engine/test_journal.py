@@ -1,0 +1,256 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from distq.engine.journal import Journal
+from distq.errors import ExecutionError, FileFormatError, UsageError
+from distq.replica.worker import Arrays
+
+GOLDEN = Path(__file__).parent / "data" / "journal.v1.jsonl"
+SMALL = {"counts": np.arange(5, dtype=np.int64), "max": np.array(1.5, np.float32)}
+LARGE = {"noise": np.random.default_rng(0).standard_normal(20_000)}
+
+
+def same(left: Arrays | None, right: Arrays) -> bool:
+    return (
+        left is not None
+        and list(left) == list(right)
+        and all(
+            left[name].dtype == right[name].dtype and np.array_equal(left[name], right[name])
+            for name in right
+        )
+    )
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal.jsonl"
+
+
+def test_a_new_journal_knows_nothing(path: Path) -> None:
+    with Journal(path) as journal:
+        assert journal.get("a") is None
+        assert "a" not in journal
+        assert journal.notes("layer") == []
+
+
+def test_units_and_notes_are_there_at_once_and_after_reopening(path: Path) -> None:
+    def check(journal: Journal) -> None:
+        assert same(journal.get("small"), SMALL)
+        assert same(journal.get("large"), LARGE)
+        assert "small" in journal
+        assert "large" in journal
+        assert journal.notes("layer") == [
+            {"name": "conv1", "threshold": 0.1},
+            {"name": "fc", "threshold": None},
+        ]
+        assert journal.notes("stage") == [{"name": "calibrate"}]
+
+    with Journal(path) as journal:
+        journal.record_unit("small", "calibrate, samples 0-7", SMALL)
+        journal.note("layer", name="conv1", threshold=0.1)
+        journal.record_unit("large", "calibrate, samples 8-15", LARGE)
+        journal.note("stage", name="calibrate")
+        journal.note("layer", name="fc", threshold=None)
+        check(journal)
+    with Journal(path) as journal:
+        check(journal)
+
+
+@given(
+    st.dictionaries(
+        st.text("abc/:. ", max_size=5),
+        npst.arrays(
+            st.sampled_from([np.int64, np.float32, np.uint8]), npst.array_shapes(max_dims=2, max_side=3)
+        ),
+        max_size=3,
+    ),
+    st.floats(allow_nan=False),
+    st.text(),
+)
+def test_arrays_and_fields_come_back_exactly(
+    tmp_path_factory: pytest.TempPathFactory, arrays: Arrays, number: float, label: str
+) -> None:
+    path = tmp_path_factory.mktemp("journal") / "journal.jsonl"
+    with Journal(path) as journal:
+        journal.record_unit("key", label, arrays)
+        journal.note("kind", number=number, text=label)
+    with Journal(path) as journal:
+        back = journal.get("key")
+        assert back is not None
+        assert {name: array.tobytes() for name, array in back.items()} == {
+            name: array.tobytes() for name, array in arrays.items()
+        }
+        assert journal.notes("kind") == [{"number": number, "text": label}]
+
+
+def test_it_survives_a_cut_at_every_byte(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # thousands of openings, and no power cut among them
+    ends = []
+    with Journal(path) as journal:
+        for number in range(3):
+            journal.record_unit(f"unit{number}", "unit", {"x": np.array(number)})
+            ends.append(path.stat().st_size)
+            journal.note("layer", number=number)
+    whole = path.read_bytes()
+    for cut in range(len(whole) + 1):
+        path.write_bytes(whole[:cut])
+        with Journal(path) as journal:
+            assert [journal.get(f"unit{number}") is not None for number in range(3)] == [
+                cut >= end for end in ends
+            ]
+            journal.record_unit("after", "unit", {"x": np.array(9)})
+            journal.note("layer", number=cut)
+        with Journal(path) as journal:
+            assert [f"unit{number}" in journal for number in range(3)] == [cut >= end for end in ends]
+            assert same(journal.get("after"), {"x": np.array(9)})
+            assert journal.notes("layer")[-1] == {"number": cut}
+
+
+@given(place=st.integers(0, 10_000), bit=st.integers(0, 7))
+def test_a_flipped_bit_is_never_believed(
+    tmp_path_factory: pytest.TempPathFactory, place: int, bit: int
+) -> None:
+    path = tmp_path_factory.mktemp("journal") / "journal.jsonl"
+    with Journal(path) as journal:
+        first = path.stat().st_size
+        for number in range(3):
+            journal.record_unit(f"unit{number}", "unit", {"x": np.array(number)})
+    data = bytearray(path.read_bytes())
+    place = first + place % (len(data) - first)
+    data[place] ^= 1 << bit
+    path.write_bytes(data)
+    with Journal(path) as journal:
+        for number in range(3):
+            known = journal.get(f"unit{number}")
+            assert known is None or same(known, {"x": np.array(number)})
+
+
+def test_a_damaged_or_missing_part_is_simply_not_known(path: Path) -> None:
+    with Journal(path) as journal:
+        for key in ("kept", "damaged", "missing"):
+            journal.record_unit(key, "unit", LARGE)
+    part = path.parent / "parts" / "damaged.npz"
+    data = bytearray(part.read_bytes())
+    data[len(data) // 2] ^= 1
+    part.write_bytes(data)
+    (path.parent / "parts" / "missing.npz").unlink()
+    with Journal(path) as journal:
+        assert [key in journal for key in ("kept", "damaged", "missing")] == [True, False, False]
+        assert [journal.get(key) is None for key in ("kept", "damaged", "missing")] == [False, True, True]
+        journal.record_unit("damaged", "unit", LARGE)
+        assert same(journal.get("damaged"), LARGE)
+
+
+def test_removed_parts_are_not_known_and_small_results_stay(path: Path) -> None:
+    with Journal(path) as journal:
+        journal.record_unit("small", "unit", SMALL)
+        journal.record_unit("large", "unit", LARGE)
+        journal.remove_parts()
+        assert not (path.parent / "parts").exists()
+        assert same(journal.get("small"), SMALL)
+        assert journal.get("large") is None
+        journal.remove_parts()
+    with Journal(path) as journal:
+        assert "large" not in journal
+
+
+def test_a_second_opener_is_refused_by_the_runs_name(path: Path) -> None:
+    with Journal(path), pytest.raises(UsageError, match=f"^{path.parent} is in use by another distq"):
+        Journal(path)
+    with Journal(path) as journal:
+        assert journal.notes("layer") == []
+
+
+def test_another_process_is_refused_too(path: Path) -> None:
+    script = (
+        f"from pathlib import Path; from distq.engine.journal import Journal; Journal(Path({str(path)!r}))"
+    )
+    with Journal(path):
+        command = [sys.executable, "-c", script]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # our own interpreter
+    assert "UsageError" in done.stderr
+
+
+def test_a_killed_process_loses_no_record_it_wrote(path: Path) -> None:
+    script = (
+        "import os, numpy; from pathlib import Path; from distq.engine.journal import Journal\n"
+        f"journal = Journal(Path({str(path)!r}))\n"
+        "for number in range(5): journal.record_unit(f'unit{number}', 'unit', {'x': numpy.array(number)})\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=False)  # noqa: S603  # our own interpreter
+    with Journal(path) as journal:
+        assert [f"unit{number}" in journal for number in range(6)] == [True] * 5 + [False]
+
+
+@pytest.mark.parametrize("content", [b"hello\n", b"\0" * 50, b'{"a": 1}\n{"b": 2}\n'])
+def test_a_file_of_something_else_is_left_alone(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    with pytest.raises(FileFormatError, match="is not a distq journal; choose another --out"):
+        Journal(path)
+    assert path.read_bytes() == content
+
+
+def test_an_unknown_version_is_refused_and_left_alone(path: Path) -> None:
+    # the line a later distq may write: version 2, with its right CRC
+    content = b'{"crc32":"40a66d89","record":{"type":"header","format":"distq journal","version":2}}\n'
+    path.write_bytes(content)
+    with pytest.raises(FileFormatError, match="has journal version 2, this distq reads 1: resume with"):
+        Journal(path)
+    assert path.read_bytes() == content
+
+
+def test_a_key_that_is_no_file_name_is_refused(path: Path) -> None:
+    with Journal(path) as journal, pytest.raises(ValueError, match="key"):
+        journal.record_unit("../up", "unit", SMALL)
+
+
+def test_a_full_disk_is_an_error_of_ours_and_the_journal_stays_whole(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Journal(path) as journal:
+        journal.record_unit("first", "unit", SMALL)
+        really = os.pwrite
+
+        def half(file: int, data: bytes, offset: int) -> int:
+            really(file, data[: len(data) // 2], offset)
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(os, "pwrite", half)
+        with pytest.raises(ExecutionError, match="No space left on device; make room"):
+            journal.record_unit("second", "unit", SMALL)
+        monkeypatch.undo()
+        assert "second" not in journal
+        journal.record_unit("third", "unit", SMALL)
+    with Journal(path) as journal:
+        assert [key in journal for key in ("first", "second", "third")] == [True, False, True]
+
+
+def test_a_folder_that_is_not_there_is_bad_input(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="No such file"):
+        Journal(tmp_path / "missing" / "journal.jsonl")
+
+
+def test_a_stored_journal_of_version_1_stays_readable(path: Path) -> None:
+    path.write_bytes(GOLDEN.read_bytes())
+    with Journal(path) as journal:
+        assert same(
+            journal.get("0f" * 32),
+            {"counts": np.array([0, 3, 5], np.int64), "max": np.array(6.25, np.float32)},
+        )
+        assert journal.get("a1" * 32) is None, "its part is not beside this copy"
+        assert journal.notes("layer") == [
+            {"name": "conv1", "threshold": 0.30000000000000004, "accepted": True}
+        ]
+        assert journal.notes("stage") == [{"name": "calibrate"}]
+    assert path.read_bytes() == GOLDEN.read_bytes()

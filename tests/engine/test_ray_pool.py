@@ -1,0 +1,148 @@
+"""The pool when things go wrong: killed processes, poison units, a cluster with too little."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from engine_units import Kill, Refuse, Slow, Square
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distq.engine.executor import LOOK_AHEAD
+from distq.engine.ray_cluster import Resources
+from distq.engine.ray_pool import RayExecutor, gpu_share, plan_workers
+from distq.errors import DataError, ExecutionError, UsageError
+from distq.replica.worker import WorkerSettings
+
+EVENTS: list[str] = []
+
+
+@pytest.fixture(scope="module")
+def pool(ray_session: None) -> Iterator[RayExecutor]:
+    del ray_session
+    with RayExecutor(2, WorkerSettings(), on_event=EVENTS.append, retries=2) as executor:
+        yield executor
+
+
+def collect(pool: RayExecutor, units: list[Square], into: dict[int, int]) -> None:
+    for position, arrays in pool.run(units):
+        into[position] = int(arrays["square"][0])
+
+
+@pytest.fixture
+def events() -> list[str]:
+    EVENTS.clear()
+    return EVENTS
+
+
+def test_a_unit_whose_process_is_killed_runs_again(
+    pool: RayExecutor, events: list[str], tmp_path: Path
+) -> None:
+    units = [*map(Square, range(3)), Kill(3, seen=tmp_path / "seen"), *map(Square, range(4, 12))]
+    results: dict[int, int] = {}
+    collect(pool, units, results)
+    assert results == {number: number**2 for number in range(12)}
+    assert (tmp_path / "seen").read_text().split() == ["3", "3"]
+    assert len(events) == 1
+    assert events[0].startswith("lost a worker on ")
+    assert "(its process ended); again: " in events[0]
+    assert "square of 3" in events[0]
+
+
+def test_a_poison_unit_is_named_when_the_others_are_done(
+    pool: RayExecutor, events: list[str], tmp_path: Path
+) -> None:
+    seen = tmp_path / "seen"
+    units = [Square(0), Kill(1, seen=seen, times=99), *map(Square, range(2, 60))]
+    results: dict[int, int] = {}
+    with pytest.raises(
+        ExecutionError, match=r"^square of 1: 3 workers were lost with it, the last on .*, process \d+ "
+    ) as caught:
+        collect(pool, units, results)
+    assert caught.value.exit_code == 3
+    assert results == {number: number**2 for number in range(60) if number != 1}
+    assert seen.read_text().split() == ["1", "1", "1"], (
+        "retries=2 is three attempts, and neighbours are not blamed"
+    )
+    assert len(events) == 3
+    assert events[1].endswith("; again: square of 1")
+    assert events[2].endswith("; given up: square of 1")
+
+
+def test_a_unit_that_refuses_is_not_tried_again(pool: RayExecutor, events: list[str]) -> None:
+    with pytest.raises(DataError):
+        list(pool.run([Refuse(0)]))
+    assert events == []
+
+
+def test_no_unit_starts_far_ahead_of_an_unfinished_one(pool: RayExecutor, tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    seen.touch()
+    units = [Slow(0, seconds=1.0), *(Square(number, seen=seen) for number in range(1, 100))]
+    results = pool.run(units)
+    before = []
+    for position, _ in results:
+        if position == 0:
+            break
+        before.append(position)
+    assert before
+    assert max(before) < LOOK_AHEAD * pool.workers
+    assert len(seen.read_text().split()) < LOOK_AHEAD * pool.workers
+    assert len(list(results)) == 99 - len(before)
+
+
+def test_bytes_are_put_into_the_store_once(pool: RayExecutor) -> None:
+    assert pool.share(b"model") is pool.share(b"model")
+
+
+def test_what_a_busy_cluster_does_not_give_is_said(ray_session: None, pool: RayExecutor) -> None:
+    del ray_session
+    list(pool.run([Square(1)]))  # it holds two of four CPUs
+    with (
+        RayExecutor(1, WorkerSettings(threads=3), start_seconds=0.5) as starved,
+        pytest.raises(ExecutionError, match=r"0 of 1 workers started .* has 4 CPUs .* fewer --workers"),
+    ):
+        list(starved.run([Square(1)]))
+
+
+def test_a_run_left_early_is_over_when_the_next_begins(pool: RayExecutor) -> None:
+    left = pool.run([Square(number) for number in range(50)])
+    next(left)
+    assert [position for position, _ in pool.run([Square(3)])] == [0]
+    assert list(left) == []
+
+
+@pytest.mark.parametrize(
+    ("workers", "device", "there", "count", "share"),
+    [
+        (None, "cpu", Resources(8, 0), 8, 0),
+        (3, "cpu", Resources(8, 2), 3, 0),
+        (None, "cuda", Resources(16, 2), 2, 1),
+        (3, "cuda", Resources(16, 2), 3, 0.5),
+        (8, "cuda", Resources(16, 1), 8, 0.125),
+        (2, "auto", Resources(16, 4), 2, 1),
+        (2, "auto", Resources(16, 0), 2, 0),
+        (2, "cuda:1", Resources(16, 2), 2, 0),
+    ],
+)
+def test_workers_and_gpus_are_planned_from_what_there_is(
+    workers: int | None, device: str, there: Resources, count: int, share: float
+) -> None:
+    planned = plan_workers(workers, WorkerSettings(device=device), there)
+    assert planned == count
+    assert gpu_share(planned, device, there) == share
+
+
+def test_threads_count_as_cpus() -> None:
+    settings = WorkerSettings(threads=4)
+    assert plan_workers(None, settings, Resources(10, 0)) == 2
+    with pytest.raises(UsageError, match=r"--workers 3 of 4 CPU each: .* 10 CPUs .* at most 2 workers"):
+        plan_workers(3, settings, Resources(10, 0))
+
+
+@given(workers=st.integers(1, 200), gpus=st.integers(1, 16))
+def test_all_workers_fit_on_the_gpus(workers: int, gpus: int) -> None:
+    share = gpu_share(workers, "cuda", Resources(1000, gpus))
+    assert gpus * int(1 / share + 1e-9) >= workers

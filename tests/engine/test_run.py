@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import pytest
+from engine_units import Refuse, Slow, Square
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distq.engine.executor import LOOK_AHEAD, Unit
+from distq.engine.journal import Journal
+from distq.engine.local import LocalExecutor
+from distq.engine.progress import SilentReporter
+from distq.engine.ray_pool import RayExecutor
+from distq.engine.run import Tally, run_units
+from distq.errors import DataError, ExecutionError
+from distq.replica.worker import Arrays, WorkerSettings
+
+
+class Counting(SilentReporter):
+    """Remembers how far it was advanced."""
+
+    def __init__(self) -> None:
+        self.done = 0
+
+    def advance(self, count: int = 1) -> None:
+        self.done += count
+
+
+class Shuffled(LocalExecutor):
+    """Finishes units in an order of its own, and fails one after the others were finished."""
+
+    def __init__(self, order: Sequence[int], fail: int | None = None) -> None:
+        super().__init__(WorkerSettings())
+        self._order = order
+        self._fail = fail
+
+    def run(self, units: Sequence[Unit]) -> Iterator[tuple[int, Arrays]]:
+        results = dict(super().run(units))
+        for position in self._order:
+            if position < len(units) and position != self._fail:
+                yield position, results[position]
+        if self._fail is not None:
+            raise ExecutionError(f"{units[self._fail].label}: lost")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def values(results: Iterator[Arrays]) -> list[int]:
+    return [int(arrays["square"][0]) for arrays in results]
+
+
+@given(st.permutations(range(8)))
+def test_results_come_in_unit_order_whatever_order_they_arrive_in(order: list[int]) -> None:
+    reporter = Counting()
+    units = [Square(number) for number in range(8)]
+    results = values(run_units(Shuffled(order), None, units, reporter, weight=lambda unit: len(unit.key)))
+    assert results == [number**2 for number in range(8)]
+    assert reporter.done == sum(len(unit.key) for unit in units)
+
+
+def test_units_in_the_journal_do_not_run_again(tmp_path: Path) -> None:
+    seen, tally, reporter = tmp_path / "seen", Tally(), Counting()
+    units = [Square(number, seen=seen) for number in range(6)]
+    with LocalExecutor(WorkerSettings()) as executor, Journal(tmp_path / "journal.jsonl") as journal:
+        list(run_units(executor, journal, units[1:4], SilentReporter()))
+    with LocalExecutor(WorkerSettings()) as executor, Journal(tmp_path / "journal.jsonl") as journal:
+        assert values(run_units(executor, journal, units, reporter, tally=tally)) == [0, 1, 4, 9, 16, 25]
+    assert seen.read_text().split() == ["1", "2", "3", "0", "4", "5"]
+    assert tally == Tally(ran=3, recalled=3)
+    assert reporter.done == 6
+
+
+def test_what_finished_before_an_error_is_journalled(tmp_path: Path) -> None:
+    units = [Square(0), Square(1), Refuse(2), Square(3)]
+    with LocalExecutor(WorkerSettings()) as executor, Journal(tmp_path / "journal.jsonl") as journal:
+        with pytest.raises(DataError):
+            list(run_units(executor, journal, units, SilentReporter()))
+        assert [unit.key in journal for unit in units] == [True, True, False, False]
+
+
+def test_what_finished_around_a_poison_unit_is_journalled_and_not_piled_up(tmp_path: Path) -> None:
+    count = 10 * LOOK_AHEAD
+    units = [Square(number) for number in range(count)]
+    with Shuffled(range(count), fail=2) as executor, Journal(tmp_path / "journal.jsonl") as journal:
+        with pytest.raises(ExecutionError, match="square of 2: lost"):
+            list(run_units(executor, journal, units, SilentReporter()))
+        assert [unit for unit in units if unit.key not in journal] == [units[2]]
+
+
+def test_a_resumed_run_gives_the_bits_of_one_that_ran_through(
+    ray_executor: RayExecutor, tmp_path: Path
+) -> None:
+    units = [Slow(number, seconds=0.001) for number in range(30)]
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        results = run_units(ray_executor, journal, units, SilentReporter())
+        for _ in range(10):
+            next(results)
+    tally = Tally()
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        resumed = list(run_units(ray_executor, journal, units, SilentReporter(), tally=tally))
+    assert tally.recalled >= 10
+    assert tally.ran + tally.recalled == 30
+    for number, arrays in enumerate(resumed):
+        np.testing.assert_array_equal(arrays["square"], [number**2])
+
+
+def test_no_units_give_nothing() -> None:
+    assert values(run_units(LocalExecutor(WorkerSettings()), None, [], SilentReporter())) == []
