@@ -39,7 +39,7 @@ def perform(
     reporter = make_reporter(quiet=output.quiet, json=output.json)
     try:
         result = job(reporter)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, InterruptedRun):
         raise InterruptedRun(f"interrupted{_HINT}" if resumable else "interrupted") from None
     finally:
         reporter.finish()

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from distq import cli
 from distq.config import CalibrateOptions, CommonOptions, EvaluateOptions, TuneOptions
-from distq.errors import ExecutionError, ModelError
+from distq.errors import ExecutionError, InterruptedRun, ModelError
 from distq.jobs.results import Accuracy, Comparison, Cost, EvaluateResult, FloatAccuracy, RunResult
 
 COMMANDS = [
@@ -167,8 +167,9 @@ def test_the_traceback_is_shown_on_request(job, capsys, monkeypatch):
     assert err.rstrip().endswith("distq: failed with ValueError: odd")
 
 
-def test_eval_cannot_be_resumed_and_does_not_say_so(job, capsys):
-    job("evaluate", KeyboardInterrupt())
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), InterruptedRun("interrupted: use --resume")])
+def test_eval_cannot_be_resumed_and_does_not_say_so(error, job, capsys):
+    job("evaluate", error)
     assert cli.invoke(["eval", "m.onnx", "--data", "d", "--quiet"]) == 130
     assert one_line(capsys) == "distq: interrupted"
 
