@@ -1,0 +1,53 @@
+"""Loading samples ahead of the one that uses them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+
+from distq.data.samples import Dataset, Sample, UnreadableSample
+
+
+def load_ahead(
+    dataset: Dataset, indices: Iterable[int], threads: int = 1, depth: int = 4
+) -> Iterator[Sample | UnreadableSample]:
+    """Load samples in order, decoding up to ``depth`` of them in threads while the caller works.
+
+    Args:
+        dataset: Where to load from.
+        indices: Which samples, in which order.
+        threads: How many decode at a time; decoding releases Python's lock.
+        depth: Most samples decoded or being decoded that the caller has not taken.
+
+    Yields:
+        Each sample, or the error of one that is unreadable, so that the caller decides about it.
+
+    Raises:
+        DataError: a sample does not fit the model.
+        ValueError: ``threads`` or ``depth`` is not positive.
+    """
+    if threads < 1 or depth < 1:
+        raise ValueError(
+            f"loading ahead takes at least one thread and a depth of one, not {threads} and {depth}"
+        )
+
+    def load(index: int) -> Sample | UnreadableSample:
+        try:
+            return dataset.load(index)
+        except UnreadableSample as error:
+            error.index = index
+            return error
+
+    remaining = iter(indices)
+    pending: deque[Future[Sample | UnreadableSample]] = deque()
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="distq-decode")
+    try:
+        pending.extend(pool.submit(load, index) for index in islice(remaining, depth))
+        while pending:
+            loaded = pending.popleft().result()
+            pending.extend(pool.submit(load, index) for index in islice(remaining, 1))
+            yield loaded
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

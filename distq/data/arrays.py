@@ -1,0 +1,112 @@
+"""Arrays: .npz with one array per model input, or .npy for a model of one input."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distq.data.samples import Item, Values
+from distq.errors import DataError
+
+
+class ArraySource:
+    """Samples along the leading axis of one array per input; a sample's name is its row."""
+
+    def __init__(self, kind: Literal["npz", "npy"], arrays: dict[str, NDArray[Any]]) -> None:
+        """Take arrays of equal length, in the model's order of inputs."""
+        self.kind = kind
+        self.arrays = arrays
+
+    def __len__(self) -> int:
+        return len(next(iter(self.arrays.values())))
+
+    def name(self, index: int) -> str:  # noqa: D102  # as in Source
+        return str(index)
+
+    def aliases(self, index: int) -> tuple[str, ...]:  # noqa: D102  # as in Source
+        return (str(index),)
+
+    def label(self, index: int) -> None:  # noqa: D102, ARG002  # as in Source
+        return None
+
+    def read(self, index: int) -> tuple[Item, ...]:  # noqa: D102  # as in Source
+        return tuple(Values(np.asarray(array[index])) for array in self.arrays.values())
+
+    def stored(self, index: int) -> tuple[bytes, ...]:  # noqa: D102  # as in Source
+        return tuple(np.asarray(array[index]).tobytes() for array in self.arrays.values())
+
+    def stored_size(self, index: int) -> int:  # noqa: D102  # as in Source
+        return sum(int(np.asarray(array[index]).nbytes) for array in self.arrays.values())
+
+
+def open_npz(path: Path, names: tuple[str, ...] | None) -> ArraySource:
+    """Load an .npz whose keys are input names.
+
+    Args:
+        path: The file.
+        names: The model's inputs in order; None takes every key.
+
+    Raises:
+        DataError: the file is damaged, a key is missing or unknown, or lengths differ.
+    """
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            raise DataError(f"{path} is a single array: name it .npy, or save one array per input")
+        with loaded as archive:
+            _check_keys(path, archive.files, names)
+            arrays = {name: archive[name] for name in names or archive.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        raise _damaged(path, error) from None
+    if not arrays:
+        raise DataError(f"{path} holds no arrays: save one per model input")
+    for name, array in arrays.items():
+        _check_rank(path, name, array)
+    lengths = {name: len(array) for name, array in arrays.items()}
+    if len(set(lengths.values())) > 1:
+        facts = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise DataError(f"{path} holds different numbers of samples: {facts}: save equally many of each")
+    return ArraySource("npz", arrays)
+
+
+def open_npy(path: Path, names: tuple[str, ...] | None) -> ArraySource:
+    """Map an .npy into memory: samples are read from the disk as they are used.
+
+    Raises:
+        DataError: the file is damaged, or the model has several inputs.
+    """
+    if names is not None and len(names) != 1:
+        raise DataError(
+            f"{path} holds one input, the model has {len(names)} ({', '.join(names)}): "
+            "save an .npz with these keys"
+        )
+    try:
+        array = np.lib.format.open_memmap(path, mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise _damaged(path, error) from None
+    name = names[0] if names else "array"
+    _check_rank(path, name, array)
+    return ArraySource("npy", {name: array})
+
+
+def _check_keys(path: Path, keys: list[str], names: tuple[str, ...] | None) -> None:
+    if names is not None and set(keys) != set(names):
+        raise DataError(
+            f"{path} has keys {', '.join(sorted(keys)) or '(none)'}, "
+            f"the model's inputs are {', '.join(names)}: save one array per input under its name"
+        )
+
+
+def _check_rank(path: Path, name: str, array: NDArray[Any]) -> None:
+    if array.ndim == 0:
+        raise DataError(f"{path}: array {name!r} is a single number: give it a leading sample axis")
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    reason = " ".join(str(getattr(error, "strerror", None) or error).split())
+    return DataError(f"{path} cannot be read: {reason or type(error).__name__}")

@@ -1,0 +1,245 @@
+"""A data set as a job carries it: described by plain values, opened by each worker for itself.
+
+The path of one image: ``DatasetSpec.open`` sniffs the source, the source's ``read`` gives an item, and
+``SourceDataset.load`` decodes it, runs the preprocessing steps and fits the result to the model's input.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from numpy.typing import NDArray
+
+from distq.data.ahead import load_ahead
+from distq.data.fit import ARRAY_REMEDY, IMAGE_REMEDY, fit
+from distq.data.images import decode_image, read_image_file
+from distq.data.labels import find_label, load_labels
+from distq.data.plugin import Plugin, open_plugin
+from distq.data.preprocess import Preprocessing, default_steps, load_preprocessing
+from distq.data.samples import (
+    DEFAULT_PIXEL_LIMIT,
+    Dataset,
+    ImageFile,
+    InputSpec,
+    Item,
+    Pixels,
+    Sample,
+    Source,
+    UnreadableSample,
+    Values,
+)
+from distq.data.sniff import open_source
+from distq.errors import PreprocessError
+
+__all__ = [
+    "Dataset",
+    "DatasetSpec",
+    "InputSpec",
+    "Manifest",
+    "Sample",
+    "SourceDataset",
+    "UnreadableSample",
+    "load_ahead",
+    "manifest",
+]
+
+_HASHED_WHOLE = 10_000
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """Where samples are and how they become inputs; picklable, so that it travels to workers.
+
+    Attributes:
+        source: Folder, text list, LMDB folder, .npz or .npy.
+        inputs: The model's inputs, in its order.
+        preprocessing: Steps for images; None is RGB, unscaled (gray where the input has one channel).
+        plugin: A Python file that preprocesses instead of steps.
+        labels: A file of ``name label`` lines, which goes before labels the source itself holds.
+        plugin_sha256: SHA-256 of the plug-in; workers refuse a file that differs.
+        pixel_limit: Images of more pixels are unreadable.
+    """
+
+    source: str
+    inputs: tuple[InputSpec, ...]
+    preprocessing: Preprocessing | None = None
+    plugin: str | None = None
+    labels: str | None = None
+    plugin_sha256: str | None = None
+    pixel_limit: int = DEFAULT_PIXEL_LIMIT
+
+    @classmethod
+    def create(
+        cls,
+        source: Path,
+        inputs: Sequence[InputSpec],
+        *,
+        preprocess: Path | None = None,
+        labels: Path | None = None,
+        allow_code: bool = False,
+    ) -> Self:
+        """Describe a data set by what a command is given; paths become absolute.
+
+        Raises:
+            PreprocessError: the preprocessing file is wrong or needs ``allow_code``.
+        """
+        loaded = load_preprocessing(preprocess, allow_code)
+        plugin = loaded if isinstance(loaded, Plugin) else None
+        return cls(
+            source=str(source.absolute()),
+            inputs=tuple(inputs),
+            preprocessing=loaded if isinstance(loaded, Preprocessing) else None,
+            plugin=plugin.path if plugin else None,
+            plugin_sha256=plugin.sha256 if plugin else None,
+            labels=str(labels.absolute()) if labels else None,
+        )
+
+    def open(self) -> SourceDataset:
+        """Open the source; decodes nothing.
+
+        Raises:
+            DataError: the source is missing, damaged or does not fit the model's inputs.
+            PreprocessError: the preprocessing names an input the model does not have.
+        """
+        names = tuple(spec.name for spec in self.inputs)
+        if self.preprocessing is not None:
+            self.preprocessing.check_inputs(names)
+        source = open_source(Path(self.source), names)
+        return SourceDataset(self, source, load_labels(Path(self.labels)) if self.labels else None)
+
+    def describe_preprocessing(self) -> dict[str, Any]:
+        """What the preprocessing is, JSON-able: the same for the same pixels, wherever the files are."""
+        if self.plugin is not None:
+            return {"plugin": Path(self.plugin).name, "sha256": self.plugin_sha256}
+        if self.preprocessing is not None:
+            return self.preprocessing.describe()
+        return {"default": "float32 RGB (gray for one channel) NCHW, unscaled"}
+
+
+class SourceDataset:
+    """Samples of a source, decoded, preprocessed and fitted to the model."""
+
+    def __init__(self, spec: DatasetSpec, source: Source, labels: dict[str, int] | None) -> None:
+        self.spec = spec
+        self.source = source
+        self._labels = labels
+        self._plugin = open_plugin(spec.plugin, spec.plugin_sha256) if spec.plugin else None
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def name(self, index: int) -> str:
+        """The sample's name: its path as listed, LMDB key, or row number."""
+        return self.source.name(index)
+
+    def label(self, index: int) -> int | None:
+        """The label from the labels file where there is one, else the source's own.
+
+        Raises:
+            DataError: there is a labels file and the sample is not in it.
+        """
+        if self._labels is not None and self.spec.labels is not None:
+            return find_label(self._labels, self.source.aliases(index), Path(self.spec.labels))
+        return self.source.label(index)
+
+    def load(self, index: int) -> Sample:
+        """Decode and preprocess one sample.
+
+        Raises:
+            UnreadableSample: it cannot be decoded or is over the pixel limit.
+            DataError: its size, dtype or values do not fit the model.
+            PreprocessError: a step cannot be applied to it.
+        """
+        name = self.name(index)
+        try:
+            items = self.source.read(index)
+            inputs = {
+                spec.name: self._prepare(item, spec, name)
+                for spec, item in zip(self.spec.inputs, items, strict=True)
+            }
+        except UnreadableSample as error:
+            error.index = index
+            raise
+        return Sample(index, name, inputs, self.label(index))
+
+    def _prepare(self, item: Item, spec: InputSpec, name: str) -> NDArray[Any]:
+        if isinstance(item, Values):
+            return fit(item.array, spec, name, ARRAY_REMEDY)
+        if self._plugin is not None:
+            return fit(self._run(self._plugin, item, spec), spec, name, "make the plug-in return this size")
+        if isinstance(item, Pixels):
+            pixels = item.array
+        elif isinstance(item, ImageFile):
+            pixels = decode_image(read_image_file(item.path), str(item.path), self.spec.pixel_limit)
+        else:
+            pixels = decode_image(item.data, name, self.spec.pixel_limit)
+        channels = spec.shape[1] if len(spec.shape) == 4 else None
+        preprocessing = self.spec.preprocessing
+        steps = default_steps(channels) if preprocessing is None else preprocessing.for_input(spec.name)
+        try:
+            array = steps.apply(pixels)
+        except PreprocessError as error:
+            raise PreprocessError(f"sample {name}: {error}") from None
+        return fit(array, spec, name, IMAGE_REMEDY)
+
+    def _run(self, plugin: Plugin, item: Item, spec: InputSpec) -> NDArray[Any]:
+        if not isinstance(item, ImageFile):
+            raise PreprocessError(
+                f"plug-in {plugin.path} takes files, not the LMDB {self.spec.source}: use a folder or a list"
+            )
+        return plugin.apply(item.path, spec)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Which samples a job used.
+
+    Attributes:
+        kind: Kind of source: folder, list, lmdb, npz or npy.
+        source: Where it was.
+        count: Samples there.
+        selected: Samples used.
+        sha256: Over index, name and content of the selected samples, in the order given.
+        hashed: ``contents``, or ``names and sizes`` where more than 10,000 are selected.
+    """
+
+    kind: str
+    source: str
+    count: int
+    selected: int
+    sha256: str
+    hashed: Literal["contents", "names and sizes"]
+
+
+def manifest(spec: DatasetSpec, indices: Sequence[int]) -> Manifest:
+    """Hash the raw stored bytes of samples: one flipped bit in a JPEG mostly decodes, to other pixels.
+
+    Raises:
+        DataError: the source cannot be opened.
+    """
+    source = spec.open().source
+    whole = len(indices) <= _HASHED_WHOLE
+    total = hashlib.sha256()
+    for index in indices:
+        content = _content_hash(source, index) if whole else str(source.stored_size(index))
+        total.update(f"{index}\0".encode() + os.fsencode(source.name(index)) + f"\0{content}\n".encode())
+    return Manifest(
+        kind=source.kind,
+        source=spec.source,
+        count=len(source),
+        selected=len(indices),
+        sha256=total.hexdigest(),
+        hashed="contents" if whole else "names and sizes",
+    )
+
+
+def _content_hash(source: Source, index: int) -> str:
+    try:
+        return ",".join(hashlib.sha256(part).hexdigest() for part in source.stored(index))
+    except (OSError, ValueError):
+        return "unreadable"  # a job may be allowed to leave it out

@@ -1,0 +1,172 @@
+"""Caffe's Datum, the record of its LMDBs, in protobuf wire format (REFERENCE.md 6).
+
+Fields: channels 1, height 2, width 3, data 4, label 5, float_data 6, encoded 7. An AnnotatedDatum of the SSD
+fork holds a Datum in its field 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_FLOAT_TAG = 6 << 3 | _FIXED32
+_INT32 = {1: "channels", 2: "height", 3: "width", 5: "label"}
+
+
+@dataclass(frozen=True)
+class Datum:
+    """One record.
+
+    ``data`` is planar CHW uint8 in BGR order, or a whole image file where ``encoded``; ``float_data`` is CHW
+    float32. Absent integers are 0, an absent label None.
+    """
+
+    channels: int = 0
+    height: int = 0
+    width: int = 0
+    data: bytes = b""
+    label: int | None = None
+    float_data: tuple[float, ...] | NDArray[np.float32] = ()
+    encoded: bool = False
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        return self.channels, self.height, self.width
+
+
+def encode_datum(datum: Datum) -> bytes:
+    """Serialise a record, fields in ascending order, absent ones left out."""
+    parts = []
+    for number, value in ((1, datum.channels), (2, datum.height), (3, datum.width)):
+        if value:
+            parts.append(_encode_varint(number << 3) + _encode_varint(value))
+    if datum.data:
+        parts.append(_encode_varint(4 << 3 | _BYTES) + _encode_varint(len(datum.data)) + datum.data)
+    if datum.label is not None:
+        parts.append(_encode_varint(5 << 3) + _encode_varint(datum.label))
+    if len(datum.float_data):
+        records = np.empty((len(datum.float_data), 5), np.uint8)
+        records[:, 0] = _FLOAT_TAG
+        records[:, 1:] = np.asarray(datum.float_data, "<f4").view(np.uint8).reshape(-1, 4)
+        parts.append(records.tobytes())
+    if datum.encoded:
+        parts.append(bytes((7 << 3, 1)))
+    return b"".join(parts)
+
+
+def decode_datum(data: bytes) -> Datum:
+    """Parse a Datum or an AnnotatedDatum; unknown fields are skipped, the last of a repeated one counts.
+
+    Raises:
+        ValueError: it is no such record, or its data does not have the size it states.
+    """
+    if data[:1] == bytes(
+        (1 << 3 | _BYTES,)
+    ):  # field 1 of a Datum is a varint, of an AnnotatedDatum a message
+        _, length, start = _decode_key_and_length(data)
+        if start + length > len(data):
+            raise ValueError("ends early")
+        data = data[start : start + length]
+    fields: dict[str, Any] = {}
+    floats: list[NDArray[np.float32]] = []
+    position = 0
+    while position < len(data):
+        if data[position] == _FLOAT_TAG:
+            values, position = _decode_floats(data, position)
+            floats.append(values)
+            continue
+        key, position = _decode_varint(data, position)
+        position = _decode_field(data, position, key, fields, floats)
+    datum = Datum(**fields, float_data=np.concatenate(floats) if floats else ())
+    _check(datum)
+    return datum
+
+
+def _check(datum: Datum) -> None:
+    if datum.encoded:
+        if not datum.data:
+            raise ValueError("is encoded, but holds no image")
+        return
+    if min(datum.shape) < 1:
+        raise ValueError("states no channels, height and width")
+    size = datum.channels * datum.height * datum.width
+    stored = len(datum.float_data) or len(datum.data)
+    if stored != size:
+        raise ValueError(f"holds {stored} values, {'x'.join(map(str, datum.shape))} is {size}")
+
+
+def _decode_field(
+    data: bytes, position: int, key: int, fields: dict[str, Any], floats: list[NDArray[np.float32]]
+) -> int:
+    """Parse one field's value into ``fields`` or ``floats``; returns where the next begins."""
+    number, wire = key >> 3, key & 7
+    if wire == _VARINT:
+        value, position = _decode_varint(data, position)
+        if number in _INT32:
+            fields[_INT32[number]] = (value & 0xFFFFFFFF ^ 0x80000000) - 0x80000000
+        elif number == 7:
+            fields["encoded"] = bool(value)
+        return position
+    if wire == _BYTES:
+        length, position = _decode_varint(data, position)
+    elif wire in {_FIXED32, _FIXED64}:
+        length = 4 if wire == _FIXED32 else 8
+    else:
+        raise ValueError("is no protobuf message")
+    end = position + length
+    if end > len(data):
+        raise ValueError("ends early")
+    if number == 4 and wire == _BYTES:
+        fields["data"] = data[position:end]
+    elif number == 6 and wire == _BYTES:  # packed, as newer writers do
+        if length % 4:
+            raise ValueError("has a damaged float_data")
+        floats.append(np.frombuffer(data, "<f4", length // 4, position))
+    return end
+
+
+def _decode_floats(data: bytes, position: int) -> tuple[NDArray[np.float32], int]:
+    """A run of unpacked floats, each a tag byte and 4 bytes."""
+    count = (len(data) - position) // 5
+    records = np.frombuffer(data, np.uint8, count * 5, position).reshape(-1, 5)
+    others = np.flatnonzero(records[:, 0] != _FLOAT_TAG)
+    run = int(others[0]) if len(others) else count
+    if run == 0:
+        raise ValueError("ends early")
+    values = np.ascontiguousarray(records[:run, 1:]).view("<f4").reshape(-1)
+    return values, position + run * 5
+
+
+def _decode_key_and_length(data: bytes) -> tuple[int, int, int]:
+    key, position = _decode_varint(data, 0)
+    length, position = _decode_varint(data, position)
+    return key, length, position
+
+
+def _decode_varint(data: bytes, position: int) -> tuple[int, int]:
+    value = 0
+    for shift in range(0, 70, 7):
+        if position >= len(data):
+            raise ValueError("ends early")
+        byte = data[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+    raise ValueError("is no protobuf message")
+
+
+def _encode_varint(value: int) -> bytes:
+    """Base 128, low group first; a negative int32 takes ten bytes, as protobuf has it."""
+    value &= 0xFFFFFFFFFFFFFFFF
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)

@@ -1,0 +1,39 @@
+"""Which kind of source a path is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from distq.data.arrays import open_npy, open_npz
+from distq.data.caffe_lmdb import LmdbSource
+from distq.data.folder import FolderSource
+from distq.data.samples import Source
+from distq.data.text_list import TextListSource
+from distq.errors import DataError
+
+
+def open_source(path: Path, input_names: tuple[str, ...] | None) -> Source:
+    """Open a folder, LMDB folder (it has ``data.mdb``), .npz, .npy, or a text list (any other file).
+
+    Args:
+        path: The source.
+        input_names: The model's inputs in order; None when there is no model.
+
+    Raises:
+        DataError: the path is missing, damaged, or does not fit these inputs.
+    """
+    inputs = None if input_names is None else len(input_names)
+    if path.is_dir():
+        if inputs not in {None, 1}:
+            raise DataError(
+                f"folder {path} gives one input, the model has {inputs}: use a text list or an .npz"
+            )
+        return LmdbSource(path) if (path / "data.mdb").exists() else FolderSource(path)
+    if not path.exists():
+        raise DataError(f"data {path} does not exist: give a folder, text list, LMDB folder, .npz or .npy")
+    suffix = path.suffix.lower()
+    if suffix == ".npz":
+        return open_npz(path, input_names)
+    if suffix == ".npy":
+        return open_npy(path, input_names)
+    return TextListSource(path, inputs)

@@ -1,0 +1,85 @@
+"""Which samples calibrate, tune and are held out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distq.data.shards import permutation, select, shard
+from distq.errors import DataError
+
+
+@given(st.integers(1, 2000), st.data(), st.booleans(), st.integers(-(2**63), 2**63))
+def test_roles_follow_one_another_and_do_not_overlap(count, data, shuffle, seed):
+    samples = data.draw(st.integers(0, count))
+    calibrating = samples or count
+    tune_samples = data.draw(st.integers(0, calibrating))
+    holdout = data.draw(st.none() | st.integers(0, count - calibrating))
+    chosen = select(count, samples, tune_samples, holdout, shuffle, seed)
+    order = permutation(count, seed).tolist() if shuffle else list(range(count))
+    held_out = min(500, count - calibrating) if holdout is None else holdout
+    assert chosen.calibration == tuple(order[:calibrating])
+    assert chosen.tuning == tuple(order[:tune_samples])
+    assert chosen.holdout == tuple(order[calibrating : calibrating + held_out])
+    assert not set(chosen.holdout) & set(chosen.calibration)
+
+
+@given(st.integers(0, 500), st.integers())
+def test_a_permutation_holds_every_index_once(count, seed):
+    assert sorted(permutation(count, seed)) == list(range(count))
+
+
+def test_a_seed_gives_the_same_permutation_for_ever():
+    assert permutation(10, 0).tolist() == GOLDEN_SEED_0
+    assert permutation(10, 1).tolist() != GOLDEN_SEED_0
+
+
+GOLDEN_SEED_0 = [3, 2, 1, 8, 6, 0, 7, 4, 5, 9]
+
+
+def test_a_million_samples_are_divided():
+    chosen = select(1_000_000, 0, 64, 0, shuffle=True, seed=3)
+    assert len(chosen.calibration) == 1_000_000
+    assert len(set(chosen.calibration)) == 1_000_000
+
+
+def test_held_out_samples_may_come_from_a_second_data_set():
+    chosen = select(10, 0, 2, None, shuffle=False, seed=0, separate_holdout_count=700)
+    assert chosen.calibration == tuple(range(10))
+    assert chosen.holdout == tuple(range(500))
+    chosen = select(10, 0, 2, 600, shuffle=True, seed=0, separate_holdout_count=700)
+    assert chosen.holdout == tuple(permutation(700, 0)[:600].tolist())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((0, 128, 64, None), "the data is empty"),
+        ((100, 128, 64, None), "128 samples asked for, the data has 100"),
+        ((100, 32, 64, None), "64 tuning samples asked for of 32"),
+        ((100, 90, 64, 11), "11 held-out samples asked for, 10 left"),
+    ],
+)
+def test_fewer_samples_than_asked_for_names_both_numbers(arguments, message):
+    with pytest.raises(DataError, match=message):
+        select(*arguments, shuffle=False, seed=0)
+
+
+def test_an_empty_second_data_set_is_refused():
+    with pytest.raises(DataError, match="held-out data is empty"):
+        select(10, 0, 1, None, shuffle=False, seed=0, separate_holdout_count=0)
+
+
+@given(st.lists(st.integers(), max_size=50), st.integers(1, 60))
+def test_shards_are_the_indices_in_order(indices, size):
+    pieces = shard(indices, size)
+    assert [index for piece in pieces for index in piece] == indices
+    assert all(len(piece) == size for piece in pieces[:-1])
+    assert all(1 <= len(piece) <= size for piece in pieces)
+
+
+def test_indices_are_plain_integers():
+    assert all(type(index) is int for index in select(5, 0, 1, None, shuffle=True, seed=0).calibration)
+    assert permutation(5, 0).dtype == np.int64

@@ -1,0 +1,123 @@
+"""Text lists as a source."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from data_helpers import picture, write_picture
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distq.data.dataset import UnreadableSample
+from distq.data.samples import ImageFile, Values
+from distq.data.text_list import TextListSource, split_label
+from distq.errors import DataError
+
+
+def write(tmp_path, text, name="list.txt"):
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_lines_give_samples_in_their_order(tmp_path):
+    path = write(
+        tmp_path,
+        "# header\n\nz.jpg 3\r\n  a picture #1.png -2  # comment\nsub/größe.png\n#\nname#with hash.jpg 07\n",
+    )
+    source = TextListSource(path, 1)
+    assert [(source.name(i), source.label(i)) for i in range(len(source))] == [
+        ("z.jpg", 3),
+        ("a picture", None),
+        ("sub/größe.png", None),
+        ("name#with hash.jpg", 7),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("entry", "wanted"),
+    [
+        ("a b c.jpg 12", ("a b c.jpg", 12)),
+        ("a b c.jpg", ("a b c.jpg", None)),
+        ("a.jpg\t0", ("a.jpg", 0)),
+        ("a.jpg 1.5", ("a.jpg 1.5", None)),
+        ("a.jpg ٣", ("a.jpg ٣", None)),
+        ("12", ("12", None)),
+    ],
+)
+def test_a_label_is_a_last_integer_after_a_blank(entry, wanted):
+    assert split_label(entry) == wanted
+
+
+def test_relative_paths_start_at_the_lists_folder(tmp_path):
+    write_picture(tmp_path / "sub" / "x y.png", picture(2, 2))
+    absolute = tmp_path / "other.png"
+    source = TextListSource(write(tmp_path, f"sub/x y.png 1\n{absolute}\n"), 1)
+    assert source.read(0) == (ImageFile(tmp_path / "sub/x y.png"),)
+    assert source.read(1) == (ImageFile(absolute),)
+    assert source.stored(0) == ((tmp_path / "sub/x y.png").read_bytes(),)
+
+
+def test_several_inputs_are_separated_by_commas(tmp_path):
+    np.save(tmp_path / "v.npy", np.arange(3.0))
+    source = TextListSource(write(tmp_path, "a.png, v.npy 4\n"), 2)
+    image, values = source.read(0)
+    assert image == ImageFile(tmp_path / "a.png")
+    assert isinstance(values, Values)
+    np.testing.assert_array_equal(values.array, [0, 1, 2])
+    assert (source.name(0), source.label(0)) == ("a.png,v.npy", 4)
+    assert source.aliases(0) == ("a.png,v.npy", "a.png", "a.png")
+
+
+@pytest.mark.parametrize("line", ["a.png", "a.png,b.png,c.png 3"])
+def test_a_wrong_number_of_inputs_names_the_line(tmp_path, line):
+    path = write(tmp_path, f"# two inputs\na.png,b.png\n{line}\n")
+    with pytest.raises(DataError, match=r"list\.txt line 3 has [13] inputs, the model has 2"):
+        TextListSource(path, 2)
+
+
+def test_an_empty_path_names_the_line(tmp_path):
+    with pytest.raises(DataError, match="line 1 has an empty path"):
+        TextListSource(write(tmp_path, "a.png, 3\n"), 2)
+
+
+def test_without_a_model_the_first_line_says_how_many_inputs(tmp_path):
+    assert len(TextListSource(write(tmp_path, "a,b\nc,d\n"), None)) == 2
+    with pytest.raises(DataError, match="line 2"):
+        TextListSource(write(tmp_path, "a,b\nc\n"), None)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00binary", b"text\0with zero", b"\x89PNG\r\n\x1a\n\0"])
+def test_a_file_that_is_no_text_is_refused(tmp_path, content):
+    (tmp_path / "model.onnx").write_bytes(content)
+    with pytest.raises(DataError, match=r"model\.onnx is no UTF-8 text list"):
+        TextListSource(tmp_path / "model.onnx", 1)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY broken", b"not an array", b"PK\x03\x04junk"])
+def test_a_damaged_array_is_an_unreadable_sample(tmp_path, content):
+    (tmp_path / "x.npy").write_bytes(content)
+    source = TextListSource(write(tmp_path, "x.npy\n"), 1)
+    with pytest.raises(UnreadableSample, match=r"x\.npy cannot be read"):
+        source.read(0)
+
+
+def test_an_array_of_python_objects_is_not_loaded(tmp_path):
+    np.save(tmp_path / "x.npy", np.array([{"a": 1}], object), allow_pickle=True)
+    with pytest.raises(UnreadableSample, match="allow_pickle"):
+        TextListSource(write(tmp_path, "x.npy\n"), 1).read(0)
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["C", "Z"], exclude_characters=",#"), min_size=1)))
+def test_any_name_comes_back_as_written(tmp_path_factory, made):
+    path = write(tmp_path_factory.getbasetemp(), "".join(f"{name} 5\n" for name in made), "any.txt")
+    source = TextListSource(path, 1)
+    assert [source.name(i) for i in range(len(source))] == made
+    assert all(source.label(i) == 5 for i in range(len(source)))
+
+
+def test_a_list_of_a_million_lines_touches_no_file(tmp_path):
+    path = write(tmp_path, "".join(f"photos/{i:07d}.jpg {i % 1000}\n" for i in range(1_000_000)))
+    source = TextListSource(path, 1)
+    assert len(source) == 1_000_000
+    assert (source.name(999_999), source.label(999_999)) == ("photos/0999999.jpg", 999)
