@@ -18,9 +18,11 @@ class UnitActor:
     def __init__(self, settings: WorkerSettings) -> None:
         self._worker = Worker(settings, fetch=_fetch)
 
-    def where(self) -> str:
-        """Host and process, for a person; an actor that answers is ready for units."""
-        return f"{platform.node()}, process {os.getpid()}"
+    def hello(self) -> tuple[str, str]:
+        """Host and process, for a person, and the kind of processor; who answers is ready for units."""
+        from distq.replica.session import integer_instructions  # noqa: PLC0415  # the driver needs no ONNX Runtime for it
+
+        return f"{platform.node()}, process {os.getpid()}", integer_instructions()
 
     def run(self, unit: Unit) -> Arrays | DistqError:
         """One attempt at a unit."""

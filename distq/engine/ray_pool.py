@@ -64,6 +64,7 @@ class RayExecutor:
         self._on_event = on_event
         self._start_seconds = start_seconds
         self._blobs: dict[str, Blob] = {}
+        self._processors: dict[str, str] | None = None if settings.device.startswith("cuda") else {}
         self._seats: list[Seat] = []
         self._last_run: Generator[tuple[int, Arrays]] = _no_run()
         try:
@@ -102,7 +103,8 @@ class RayExecutor:
 
         Raises:
             ExecutionError: a unit's worker was lost more than ``retries`` times (the others were finished
-                first), or it raised what distq does not raise on purpose, or the cluster starts no worker.
+                first), or it raised what distq does not raise on purpose, or the cluster starts no worker, or
+                workers on processors with different integer instructions.
             DistqError: what a unit raised, unchanged, as soon as all units before it are finished.
         """
         self._last_run.close()  # whoever left it early may still hold it
@@ -113,6 +115,7 @@ class RayExecutor:
             retries=self._retries,
             start_seconds=self._start_seconds,
             on_event=self._on_event,
+            processors=self._processors,
         ).results()
         return self._last_run
 

@@ -30,6 +30,7 @@ class Round:
         retries: int,
         start_seconds: float,
         on_event: Callable[[str], None],
+        processors: dict[str, str] | None,
     ) -> None:
         self._cluster = cluster
         self._ray = cluster.ray
@@ -38,6 +39,7 @@ class Round:
         self._retries = retries
         self._start_seconds = start_seconds
         self._on_event = on_event
+        self._processors = processors  # kind of processor and who has it; None where it does not matter
         self._waiting = list(range(len(units)))
         self._lost: Counter[int] = Counter()
         self._failures: dict[int, DistqError] = {}
@@ -178,6 +180,9 @@ class Round:
                     f"no worker starts: {_first_line(error)}; distq must be installed alike on every node"
                 ) from error
             self._on_event(f"a worker does not start ({_first_line(error)}); {len(self._seats)} remain")
+            return
+        if self._processors is not None:
+            require_one_processor(self._processors, seat.processor, str(seat.where))
 
     def _check_started(self) -> None:
         """Never wait for ever for what a cluster does not give."""
@@ -194,6 +199,25 @@ class Round:
         if not self._told_missing:
             self._told_missing = True
             self._on_event(text)
+
+
+def require_one_processor(known: dict[str, str], kind: str, where: str) -> None:
+    """Refuse a worker on another kind of processor: its integer kernels would give other bits.
+
+    Args:
+        known: kinds seen so far, each with who has it; this one is added.
+        kind: as :func:`distq.replica.session.integer_instructions` names it.
+        where: host and process, for a person.
+
+    Raises:
+        ExecutionError: naming both.
+    """
+    known.setdefault(kind, where)
+    if len(known) > 1:
+        both = " and ".join(f"{one} ({who})" for one, who in known.items())
+        raise ExecutionError(
+            f"workers on different processors give different bits: {both}; use nodes of one kind"
+        )
 
 
 def _reason(error: Exception) -> str:

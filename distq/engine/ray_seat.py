@@ -19,6 +19,7 @@ class Seat:
         self.in_flight: deque[tuple[int, Any]] = deque()
         self.failed_starts = 0
         self.where: str | None = None
+        self.processor = ""
         self._ray = ray
         self._create = create
         self._actor: Any = None
@@ -47,7 +48,7 @@ class Seat:
         """Have an actor here: nothing happens where there is one."""
         if self._actor is None:
             self._actor = self._create()
-            self._greeting = self._actor.where.remote()
+            self._greeting = self._actor.hello.remote()
             self._since = time.monotonic()
 
     def greet(self) -> None:
@@ -56,7 +57,7 @@ class Seat:
         Raises:
             RayError: it did not start.
         """
-        self.where = self._ray.get(self._greeting)
+        self.where, self.processor = self._ray.get(self._greeting)
         self.failed_starts = 0
 
     def give(self, position: int, unit: Any) -> None:  # noqa: ANN401  # a unit, or a reference to one

@@ -33,7 +33,7 @@ try:
             print("running", flush=True)
 except KeyboardInterrupt:
     print("interrupted")
-print(os.listdir(os.environ["TMPDIR"]))
+print([name for name in os.listdir(os.environ["TMPDIR"]) if "ray" in name or "distq" in name])
 """
 
 

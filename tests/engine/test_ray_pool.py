@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from distq.engine.executor import LOOK_AHEAD
 from distq.engine.ray_cluster import Resources
 from distq.engine.ray_pool import RayExecutor, gpu_share, plan_workers
+from distq.engine.ray_round import require_one_processor
 from distq.errors import DataError, ExecutionError, UsageError
+from distq.replica.session import integer_instructions
 from distq.replica.worker import WorkerSettings
 
 EVENTS: list[str] = []
@@ -133,6 +135,18 @@ def test_workers_and_gpus_are_planned_from_what_there_is(
     planned = plan_workers(workers, WorkerSettings(device=device), there)
     assert planned == count
     assert gpu_share(planned, device, there) == share
+
+
+def test_workers_on_different_processors_are_refused(pool: RayExecutor) -> None:
+    list(pool.run([Square(1)]))
+    assert pool._processors is not None
+    assert list(pool._processors) == [integer_instructions()]
+    known = {"x86_64 avx512_vnni": "a, process 1"}
+    require_one_processor(known, "x86_64 avx512_vnni", "b, process 2")
+    with pytest.raises(
+        ExecutionError, match=r"avx512_vnni \(a, process 1\) and x86_64 avx2 \(c, process 3\); use"
+    ):
+        require_one_processor(known, "x86_64 avx2", "c, process 3")
 
 
 def test_threads_count_as_cpus() -> None:
