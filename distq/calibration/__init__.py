@@ -1,0 +1,1 @@
+"""Counts in, thresholds out: distributions of tensors and the methods that choose a threshold from one."""

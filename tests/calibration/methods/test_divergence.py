@@ -1,0 +1,55 @@
+import math
+
+import numpy as np
+import pytest
+
+from distq.calibration.methods.divergence import candidate_divergence
+from distq.calibration.methods.jsd import jensen_shannon_divergence
+from distq.calibration.methods.kl import kl_divergence
+from distq.calibration.methods.symkl import symmetric_divergence
+
+ALL = [kl_divergence, symmetric_divergence, jensen_shannon_divergence]
+
+
+def test_p_takes_the_outliers_and_q_spreads_over_occupied_bins():
+    seen = {}
+
+    def look(p, q):
+        seen["p"], seen["q"] = p, q
+        return 0.0
+
+    candidate_divergence(np.array([3.0, 1.0, 0.0, 2.0, 4.0, 0.0]), 4, 2, look)
+    np.testing.assert_allclose(seen["p"], [0.3, 0.1, 0.6])
+    np.testing.assert_allclose(seen["q"], [2 / 6, 2 / 6, 2 / 6])
+
+
+@pytest.mark.parametrize("divergence", ALL)
+def test_keeping_nothing_is_never_chosen(divergence):
+    assert candidate_divergence(np.array([0.0, 0.0, 0.0, 5.0]), 2, 2, divergence) == math.inf
+
+
+@pytest.mark.parametrize("divergence", ALL)
+def test_equal_distributions_do_not_diverge_and_others_do(divergence):
+    p = np.array([0.5, 0.25, 0.25, 0.0])
+    q = np.array([0.25, 0.25, 0.5, 0.0])
+    assert divergence(p, p) == pytest.approx(0, abs=1e-15)
+    assert divergence(p, q) > 0
+
+
+def test_values_by_hand():
+    p, q = np.array([0.75, 0.25]), np.array([0.5, 0.5])
+    forward = 0.75 * math.log10(1.5) + 0.25 * math.log10(0.5)
+    backward = 0.5 * math.log10(0.5 / 0.75) + 0.5 * math.log10(2)
+    assert kl_divergence(p, q) == pytest.approx(forward)
+    assert symmetric_divergence(p, q) == pytest.approx(forward + backward)
+    middle = 0.5 * (0.75 * math.log10(0.75 / 0.625) + 0.25 * math.log10(0.25 / 0.375))
+    middle += 0.5 * (0.5 * math.log10(0.5 / 0.625) + 0.5 * math.log10(0.5 / 0.375))
+    assert jensen_shannon_divergence(p, q) == pytest.approx(middle)
+
+
+def test_clipping_onto_an_empty_bin_is_forbidden_by_kl_and_symkl_but_bounded_for_jsd():
+    p, q = np.array([0.9, 0.1]), np.array([1.0, 0.0])
+    assert kl_divergence(p, q) > 2.8
+    assert symmetric_divergence(p, q) > 2.8
+    apart = jensen_shannon_divergence(np.array([1.0, 0.0]), np.array([0.0, 1.0]))
+    assert apart == pytest.approx(math.log10(2))
