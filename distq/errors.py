@@ -52,7 +52,7 @@ class ExecutionError(DistqError):
     """A work unit failed, also when tried again."""
 
 
-class InterruptedRun(DistqError):
+class InterruptedRun(DistqError):  # noqa: N818  # Ctrl-C is no error of anyone
     """The user pressed Ctrl-C; what is finished is in the run folder's journal."""
 
     exit_code = 130

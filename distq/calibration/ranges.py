@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from distq.calibration.histogram import Distribution
+from distq.quant.scheme import SMALLEST_THRESHOLD, threshold_range
 
-SMALLEST_THRESHOLD = 2.0**-100
-"""No threshold is below this (7.9e-31), so that every scale made from one is a normal float32."""
+__all__ = ["ALL_ZERO_THRESHOLD", "SMALLEST_THRESHOLD", "tensor_range"]
 
 ALL_ZERO_THRESHOLD = 1.0
 """Threshold of a tensor that is always zero: any keeps zero exact, and this one divides by no zero."""
@@ -20,8 +20,4 @@ def tensor_range(distribution: Distribution, threshold: float) -> tuple[float, f
     Returns:
         (low, high) with low <= 0 <= high and low < high.
     """
-    if distribution.absmax < SMALLEST_THRESHOLD:
-        return (0.0 if distribution.is_non_negative else -threshold), threshold
-    low = max(min(distribution.min, 0.0), -threshold)
-    high = min(max(distribution.max, 0.0), threshold)
-    return low, high
+    return threshold_range(distribution.min, distribution.max, threshold)

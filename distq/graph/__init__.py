@@ -1,0 +1,1 @@
+"""ONNX in, ONNX out: loading, folding, placing quantizers, cutting."""

@@ -1,4 +1,7 @@
-"""Which nodes of a float model can be quantized: the compute layers, what connects them, and why others stay float."""
+"""Which nodes of a float model can be quantized.
+
+The compute layers, what connects them, and why others stay float.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from distq.graph.load import is_float
-from distq.graph.passes.constants import constant
+from distq.graph.values import constant, is_float, only_reader
 
 COMPUTE = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 ARITHMETIC = frozenset({"Add", "Mul"})
@@ -74,20 +76,21 @@ class Layer:
     axis: int | None
 
 
-def compute_layer(node: ir.Node) -> Layer | str | None:
+def compute_layer(node: ir.Node) -> Layer | str | None:  # noqa: C901, PLR0911  # a list of conditions, each with its reason
     """The layer a node makes, the reason why it stays float, or None for a node that is no compute node."""
     if node.domain or node.op_type not in COMPUTE:
         return None
     if not all(is_float(v) for v in (*node.inputs[:2], node.outputs[0])):
         return f"{node.op_type} is not float32"
-    weight = constant(node.inputs[1])
+    weight_value = node.inputs[1]
+    weight = constant(weight_value)
     output, name = node.outputs[0].name or "", layer_name(node)
     if node.op_type == "MatMul" and weight is None:
         if constant(node.inputs[0]) is not None:
             return "MatMul has its constant on the left"
         both = tuple(v.name or "" for v in node.inputs if v is not None)
         return Layer(name, node.name or "", node.op_type, both, output, None, None, None)
-    if weight is None:
+    if weight is None or weight_value is None:
         return f"{node.op_type} computes its own weights"
     if node.op_type == "Gemm" and not _plain_gemm(node):
         return "Gemm has a transposed input, a scaled product or a bias that is not one value a column"
@@ -110,7 +113,7 @@ def compute_layer(node: ir.Node) -> Layer | str | None:
         node.op_type,
         (data.name or "",),
         output,
-        node.inputs[1].name,
+        weight_value.name,
         bias.name if bias is not None else None,
         axis,
     )
@@ -124,12 +127,9 @@ def layer_name(node: ir.Node) -> str:
 
 def saturating_follower(node: ir.Node) -> ir.Node | None:
     """The Relu, or Clip from zero, that is the only reader of a node's output."""
-    value = node.outputs[0]
-    uses = value.uses()
-    if len(uses) != 1 or value.is_graph_output():
-        return None
-    reader = uses[0].node
-    return reader if clip_bounds(reader) is not None and clip_bounds(reader)[0] == 0.0 else None  # type: ignore[index]  # tested just before
+    reader = only_reader(node.outputs[0])
+    bounds = clip_bounds(reader) if reader is not None else None
+    return reader if bounds is not None and bounds[0] == 0.0 else None
 
 
 def clip_bounds(node: ir.Node) -> tuple[float, float] | None:
@@ -167,7 +167,7 @@ def float_data(node: ir.Node) -> list[ir.Value]:
     return [v for v in node.inputs[:count] if v is not None and is_float(v)]
 
 
-def connects(node: ir.Node) -> str | None:
+def connects(node: ir.Node) -> str | None:  # noqa: PLR0911  # a list of conditions, each with its reason
     """Why a node that is no compute node cannot run on integers; None when it can."""
     if node.domain:
         return f"{node.domain}.{node.op_type} is not an ONNX operator"
@@ -183,7 +183,7 @@ def connects(node: ir.Node) -> str | None:
         return f"{node.op_type} is not float32"
     if node.op_type == "Resize" and node.attributes.get_string("mode", "nearest") == "cubic":
         return "a cubic Resize overshoots its input's range"
-    if node.op_type in {"MaxPool"} and len(node.outputs) > 1 and any(v.uses() for v in node.outputs[1:]):
+    if node.op_type == "MaxPool" and len(node.outputs) > 1 and any(v.uses() for v in node.outputs[1:]):
         return "MaxPool's indices are read"
     return None
 

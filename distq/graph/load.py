@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import onnx
 import onnx.version_converter
 import onnx_ir as ir
 import onnx_ir.passes.common as common_passes
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf ships no types
 
 from distq.errors import ModelError
 from distq.files import sha256_bytes
-from distq.graph.passes.affine import BatchNormToConv, FoldAffine, MatMulToGemm, PlainGemm
+from distq.graph.passes.affine import BatchNormToConv, FoldAffine
 from distq.graph.passes.constants import FoldConstants, infer_shapes
+from distq.graph.passes.gemm import MatMulToGemm, PlainGemm
 from distq.graph.passes.tidy import DropIdle, NameNodes
 
 OLDEST_OPSET = 7
@@ -27,8 +27,8 @@ LEAST_OPSET = 13
 class LoadedModel:
     """A float model in canonical form.
 
-    ``proto`` is the model as given, ``model`` the canonical one: opset 13 or newer, constants and shapes folded,
-    BatchNormalization folded, every node named. ``sha256`` is the file's.
+    ``proto`` is the model as given, ``model`` the canonical one: opset 13 or newer, constants and shapes
+    folded, BatchNormalization folded, every node named. ``sha256`` is the file's.
     """
 
     path: Path
@@ -73,14 +73,12 @@ def read_proto(path: Path) -> tuple[onnx.ModelProto, str]:
     try:
         proto = onnx.load_model_from_string(data)
         onnx.load_external_data_for_model(proto, str(path.parent))
-        if not proto.graph.node:
-            raise ModelError(f"{path} is not an ONNX model, or has no nodes: export it again")
         onnx.checker.check_model(proto)
-    except ModelError:
-        raise
     except (DecodeError, onnx.checker.ValidationError, ValueError, OSError, RuntimeError) as error:
         reason = str(error).strip().split("\n")[0]
         raise ModelError(f"{path} is not a valid ONNX model: {reason}; export it again") from error
+    if not proto.graph.node:
+        raise ModelError(f"{path} is not an ONNX model, or has no nodes: export it again")
     return proto, sha256_bytes(data)
 
 
@@ -122,18 +120,8 @@ def _upgrade(path: Path, proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
         return proto
     try:
         return onnx.version_converter.convert_version(proto, opset)
-    except Exception as error:  # noqa: BLE001  # the converter raises RuntimeError, IndexError and its own
+    except Exception as error:  # the converter raises RuntimeError, IndexError and its own
         reason = str(error).strip().split("\n")[0]
         raise ModelError(
             f"{path} cannot be brought to opset {opset}: {reason}; export it with opset {opset}"
         ) from error
-
-
-def is_float(value: ir.Value | None) -> bool:
-    """Whether a value is a float32 tensor; one of unknown type counts as float32."""
-    return value is not None and (value.dtype is None or value.dtype == ir.DataType.FLOAT)
-
-
-def numpy_dtype(value: ir.Value) -> str:
-    """Name of the numpy type of a value; float32 where unknown."""
-    return "float32" if value.dtype is None else np.dtype(value.dtype.numpy()).name

@@ -33,7 +33,8 @@ class Quantizer:
         bits: 8 or 16.
         non_negative: its values are never negative, whatever is observed.
         cap: upper bound of the range: that of the Clip the quantizer replaces.
-        keep_range: the whole observed range matters: a network input or a bounded activation, whose ends carry meaning.
+        keep_range: the whole observed range matters: a network input or a bounded activation, whose ends
+            carry meaning.
     """
 
     name: str
@@ -92,8 +93,9 @@ def make_plan(
 ) -> Plan:
     """Place the quantizers.
 
-    With target ``ort`` every tensor that an integer kernel reads or writes is quantized, so that kernels follow one
-    another on integers; with ``openvino`` only what compute layers read, and the rest runs in float between them.
+    With target ``ort`` every tensor that an integer kernel reads or writes is quantized, so that kernels
+    follow one another on integers; with ``openvino`` only what compute layers read, and the rest runs in
+    float between them.
 
     Args:
         model: in canonical form.
@@ -101,13 +103,14 @@ def make_plan(
         scheme: ``auto`` or ``symmetric``.
         int16: names of tensors whose quantizer gets 16 bits.
         tie: share quantizers through operators that only pass values on.
-        only: quantize these outputs' nodes alone and leave the rest float (the INT8 prefix of the serial tuner).
+        only: quantize these outputs' nodes alone and leave the rest float (the INT8 prefix of the serial
+            tuner).
 
     Raises:
         ModelError: nothing can be quantized.
         UsageError: a name in ``int16`` is no quantized tensor.
     """
-    roles = _roles(model.graph, only)
+    roles = _roles(model.graph, target, only)
     if not roles.layers:
         raise ModelError(
             "the model has no Conv, ConvTranspose, Gemm or MatMul in float32 that INT8 can carry"
@@ -156,43 +159,60 @@ def resolve_names(model: ir.Model, plan: Plan, names: Iterable[str], option: str
     return tuple(dict.fromkeys(found))
 
 
-def _roles(graph: ir.Graph, only: Collection[str] | None) -> _Roles:
-    layers: dict[ir.Node, Layer] = {}
-    reasons: dict[ir.Node, str] = {}
-    behind: set[ir.Value] = set()
+def _roles(graph: ir.Graph, target: Target, only: Collection[str] | None) -> _Roles:
     nodes = [n for n in graph if any(v.dtype is None or v.dtype == ir.DataType.FLOAT for v in n.outputs)]
-    for node in nodes:
-        found = compute_layer(node)
-        if isinstance(found, Layer):
-            layers[node] = found
-        elif found is not None:
-            reasons[node] = found
-        if node in layers or any(v in behind for v in node.inputs):
-            behind.update(node.outputs)
-    ahead: set[ir.Value] = set()
+    found = {node: compute_layer(node) for node in nodes}
+    layers = {node: layer for node, layer in found.items() if isinstance(layer, Layer)}
+    reasons = {node: why for node, why in found.items() if isinstance(why, str)}
+    behind = _reached(nodes, layers)
+    ahead = _leading(nodes, layers)
     integer = set(layers)
-    for node in reversed(nodes):
-        leads = any(v in ahead for v in node.outputs)
-        if node in layers or leads:
-            ahead.update(v for v in node.inputs if v is not None)
+    for node in nodes:
         if node in layers or node in reasons:
             continue
-        if not leads:
+        if node not in ahead:
             reasons[node] = "behind the last layer of the network: post-processing in float"
-        elif not any(v in behind for v in node.inputs):
+        elif node not in behind:
             reasons[node] = "before the first layer of the network: pre-processing in float"
         elif (why := connects(node)) is not None:
             reasons[node] = why
         else:
             integer.add(node)
     if only is not None:
-        wanted = set(only)
-        integer = {
-            n for n in integer if wanted & {n.outputs[0].name, (saturating_follower(n) or n).outputs[0].name}
-        }
-        layers = {n: layer for n, layer in layers.items() if n in integer}
-    ordered = {n: reasons[n] for n in nodes if n in reasons}
-    return _Roles(layers, frozenset(integer), ordered)
+        integer = {node for node in integer if _is_within(node, layers.get(node), target, set(only))}
+        layers = {node: layer for node, layer in layers.items() if node in integer}
+    return _Roles(layers, frozenset(integer), {node: reasons[node] for node in nodes if node in reasons})
+
+
+def _is_within(node: ir.Node, layer: Layer | None, target: Target, tensors: set[str]) -> bool:
+    """Whether a node belongs to the part of the network whose quantizers are these tensors."""
+    if target == "openvino":
+        return layer is not None and tensors.issuperset(layer.inputs)
+    return bool(tensors & {node.outputs[0].name, (saturating_follower(node) or node).outputs[0].name})
+
+
+def _reached(nodes: list[ir.Node], layers: Collection[ir.Node]) -> set[ir.Node]:
+    """Nodes that depend on a layer."""
+    values: set[ir.Value | None] = set()
+    found = set()
+    for node in nodes:
+        if any(v in values for v in node.inputs if v is not None):
+            found.add(node)
+        if node in found or node in layers:
+            values.update(node.outputs)
+    return found
+
+
+def _leading(nodes: list[ir.Node], layers: Collection[ir.Node]) -> set[ir.Node]:
+    """Nodes that a layer depends on."""
+    values: set[ir.Value | None] = set()
+    found = set()
+    for node in reversed(nodes):
+        if any(v in values for v in node.outputs):
+            found.add(node)
+        if node in found or node in layers:
+            values.update(v for v in node.inputs if v is not None)
+    return found
 
 
 def _ort_tensors(
@@ -227,7 +247,7 @@ def _read(node: ir.Node, roles: _Roles) -> list[ir.Value]:
 
 
 def _bounds(value: ir.Value) -> tuple[float, float] | None:
-    """Bounds that a Relu or Clip from zero gives a tensor, also through operators that only pass values on."""
+    """Bounds a Relu or Clip from zero gives a tensor, also through operators that only pass values on."""
     node = value.producer()
     if node is None or node.domain:
         return None
@@ -272,7 +292,10 @@ def _groups(
 
 
 def _quantizer(graph: ir.Graph, group: list[ir.Value]) -> Quantizer:
-    """The group's last Concat names it: its distribution is the union; else its first tensor behind the activation."""
+    """The group's last Concat names it: its distribution is the union.
+
+    Else its first tensor behind the activation.
+    """
     concats = [v for v in group if (p := v.producer()) is not None and p.op_type == "Concat"]
     source = concats[-1] if concats else group[0]
     if not concats and (producer := source.producer()) is not None:

@@ -9,9 +9,9 @@ import onnx_ir as ir
 import onnx_ir.passes.common as common_passes
 
 from distq.graph.layers import Layer
-from distq.graph.passes.constants import add_initializer, constant
 from distq.graph.plan import Plan
 from distq.graph.state import Names, State, has_bias
+from distq.graph.values import add_initializer, constant
 
 
 def with_outputs(model: ir.Model, tensors: Collection[str]) -> bytes:
@@ -31,7 +31,7 @@ def with_means(model: ir.Model, layers: Sequence[Layer]) -> bytes:
 
 
 def quantized_means(model: ir.Model, plan: Plan, state: State, layers: Sequence[Layer]) -> bytes:
-    """A network from the integer inputs of layers to the means of their products, weights quantized, bias left out.
+    """A network from the integer inputs of layers to the means of their products, without bias.
 
     Products are linear, so the mean of a layer's output is this plus its bias.
     """

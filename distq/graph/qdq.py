@@ -9,10 +9,9 @@ import onnx_ir.passes.common as common_passes
 
 from distq.graph.layers import Layer
 from distq.graph.load import upgraded
-from distq.graph.passes.affine import take_over
-from distq.graph.passes.constants import add_initializer
 from distq.graph.plan import Plan
 from distq.graph.state import Constants, Names, State, constants, has_bias
+from distq.graph.values import add_initializer, take_over
 
 
 def export(model: ir.Model, plan: Plan, state: State) -> bytes:
@@ -81,7 +80,10 @@ class _Writer:
         return node.outputs[0]
 
     def quantize_tensor(self, tensor: str, quantizer: str) -> None:
-        """Put a quantizer behind a tensor; its readers, or with openvino its compute layers alone, read it."""
+        """Put a quantizer behind a tensor.
+
+        Its readers, or with openvino its compute layers alone, read it.
+        """
         value = next(v for v in self.values() if v.name == tensor)
         uses = [(use.node, use.idx) for use in value.uses()]
         pair = [self.constant(self.names.scale(quantizer)), self.constant(self.names.zero_point(quantizer))]

@@ -1,4 +1,7 @@
-"""The numbers of a quantized model: encodings, integer weights and float biases, and the constants they become."""
+"""The numbers of a quantized model.
+
+Encodings, integer weights and float biases, and the constants they become.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from distq.graph.layers import Layer
-from distq.graph.passes.constants import constant
 from distq.graph.plan import Plan
+from distq.graph.values import constant
 from distq.quant.scheme import Encoding, fit_weight_scale, quantize_bias, quantize_weight, round_weight
 
 Constants = dict[str, npt.NDArray[Any]]
@@ -44,7 +47,8 @@ class State:
     Attributes:
         encodings: of each quantizer, by its name.
         weights: of each layer with constant weights, by layer name.
-        biases: float64, of each layer that can hold one, by layer name; rounded to int32 at the scale of its accumulator.
+        biases: float64, of each layer that can hold one, by layer name; rounded to int32 at the scale of its
+            accumulator.
     """
 
     encodings: Mapping[str, Encoding]

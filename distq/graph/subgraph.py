@@ -23,7 +23,9 @@ class Network:
         graph = self.proto.graph
         self.nodes = list(graph.node)
         self.initializers = {t.name: t for t in graph.initializer}
-        self.inputs = {v.name: v for v in graph.input if v.name not in self.initializers}
+        self.inputs: dict[str, onnx.ValueInfoProto] = {
+            v.name: v for v in graph.input if v.name not in self.initializers
+        }
         self.outputs = [v.name for v in graph.output]
         self.producer = {name: i for i, node in enumerate(self.nodes) for name in node.output if name}
         self._readers: dict[str, list[int]] = {}
@@ -71,7 +73,10 @@ class Network:
         return frozenset(found)
 
     def frontier(self, nodes: Collection[int]) -> tuple[str, ...]:
-        """What these nodes read that they do not compute: it crosses the cut. Initializers left out; in file order."""
+        """What these nodes read that they do not compute: it crosses the cut.
+
+        Initializers left out; in file order.
+        """
         own = {name for i in nodes for name in self.nodes[i].output}
         seen: dict[str, None] = {}
         for i in sorted(nodes):
@@ -81,7 +86,7 @@ class Network:
         return tuple(seen)
 
     def crossing(self, done: Collection[int]) -> tuple[str, ...]:
-        """What the nodes outside ``done``, and the graph's outputs, need from the nodes of ``done`` or the inputs."""
+        """What the nodes outside ``done``, and the graph's outputs, need from ``done`` or the inputs."""
         rest = set(range(len(self.nodes))) - set(done)
         made = {name for i in done for name in self.nodes[i].output}
         return (
@@ -109,7 +114,7 @@ class Network:
             promote: initializers that become inputs.
         """
         nodes = sorted(self.before(outputs, available))
-        fed = [name for name in self.frontier(nodes)]
+        fed = list(self.frontier(nodes))
         initializers, inputs = [], [self._value_info(name) for name in fed]
         for name in self.constants_of(nodes):
             tensor = self.initializers[name]
@@ -134,7 +139,8 @@ class Network:
     def _value_info(self, name: str) -> onnx.ValueInfoProto:
         if name in self.inputs:
             return self.inputs[name]
-        return onnx.helper.make_tensor_value_info(name, self.types[name], None)
+        info: onnx.ValueInfoProto = onnx.helper.make_tensor_value_info(name, self.types[name], None)
+        return info
 
 
 def _reads(node: onnx.NodeProto) -> list[str]:

@@ -1,4 +1,7 @@
-"""``distq calibrate``: distributions, thresholds, bias correction, the INT8 model, and how close it is to float."""
+"""``distq calibrate``.
+
+Distributions, thresholds, bias correction, the INT8 model, and how close it is to float.
+"""
 
 from __future__ import annotations
 
@@ -56,9 +59,7 @@ def calibrated(job: Job) -> tuple[Table, State]:
     for quantizer in job.plan.quantizers:
         row = table[quantizer.name]
         if row.absmax == 0:
-            job.warn(
-                f"tensor {quantizer.name} is zero in every sample: its threshold is {row.threshold:g} by convention"
-            )
+            job.warn(f"tensor {quantizer.name} is zero in every sample: it gets threshold {row.threshold:g}")
     state = initial_state(job.loaded.model, job.plan, encodings(table))
     if job.options.bias_correction:
         state = correct_biases(job, state, float_means(job))
@@ -130,7 +131,9 @@ def open_job(options: CalibrateOptions, command: str, reporter: Reporter) -> Ite
     loaded, plan = prepare_model(options)
     data, holdout_data, selection = prepare_data(options, loaded)
     rundir = RunDir(options.out)
-    job_identity = identity(options, command, loaded, data, selection, holdout_data)
+    job_identity = identity(
+        options=options, command=command, loaded=loaded, data=data, selection=selection, holdout=holdout_data
+    )
     made = rundir.claim(job_identity, resume=options.resume)
     if rundir.finished:
         yield read_result(rundir)
@@ -197,7 +200,7 @@ def thresholds_only(options: CalibrateOptions, reporter: Reporter) -> RunResult:
     kept = DistributionSet.load(options.load_dist)
     if kept.identity.get("model") != loaded.sha256:
         raise DataError(
-            f"{options.load_dist} is of another model: gather the distributions of {options.model} with --dump-dist"
+            f"{options.load_dist} is of another model: gather those of {options.model} with --dump-dist"
         )
     table = calibrated_table(plan, kept.tensors, options.method, options.bins)
     rundir = RunDir(options.out)

@@ -1,4 +1,7 @@
-"""What a job has in hand: the model and its plan, the samples and their roles, workers, journal and counters."""
+"""What a job has in hand.
+
+The model and its plan, the samples and their roles, workers, journal and counters.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +28,9 @@ from distq.engine.progress import Reporter
 from distq.engine.run import Tally, run_units
 from distq.errors import DataError, InputError, InterruptedRun
 from distq.files import sha256_file
-from distq.graph.load import LoadedModel, numpy_dtype
+from distq.graph.load import LoadedModel
 from distq.graph.plan import Plan
+from distq.graph.values import numpy_dtype
 from distq.jobs.results import Cost, FloatLayer
 from distq.jobs.rundir import RunDir
 from distq.replica.session import integer_instructions
@@ -47,6 +51,11 @@ NOT_IDENTITY = frozenset(
     {"executor", "workers", "device", "address", "resume", "shard_size", "out", "allow_code", "dump_dist"}
 )
 """Options that say where and how a job runs, not what it computes; they may change on resume."""
+
+
+def _images(unit: Unit) -> int:
+    """Samples of a unit."""
+    return len(getattr(unit, "indices", ()))
 
 
 @dataclass
@@ -91,17 +100,17 @@ class Job:
             self.executor, self.journal, units, self.reporter, weight=lambda _: 0, tally=self.tally
         )
 
-    def images(self, stage: str, units: Sequence[Any]) -> Iterator[Arrays]:
+    def images(self, stage: str, units: Sequence[Unit]) -> Iterator[Arrays]:
         """The same under a progress bar that counts the units' samples."""
-        self.reporter.start(stage, sum(len(u.indices) for u in units), "images")
+        self.reporter.start(stage, sum(map(_images, units)), "images")
         try:
             yield from run_units(
                 self.executor,
                 self.journal,
                 units,
                 self.reporter,
-                weight=lambda u: len(u.indices),
-                tally=self.tally,  # type: ignore[attr-defined]  # units with samples
+                weight=_images,
+                tally=self.tally,
             )
         finally:
             self.reporter.finish()
@@ -169,6 +178,7 @@ def choose_samples(
 
 
 def identity(
+    *,
     options: CalibrateOptions,
     command: str,
     loaded: LoadedModel,

@@ -1,9 +1,9 @@
 """Sequential bias correction: give each layer the mean output it has in float.
 
-Quantization moves the mean of a layer's output, because rounded weights do not sum to what they did and because its inputs
-are off already. The bias takes that back, layer by layer in the order of the network, each measured on inputs that
-all earlier layers, quantized and corrected, produce (Nagel et al., "Data-Free Quantization Through Weight Equalization
-and Bias Correction", ICCV 2019, section 4.2, its measured form).
+Quantization moves the mean of a layer's output, because rounded weights do not sum to what they did and
+because its inputs are off already. The bias takes that back, layer by layer in the order of the network, each
+measured on inputs that all earlier layers, quantized and corrected, produce (Nagel et al., "Data-Free
+Quantization Through Weight Equalization and Bias Correction", ICCV 2019, section 4.2, its measured form).
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from distq.graph.layers import Layer
 from distq.graph.probes import quantized_means, stages, with_means
 from distq.graph.qdq import export
 from distq.graph.state import Constants, Names, State, bias_constants
@@ -32,7 +31,7 @@ Means = dict[str, npt.NDArray[np.float64]]
 
 
 def float_means(job: Job) -> Means:
-    """Mean output of every layer that can hold a bias, (channels,) float64, over the first calibration samples."""
+    """Mean output, (channels,) float64, of every layer with a bias, over the first calibration samples."""
     layers = [layer for stage in stages(job.loaded.model, job.plan) for layer in stage]
     if not layers:
         return {}

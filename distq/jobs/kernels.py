@@ -22,7 +22,7 @@ def integer_kernels(model: bytes) -> dict[str, str]:
 
 
 def float_layers(plan: Plan, exported: bytes) -> Iterator[FloatLayer]:
-    """Nodes left in float by the plan, and with target ``ort`` the layers without an integer kernel, each with its reason."""
+    """Nodes the plan leaves in float, and with target ``ort`` layers without integer kernel, with reasons."""
     for name, reason in plan.float_nodes:
         yield FloatLayer(name=name, reason=reason)
     if plan.target != "ort":
@@ -39,7 +39,7 @@ def _why(layer: Layer, plan: Plan) -> str:
     tensors = plan.by_tensor
     wide = [t for t in (*layer.inputs, layer.name) if t in tensors and tensors[t].bits == 16]
     if wide:
-        return f"{wide[0]} has 16 bits, for which ONNX Runtime has no integer kernel: int8 weights, computed in float"
+        return f"{wide[0]} has 16 bits, and ONNX Runtime no kernel for it: int8 weights, computed in float"
     return (
         f"ONNX Runtime did not fuse this {layer.op} into an integer kernel: int8 weights, computed in float"
     )

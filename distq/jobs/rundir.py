@@ -86,8 +86,8 @@ class RunDir:
         for field in sorted({*identity, *theirs}):
             if theirs.get(field) != identity.get(field):
                 raise UsageError(
-                    f"{self.path} holds another job: its {field} is {json.dumps(theirs.get(field))}, this one's "
-                    f"{json.dumps(identity.get(field))}; give another --out"
+                    f"{self.path} holds another job: its {field} is {json.dumps(theirs.get(field))}, "
+                    f"this one's {json.dumps(identity.get(field))}; give another --out"
                 )
         return False
 

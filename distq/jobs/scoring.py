@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ from distq.graph.subgraph import Network
 from distq.jobs.context import Job
 from distq.jobs.thresholds import with_threshold
 from distq.quant.table import Table
+from distq.replica import int8
 from distq.replica.cuts import Advance
 from distq.replica.float32 import Outputs
 from distq.replica.int8 import Score
@@ -32,66 +33,95 @@ from distq.replica.worker import Blob, WorkerSettings
 from distq.search.metrics import mean_squared, per_image_diff
 
 Diffs = npt.NDArray[np.float64]
+Errors = npt.NDArray[np.float64]
 
 
-class Scorer(Protocol):
-    """Scores thresholds of one quantizer with all others as they are."""
+class Scorer(ABC):
+    """Scores thresholds of one quantizer with all others as they are.
+
+    An output that the tensor does not reach keeps the error it had; so only what lies behind the tensor runs.
+    """
+
+    def __init__(self, job: Job, current: Errors) -> None:
+        self.job = job
+        self.names = Names.free_in(job.loaded.model)
+        self._current = current  # squared error (images, outputs) of the state as decided so far
+        self._scored: dict[float, Errors] = {}
 
     def score(
         self, quantizer: Quantizer, thresholds: Sequence[float], table: Table, state: State
     ) -> dict[float, Diffs]:
         """Diff per image, (images,), of each threshold."""
+        cutter = self.cutter(quantizer, table, state)
+        reached = cutter.reached(quantizer)
+        errors = cutter.errors(quantizer, thresholds, table, state)
+        for threshold, error in zip(thresholds, errors, strict=True):
+            self._scored[threshold] = np.where(reached, error, self._current)
+        return {t: self.diff(self._scored[t]) for t in thresholds}
+
+    def decide(self, threshold: float) -> None:
+        """The quantizer scored last gets this threshold."""
+        self._current = self._scored.get(threshold, self._current)
+        self._scored = {}
+
+    @abstractmethod
+    def diff(self, error: Errors) -> Diffs:
+        """What a strategy compares, (images,), from squared errors (images, outputs)."""
+
+    @abstractmethod
+    def cutter(self, quantizer: Quantizer, table: Table, state: State) -> Cutter:
+        """The network that the quantizer is scored in."""
 
 
-class NetworkScorer:
+class NetworkScorer(Scorer):
     """Scores the whole network in INT8, on the kernels that ship: distq's own measure, NMSE by image."""
 
     def __init__(self, job: Job, state: State) -> None:
-        self._job = job
-        self._names = Names.free_in(job.loaded.model)
+        names = Names.free_in(job.loaded.model)
         fused = fuse(export(job.loaded.model, job.plan, state), WorkerSettings(job.options.device))
-        self._cutter = _Cutter(job, job.plan, fused, self._names)
+        self._cutter = Cutter(job, job.plan, fused, names)
         self._power = float_power(job)[0]
+        super().__init__(job, self._cutter.current(state))
 
-    def score(
-        self, quantizer: Quantizer, thresholds: Sequence[float], table: Table, state: State
-    ) -> dict[float, Diffs]:
+    def diff(self, error: Errors) -> Diffs:
         """NMSE of each image; the mean over images is the NMSE."""
-        error = self._cutter.errors(quantizer, thresholds, table, state)
-        return {t: per_image_diff(error[i], self._power) for i, t in enumerate(thresholds)}
+        return per_image_diff(error, self._power)
+
+    def cutter(self, quantizer: Quantizer, table: Table, state: State) -> Cutter:
+        """One network for all quantizers."""
+        del quantizer, table, state
+        return self._cutter
 
 
-class PrefixScorer:
+class PrefixScorer(Scorer):
     """Scores as the serial tuner does: INT8 up to the tensor, float behind it (REFERENCE.md 1.1)."""
 
     def __init__(self, job: Job) -> None:
-        self._job = job
-        self._names = Names.free_in(job.loaded.model)
-        self._elements = float_power(job)[1]
+        power, self._elements = float_power(job)
         self._order = [q.name for q in job.plan.quantizers]
-        self._cutters: dict[str, _Cutter] = {}
+        self._cutters: dict[str, Cutter] = {}
+        super().__init__(job, np.zeros((len(job.readable(job.selection.tuning)), power.size)))
 
-    def score(
-        self, quantizer: Quantizer, thresholds: Sequence[float], table: Table, state: State
-    ) -> dict[float, Diffs]:
+    def diff(self, error: Errors) -> Diffs:
         """Mean squared difference of each image, summed over outputs."""
+        return mean_squared(error, self._elements)
+
+    def cutter(self, quantizer: Quantizer, table: Table, state: State) -> Cutter:
+        """A network a quantizer, with everything behind it in float."""
         if quantizer.name not in self._cutters:
-            self._cutters = {quantizer.name: self._cutter(quantizer, table, state)}
-        error = self._cutters[quantizer.name].errors(quantizer, thresholds, table, state)
-        return {t: mean_squared(error[i], self._elements) for i, t in enumerate(thresholds)}
-
-    def _cutter(self, quantizer: Quantizer, table: Table, state: State) -> _Cutter:
-        job = self._job
-        decided = self._order[: self._order.index(quantizer.name) + 1]
-        plan = make_plan(job.loaded.model, job.plan.target, job.plan.scheme, tie=False, only=decided)
-        names = {q.name for q in plan.quantizers}
-        part = initial_state(job.loaded.model, plan, {name: table[name].encoding for name in names})
-        part = part.with_biases({name: state.biases[name] for name in part.biases})
-        fused = fuse(export(job.loaded.model, plan, part), WorkerSettings(job.options.device))
-        return _Cutter(job, plan, fused, self._names)
+            job = self.job
+            decided = self._order[: self._order.index(quantizer.name) + 1]
+            plan = make_plan(job.loaded.model, job.plan.target, job.plan.scheme, tie=False, only=decided)
+            part = initial_state(
+                job.loaded.model, plan, {q.name: table[q.name].encoding for q in plan.quantizers}
+            )
+            part = part.with_biases({name: state.biases[name] for name in part.biases})
+            fused = fuse(export(job.loaded.model, plan, part), WorkerSettings(job.options.device))
+            self._cutters = {quantizer.name: Cutter(job, plan, fused, self.names)}
+        return self._cutters[quantizer.name]
 
 
-class _Cutter:
+class Cutter:
     """One fused network, cut before the tensor whose candidates are scored."""
 
     def __init__(self, job: Job, plan: Plan, fused: bytes, names: Names) -> None:
@@ -102,6 +132,20 @@ class _Cutter:
         self._blob: Blob = job.executor.share(fused)
         self._costs = multiplications(job.loaded.model)
         self._base: tuple[str, ...] | None = None
+
+    def reached(self, quantizer: Quantizer) -> npt.NDArray[np.bool_]:
+        """Which network outputs depend on a quantizer, (outputs,)."""
+        behind = self._network.behind([self._names.quantized(t) for t in quantizer.tensors])
+        return np.array([self._network.producer[o] in behind for o in self._network.outputs])
+
+    def current(self, state: State) -> Errors:
+        """Squared errors (images, outputs) of the state as it is."""
+        job, outputs = self._job, tuple(self._network.outputs)
+        numbers = small_constants(self._plan, state, self._names)
+        advance = Advance(self._blob, job.data, numbers, outputs, None)
+        units = [int8.Errors(advance, job.float_model, shard) for shard in job.shards(job.selection.tuning)]
+        job.int8_forwards += len(job.readable(job.selection.tuning))
+        return np.concatenate([result["error"] for result in job.images("INT8 outputs", units)])
 
     def errors(
         self, quantizer: Quantizer, thresholds: Sequence[float], table: Table, state: State

@@ -7,16 +7,15 @@ from dataclasses import replace
 
 from distq.calibration.histogram import Distribution
 from distq.calibration.methods import threshold
-from distq.quant.scheme import threshold_range
 from distq.config import Scheme, Target
 from distq.errors import FileFormatError
 from distq.graph.plan import Plan, Quantizer
-from distq.quant.scheme import Encoding, encode
+from distq.quant.scheme import Encoding, encode, threshold_range
 from distq.quant.table import Row, Table
 
 
 def calibrated_table(plan: Plan, distributions: Mapping[str, Distribution], method: str, bins: int) -> Table:
-    """One row a quantizer: its threshold by ``method``, or its whole range where that carries meaning.
+    """One row a quantizer: its threshold by ``method``; its whole range where that matters or 16 bits do.
 
     Raises:
         FileFormatError: a tensor was not observed.
@@ -25,20 +24,23 @@ def calibrated_table(plan: Plan, distributions: Mapping[str, Distribution], meth
     for quantizer in plan.quantizers:
         if quantizer.name not in distributions:
             raise FileFormatError(
-                f"the distributions lack tensor {quantizer.name}: gather them again for --target {plan.target}"
+                f"the distributions lack {quantizer.name}: gather them again for --target {plan.target}"
             )
         distribution = distributions[quantizer.name]
-        used = "max" if quantizer.keep_range else method
-        chosen = threshold(distribution, used, bins)
-        table[quantizer.name] = make_row(plan, quantizer, chosen, distribution.min, distribution.max, used)
+        used = "max" if quantizer.keep_range or quantizer.bits == 16 else method
+        chosen = threshold(distribution, used, bins, 128 if plan.scheme == "symmetric" else None)
+        table[quantizer.name] = make_row(plan, quantizer, chosen, (distribution.min, distribution.max), used)
     return table
 
 
 def make_row(
-    plan: Plan, quantizer: Quantizer, chosen: float, observed_min: float, observed_max: float, method: str
+    plan: Plan, quantizer: Quantizer, chosen: float, observed: tuple[float, float], method: str
 ) -> Row:
-    """The row of a threshold: range [max(min, -T), min(max, T)] within the quantizer's own bounds, and its encoding."""
-    low, high = threshold_range(observed_min, observed_max, chosen)
+    """The row of a threshold.
+
+    Range [max(min, -T), min(max, T)] within the quantizer's own bounds, and its encoding.
+    """
+    low, high = threshold_range(*observed, chosen)
     low, high = (0.0 if quantizer.non_negative else low), min(high, quantizer.cap)
     if plan.scheme == "symmetric":
         high = max(-low, high)
@@ -49,8 +51,8 @@ def make_row(
         threshold=chosen,
         min=low,
         max=high,
-        observed_min=observed_min,
-        observed_max=observed_max,
+        observed_min=observed[0],
+        observed_max=observed[1],
         bits=quantizer.bits,
         signed=encoding.signed,
         scale=encoding.scale,
@@ -62,11 +64,13 @@ def make_row(
 
 def with_threshold(plan: Plan, quantizer: Quantizer, row: Row, chosen: float, method: str) -> Row:
     """The same tensor with another threshold."""
-    return make_row(plan, quantizer, chosen, row.observed_min, row.observed_max, method)
+    return make_row(plan, quantizer, chosen, (row.observed_min, row.observed_max), method)
 
 
 def given_table(plan: Plan, rows: Mapping[str, Row]) -> Table:
-    """A table for this plan from one read from a file: thresholds kept, encodings made anew for target and scheme.
+    """A table for this plan from one read from a file.
+
+    Thresholds kept, encodings made anew for target and scheme.
 
     Raises:
         FileFormatError: a quantizer has no row.
@@ -98,5 +102,8 @@ def full_table(plan: Plan, table: Table) -> Table:
 
 
 def _encode(target: Target, scheme: Scheme, low: float, high: float, bits: int) -> Encoding:
-    """ONNX Runtime's integer kernels want uint8, also for a symmetric range; other targets want zero point 0."""
+    """ONNX Runtime's integer kernels want uint8, also for a symmetric range.
+
+    Other targets want zero point 0.
+    """
     return encode(low, high, bits, symmetric=scheme == "symmetric", signed=target != "ort")

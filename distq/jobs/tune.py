@@ -44,7 +44,9 @@ def tune(options: TuneOptions, reporter: Reporter) -> RunResult:
 
 
 def chosen_quantizers(options: TuneOptions, job: Job) -> list[Quantizer]:
-    """What the search visits, in graph order: all but network inputs, or ``--layers``, less ``--ignore-layers``.
+    """What the search visits, in graph order.
+
+    All but network inputs, or ``--layers``, less ``--ignore-layers``.
 
     Raises:
         UsageError: an unknown layer.
@@ -76,6 +78,7 @@ def search(
             tensor.tell(scorer.score(quantizer, wanted, table, state))
             shown = show(job, tensor, quantizer.name, shown)
         decision = tensor.decision()
+        scorer.decide(decision.threshold)
         show(job, tensor, quantizer.name, shown)
         if decision.threshold != row.threshold:
             row = with_threshold(
@@ -116,13 +119,13 @@ def record(job: Job, quantizer: Quantizer, decision: Decision, start: float, sec
     )
     gain = 100 * (1 - decision.after / start) if start > 0 else 0.0
     job.reporter.line(
-        f"{quantizer.name}: {decision.reason}, {decision.scored} candidates in {seconds:.1f} s, diff {decision.before:.6g} -> "
-        f"{decision.after:.6g}, gain so far {gain:.1f} %"
+        f"{quantizer.name}: {decision.reason}, {decision.scored} candidates in {seconds:.1f} s, "
+        f"diff {decision.before:.6g} -> {decision.after:.6g}, gain so far {gain:.1f} %"
     )
 
 
 def settle_biases(job: Job, state: State) -> bytes:
-    """Correct the biases again for the thresholds found, and keep what is closer to float on the tuning images."""
+    """Correct the biases again for the thresholds found; keep what is closer to float on tuning images."""
     model, plan = job.loaded.model, job.plan
     choices = [export(model, plan, state)]
     if job.options.bias_correction:

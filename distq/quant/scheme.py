@@ -31,9 +31,12 @@ SMALLEST_THRESHOLD = 2.0**-100
 
 
 def threshold_range(observed_min: float, observed_max: float, threshold: float) -> tuple[float, float]:
-    """The range one threshold T stands for: [max(observed min, -T), min(observed max, T)], extended to hold 0.
+    """The range one threshold T stands for.
 
-    Where that would be too narrow for a scale (a tensor that is always zero, or below ``SMALLEST_THRESHOLD``), what was
+    [max(observed min, -T), min(observed max, T)], extended to hold 0.
+
+    Where that would be too narrow for a scale (a tensor that is always zero, or below
+    ``SMALLEST_THRESHOLD``), what was
     observed is not looked at: [0, T], or [-T, T] where it was negative.
     """
     if max(-observed_min, observed_max) < SMALLEST_THRESHOLD:
@@ -44,8 +47,9 @@ def threshold_range(observed_min: float, observed_max: float, threshold: float) 
 def encode(low: float, high: float, bits: int, *, symmetric: bool, signed: bool = False) -> Encoding:
     """The encoding of the range [low, high], zero included.
 
-    Symmetric: scale T/127 (T/32767 at 16 bit) with T the larger side; signed with zero point 0, or unsigned with zero
-    point 128, which is the same arithmetic on kernels that want uint8. Otherwise unsigned, scale (high - low)/255, and the
+    Symmetric: scale T/127 (T/32767 at 16 bit) with T the larger side; signed with zero point 0, or unsigned
+        with zero point 128, which is the same arithmetic on kernels that want uint8. Otherwise unsigned,
+        scale (high - low)/255, and the
     zero point follows the range: 0 where it starts at zero. Scales are float32, as ONNX stores them.
     """
     low, high = min(low, 0.0), max(high, 0.0)
@@ -62,7 +66,9 @@ def encode(low: float, high: float, bits: int, *, symmetric: bool, signed: bool 
 def quantize_weight(
     weight: npt.NDArray[np.float32], axis: int | None
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    """Symmetric int8 weights in [-127, 127], one scale for each slice along ``axis`` (None: one scale for all).
+    """Symmetric int8 weights in [-127, 127], one scale for each slice along ``axis`` (None.
+
+    One scale for all).
 
     Returns:
         The integers, shaped as ``weight``, and the scales: (channels,) or a scalar array.
@@ -79,7 +85,8 @@ def round_weight(
 ) -> npt.NDArray[np.int8]:
     """Round to the nearest step of ``scale`` (half to even) within [-127, 127]."""
     spread = along(scale, weight.ndim, axis)
-    return np.clip(np.rint(weight / spread), -127, 127).astype(np.int8)
+    rounded: npt.NDArray[np.int8] = np.clip(np.rint(weight / spread), -127, 127).astype(np.int8)
+    return rounded
 
 
 def along(values: npt.NDArray[np.float32], ndim: int, axis: int | None) -> npt.NDArray[np.float32]:
@@ -94,7 +101,7 @@ def along(values: npt.NDArray[np.float32], ndim: int, axis: int | None) -> npt.N
 def quantize_bias(
     bias: npt.NDArray[np.float64], input_scale: float, weight_scale: npt.NDArray[np.float32]
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-    """int32 bias with the scale of the accumulator, input_scale * weight_scale (float32 product, as kernels compute it).
+    """int32 bias with the accumulator's scale, the float32 product input_scale * weight_scale.
 
     A bias outside int32 saturates; ``fit_weight_scale`` keeps that from happening.
     """

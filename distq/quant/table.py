@@ -17,8 +17,8 @@ FORMAT = "distq-thresholds-1"
 class Row:
     """Threshold of a tensor and the quantizer that follows from it.
 
-    ``min`` and ``max`` are the quantizer's range in the tensor's unit; ``convention`` is the number of steps in it (scale =
-    T/127 or (max - min)/255); ``tied_to`` names the tensor whose quantizer this one shares.
+    ``min`` and ``max`` are the quantizer's range in the tensor's unit; ``convention`` is the number of steps
+    in it (scale = T/127 or (max - min)/255); ``tied_to`` names the tensor whose quantizer this one shares.
     """
 
     threshold: float

@@ -1,4 +1,4 @@
-"""What crosses a cut of the INT8 network on one sample, reached from the nearest cut that is still in memory."""
+"""What crosses a cut of the INT8 network on one sample, reached from the nearest cut still in memory."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class Advance:
         data: the samples.
         numbers: constants of the network as they are now.
         cut: tensors that cross the cut.
-        base: the cut the samples were brought to last, with the same numbers before it; None or forgotten: the inputs.
+        base: the cut the samples were brought to last, with the same numbers before it; None or forgotten:
+            the inputs.
     """
 
     network: Blob
@@ -88,9 +89,10 @@ def part(
     available: Collection[str],
     outputs: Sequence[str],
     numbers: Numbers,
+    *,
     promote: Collection[str] = (),
 ) -> Session:
-    """A session of the part that computes ``outputs`` from ``available``, kept for the next unit that wants the same."""
+    """A session of the part that computes ``outputs`` from ``available``, kept for the next unit."""
     used = net.constants_of(net.before(outputs, available))
     current = arrays_key({n: numbers[n] for n in used if n in numbers and n not in promote})
     key = ("part", net.sha256, tuple(sorted(available)), tuple(outputs), tuple(sorted(promote)), current)

@@ -47,7 +47,10 @@ class Evaluate:
         return f"evaluate, samples {self.indices[0]}-{self.indices[-1]}"
 
     def run(self, worker: Worker) -> Arrays:
-        """``error``, ``power``, ``candidate_power``, ``dot``: (models, images, outputs); ``top1``, ``top5``: (models [+ float], images), -1 without label."""
+        """``error``, ``power``, ``candidate_power``, ``dot``: (models, images, outputs).
+
+        ``top1``, ``top5``: (models [+ float], images), -1 without label.
+        """
         statistics: list[list[list[npt.NDArray[Any]]]] = [[] for _ in STATISTICS]
         hits: list[list[tuple[int, int]]] = []
         unreadable: list[UnreadableSample] = []

@@ -21,8 +21,8 @@ from distq.replica.worker import Arrays, Blob, Worker
 class Observe:
     """Count the values of tensors over some samples.
 
-    The result holds a distribution a tensor, named by its position in ``tensors``, and ``unreadable``: indices of samples
-    that could not be decoded, with ``reasons``.
+    The result holds a distribution a tensor, named by its position in ``tensors``, and ``unreadable``:
+    indices of samples that could not be decoded, with ``reasons``.
     """
 
     model: Blob  # the float model with ``tensors`` as outputs
@@ -55,7 +55,7 @@ class Observe:
                 distribution.add(Distribution.of(values[name]))
                 if distribution.nonfinite:
                     raise DataError(
-                        f"tensor {name} holds NaN or inf on sample {sample.name}: mend the model or leave the sample out"
+                        f"tensor {name} holds NaN or inf on {sample.name}: mend the model or drop the sample"
                     )
         result: Arrays = unreadable_arrays(unreadable)
         for i, distribution in enumerate(found):

@@ -58,18 +58,66 @@ class Score:
         return f"score {self.tensors[0]}, samples {self.indices[0]}-{self.indices[-1]}"
 
     def run(self, worker: Worker) -> Arrays:
-        """``error``: float64 (candidates, images, outputs), sums of (y8 - y32)^2."""
+        """``error``: float64 (candidates, images, outputs), sums of (y8 - y32)^2.
+
+        Zero for outputs the tensor does not reach.
+        """
         net = open_network(worker, self.advance.network)
-        promoted = tuple(sorted(set(self.candidates[0]) & set(net.constants_of(net.behind(self.tensors)))))
-        tail = part(worker, net, self.advance.cut, net.outputs, self.advance.numbers, promoted)
+        behind = net.behind(self.tensors)
+        reached = [i for i, name in enumerate(net.outputs) if net.producer[name] in behind]
+        promoted = tuple(sorted(set(self.candidates[0]) & set(net.constants_of(behind))))
+        tail = part(
+            worker,
+            net,
+            self.advance.cut,
+            [net.outputs[i] for i in reached],
+            self.advance.numbers,
+            promote=promoted,
+        )
         envs = self.advance.crossing(worker, self.indices)
-        error = np.empty((len(self.candidates), len(self.indices), len(net.outputs)))
+        error = np.zeros((len(self.candidates), len(self.indices), len(net.outputs)))
         for i, (index, env) in enumerate(zip(self.indices, envs, strict=True)):
-            reference = float_outputs(worker, self.float_model, self.advance.data, index)
+            outputs = float_outputs(worker, self.float_model, self.advance.data, index)
+            reference = [outputs[o] for o in reached]
             for c, candidate in enumerate(self.candidates):
-                outputs = tail.run({**env, **{n: candidate[n] for n in promoted}})
-                error[c, i] = compare(outputs, reference).error[0]
+                found = tail.run({**env, **{n: candidate[n] for n in promoted}})
+                error[c, i, reached] = compare(found, reference).error[0]
         return {"error": error}
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Squared error of all network outputs with the numbers as they are; the advance's cut is the outputs."""
+
+    advance: Advance
+    float_model: Blob
+    indices: tuple[int, ...]
+
+    @property
+    def key(self) -> str:
+        """Identity of the unit."""
+        a = self.advance
+        return content_key(
+            "errors",
+            a.network.sha256,
+            arrays_key(a.numbers),
+            a.data.source,
+            self.float_model.sha256,
+            self.indices,
+        )
+
+    @property
+    def label(self) -> str:
+        """For a person."""
+        return f"INT8 outputs, samples {self.indices[0]}-{self.indices[-1]}"
+
+    def run(self, worker: Worker) -> Arrays:
+        """``error``: float64 (images, outputs)."""
+        rows = []
+        for index, env in zip(self.indices, self.advance.crossing(worker, self.indices), strict=True):
+            reference = float_outputs(worker, self.float_model, self.advance.data, index)
+            rows.append(compare([env[name] for name in self.advance.cut], reference).error[0])
+        return {"error": np.array(rows)}
 
 
 @dataclass(frozen=True)

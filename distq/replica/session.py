@@ -14,6 +14,8 @@ import onnxruntime
 from distq.errors import ExecutionError, UsageError
 from distq.replica.worker import WorkerSettings
 
+onnxruntime.disable_telemetry_events()
+
 LITERAL = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
 FUSED = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
 """EXTENDED, not ALL: the layout changes of ALL depend on the processor."""
@@ -53,7 +55,7 @@ class Session:
             found: list[npt.NDArray[Any]] = self._session.run(
                 wanted, {name: feeds[name] for name in self.inputs}
             )
-        except Exception as error:  # noqa: BLE001  # ONNX Runtime raises classes of its own that share no root
+        except Exception as error:  # ONNX Runtime's own exceptions share no root
             raise ExecutionError(f"ONNX Runtime failed: {_first_line(error)}") from error
         return found
 
@@ -77,7 +79,10 @@ def session_options(
 
 
 def fuse(model: bytes, settings: WorkerSettings) -> bytes:
-    """The graph ONNX Runtime runs for a QDQ model: integer kernels on CPU; on a GPU, which has none, the QDQ graph itself."""
+    """The graph ONNX Runtime runs for a QDQ model: integer kernels on CPU.
+
+    On a GPU, which has none, the QDQ graph itself.
+    """
     if device_of(settings) != "cpu":
         return model
     with tempfile.TemporaryDirectory() as folder:
@@ -102,7 +107,7 @@ def device_of(settings: WorkerSettings) -> str:
     if settings.device == "auto":
         return "cpu"
     raise UsageError(
-        f"--device {settings.device}: this machine has no CUDA device that ONNX Runtime can use; take --device cpu or auto"
+        f"--device {settings.device}: ONNX Runtime finds no CUDA device here; take --device cpu or auto"
     )
 
 
@@ -159,11 +164,11 @@ def _open(
         session = onnxruntime.InferenceSession(
             model, options, providers=providers, disabled_optimizers=DISABLED, enable_fallback=0
         )
-    except Exception as error:  # noqa: BLE001  # ONNX Runtime raises classes of its own that share no root
+    except Exception as error:  # ONNX Runtime raises classes of its own that share no root
         raise ExecutionError(f"ONNX Runtime cannot load the model: {_first_line(error)}") from error
     if device != "cpu" and session.get_providers()[0] != "CUDAExecutionProvider":
         raise UsageError(
-            f"--device {settings.device}: ONNX Runtime could not start its CUDA provider; install distq[cuda], or take --device cpu"
+            f"--device {settings.device}: CUDA does not start; install distq[cuda] or take --device cpu"
         )
     return session
 

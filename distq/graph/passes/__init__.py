@@ -1,0 +1,1 @@
+"""Rewrites of a float model, one subject a file."""

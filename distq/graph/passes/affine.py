@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from distq.graph.passes.constants import add_initializer, constant
+from distq.graph.values import add_initializer, constant, only_reader, take_over
 
 Array = npt.NDArray[np.float64]
 
@@ -23,7 +23,7 @@ class FoldAffine(ir.passes.InPlacePass):
         """One walk in order: a folded node is looked at again, with its next follower."""
         modified = False
         for node in list(model.graph):
-            while (follower := _only_reader(node)) is not None and _fold(model.graph, node, follower):
+            while (follower := _follower(node)) is not None and _fold(model.graph, node, follower):
                 modified = True
         return ir.passes.PassResult(model, modified)
 
@@ -64,102 +64,14 @@ class BatchNormToConv(ir.passes.InPlacePass):
         return ir.passes.PassResult(model, modified)
 
 
-class MatMulToGemm(ir.passes.InPlacePass):
-    """MatMul of a matrix with a constant matrix becomes Gemm, which has a bias to fold and to correct.
-
-    * Both operands have two dimensions; the right one is a constant.
-    """
-
-    def call(self, model: ir.Model) -> ir.passes.PassResult:
-        """Rewrite each such node in place."""
-        modified = False
-        for node in list(model.graph):
-            if node.op_type != "MatMul" or node.domain:
-                continue
-            left, weight = node.inputs[0], constant(node.inputs[1])
-            if (
-                left is None
-                or left.shape is None
-                or len(left.shape) != 2
-                or weight is None
-                or weight.ndim != 2
-            ):
-                continue
-            gemm = ir.node("Gemm", list(node.inputs), {}, name=node.name)
-            model.graph.insert_before(node, gemm)
-            take_over(gemm.outputs[0], node)
-            modified = True
-        return ir.passes.PassResult(model, modified)
-
-
-class PlainGemm(ir.passes.InPlacePass):
-    """Fold alpha and beta of a Gemm with constant weight and bias into them.
-
-    * The bias is given one value for each column, as integer kernels want it.
-    """
-
-    def call(self, model: ir.Model) -> ir.passes.PassResult:
-        """Rewrite each such node in place."""
-        modified = False
-        for node in model.graph:
-            if node.op_type != "Gemm" or node.domain:
-                continue
-            weight = constant(node.inputs[1])
-            bias = constant(node.inputs[2]) if len(node.inputs) > 2 else None
-            alpha, beta = node.attributes.get_float("alpha", 1.0), node.attributes.get_float("beta", 1.0)
-            if weight is None or (len(node.inputs) > 2 and node.inputs[2] is not None and bias is None):
-                continue
-            columns = weight.shape[0 if node.attributes.get_int("transB", 0) else 1]
-            wanted = (
-                None
-                if bias is None
-                else np.broadcast_to(bias.reshape(-1) * np.float32(beta), (columns,))
-                if bias.size in {1, columns}
-                else None
-            )
-            if bias is not None and wanted is None:
-                continue
-            if alpha == beta == 1.0 and (bias is None or bias.shape == (columns,)):
-                continue
-            name = node.outputs[0].name
-            node.replace_input_with(
-                1,
-                add_initializer(
-                    model.graph, f"{name}_weight", (weight * np.float32(alpha)).astype(np.float32)
-                ),
-            )
-            if wanted is not None:
-                node.replace_input_with(
-                    2, add_initializer(model.graph, f"{name}_bias", wanted.astype(np.float32))
-                )
-            node.attributes.pop("alpha", None)
-            node.attributes.pop("beta", None)
-            modified = True
-        return ir.passes.PassResult(model, modified)
-
-
-def take_over(new: ir.Value, node: ir.Node) -> None:
-    """Let ``new`` stand where the first output of ``node`` stood, under its name, and remove ``node``."""
-    old = node.outputs[0]
-    graph = node.graph
-    new.shape, new.type = old.shape, old.type
-    name, old.name = old.name, f"{old.name}_replaced"
-    old.replace_all_uses_with(new, replace_graph_outputs=True)
-    new.name = name
-    if isinstance(graph, ir.Graph):
-        graph.remove(node, safe=True)
-
-
-def _only_reader(node: ir.Node) -> ir.Node | None:
+def _follower(node: ir.Node) -> ir.Node | None:
     if (
         node.op_type not in {"Conv", "ConvTranspose", "Gemm"}
         or node.domain
         or constant(node.inputs[1]) is None
     ):
         return None
-    value = node.outputs[0]
-    uses = value.uses()
-    return None if len(uses) != 1 or value.is_graph_output() else uses[0].node
+    return only_reader(node.outputs[0])
 
 
 def _fold(graph: ir.Graph, node: ir.Node, follower: ir.Node) -> bool:
@@ -194,11 +106,12 @@ def _fold(graph: ir.Graph, node: ir.Node, follower: ir.Node) -> bool:
 
 
 def _channels(node: ir.Node, weight: npt.NDArray[np.float32]) -> int:
+    shape: tuple[int, ...] = weight.shape
     if node.op_type == "Conv":
-        return weight.shape[0]
+        return shape[0]
     if node.op_type == "ConvTranspose":
-        return weight.shape[1] * node.attributes.get_int("group", 1)
-    return weight.shape[0 if node.attributes.get_int("transB", 0) else 1]
+        return shape[1] * node.attributes.get_int("group", 1)
+    return shape[0 if node.attributes.get_int("transB", 0) else 1]
 
 
 def _scaled(node: ir.Node, weight: Array, scale: Array) -> Array:
@@ -211,27 +124,29 @@ def _scaled(node: ir.Node, weight: Array, scale: Array) -> Array:
     return weight * (scale.reshape(-1, 1) if node.attributes.get_int("transB", 0) else scale.reshape(1, -1))
 
 
-def _affine(node: ir.Node, follower: ir.Node, channels: int) -> tuple[Array, Array] | None:
+def _affine(  # noqa: PLR0911  # one return an operator
+    node: ir.Node, follower: ir.Node, channels: int
+) -> tuple[Array, Array] | None:
     """Scale and shift, each (channels,), that ``follower`` applies to the output of ``node``."""
-    if follower.domain:
+    if follower.domain or follower.op_type not in {"BatchNormalization", "Mul", "Add", "Sub", "Div"}:
         return None
     if follower.op_type == "BatchNormalization":
         return _batch_norm(follower)
-    if follower.op_type not in {"Mul", "Add", "Sub", "Div"} or len(follower.inputs) != 2:
-        return None
     position = 1 if follower.inputs[0] is node.outputs[0] else 0
     operand = constant(follower.inputs[position])
     values = None if operand is None else _per_channel(operand, _rank(node), channels)
     if values is None or (position == 0 and follower.op_type == "Div"):
         return None
     ones, zeros = np.ones(channels), np.zeros(channels)
-    if follower.op_type == "Mul":
-        return values, zeros
-    if follower.op_type == "Div":
-        return 1.0 / values, zeros
-    if follower.op_type == "Add":
-        return ones, values
-    return (ones, -values) if position == 1 else (-ones, values)
+    match follower.op_type:
+        case "Mul":
+            return values, zeros
+        case "Div":
+            return 1.0 / values, zeros
+        case "Add":
+            return ones, values
+        case _:
+            return (ones, -values) if position == 1 else (-ones, values)
 
 
 def _rank(node: ir.Node) -> int:
@@ -240,7 +155,10 @@ def _rank(node: ir.Node) -> int:
 
 
 def _per_channel(operand: np.ndarray, rank: int, channels: int) -> Array | None:
-    """A scalar or (1, C, 1, ...) operand as (channels,); None when it varies elsewhere or would broadcast the output."""
+    """A scalar or (1, C, 1, ...) operand as (channels,).
+
+    None when it varies elsewhere or would broadcast the output.
+    """
     if operand.dtype != np.float32 or operand.ndim > rank:
         return None
     shape = (1,) * (rank - operand.ndim) + operand.shape
@@ -250,7 +168,11 @@ def _per_channel(operand: np.ndarray, rank: int, channels: int) -> Array | None:
 
 
 def _batch_norm(node: ir.Node) -> tuple[Array, Array] | None:
-    if node.op_type != "BatchNormalization" or node.domain or node.attributes.get_int("training_mode", 0):
+    if (
+        node.op_type != "BatchNormalization"
+        or node.domain
+        or bool(node.attributes.get_int("training_mode", 0))
+    ):
         return None
     if any(v.uses() or v.is_graph_output() for v in node.outputs[1:]):
         return None

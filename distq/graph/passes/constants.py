@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as common_passes
 import onnxruntime
+
+from distq.graph.values import add_initializer, constant
 
 RANDOM = frozenset(
     {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"}
@@ -39,26 +44,6 @@ def infer_shapes(model: ir.Model) -> ir.Model:
     """Shape inference with propagation of small integer data, in place."""
     common_passes.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
     return model
-
-
-def constant(value: ir.Value | None) -> np.ndarray | None:
-    """The value of an initializer that no caller can replace, or None."""
-    if value is None or not value.is_initializer() or value.is_graph_input() or value.const_value is None:
-        return None
-    return value.const_value.numpy()
-
-
-def add_initializer(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
-    """Register an array as initializer under a name that is free."""
-    free, counter = name, 1
-    while free in graph.initializers:
-        free, counter = f"{name}_{counter}", counter + 1
-    tensor = ir.tensor(np.asarray(array, order="C"), name=free)
-    value = ir.Value(
-        name=free, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
-    )
-    graph.register_initializer(value)
-    return value
 
 
 def _fold_shapes(graph: ir.Graph) -> bool:
@@ -131,7 +116,7 @@ def _evaluate(model: ir.Model, nodes: list[ir.Node], wanted: list[ir.Value]) -> 
     for value in used:
         proto = onnx.numpy_helper.from_array(np.asarray(constant(value)), value.name)
         initializers.append(proto)
-    outputs = [onnx.helper.make_empty_tensor_value_info(v.name) for v in wanted]
+    outputs = [onnx.helper.make_empty_tensor_value_info(v.name or "") for v in wanted]
     graph = onnx.helper.make_graph([ir.to_proto(n) for n in nodes], "constants", [], outputs, initializers)
     opsets = [onnx.helper.make_opsetid(domain, version) for domain, version in model.opset_imports.items()]
     proto = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=model.ir_version)
@@ -141,7 +126,8 @@ def _evaluate(model: ir.Model, nodes: list[ir.Node], wanted: list[ir.Value]) -> 
     session = onnxruntime.InferenceSession(
         proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    return session.run(None, {})
+    found: list[npt.NDArray[Any]] = session.run(None, {})
+    return found
 
 
 def _replace(graph: ir.Graph, node: ir.Node, arrays: list[np.ndarray | None]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from distq.graph.passes.constants import constant
+from distq.graph.values import constant
 
 
 class DropIdle(ir.passes.InPlacePass):
