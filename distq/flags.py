@@ -45,6 +45,7 @@ FLAGS = {
     "skip_bad": Flag(DATA, "Skip up to N unreadable images.", "N"),
     "allow_code": Flag(DATA, "Run the Python file given to --preprocess."),
     "method": Flag(QUANTIZATION, "How a distribution gives a threshold"),
+    "rounding": Flag(QUANTIZATION, "How weights become integers: by the covariance of inputs, or to nearest"),
     "bins": Flag(QUANTIZATION, "Histogram bins, a multiple of 128.", "N"),
     "scheme": Flag(QUANTIZATION, "Activations in uint8 with a zero point, or int8 around 0"),
     "target": Flag(QUANTIZATION, "The runtime, which decides where quantizers stand"),
@@ -61,7 +62,7 @@ FLAGS = {
     "workers": Flag(PLACE, "Number of workers (default: one per core).", "N"),
     "device": Flag(PLACE, "cpu, auto, cuda or cuda:N.", "DEVICE"),
     "address": Flag(PLACE, "A running Ray to join (default: $RAY_ADDRESS, or start one).", "RAY"),
-    "shard_size": Flag(PLACE, "Samples in a work unit (advanced; results do not depend on it).", "N"),
+    "shard_size": Flag(PLACE, "Samples in a work unit; no result depends on it.", "N"),
     "out": Flag(OUTPUT, "Folder of the run; must be new unless with --resume.", "RUN"),
     "resume": Flag(OUTPUT, "Continue an interrupted run in --out."),
 }
@@ -103,7 +104,8 @@ def takes(
     """Make a Typer command of a function ``(values, output, **its own parameters)``.
 
     The command gets a flag for every option of ``kind`` and --quiet and --json. ``values`` are the options
-    by name; one that was not given and has no default is absent.
+    by name; one that was not given is absent, so that a job knows a number its user asked for from a default,
+    which may shrink to the data.
 
     Args:
         kind: A class of distq.config.
@@ -139,20 +141,24 @@ def takes(
 
 
 def _parameter(name: str, hint: Any, field: FieldInfo, *, optional: bool) -> inspect.Parameter:  # noqa: ANN401  # a type
-    """The parameter of one option: Typer reads choices, type and default from it."""
+    """The parameter of one option: Typer reads its type from it, and the help the default."""
     flag = FLAGS[name]
     text, metavar, declaration = flag.help, flag.metavar, "--" + name.replace("_", "-")
-    default = inspect.Parameter.empty if field.is_required() else field.default
+    notes = []
     if get_origin(hint) is Literal:
-        text, metavar = f"{text} ({', '.join(get_args(hint))}).", name.upper()
+        notes, metavar = [", ".join(get_args(hint))], name.upper()
     elif hint is bool:
         metavar = ""
-    if default is True:  # on already: the flag turns it off
-        declaration, default = "--no-" + name.replace("_", "-"), False
+    if field.default is True:  # on already: the flag turns it off
+        declaration = "--no-" + name.replace("_", "-")
+    elif isinstance(field.default, str | int) and hint is not bool and not optional:
+        notes.append(f"default: {field.default}")
+    if notes:
+        text = f"{text.removesuffix('.')} ({'; '.join(notes)})."
     if hint == tuple[str, ...]:  # layer names travel as one string, which distq.config splits
-        hint, default = str | None, None
-    if optional:
-        hint, default = hint | None, None
+        hint = str
+    required = field.is_required() and not optional
+    hint, default = (hint, inspect.Parameter.empty) if required else (hint | None, None)
     if name in POSITIONAL:
         return _keyword(name, hint, typer.Argument(help=text, metavar=metavar), default)
     info = typer.Option(declaration, help=text, metavar=metavar, rich_help_panel=flag.panel)

@@ -324,3 +324,10 @@ def test_bad_flags_of_dataset_build_are_one_line(flags, named, photos, capsys):
 
 def test_common_options_are_those_of_every_job():
     assert set(CommonOptions.model_fields) <= set(EvaluateOptions.model_fields)
+
+
+def test_a_job_is_told_which_options_were_given(job):
+    calls = job("tune", RUN)
+    line = ["tune", "m.onnx", "--out", "run", "--samples", "128", "--no-bias-correction", "--shuffle"]
+    assert cli.invoke(line) == 0
+    assert calls[0].model_fields_set == {"model", "out", "samples", "bias_correction", "shuffle"}
