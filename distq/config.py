@@ -12,6 +12,7 @@ from distq.errors import UsageError
 Scheme = Literal["auto", "symmetric"]
 Target = Literal["ort", "openvino"]
 MethodName = Literal["max", "kl", "symkl", "jsd", "admm", "aciq", "percentile", "mse"]
+Rounding = Literal["gptq", "nearest"]
 StrategyName = Literal["default", "bitmain"]
 
 
@@ -57,6 +58,7 @@ class CalibrateOptions(CommonOptions):
     scheme: Scheme = "auto"
     target: Target = "ort"
     int16_layers: Names = ()
+    rounding: Rounding = "gptq"
     bias_correction: bool = True
     dump_dist: Path | None = None
     load_dist: Path | None = None

@@ -109,4 +109,6 @@ def _check_rank(path: Path, name: str, array: NDArray[Any]) -> None:
 
 def _damaged(path: Path, error: Exception) -> DataError:
     reason = " ".join(str(getattr(error, "strerror", None) or error).split())
-    return DataError(f"{path} cannot be read: {reason or type(error).__name__}")
+    return DataError(
+        f"{path} cannot be read: {reason or type(error).__name__}; save it again as plain numbers"
+    )

@@ -32,13 +32,9 @@ def decode_image(data: bytes, name: str, pixel_limit: int, *, gray: bool = False
     try:
         height, width = image_size(data)
     except ValueError as error:
-        raise UnreadableSample(
-            f"image {name} {error}: repair it, leave it out, or allow --skip-bad"
-        ) from None
+        raise UnreadableSample(f"image {name} {error}") from None
     if height * width > pixel_limit:
-        raise UnreadableSample(
-            f"image {name} has {width}x{height} pixels, over the limit of {pixel_limit}: make it smaller"
-        )
+        raise UnreadableSample(f"image {name} has {width}x{height} pixels, over the limit of {pixel_limit}")
     try:
         image = cv2.imdecode(
             np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR
@@ -46,9 +42,7 @@ def decode_image(data: bytes, name: str, pixel_limit: int, *, gray: bool = False
     except cv2.error:
         image = None
     if image is None:
-        raise UnreadableSample(
-            f"image {name} cannot be decoded: repair it, leave it out, or allow --skip-bad"
-        )
+        raise UnreadableSample(f"image {name} cannot be decoded")
     decoded: NDArray[np.uint8] = image.reshape(*image.shape[:2], -1)
     return decoded
 

@@ -28,7 +28,9 @@ def check_lmdb(folder: Path) -> None:
             first = _read_meta(stream.read(_META_BYTES))
             page_size = first[0] if first else 0
             if first is None or not 512 <= page_size <= 1 << 16 or page_size & (page_size - 1):
-                raise DataError(f"{path} is no LMDB of a 64-bit machine, or its first page is damaged")
+                raise DataError(
+                    f"{path} is no LMDB of a 64-bit machine, or its first page is damaged: copy it again"
+                )
             stream.seek(page_size)
             second = _read_meta(stream.read(_META_BYTES))
     except OSError as error:

@@ -62,6 +62,8 @@ class Sample:
 class UnreadableSample(DataError):  # noqa: N818  # the name says which samples --skip-bad may leave out
     """A sample that cannot be decoded or is over the pixel limit; ``--skip-bad`` may leave it out.
 
+    The message says what is wrong with which sample; who stops because of it adds what to do.
+
     Attributes:
         index: The sample's index; -1 where no data set is involved.
     """

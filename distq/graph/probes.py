@@ -10,7 +10,7 @@ import onnx_ir.passes.common as common_passes
 
 from distq.graph.layers import Layer
 from distq.graph.plan import Plan
-from distq.graph.state import Names, State, has_bias
+from distq.graph.state import has_bias
 from distq.graph.values import add_initializer, constant
 
 
@@ -27,46 +27,6 @@ def with_means(model: ir.Model, layers: Sequence[Layer]) -> bytes:
     copy = _copy(model)
     nodes = {node.name: node for node in copy.graph}
     _set_outputs(copy, [_mean(copy, nodes[layer.node]) for layer in layers])
-    return _bytes(copy)
-
-
-def quantized_means(model: ir.Model, plan: Plan, state: State, layers: Sequence[Layer]) -> bytes:
-    """A network from the integer inputs of layers to the means of their products, without bias.
-
-    Products are linear, so the mean of a layer's output is this plus its bias.
-    """
-    names = Names.free_in(model)
-    copy = _copy(model)
-    graph, nodes = copy.graph, {node.name: node for node in copy.graph}
-    inputs: dict[str, ir.Value] = {}
-    means = []
-    for layer in layers:
-        tensor, node = layer.inputs[0], nodes[layer.node]
-        encoding = state.encodings[plan.by_tensor[tensor].name]
-        if tensor not in inputs:
-            dtype = ir.DataType.from_numpy(encoding.dtype)
-            integer = ir.Value(name=names.quantized(tensor), type=ir.TensorType(dtype))
-            scale = add_initializer(graph, f"{tensor}_probe_scale", np.array(encoding.scale, np.float32))
-            zero = add_initializer(
-                graph, f"{tensor}_probe_zero_point", np.array(encoding.zero_point, encoding.dtype)
-            )
-            dequantize = ir.node("DequantizeLinear", [integer, scale, zero], name=f"{tensor}_probe")
-            graph.insert_before(graph[0], dequantize)
-            inputs[tensor] = dequantize.outputs[0]
-        node.replace_input_with(0, inputs[tensor])
-        node.replace_input_with(
-            1, add_initializer(graph, f"{layer.name}_probe_weight", state.weights[layer.name].dequantized())
-        )
-        if len(node.inputs) > 2:
-            node.resize_inputs(2)
-        means.append(_mean(copy, node))
-    fed = [v.producer().inputs[0] for v in inputs.values()]  # type: ignore[union-attr]  # made just above
-    graph.inputs.clear()
-    graph.inputs.extend(v for v in fed if v is not None)
-    _set_outputs(copy, means)
-    if any(q.bits == 16 for q in plan.quantizers):
-        copy.opset_imports[""] = max(21, copy.opset_imports[""])
-        copy.ir_version = max(copy.ir_version or 0, 10)
     return _bytes(copy)
 
 

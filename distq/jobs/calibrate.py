@@ -25,7 +25,7 @@ from distq.graph.qdq import export
 from distq.graph.state import State, initial_state
 from distq.jobs.compare import compare_models, comparison
 from distq.jobs.context import Job, choose_samples, data_spec, identity, interruptible, open_workers, versions
-from distq.jobs.correct import correct_biases, float_means
+from distq.jobs.correct import correct, float_means
 from distq.jobs.kernels import float_layers
 from distq.jobs.observe import load_distributions, observe
 from distq.jobs.results import Comparison, RunResult
@@ -62,7 +62,7 @@ def calibrated(job: Job) -> tuple[Table, State]:
             job.warn(f"tensor {quantizer.name} is zero in every sample: it gets threshold {row.threshold:g}")
     state = initial_state(job.loaded.model, job.plan, encodings(table))
     if job.options.bias_correction:
-        state = correct_biases(job, state, float_means(job))
+        state = correct(job, state, float_means(job))
     return table, state
 
 

@@ -146,9 +146,11 @@ class Job:
 
 
 def input_specs(model: ir.Model) -> tuple[InputSpec, ...]:
-    """The model's inputs as the data must fit them."""
+    """The model's inputs as the data must fit them; initializers listed as inputs are not fed."""
     specs = []
     for value in model.graph.inputs:
+        if value.name in model.graph.initializers:
+            continue
         shape = () if value.shape is None else tuple(d if isinstance(d, int) else None for d in value.shape)
         specs.append(InputSpec(value.name or "", shape, numpy_dtype(value)))
     return tuple(specs)

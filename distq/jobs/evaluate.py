@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import onnx_ir as ir
+
 from distq.config import EvaluateOptions
+from distq.data.dataset import InputSpec
 from distq.data.shards import select, shard
 from distq.engine.progress import Reporter
 from distq.engine.run import run_units
-from distq.errors import DataError
+from distq.errors import DataError, ModelError
 from distq.graph.load import read_proto
 from distq.jobs.compare import accuracy, top_k_accuracy
-from distq.jobs.context import data_spec, interruptible, open_workers
+from distq.jobs.context import data_spec, input_specs, interruptible, open_workers
 from distq.jobs.results import EvaluateResult
 from distq.replica.evaluate import Evaluate
 
@@ -21,11 +24,12 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> EvaluateResult:
         InputError: a model or data that cannot be used.
         InterruptedRun: Ctrl-C.
     """
-    import onnx_ir as ir  # noqa: PLC0415
-
     candidate, _ = read_proto(options.candidate)
     against = None if options.against is None else read_proto(options.against)[0]
-    data = data_spec(options, options.data, ir.from_proto(candidate), options.preprocess, options.labels)
+    network = ir.from_proto(candidate)
+    if against is not None:
+        _require_same_inputs(options, network, ir.from_proto(against))
+    data = data_spec(options, options.data, network, options.preprocess, options.labels)
     count = len(data.open())
     indices = select(count, options.samples, 1, 0, options.shuffle, options.seed).calibration
     with interruptible(), open_workers(options, reporter) as executor:
@@ -48,3 +52,33 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> EvaluateResult:
         candidate=top_k_accuracy(results, 0) if reference is None else accuracy(results, 0),
         against=None if reference is None else top_k_accuracy(results, -1),
     )
+
+
+def _require_same_inputs(options: EvaluateOptions, candidate: ir.Model, against: ir.Model) -> None:
+    """Refuse models that cannot be fed the same samples.
+
+    Raises:
+        ModelError: naming the inputs of both.
+    """
+    ours, theirs = ({spec.name: spec for spec in input_specs(model)} for model in (candidate, against))
+    if set(ours) != set(theirs) or not all(_alike(ours[name], theirs[name]) for name in ours):
+        taken = [", ".join(map(_describe, specs.values())) for specs in (ours, theirs)]
+        raise ModelError(
+            f"{options.candidate} takes {taken[0]}, {options.against} takes {taken[1]}: "
+            "compare models with the same inputs"
+        )
+
+
+def _alike(one: InputSpec, other: InputSpec) -> bool:
+    """Whether the same arrays can be fed to both, one sample at a time."""
+    sizes = zip(one.shape[1:], other.shape[1:], strict=False)
+    return (
+        one.dtype == other.dtype
+        and len(one.shape) == len(other.shape)
+        and all(a == b or None in {a, b} for a, b in sizes)
+    )
+
+
+def _describe(spec: InputSpec) -> str:
+    shape = "x".join("?" if size is None else str(size) for size in spec.shape[1:])
+    return f"{spec.name} ({shape} {spec.dtype})"

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 
 class _Result(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+def _unbounded(value: object) -> object:
+    return math.inf if value is None else value
+
+
+Unbounded = Annotated[float, BeforeValidator(_unbounded)]
+"""A figure that may be infinite, which JSON writes as null."""
+
+
 class Accuracy(_Result):
     """One INT8 model against float over some images.
 
-    NMSE is sum((y8-y32)^2)/sum(y32^2) over all images, averaged over the network outputs; SQNR its -10 log10.
+    NMSE is sum((y8-y32)^2)/sum(y32^2) over all images, averaged over the network outputs; SQNR its -10 log10,
+    infinite where the two are equal.
     top1 and top5 are fractions, None where there are no labels.
     """
 
-    nmse: float
-    sqnr_db: float
+    nmse: Unbounded
+    sqnr_db: Unbounded
     cosine: float
     top1: float | None = None
     top5: float | None = None

@@ -74,11 +74,16 @@ class RunDir:
             Whether this call made the folder.
 
         Raises:
-            UsageError: the folder is taken, or holds another job; the message names the field.
+            UsageError: the folder is taken, cannot be made, or holds another job; the message names the field.
         """
         if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
-            self.path.mkdir(parents=True, exist_ok=True)
-            self.write_json(self.run, {"job": identity})
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                self.write_json(self.run, {"job": identity})
+            except OSError as error:
+                raise UsageError(
+                    f"{self.path} cannot be made: {error.strerror}; give another --out"
+                ) from error
             return True
         if not resume:
             raise UsageError(f"{self.path} exists: give another --out, or --resume to continue the run in it")

@@ -25,7 +25,7 @@ from distq.jobs.context import Job
 from distq.jobs.thresholds import with_threshold
 from distq.quant.table import Table
 from distq.replica import int8
-from distq.replica.cuts import Advance
+from distq.replica.cuts import Advance, Numbers
 from distq.replica.float32 import Outputs
 from distq.replica.int8 import Score
 from distq.replica.session import fuse
@@ -141,7 +141,7 @@ class Cutter:
     def current(self, state: State) -> Errors:
         """Squared errors (images, outputs) of the state as it is."""
         job, outputs = self._job, tuple(self._network.outputs)
-        numbers = small_constants(self._plan, state, self._names)
+        numbers = Numbers(small_constants(self._plan, state, self._names))
         advance = Advance(self._blob, job.data, numbers, outputs, None)
         units = [int8.Errors(advance, job.float_model, shard) for shard in job.shards(job.selection.tuning)]
         job.int8_forwards += len(job.readable(job.selection.tuning))
@@ -163,7 +163,7 @@ class Cutter:
                 with_threshold(plan, quantizer, table[quantizer.name], t, "search") for t in thresholds
             )
         )
-        advance = Advance(self._blob, job.data, small_constants(plan, state, names), cut, self._base)
+        advance = Advance(self._blob, job.data, Numbers(small_constants(plan, state, names)), cut, self._base)
         units = [
             Score(advance, tensors, candidates, job.float_model, shard)
             for shard in job.shards(job.selection.tuning)

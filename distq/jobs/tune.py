@@ -13,7 +13,7 @@ from distq.graph.state import State
 from distq.jobs.calibrate import calibrated, finish, open_job
 from distq.jobs.compare import compare_models, image_diffs
 from distq.jobs.context import Job, interruptible
-from distq.jobs.correct import correct_biases, float_means
+from distq.jobs.correct import correct, float_means
 from distq.jobs.results import RunResult
 from distq.jobs.scoring import NetworkScorer, PrefixScorer, Scorer
 from distq.jobs.thresholds import with_threshold
@@ -129,7 +129,7 @@ def settle_biases(job: Job, state: State) -> bytes:
     model, plan = job.loaded.model, job.plan
     choices = [export(model, plan, state)]
     if job.options.bias_correction:
-        choices.append(export(model, plan, correct_biases(job, state, float_means(job))))
+        choices.append(export(model, plan, correct(job, state, float_means(job))))
     blobs = [job.executor.share(choice) for choice in choices]
     results = compare_models(job, "compare corrections", blobs, job.data, job.selection.tuning)
     scores = [mean_over_images(image_diffs(results, i)) for i in range(len(choices))]

@@ -2,20 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
+import onnx
 
 from distq.data.dataset import DatasetSpec
 from distq.graph.subgraph import Network
-from distq.replica.keys import arrays_key
+from distq.replica.keys import arrays_key, content_key
 from distq.replica.samples import kept_inputs
 from distq.replica.session import Session
 from distq.replica.worker import Arrays, Blob, Worker, array_bytes
 
-Numbers = Mapping[str, npt.NDArray[Any]]
+SESSION_BYTES = 4 << 20
+"""What a session of a part is counted as in the cache."""
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Constants that take the place of a network's own.
+
+    Attributes:
+        arrays: scales, zero points and biases: small, they travel with every unit.
+        weights: integer weights, shared once.
+    """
+
+    arrays: Mapping[str, npt.NDArray[Any]]
+    weights: Mapping[str, Blob] = field(default_factory=dict)
+
+    def key(self, names: Iterable[str] | None = None) -> str:
+        """SHA-256 of the constants, or of those named."""
+        chosen = {*self.arrays, *self.weights} if names is None else set(names)
+        arrays = {n: a for n, a in self.arrays.items() if n in chosen}
+        weights = sorted((n, blob.sha256) for n, blob in self.weights.items() if n in chosen)
+        return content_key("numbers", arrays_key(arrays), weights)
+
+    def load(self, worker: Worker, net: Network, names: Iterable[str]) -> dict[str, npt.NDArray[Any]]:
+        """The arrays of those named that are replaced."""
+        found = {}
+        for name in names:
+            if name in self.arrays:
+                found[name] = self.arrays[name]
+            elif name in self.weights:
+                own = net.initializers[name]
+                dtype = onnx.helper.tensor_dtype_to_np_dtype(own.data_type)
+                found[name] = np.frombuffer(worker.fetch(self.weights[name]), dtype).reshape(tuple(own.dims))
+        return found
 
 
 @dataclass(frozen=True)
@@ -37,42 +72,61 @@ class Advance:
     cut: tuple[str, ...]
     base: tuple[str, ...] | None
 
+    @property
+    def key(self) -> str:
+        """What the tensors that cross depend on."""
+        return content_key("advance", self.network.sha256, self.numbers.key(), self.data.source, self.cut)
+
     def crossing(self, worker: Worker, indices: Sequence[int]) -> list[Arrays]:
         """Tensors that cross the cut, for each sample."""
         net = open_network(worker, self.network)
         here, there = self._name(net, self.cut), self._name(net, self.base or ())
         found = []
         for index in indices:
-            env: Arrays | None = worker.get((*here, index))
-            if env is None:
+            crossing: Arrays | None = worker.get((*here, index))
+            if crossing is None:
                 start: Arrays | None = worker.get((*there, index)) if self.base else None
-                env = self._run(worker, net, start, index)
-                worker.keep((*here, index), env, array_bytes(env))
-            found.append(env)
+                crossing = self._run(worker, net, start, index)
+                worker.keep((*here, index), crossing, array_bytes(crossing))
+            found.append(crossing)
+        return found
+
+    def part(
+        self,
+        worker: Worker,
+        available: Collection[str],
+        outputs: Sequence[str],
+        promote: Collection[str] = (),
+    ) -> Session:
+        """A session of the part that computes ``outputs`` from ``available``, kept for the next sample."""
+        net = open_network(worker, self.network)
+        recent = ("part", net.sha256, tuple(sorted(available)), tuple(outputs), tuple(sorted(promote)))
+
+        def build() -> Session:
+            numbers = self.numbers.load(worker, net, used)
+            return Session(net.extract(available, outputs, numbers, promote), worker.settings)
+
+        used = [n for n in net.constants_of(net.before(outputs, available)) if n not in promote]
+        key = (*recent, self.numbers.key(used))
+        found: Session = worker.cached(key, build, lambda _: SESSION_BYTES)
         return found
 
     def _name(self, net: Network, cut: Sequence[str]) -> tuple[object, ...]:
         """A key of what crosses: it depends on the constants before the cut alone."""
         before = net.constants_of(net.before(cut))
-        return (
-            "cut",
-            net.sha256,
-            tuple(cut),
-            arrays_key({n: self.numbers[n] for n in before if n in self.numbers}),
-            self.data,
-        )
+        return ("cut", net.sha256, tuple(cut), self.numbers.key(before), self.data)
 
     def _run(self, worker: Worker, net: Network, start: Arrays | None, index: int) -> Arrays:
-        available: Collection[str] = {*net.inputs, *(start or {})}
+        available = frozenset({*net.inputs, *(start or {})})
         wanted = [name for name in self.cut if name not in available]
-        session = part(worker, net, available, wanted, self.numbers) if wanted else None
-        needs_inputs = start is None or any(
-            n in net.inputs for n in (*self.cut, *(session.inputs if session else ()))
-        )
+        session = self.part(worker, available, wanted) if wanted else None
+        read = {*self.cut, *(session.inputs if session else ())}
+        needs_inputs = start is None or any(name in net.inputs for name in read)
         inputs = next(kept_inputs(worker, self.data, [index]))[1] if needs_inputs else {}
-        env = {**inputs, **(start or {})}
-        values = dict(zip(wanted, session.run(env), strict=True)) if session else {}
-        return {name: values[name] if name in values else env[name] for name in self.cut}
+        known = {**inputs, **(start or {})}
+        if session is not None:
+            known.update(zip(wanted, session.run(known), strict=True))
+        return {name: known[name] for name in self.cut}
 
 
 def open_network(worker: Worker, blob: Blob) -> Network:
@@ -80,25 +134,4 @@ def open_network(worker: Worker, blob: Blob) -> Network:
     found: Network = worker.cached(
         ("network", blob.sha256), lambda: Network(worker.fetch(blob)), lambda _: 1 << 20
     )
-    return found
-
-
-def part(
-    worker: Worker,
-    net: Network,
-    available: Collection[str],
-    outputs: Sequence[str],
-    numbers: Numbers,
-    *,
-    promote: Collection[str] = (),
-) -> Session:
-    """A session of the part that computes ``outputs`` from ``available``, kept for the next unit."""
-    used = net.constants_of(net.before(outputs, available))
-    current = arrays_key({n: numbers[n] for n in used if n in numbers and n not in promote})
-    key = ("part", net.sha256, tuple(sorted(available)), tuple(outputs), tuple(sorted(promote)), current)
-
-    def build() -> Session:
-        return Session(net.extract(available, outputs, numbers, promote), worker.settings)
-
-    found: Session = worker.cached(key, build, lambda _: 4 << 20)
     return found

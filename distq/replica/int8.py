@@ -1,4 +1,4 @@
-"""Units of the INT8 replica: scoring candidates of one tensor, and measuring layers for bias correction."""
+"""Units of the INT8 replica: the error of its outputs, as it is and with candidates of one tensor."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from distq.replica.cuts import Advance, open_network, part
-from distq.replica.float32 import float_outputs, open_session
+from distq.replica.cuts import Advance, open_network
+from distq.replica.float32 import float_outputs
 from distq.replica.keys import arrays_key, content_key
 from distq.replica.worker import Arrays, Blob, Worker
 from distq.search.metrics import compare
@@ -39,17 +39,9 @@ class Score:
     @property
     def key(self) -> str:
         """Identity of the unit."""
-        a = self.advance
         candidates = [arrays_key(c) for c in self.candidates]
         return content_key(
-            "score",
-            a.network.sha256,
-            arrays_key(a.numbers),
-            a.data.source,
-            self.float_model.sha256,
-            self.tensors,
-            candidates,
-            self.indices,
+            "score", self.advance.key, self.float_model.sha256, self.tensors, candidates, self.indices
         )
 
     @property
@@ -66,14 +58,7 @@ class Score:
         behind = net.behind(self.tensors)
         reached = [i for i, name in enumerate(net.outputs) if net.producer[name] in behind]
         promoted = tuple(sorted(set(self.candidates[0]) & set(net.constants_of(behind))))
-        tail = part(
-            worker,
-            net,
-            self.advance.cut,
-            [net.outputs[i] for i in reached],
-            self.advance.numbers,
-            promote=promoted,
-        )
+        tail = self.advance.part(worker, self.advance.cut, [net.outputs[i] for i in reached], promoted)
         envs = self.advance.crossing(worker, self.indices)
         error = np.zeros((len(self.candidates), len(self.indices), len(net.outputs)))
         for i, (index, env) in enumerate(zip(self.indices, envs, strict=True)):
@@ -96,15 +81,7 @@ class Errors:
     @property
     def key(self) -> str:
         """Identity of the unit."""
-        a = self.advance
-        return content_key(
-            "errors",
-            a.network.sha256,
-            arrays_key(a.numbers),
-            a.data.source,
-            self.float_model.sha256,
-            self.indices,
-        )
+        return content_key("errors", self.advance.key, self.float_model.sha256, self.indices)
 
     @property
     def label(self) -> str:
@@ -118,46 +95,3 @@ class Errors:
             reference = float_outputs(worker, self.float_model, self.advance.data, index)
             rows.append(compare([env[name] for name in self.advance.cut], reference).error[0])
         return {"error": np.array(rows)}
-
-
-@dataclass(frozen=True)
-class QuantizedMeans:
-    """Mean output of layers that read quantized inputs, without their bias: one row an image.
-
-    Attributes:
-        advance: brings the samples to the integer inputs of these layers.
-        probe: a small network from those inputs to the means of the layers, in the order of ``layers``.
-    """
-
-    advance: Advance
-    probe: Blob
-    layers: tuple[str, ...]
-    indices: tuple[int, ...]
-
-    @property
-    def key(self) -> str:
-        """Identity of the unit."""
-        a = self.advance
-        return content_key(
-            "quantized means",
-            a.network.sha256,
-            arrays_key(a.numbers),
-            a.data.source,
-            self.probe.sha256,
-            self.layers,
-            self.indices,
-        )
-
-    @property
-    def label(self) -> str:
-        """For a person."""
-        return f"bias correction of {self.layers[0]}, samples {self.indices[0]}-{self.indices[-1]}"
-
-    def run(self, worker: Worker) -> Arrays:
-        """Arrays named by the layer's position: float64 (images, channels)."""
-        session = open_session(worker, self.probe, fused=False)
-        rows = [session.run(env) for env in self.advance.crossing(worker, self.indices)]
-        return {
-            str(i): np.array([row[i].astype(np.float64).reshape(-1) for row in rows])
-            for i in range(len(self.layers))
-        }

@@ -1,0 +1,158 @@
+"""What a layer's weights multiply: its input patches, summed over all positions and sampled at some.
+
+A layer is linear in its patches, so their mean gives the mean of its output for any weights, and their
+covariance the variance of what rounding does to it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from distq.graph.layers import Layer
+from distq.graph.values import constant
+
+SAMPLED = 64
+"""Positions of one image whose products are summed: neighbours tell little new."""
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How a Conv, ConvTranspose or Gemm walks over its input.
+
+    Plain values, so that it travels with a unit.
+    """
+
+    op: str
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    pads: tuple[int, ...]
+    auto_pad: str
+    output_padding: tuple[int, ...]
+    group: int
+
+    @classmethod
+    def of(cls, model: ir.Model, layer: Layer) -> Geometry:
+        """Read it from the layer's node."""
+        node = model.graph.node(layer.node)
+        weight = constant(node.inputs[1])
+        kernel = () if weight is None or layer.op == "Gemm" else tuple(int(d) for d in weight.shape[2:])
+        rank = len(kernel)
+        get = node.attributes.get_ints
+        return cls(
+            op=layer.op,
+            kernel=kernel,
+            strides=tuple(get("strides", [1] * rank)),
+            dilations=tuple(get("dilations", [1] * rank)),
+            pads=tuple(get("pads", [0] * 2 * rank)),
+            auto_pad=node.attributes.get_string("auto_pad", "NOTSET"),
+            output_padding=tuple(get("output_padding", [0] * rank)),
+            group=node.attributes.get_int("group", 1),
+        )
+
+    def padding(self, size: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
+        """Pixels added around each axis of an input of this size (Conv), or cut off (ConvTranspose)."""
+        rank = len(self.kernel)
+        if self.auto_pad in {"NOTSET", ""}:
+            return tuple((self.pads[i], self.pads[i + rank]) for i in range(rank))
+        if self.auto_pad == "VALID":
+            return ((0, 0),) * rank
+        found = []
+        for axis in range(rank):
+            reach = (self.kernel[axis] - 1) * self.dilations[axis] + 1
+            if self.op == "Conv":
+                positions = -(-size[axis] // self.strides[axis])
+                total = max((positions - 1) * self.strides[axis] + reach - size[axis], 0)
+            else:
+                total = max(reach + self.output_padding[axis] - self.strides[axis], 0)
+            small, large = total // 2, total - total // 2
+            found.append((small, large) if self.auto_pad == "SAME_UPPER" else (large, small))
+        return tuple(found)
+
+    def positions(self, size: tuple[int, ...]) -> tuple[int, ...]:
+        """Output positions along each axis for an input of this size."""
+        found = []
+        for axis, (before, after) in enumerate(self.padding(size)):
+            reach = (self.kernel[axis] - 1) * self.dilations[axis] + 1
+            if self.op == "Conv":
+                found.append((size[axis] + before + after - reach) // self.strides[axis] + 1)
+            else:
+                outputs = (size[axis] - 1) * self.strides[axis] + reach + self.output_padding[axis]
+                found.append(outputs - before - after)
+        return tuple(found)
+
+    def met(self, size: tuple[int, ...], positions: tuple[int, ...]) -> list[Floats]:
+        """For each axis (kernel offsets, pixels).
+
+        1 where a pixel is multiplied at that offset, for some output.
+        """
+        found = []
+        for axis, (before, _) in enumerate(self.padding(size)):
+            offsets = np.arange(self.kernel[axis])[:, None] * self.dilations[axis] - before
+            stride, matrix = self.strides[axis], np.zeros((self.kernel[axis], size[axis]))
+            if self.op == "Conv":
+                pixels = offsets + np.arange(positions[axis]) * stride
+                inside = (pixels >= 0) & (pixels < size[axis])
+                matrix[np.nonzero(inside)[0], pixels[inside]] = 1.0
+            else:
+                outputs = offsets + np.arange(size[axis]) * stride
+                matrix[(outputs >= 0) & (outputs < positions[axis])] = 1.0
+            found.append(matrix)
+        return found
+
+
+def patch_sums(geometry: Geometry, data: npt.NDArray[Any], zero_point: int) -> tuple[Floats, int]:
+    """Sum of each patch element over all output positions; the sums are of integers and exact.
+
+    Along each axis a kernel offset meets some of the input's pixels, whatever the other axes do; so the sums
+    are products with one matrix of zeros and ones an axis.
+
+    Args:
+        geometry: of the layer.
+        data: its integer input, (batch, channels, ...).
+        zero_point: the integer that stands for zero.
+
+    Returns:
+        (channels, *kernel) of integers less the zero point, and the number of output positions, batch
+        included.
+    """
+    if geometry.op == "Gemm":
+        return data.sum(axis=0, dtype=np.float64) - zero_point * data.shape[0], data.shape[0]
+    positions = geometry.positions(data.shape[2:])
+    met = geometry.met(data.shape[2:], positions)
+    sums = data.sum(axis=0, dtype=np.float64) - zero_point * data.shape[0]
+    for matrix in met:  # each turn takes the first remaining axis of pixels and appends one of kernel offsets
+        sums = np.tensordot(sums, matrix, axes=(1, 1))
+    return sums, data.shape[0] * int(np.prod(positions))
+
+
+def sampled_patches(geometry: Geometry, data: npt.NDArray[Any], zero_point: int, seed: int) -> Floats:
+    """Patches at up to ``SAMPLED`` positions of the first image, evenly spread from where ``seed`` starts.
+
+    Returns:
+        (positions, channels, prod(kernel)) for Conv, (batch, features, 1) for Gemm; integers less the zero
+        point.
+    """
+    if geometry.op == "Gemm":
+        return data[:SAMPLED, :, None].astype(np.float64) - zero_point
+    size = data.shape[2:]
+    padded = np.pad(data[0], ((0, 0), *geometry.padding(size)), constant_values=zero_point)
+    positions = geometry.positions(size)
+    total = int(np.prod(positions))
+    count = min(SAMPLED, total)
+    shift = (seed * 0.6180339887498949) % 1.0
+    chosen = np.minimum(((np.arange(count) + shift) * total / count).astype(np.int64), total - 1)
+    starts = [c * s for c, s in zip(np.unravel_index(chosen, positions), geometry.strides, strict=True)]
+    columns = []
+    for offset in itertools.product(*map(range, geometry.kernel)):
+        index: Any = tuple(p + o * d for p, o, d in zip(starts, offset, geometry.dilations, strict=True))
+        columns.append(padded[(slice(None), *index)])  # (channels, positions)
+    return np.stack(columns, axis=-1).transpose(1, 0, 2).astype(np.float64) - zero_point

@@ -1,0 +1,85 @@
+"""Unit that measures the quantized inputs of layers: means for bias correction, covariances for rounding."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from distq.graph.patches import Geometry, patch_sums, sampled_patches
+from distq.replica.cuts import Advance
+from distq.replica.keys import content_key
+from distq.replica.worker import Arrays, Worker
+
+
+@dataclass(frozen=True)
+class LayerInput:
+    """The integer input of one layer.
+
+    Attributes:
+        tensor: its name in the fused network.
+        zero_point: the integer that stands for zero.
+        geometry: how the layer walks over it.
+        products: whether to sum products of inputs, for rounding.
+    """
+
+    tensor: str
+    zero_point: int
+    geometry: Geometry
+    products: bool
+
+
+@dataclass(frozen=True)
+class InputMoments:
+    """Sums over samples of what layers multiply. All are sums of integers, exact in float64 in any order."""
+
+    advance: Advance
+    inputs: tuple[LayerInput, ...]
+    indices: tuple[int, ...]
+
+    @property
+    def key(self) -> str:
+        """Identity of the unit."""
+        return content_key("moments", self.advance.key, [asdict(i) for i in self.inputs], self.indices)
+
+    @property
+    def label(self) -> str:
+        """For a person."""
+        return f"inputs of {self.inputs[0].tensor}, samples {self.indices[0]}-{self.indices[-1]}"
+
+    def run(self, worker: Worker) -> Arrays:
+        """By the input's position i.
+
+        ``i/sum`` (channels, *kernel) and ``i/positions`` over all positions; where products are asked for,
+        over the sampled positions ``i/products`` (groups, inputs, inputs), ``i/means`` (groups, inputs),
+        sums, and ``i/samples``.
+        """
+        found: Arrays = {}
+        patches: dict[int, list[npt.NDArray[np.float64]]] = {}
+        for index, env in zip(self.indices, self.advance.crossing(worker, self.indices), strict=True):
+            for i, wanted in enumerate(self.inputs):
+                data = env[wanted.tensor]
+                sums, positions = patch_sums(wanted.geometry, data, wanted.zero_point)
+                _add(found, f"{i}/sum", sums)
+                _add(found, f"{i}/positions", np.array(positions))
+                if wanted.products:
+                    sampled = sampled_patches(wanted.geometry, data, wanted.zero_point, index)
+                    patches.setdefault(i, []).append(sampled)
+        for i, pieces in patches.items():
+            grouped = by_group(np.concatenate(pieces), self.inputs[i].geometry.group)
+            found[f"{i}/products"] = grouped.transpose(0, 2, 1) @ grouped
+            found[f"{i}/means"] = grouped.sum(axis=1)
+            found[f"{i}/samples"] = np.array(grouped.shape[1])
+        return found
+
+
+def by_group(patches: npt.NDArray[np.float64], groups: int) -> npt.NDArray[np.float64]:
+    """(positions, channels, kernel) as (groups, positions, inputs of a group)."""
+    positions, channels, kernel = patches.shape
+    return patches.reshape(positions, groups, channels // groups * kernel).transpose(1, 0, 2)
+
+
+def _add(found: Arrays, name: str, value: npt.NDArray[Any]) -> None:
+    found[name] = found[name] + value if name in found else value
