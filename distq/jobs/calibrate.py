@@ -5,10 +5,12 @@ Distributions, thresholds, bias correction, the INT8 model, and how close it is 
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from distq.calibration.distributions import DistributionSet
@@ -125,7 +127,7 @@ def finish(job: Job, before: Table, calibrated_model: bytes, tuned: tuple[Table,
 def open_job(options: CalibrateOptions, command: str, reporter: Reporter) -> Iterator[Job | RunResult]:
     """Check everything, take the run folder, start the workers; or give the result of a finished run.
 
-    A folder that this call made is removed again when the input turns out to be unusable.
+    What this call wrote is removed again when the input turns out to be unusable.
     """
     started = time.monotonic()
     loaded, plan = prepare_model(options)
@@ -134,6 +136,7 @@ def open_job(options: CalibrateOptions, command: str, reporter: Reporter) -> Ite
     job_identity = identity(
         options=options, command=command, loaded=loaded, data=data, selection=selection, holdout=holdout_data
     )
+    existed = rundir.path.exists()
     made = rundir.claim(job_identity, resume=options.resume)
     if rundir.finished:
         yield read_result(rundir)
@@ -157,7 +160,7 @@ def open_job(options: CalibrateOptions, command: str, reporter: Reporter) -> Ite
             journal.remove_parts()
     except InputError:
         if made:
-            rundir.discard()
+            rundir.discard(keep_folder=existed)
         raise
 
 
@@ -166,6 +169,8 @@ def prepare_model(options: CalibrateOptions) -> tuple[LoadedModel, Plan]:
     require_bins(options.bins)
     if options.table is not None and options.load_dist is not None:
         raise UsageError("--table and --load-dist both give thresholds: leave one out")
+    if options.dump_dist is not None:
+        require_writable(options, options.dump_dist)
     loaded = load_model(options.model)
     bitmain = isinstance(options, TuneOptions) and options.strategy == "bitmain"
     plan = make_plan(loaded.model, options.target, options.scheme, tie=not bitmain)
@@ -175,6 +180,18 @@ def prepare_model(options: CalibrateOptions) -> tuple[LoadedModel, Plan]:
     if options.table is not None:
         given_table(plan, read_table(options.table))
     return loaded, plan
+
+
+def require_writable(options: CalibrateOptions, dump: Path) -> None:
+    """Find out early whether there will be distributions to dump, and a place for them.
+
+    Raises:
+        UsageError: there will not.
+    """
+    if options.table is not None:
+        raise UsageError("--table leaves nothing to observe for --dump-dist: leave one out")
+    if dump.is_dir() or not dump.parent.is_dir():
+        raise UsageError(f"--dump-dist {dump} cannot be written: give a file in a folder that exists")
 
 
 def prepare_data(
@@ -263,10 +280,8 @@ def run_record(job: Job) -> dict[str, Any]:
 
 def write_metrics(rundir: RunDir, result: RunResult) -> None:
     """Write ``metrics.json``; the run counts as finished from here on."""
-    content = result.model_dump(
-        mode="json", include={"holdout", "tuning", "cost", "float_layers", "warnings"}
-    )
-    rundir.write_json(rundir.metrics, content)
+    content = result.model_dump_json(include={"holdout", "tuning", "cost", "float_layers", "warnings"})
+    rundir.write_json(rundir.metrics, json.loads(content))  # JSON has no infinity: null
 
 
 def read_result(rundir: RunDir) -> RunResult:

@@ -74,7 +74,7 @@ class RunDir:
             Whether this call made the folder.
 
         Raises:
-            UsageError: the folder is taken, cannot be made, or holds another job; the message names the field.
+            UsageError: the folder is taken, cannot be made, or holds another job (the field is named).
         """
         if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
             try:
@@ -132,6 +132,12 @@ class RunDir:
         """Write a JSON file atomically."""
         atomic_write(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
 
-    def discard(self) -> None:
-        """Remove a folder that :meth:`claim` made, when its job turned out to be impossible."""
+    def discard(self, *, keep_folder: bool = False) -> None:
+        """Remove what a job wrote since :meth:`claim`, when it turned out to be impossible.
+
+        Args:
+            keep_folder: leave the empty folder that was there before.
+        """
         shutil.rmtree(self.path, ignore_errors=True)
+        if keep_folder:
+            self.path.mkdir(exist_ok=True)
