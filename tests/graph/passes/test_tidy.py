@@ -1,0 +1,52 @@
+import numpy as np
+from networks import Builder, assert_computes_the_same, node_types
+
+IMAGE = [1, 4, 6, 6]
+
+
+def test_dropout_and_identity_are_taken_out(load):
+    b = Builder()
+    t = b.node("Identity", b.node("Dropout", b.node("Relu", "x"), b.constant(np.float32(0.5))))
+    b.conv(b.node("Dropout", t, outputs=2), (4, 3), output="y")
+    proto = b.model({"x": IMAGE}, ["y"])
+    loaded = load(proto)
+    assert node_types(loaded) == ["Relu", "Conv"]
+    assert_computes_the_same(loaded, proto)
+
+
+def test_a_dropout_whose_mask_is_an_output_stays(load):
+    b = Builder()
+    b.conv(b.node("Dropout", "x", outputs=2, output="d"), (4, 3), output="y")
+    assert node_types(load(b.model({"x": IMAGE}, ["y", "d_1"]))) == ["Dropout", "Conv"]
+
+
+def test_dropout_in_training_mode_stays(load):
+    b = Builder()
+    training = b.constant(np.True_)
+    b.conv(b.node("Dropout", "x", b.constant(np.float32(0.5)), training), (4, 3), output="y")
+    assert "Dropout" in node_types(load(b.model({"x": IMAGE}, ["y"])))
+
+
+def test_an_output_that_is_the_input_passed_on_stays(load):
+    b = Builder()
+    b.conv("x", (4, 3), output="y")
+    b.node("Dropout", "x", output="z")
+    proto = b.model({"x": IMAGE}, ["y", "z"])
+    assert_computes_the_same(load(proto), proto)
+
+
+def test_nodes_without_a_name_get_one_from_their_output(load):
+    b = Builder()
+    b.node("Relu", b.conv("x", (4, 4), output="first"), output="second")
+    b.conv("second", (4, 3), output="third", name="kept")
+    names = [node.name for node in load(b.model({"x": IMAGE}, ["third"])).model.graph]
+    assert names == ["Conv_first", "Relu_second", "kept"]
+
+
+def test_of_nodes_with_one_name_each_gets_its_own(load):
+    b = Builder()
+    for i in range(4):
+        b.node("Relu", f"r{i - 1}" if i else "x", output=f"r{i}", name="relu" if i else "")
+    names = [node.name for node in load(b.model({"x": IMAGE}, ["r3"])).model.graph]
+    assert names[:2] == ["Relu_r0", "relu"]
+    assert len(set(names)) == 4
