@@ -1,0 +1,75 @@
+import numpy as np
+import onnx
+import pytest
+from networks import Builder, Quantized, run_literally
+from zoo import NETWORKS, branched, conv_transpose
+
+from distq.graph.probes import multiplications, stages, with_means, with_outputs
+
+
+def test_tensors_inside_become_the_outputs_in_the_order_asked(load):
+    quantized = Quantized(load(branched()))
+    names = ["pooled", "stem", "scores"]
+    model = onnx.load_model_from_string(with_outputs(quantized.loaded.model, names))
+    assert [v.name for v in model.graph.output] == names
+    wanted = run_literally(with_outputs(quantized.loaded.model, ["scores"]), quantized.feeds[0])
+    np.testing.assert_array_equal(run_literally(model, quantized.feeds[0])["scores"], wanted["scores"])
+
+
+def test_an_input_among_the_tensors_is_left_to_the_caller(load):
+    model = onnx.load_model_from_string(with_outputs(load(branched()).model, ["x", "stem"]))
+    assert [v.name for v in model.graph.output] == ["stem"]
+
+
+@pytest.mark.parametrize("opset", [13, 18])
+def test_means_are_over_batch_and_positions(load, opset):
+    b = Builder()
+    hidden = b.node("Relu", b.conv("x", (4, 6)), output="h")
+    t = b.node("ConvTranspose", hidden, b.random(6, 5, 2, 2), output="t")
+    b.node("Gemm", b.node("Flatten", t), b.random(5 * 81, 3), output="g")
+    quantized = Quantized(load(b.model({"x": ["N", 4, 8, 8]}, ["g"], opset)), batch=2)
+    layers = quantized.plan.layers
+    tensors = [layer.output for layer in layers]
+    values = run_literally(with_outputs(quantized.loaded.model, tensors), quantized.feeds[0])
+    means = run_literally(with_means(quantized.loaded.model, layers), quantized.feeds[0])
+    for tensor, mean in zip(tensors, means.values(), strict=True):
+        axes = tuple(i for i in range(values[tensor].ndim) if i != 1)
+        np.testing.assert_allclose(mean, values[tensor].mean(axes), rtol=1e-4, atol=1e-5)
+
+
+def test_a_stage_holds_layers_whose_inputs_depend_on_earlier_stages_alone(load):
+    quantized = Quantized(load(branched()))
+    found = stages(quantized.loaded.model, quantized.plan)
+    assert [layer for stage in found for layer in stage] != []
+    assert sorted(layer.name for stage in found for layer in stage) == sorted(
+        layer.name for layer in quantized.plan.layers
+    )
+    model = quantized.loaded.model
+    above: dict[str, set[str]] = {"x": set()}  # layers each tensor depends on
+    own = {layer.node: layer.name for layer in quantized.plan.layers}
+    for node in model.graph:
+        found_above = set().union(*(above.get(v.name, set()) for v in node.inputs if v is not None))
+        for value in node.outputs:
+            above[value.name] = found_above | ({own[node.name]} if node.name in own else set())
+    done: set[str] = set()
+    for stage in found:
+        for layer in stage:
+            assert above[layer.inputs[0]] <= done
+        done |= {layer.name for layer in stage}
+
+
+def test_a_product_without_a_bias_is_in_no_stage(load):
+    quantized = Quantized(load(NETWORKS["MatMul of two tensors"]()))
+    assert stages(quantized.loaded.model, quantized.plan) == []
+
+
+def test_multiplications_of_each_kind_of_layer(load):
+    found = multiplications(load(conv_transpose()).model)
+    assert found == {
+        "Conv_a": 4 * 4 * 9 * 64,
+        "ConvTranspose_t": 4 * 5 * 4 * 64,
+        "Conv_y": 5 * 3 * 9 * 256,
+    }
+    assert multiplications(load(NETWORKS["Gemm"]()).model) == {"Gemm_g": 48, "Gemm_y": 30}
+    attention = multiplications(load(NETWORKS["MatMul of two tensors"]()).model)
+    assert attention["MatMul_y"] == 3 * 3 * 6
