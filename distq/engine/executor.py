@@ -20,7 +20,11 @@ Who puts results into unit order holds no more than that, however many units the
 
 
 class Unit(Protocol):
-    """One piece of work; implementations are frozen dataclasses that travel to a worker."""
+    """One piece of work; implementations are frozen dataclasses that travel to a worker.
+
+    A unit may have an integer attribute ``affinity``: units of one number profit from what a worker keeps
+    between them, and an executor gives them to the same one while it can.
+    """
 
     @property
     def key(self) -> str:

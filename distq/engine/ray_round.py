@@ -68,13 +68,23 @@ class Round:
 
     def _submit(self) -> None:
         limit = self._lowest_unfinished + LOOK_AHEAD * len(self._seats)
-        while self._waiting and self._waiting[0] < limit:
-            position = self._waiting[0]
-            open_seats = [seat for seat in self._seats if self._has_room(seat, position)]
-            if not open_seats:
-                return
-            heapq.heappop(self._waiting)
-            min(open_seats, key=lambda seat: len(seat.in_flight)).give(position, self._units[position])
+        for position in sorted(p for p in self._waiting if p < limit):
+            seat = self._seat_for(position)
+            if seat is not None:
+                self._waiting.remove(position)
+                heapq.heapify(self._waiting)
+                seat.give(position, self._units[position])
+
+    def _seat_for(self, position: int) -> Seat | None:
+        """The seat of the unit's affinity, an idle one where that is full, or the least busy of all."""
+        room = [seat for seat in self._seats if self._has_room(seat, position)]
+        affinity = getattr(self._units[position], "affinity", None)
+        if affinity is None:
+            return min(room, key=lambda seat: len(seat.in_flight), default=None)
+        preferred: Seat = self._seats[affinity % len(self._seats)]
+        if preferred in room:
+            return preferred
+        return next((seat for seat in room if not seat.in_flight), None)
 
     def _has_room(self, seat: Seat, position: int) -> bool:
         if not seat.ready or not seat.in_flight:

@@ -17,9 +17,6 @@ import onnx_ir as ir
 from distq.graph.layers import Layer
 from distq.graph.values import constant
 
-SAMPLED = 64
-"""Positions of one image whose products are summed: neighbours tell little new."""
-
 Floats = npt.NDArray[np.float64]
 
 
@@ -134,20 +131,22 @@ def patch_sums(geometry: Geometry, data: npt.NDArray[Any], zero_point: int) -> t
     return sums, data.shape[0] * int(np.prod(positions))
 
 
-def sampled_patches(geometry: Geometry, data: npt.NDArray[Any], zero_point: int, seed: int) -> Floats:
-    """Patches at up to ``SAMPLED`` positions of the first image, evenly spread from where ``seed`` starts.
+def sampled_patches(
+    geometry: Geometry, data: npt.NDArray[Any], zero_point: int, most: int, seed: int
+) -> Floats:
+    """Patches at up to ``most`` positions of the first image, evenly spread from where ``seed`` starts.
 
     Returns:
         (positions, channels, prod(kernel)) for Conv, (batch, features, 1) for Gemm; integers less the zero
         point.
     """
     if geometry.op == "Gemm":
-        return data[:SAMPLED, :, None].astype(np.float64) - zero_point
+        return data[:most, :, None].astype(np.float64) - zero_point
     size = data.shape[2:]
     padded = np.pad(data[0], ((0, 0), *geometry.padding(size)), constant_values=zero_point)
     positions = geometry.positions(size)
     total = int(np.prod(positions))
-    count = min(SAMPLED, total)
+    count = min(most, total)
     shift = (seed * 0.6180339887498949) % 1.0
     chosen = np.minimum(((np.arange(count) + shift) * total / count).astype(np.int64), total - 1)
     starts = [c * s for c, s in zip(np.unravel_index(chosen, positions), geometry.strides, strict=True)]

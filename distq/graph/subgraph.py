@@ -28,9 +28,10 @@ class Network:
         }
         self.outputs = [v.name for v in graph.output]
         self.producer = {name: i for i, node in enumerate(self.nodes) for name in node.output if name}
+        self._reads = [_reads(node) for node in self.nodes]
         self._readers: dict[str, list[int]] = {}
-        for i, node in enumerate(self.nodes):
-            for name in _reads(node):
+        for i, names in enumerate(self._reads):
+            for name in names:
                 self._readers.setdefault(name, []).append(i)
 
     @cached_property
@@ -69,7 +70,7 @@ class Network:
             if i is None or i in found:
                 continue
             found.add(i)
-            todo += [name for name in _reads(self.nodes[i]) if name not in available]
+            todo += [name for name in self._reads[i] if name not in available]
         return frozenset(found)
 
     def frontier(self, nodes: Collection[int]) -> tuple[str, ...]:
@@ -80,7 +81,7 @@ class Network:
         own = {name for i in nodes for name in self.nodes[i].output}
         seen: dict[str, None] = {}
         for i in sorted(nodes):
-            for name in _reads(self.nodes[i]):
+            for name in self._reads[i]:
                 if name not in own and name not in self.initializers:
                     seen[name] = None
         return tuple(seen)
@@ -96,7 +97,7 @@ class Network:
 
     def constants_of(self, nodes: Collection[int]) -> list[str]:
         """Initializers these nodes read, sorted."""
-        return sorted({name for i in nodes for name in _reads(self.nodes[i]) if name in self.initializers})
+        return sorted({name for i in nodes for name in self._reads[i] if name in self.initializers})
 
     def extract(
         self,

@@ -41,6 +41,9 @@ MOMENTS_SHARD = 32
 LARGEST_COVARIANCE = 2304
 """Inputs of an output beyond which weights are rounded to nearest: the covariance would take over 40 MB."""
 
+LEAST_PATCHES, PATCHES_PER_INPUT = 1024, 8
+"""Patches that make a covariance: neighbouring positions tell little new, and few inputs need few."""
+
 Means = dict[str, npt.NDArray[np.float64]]
 
 
@@ -78,21 +81,20 @@ def correct(job: Job, state: State, wanted: Means) -> State:
     numbers: Constants = {}
     weights: dict[str, Blob] = {}
     done: set[int] = set()
-    base: tuple[str, ...] | None = None
     job.reporter.start("rounding and bias correction", len(wanted), "layers")
     for stage in stages(model, plan):
         done |= network.before([names.quantized(layer.inputs[0]) for layer in stage])
         cut = network.crossing(done)
-        advance = Advance(blob, job.data, Numbers(dict(numbers), dict(weights)), cut, base)
+        advance = Advance(blob, job.data, Numbers(dict(numbers), dict(weights)), cut)
         inputs = tuple(_input(job, state, names, layer) for layer in stage)
         pieces = shard(job.readable(_samples(job)), MOMENTS_SHARD)
-        moments = _total(list(job.results([InputMoments(advance, inputs, piece) for piece in pieces])))
+        units = [InputMoments(advance, inputs, piece, turn) for turn, piece in enumerate(pieces)]
+        moments = _total(list(job.results(units)))
         for i, layer in enumerate(stage):
             state = _correct_layer(job, state, layer, wanted[layer.name], _of(moments, i))
             numbers |= bias_constants(plan, state, names, layer)
             integers = state.weights[layer.name].integers
             weights[f"{names.weight(layer.name)}_quantized"] = job.executor.share(integers.tobytes())
-        base = cut
         job.reporter.advance(len(stage))
     job.reporter.finish()
     job.int8_forwards += len(job.readable(_samples(job)))
@@ -149,14 +151,13 @@ def _output_mean(
 def _input(job: Job, state: State, names: Names, layer: Layer) -> LayerInput:
     geometry = Geometry.of(job.loaded.model, layer)
     weight = state.weights[layer.name]
-    per_output = weight.integers.size // weight.scale.size
-    products = (
-        job.options.rounding == "gptq"
-        and layer.op in {"Conv", "Gemm"}
-        and 1 < per_output <= LARGEST_COVARIANCE
-    )
+    inputs = weight.integers.size // weight.scale.size
+    patches = 0
+    if job.options.rounding == "gptq" and layer.op in {"Conv", "Gemm"} and 1 < inputs <= LARGEST_COVARIANCE:
+        samples = max(LEAST_PATCHES, PATCHES_PER_INPUT * inputs)
+        patches = -(-samples // len(job.readable(_samples(job))))
     encoding = state.encodings[job.plan.by_tensor[layer.inputs[0]].name]
-    return LayerInput(names.quantized(layer.inputs[0]), encoding.zero_point, geometry, products)
+    return LayerInput(names.quantized(layer.inputs[0]), encoding.zero_point, geometry, patches)
 
 
 def _total(results: Sequence[Arrays]) -> Arrays:

@@ -42,6 +42,9 @@ class Scorer(ABC):
     An output that the tensor does not reach keeps the error it had; so only what lies behind the tensor runs.
     """
 
+    knows_current = True
+    """Whether the state as it is scores the same before and after a quantizer joins the INT8 part."""
+
     def __init__(self, job: Job, current: Errors) -> None:
         self.job = job
         self.names = Names.free_in(job.loaded.model)
@@ -49,19 +52,42 @@ class Scorer(ABC):
         self._scored: dict[float, Errors] = {}
 
     def score(
-        self, quantizer: Quantizer, thresholds: Sequence[float], table: Table, state: State
+        self,
+        quantizer: Quantizer,
+        thresholds: Sequence[float],
+        table: Table,
+        state: State,
+        images: int | None = None,
     ) -> dict[float, Diffs]:
-        """Diff per image, (images,), of each threshold."""
+        """Diff per image, (images,), of each threshold on the first images (None: all).
+
+        Known ones are not run again.
+        """
+        wanted = len(self._current) if images is None else images
         cutter = self.cutter(quantizer, table, state)
         reached = cutter.reached(quantizer)
-        errors = cutter.errors(quantizer, thresholds, table, state)
-        for threshold, error in zip(thresholds, errors, strict=True):
-            self._scored[threshold] = np.where(reached, error, self._current)
+        here = state.encodings[quantizer.name]
+        for threshold in thresholds:
+            row = with_threshold(self.job.plan, quantizer, table[quantizer.name], threshold, "search")
+            if self.knows_current and row.encoding == here:
+                self._scored[threshold] = self._current
+        known = {t: len(self._scored[t]) if t in self._scored else 0 for t in thresholds}
+        for done in sorted(set(known.values())):
+            new = [t for t in thresholds if known[t] == done]
+            if done >= wanted:
+                continue
+            errors = cutter.errors(quantizer, new, table, state, (done, wanted))
+            for threshold, error in zip(new, errors, strict=True):
+                complete = np.where(reached, error, self._current[done:wanted])
+                earlier = self._scored.get(threshold, complete[:0])
+                self._scored[threshold] = np.concatenate([earlier, complete])
         return {t: self.diff(self._scored[t]) for t in thresholds}
 
     def decide(self, threshold: float) -> None:
         """The quantizer scored last gets this threshold."""
-        self._current = self._scored.get(threshold, self._current)
+        found = self._scored.get(threshold, self._current)
+        if len(found) == len(self._current):
+            self._current = found
         self._scored = {}
 
     @abstractmethod
@@ -95,6 +121,8 @@ class NetworkScorer(Scorer):
 
 class PrefixScorer(Scorer):
     """Scores as the serial tuner does: INT8 up to the tensor, float behind it (REFERENCE.md 1.1)."""
+
+    knows_current = False
 
     def __init__(self, job: Job) -> None:
         power, self._elements = float_power(job)
@@ -130,8 +158,9 @@ class Cutter:
         self._names = names
         self._network = Network(fused)
         self._blob: Blob = job.executor.share(fused)
-        self._costs = multiplications(job.loaded.model)
-        self._base: tuple[str, ...] | None = None
+        costs = multiplications(job.loaded.model)
+        total = sum(costs.values()) or 1.0
+        self._shares = {name: cost / total for name, cost in costs.items()}
 
     def reached(self, quantizer: Quantizer) -> npt.NDArray[np.bool_]:
         """Which network outputs depend on a quantizer, (outputs,)."""
@@ -140,46 +169,70 @@ class Cutter:
 
     def current(self, state: State) -> Errors:
         """Squared errors (images, outputs) of the state as it is."""
-        job, outputs = self._job, tuple(self._network.outputs)
-        numbers = Numbers(small_constants(self._plan, state, self._names))
-        advance = Advance(self._blob, job.data, numbers, outputs, None)
-        units = [int8.Errors(advance, job.float_model, shard) for shard in job.shards(job.selection.tuning)]
-        job.int8_forwards += len(job.readable(job.selection.tuning))
-        return np.concatenate([result["error"] for result in job.images("INT8 outputs", units)])
+        job = self._job
+        advance = self._advance(state, tuple(self._network.outputs))
+        tuning = job.readable(job.selection.tuning)
+        units = [int8.Errors(advance, job.float_model, piece, turn) for turn, piece in turns(tuning)]
+        return self._collect(units, len(tuning), axis=0)
 
     def errors(
-        self, quantizer: Quantizer, thresholds: Sequence[float], table: Table, state: State
-    ) -> npt.NDArray[np.float64]:
-        """Squared errors (candidates, images, outputs)."""
+        self,
+        quantizer: Quantizer,
+        thresholds: Sequence[float],
+        table: Table,
+        state: State,
+        images: tuple[int, int],
+    ) -> Errors:
+        """Squared errors (candidates, images, outputs) on tuning images ``images[0]`` to ``images[1]``."""
         job, network, plan, names = self._job, self._network, self._plan, self._names
         tensors = tuple(names.quantized(t) for t in quantizer.tensors)
-        tail = network.behind(tensors)
-        cut = network.frontier(tail)
+        rows = [with_threshold(plan, quantizer, table[quantizer.name], t, "search") for t in thresholds]
         candidates = tuple(
             quantizer_constants(
                 plan, state.with_encoding(quantizer.name, row.encoding), names, quantizer.name
             )
-            for row in (
-                with_threshold(plan, quantizer, table[quantizer.name], t, "search") for t in thresholds
-            )
+            for row in rows
         )
-        advance = Advance(self._blob, job.data, Numbers(small_constants(plan, state, names)), cut, self._base)
+        advance = self._advance(state, network.frontier(network.behind(tensors)))
+        tuning = job.readable(job.selection.tuning)
         units = [
-            Score(advance, tensors, candidates, job.float_model, shard)
-            for shard in job.shards(job.selection.tuning)
+            Score(advance, tensors, candidates, job.float_model, piece, turn)
+            for turn, piece in turns(tuning, *images)
         ]
-        error = np.concatenate([result["error"] for result in job.results(units)], axis=1)
-        images = error.shape[1]
-        job.int8_forwards += self._share(tail) * images * len(thresholds)
-        if self._base != cut:
-            job.int8_forwards += self._share(network.before(cut, self._base or ())) * images
-        self._base = cut
-        return error
+        return self._collect(units, images[1] - images[0], axis=1)
 
-    def _share(self, nodes: frozenset[int]) -> float:
-        """What part of the network's multiplications these nodes do."""
-        total = sum(self._costs.values()) or 1.0
-        return sum(self._costs.get(self._network.nodes[i].name, 0.0) for i in nodes) / total
+    def _advance(self, state: State, cut: tuple[str, ...]) -> Advance:
+        numbers = Numbers(small_constants(self._plan, state, self._names))
+        return Advance(self._blob, self._job.data, numbers, cut, self._shares)
+
+    def _collect(self, units: Sequence[Score | int8.Errors], images: int, axis: int) -> Errors:
+        """Results of units that took images in turns, back in the order of the images."""
+        results = list(self._job.results(units))
+        self._job.int8_forwards += sum(float(result["forwards"]) for result in results)
+        shape = list(results[0]["error"].shape)
+        shape[axis] = images
+        found = np.empty(shape)
+        where: tuple[slice, ...] = (slice(None),) * axis
+        for result, start in zip(results, range(len(results)), strict=True):
+            found[(*where, slice(start, None, TURNS))] = result["error"]
+        return found
+
+
+TURNS = 8
+"""Images are dealt out like cards.
+
+The first few are spread over all workers, and an image always goes to the same turn.
+"""
+
+
+def turns(
+    indices: Sequence[int], start: int = 0, end: int | None = None
+) -> list[tuple[int, tuple[int, ...]]]:
+    """Samples from ``start`` to ``end`` dealt out, each turn with its number, which is its affinity."""
+    chosen = indices[start:end]
+    return [
+        ((start + first) % TURNS, tuple(chosen[first::TURNS])) for first in range(min(TURNS, len(chosen)))
+    ]
 
 
 def small_constants(plan: Plan, state: State, names: Names) -> Constants:
@@ -194,8 +247,11 @@ def small_constants(plan: Plan, state: State, names: Names) -> Constants:
 
 def float_power(job: Job) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
     """Power of each float output summed over the tuning images, (outputs,), and their element counts."""
-    units = [Outputs(job.float_model, job.data, shard) for shard in job.shards(job.selection.tuning)]
+    tuning = job.readable(job.selection.tuning)
+    units = [Outputs(job.float_model, job.data, piece, turn) for turn, piece in turns(tuning)]
     results = list(job.images("float outputs", units))
-    job.fp32_forwards += len(job.readable(job.selection.tuning))
-    power = np.concatenate([r["power"] for r in results])
+    job.fp32_forwards += len(tuning)
+    power = np.empty((len(tuning), results[0]["power"].shape[1]))
+    for start, result in enumerate(results):
+        power[start::TURNS] = result["power"]
     return np.array([np.sum(column) for column in power.T]), results[0]["elements"]

@@ -68,14 +68,15 @@ def search(
     strategy = STRATEGIES[options.strategy]()
     scorer: Scorer = PrefixScorer(job) if options.strategy == "bitmain" else NetworkScorer(job, state)
     start: float | None = None
+    images = len(job.readable(job.selection.tuning))
     job.reporter.start("search", len(searched), "layers")
     for quantizer in searched:
         began = time.monotonic()
         row = table[quantizer.name]
-        tensor = strategy.search(row.threshold, row.absmax)
+        tensor = strategy.search(row.threshold, row.absmax, images)
         shown = 0
         while wanted := tensor.ask():
-            tensor.tell(scorer.score(quantizer, wanted, table, state))
+            tensor.tell(scorer.score(quantizer, wanted, table, state, tensor.wanted_images))
             shown = show(job, tensor, quantizer.name, shown)
         decision = tensor.decision()
         scorer.decide(decision.threshold)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -57,39 +58,54 @@ class Numbers:
 class Advance:
     """Brings samples to a cut of a network with given numbers.
 
+    A worker keeps what crossed the last cut it brought a sample to, and goes on from there where the numbers
+    before that cut are still the same; otherwise it starts from the inputs. The result is the same.
+
     Attributes:
         network: the fused INT8 network.
         data: the samples.
         numbers: constants of the network as they are now.
         cut: tensors that cross the cut.
-        base: the cut the samples were brought to last, with the same numbers before it; None or forgotten:
-            the inputs.
+        shares: what part of the network's work each node does, by node name.
     """
 
     network: Blob
     data: DatasetSpec
     numbers: Numbers
     cut: tuple[str, ...]
-    base: tuple[str, ...] | None
+    shares: Mapping[str, float] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def key(self) -> str:
         """What the tensors that cross depend on."""
         return content_key("advance", self.network.sha256, self.numbers.key(), self.data.source, self.cut)
 
-    def crossing(self, worker: Worker, indices: Sequence[int]) -> list[Arrays]:
-        """Tensors that cross the cut, for each sample."""
+    def crossing(self, worker: Worker, indices: Sequence[int]) -> tuple[list[Arrays], float]:
+        """Tensors that cross the cut, for each sample, and the forwards that took, in whole networks."""
         net = open_network(worker, self.network)
-        here, there = self._name(net, self.cut), self._name(net, self.base or ())
-        found = []
+        valid = {self.cut: self._before(net, self.cut)}
+        steps: dict[tuple[str, ...], _Step] = {}
+        found: list[Arrays] = []
+        forwards = 0.0
         for index in indices:
-            crossing: Arrays | None = worker.get((*here, index))
-            if crossing is None:
-                start: Arrays | None = worker.get((*there, index)) if self.base else None
-                crossing = self._run(worker, net, start, index)
-                worker.keep((*here, index), crossing, array_bytes(crossing))
+            place = ("cut", net.sha256, self.data, index)
+            cut, before, crossing = worker.get(place) or ((), "", {})
+            if cut not in valid:
+                valid[cut] = self._before(net, cut)
+            if before != valid[cut]:
+                cut, crossing = (), {}
+            if cut != self.cut:
+                if cut not in steps:
+                    steps[cut] = self._step(worker, net, cut)
+                crossing = self._run(worker, steps[cut], crossing, index)
+                forwards += steps[cut].share
+                worker.keep(place, (self.cut, valid[self.cut], crossing), array_bytes(crossing))
             found.append(crossing)
-        return found
+        return found, forwards
+
+    def share(self, net: Network, nodes: Iterable[int]) -> float:
+        """What part of the network's work these nodes do."""
+        return sum(self.shares.get(net.nodes[i].name, 0.0) for i in nodes)
 
     def part(
         self,
@@ -111,22 +127,35 @@ class Advance:
         found: Session = worker.cached(key, build, lambda _: SESSION_BYTES)
         return found
 
-    def _name(self, net: Network, cut: Sequence[str]) -> tuple[object, ...]:
-        """A key of what crosses: it depends on the constants before the cut alone."""
-        before = net.constants_of(net.before(cut))
-        return ("cut", net.sha256, tuple(cut), self.numbers.key(before), self.data)
+    def _before(self, net: Network, cut: Sequence[str]) -> str:
+        """What crosses a cut depends on: the constants before it."""
+        return self.numbers.key(net.constants_of(net.before(cut)))
 
-    def _run(self, worker: Worker, net: Network, start: Arrays | None, index: int) -> Arrays:
-        available = frozenset({*net.inputs, *(start or {})})
-        wanted = [name for name in self.cut if name not in available]
+    def _step(self, worker: Worker, net: Network, start: Sequence[str]) -> _Step:
+        """How to get from one cut, or from the inputs, to this one."""
+        available = frozenset({*net.inputs, *start})
+        wanted = tuple(name for name in self.cut if name not in available)
         session = self.part(worker, available, wanted) if wanted else None
         read = {*self.cut, *(session.inputs if session else ())}
-        needs_inputs = start is None or any(name in net.inputs for name in read)
-        inputs = next(kept_inputs(worker, self.data, [index]))[1] if needs_inputs else {}
-        known = {**inputs, **(start or {})}
-        if session is not None:
-            known.update(zip(wanted, session.run(known), strict=True))
+        needs_inputs = any(name in net.inputs and name not in start for name in read)
+        return _Step(session, wanted, needs_inputs, self.share(net, net.before(wanted, available)))
+
+    def _run(self, worker: Worker, step: _Step, start: Arrays, index: int) -> Arrays:
+        inputs = next(kept_inputs(worker, self.data, [index]))[1] if step.needs_inputs else {}
+        known = {**inputs, **start}
+        if step.session is not None:
+            known.update(zip(step.outputs, step.session.run(known), strict=True))
         return {name: known[name] for name in self.cut}
+
+
+@dataclass(frozen=True)
+class _Step:
+    """From one cut to the next: the session between them, and what part of the network it runs."""
+
+    session: Session | None
+    outputs: tuple[str, ...]
+    needs_inputs: bool
+    share: float
 
 
 def open_network(worker: Worker, blob: Blob) -> Network:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ class Evaluate:
     data: DatasetSpec
     indices: tuple[int, ...]
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Identity of the unit."""
         against = self.float_model.sha256 if self.float_model else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,7 @@ class Observe:
     data: DatasetSpec
     indices: tuple[int, ...]
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Identity of the unit."""
         return content_key("observe", self.model.sha256, self.tensors, self.data.source, self.indices)
@@ -72,7 +73,7 @@ class LayerMeans:
     data: DatasetSpec
     indices: tuple[int, ...]
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Identity of the unit."""
         return content_key("means", self.model.sha256, self.layers, self.data.source, self.indices)
@@ -138,8 +139,9 @@ class Outputs:
     model: Blob
     data: DatasetSpec
     indices: tuple[int, ...]
+    affinity: int | None = None
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Identity of the unit."""
         return content_key("outputs", self.model.sha256, self.data.source, self.indices)

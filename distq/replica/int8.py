@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ class Score:
         candidates: the constants of each candidate, all of the same names.
         float_model: gives the outputs to compare with.
         indices: samples.
+        affinity: units of one affinity find what crossed earlier cuts on one worker.
     """
 
     advance: Advance
@@ -35,8 +37,9 @@ class Score:
     candidates: tuple[Mapping[str, npt.NDArray[Any]], ...]
     float_model: Blob
     indices: tuple[int, ...]
+    affinity: int | None = None
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Identity of the unit."""
         candidates = [arrays_key(c) for c in self.candidates]
@@ -52,22 +55,25 @@ class Score:
     def run(self, worker: Worker) -> Arrays:
         """``error``: float64 (candidates, images, outputs), sums of (y8 - y32)^2.
 
-        Zero for outputs the tensor does not reach.
+        ``forwards``: whole networks run.
+
+        The error is zero for outputs the tensor does not reach.
         """
         net = open_network(worker, self.advance.network)
         behind = net.behind(self.tensors)
         reached = [i for i, name in enumerate(net.outputs) if net.producer[name] in behind]
         promoted = tuple(sorted(set(self.candidates[0]) & set(net.constants_of(behind))))
         tail = self.advance.part(worker, self.advance.cut, [net.outputs[i] for i in reached], promoted)
-        envs = self.advance.crossing(worker, self.indices)
+        crossings, forwards = self.advance.crossing(worker, self.indices)
+        forwards += self.advance.share(net, behind) * len(self.candidates) * len(self.indices)
         error = np.zeros((len(self.candidates), len(self.indices), len(net.outputs)))
-        for i, (index, env) in enumerate(zip(self.indices, envs, strict=True)):
+        for i, (index, crossing) in enumerate(zip(self.indices, crossings, strict=True)):
             outputs = float_outputs(worker, self.float_model, self.advance.data, index)
             reference = [outputs[o] for o in reached]
             for c, candidate in enumerate(self.candidates):
-                found = tail.run({**env, **{n: candidate[n] for n in promoted}})
+                found = tail.run({**crossing, **{n: candidate[n] for n in promoted}})
                 error[c, i, reached] = compare(found, reference).error[0]
-        return {"error": error}
+        return {"error": error, "forwards": np.array(forwards)}
 
 
 @dataclass(frozen=True)
@@ -77,8 +83,9 @@ class Errors:
     advance: Advance
     float_model: Blob
     indices: tuple[int, ...]
+    affinity: int | None = None
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Identity of the unit."""
         return content_key("errors", self.advance.key, self.float_model.sha256, self.indices)
@@ -89,9 +96,10 @@ class Errors:
         return f"INT8 outputs, samples {self.indices[0]}-{self.indices[-1]}"
 
     def run(self, worker: Worker) -> Arrays:
-        """``error``: float64 (images, outputs)."""
+        """``error``: float64 (images, outputs); ``forwards``: whole networks run."""
         rows = []
-        for index, env in zip(self.indices, self.advance.crossing(worker, self.indices), strict=True):
+        crossings, forwards = self.advance.crossing(worker, self.indices)
+        for index, crossing in zip(self.indices, crossings, strict=True):
             reference = float_outputs(worker, self.float_model, self.advance.data, index)
-            rows.append(compare([env[name] for name in self.advance.cut], reference).error[0])
-        return {"error": np.array(rows)}
+            rows.append(compare([crossing[name] for name in self.advance.cut], reference).error[0])
+        return {"error": np.array(rows), "forwards": np.array(forwards)}

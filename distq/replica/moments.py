@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,13 +23,13 @@ class LayerInput:
         tensor: its name in the fused network.
         zero_point: the integer that stands for zero.
         geometry: how the layer walks over it.
-        products: whether to sum products of inputs, for rounding.
+        patches: positions of an image whose products are summed, for rounding; 0: none.
     """
 
     tensor: str
     zero_point: int
     geometry: Geometry
-    products: bool
+    patches: int
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,9 @@ class InputMoments:
     advance: Advance
     inputs: tuple[LayerInput, ...]
     indices: tuple[int, ...]
+    affinity: int | None = None
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Identity of the unit."""
         return content_key("moments", self.advance.key, [asdict(i) for i in self.inputs], self.indices)
@@ -58,14 +60,16 @@ class InputMoments:
         """
         found: Arrays = {}
         patches: dict[int, list[npt.NDArray[np.float64]]] = {}
-        for index, env in zip(self.indices, self.advance.crossing(worker, self.indices), strict=True):
+        crossings, forwards = self.advance.crossing(worker, self.indices)
+        found["forwards"] = np.array(forwards)
+        for index, crossing in zip(self.indices, crossings, strict=True):
             for i, wanted in enumerate(self.inputs):
-                data = env[wanted.tensor]
+                data = crossing[wanted.tensor]
                 sums, positions = patch_sums(wanted.geometry, data, wanted.zero_point)
                 _add(found, f"{i}/sum", sums)
                 _add(found, f"{i}/positions", np.array(positions))
-                if wanted.products:
-                    sampled = sampled_patches(wanted.geometry, data, wanted.zero_point, index)
+                if wanted.patches:
+                    sampled = sampled_patches(wanted.geometry, data, wanted.zero_point, wanted.patches, index)
                     patches.setdefault(i, []).append(sampled)
         for i, pieces in patches.items():
             grouped = by_group(np.concatenate(pieces), self.inputs[i].geometry.group)

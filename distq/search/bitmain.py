@@ -76,7 +76,7 @@ class BitmainStrategy:
 
     name: ClassVar[str] = "bitmain"
 
-    def search(self, threshold: float, absmax: float) -> TensorSearch:
+    def search(self, threshold: float, absmax: float, images: int | None = None) -> TensorSearch:  # noqa: ARG002  # scores on all
         """Begin to search one tensor from ``threshold``; ``absmax`` is only checked.
 
         Raises:

@@ -1,4 +1,7 @@
-"""distq's own search: a coarse ladder, finer steps around the best, and a paired test before it is taken."""
+"""distq's own search.
+
+Few candidates, narrowed over growing numbers of images, and a paired test before one is taken.
+"""
 
 from __future__ import annotations
 
@@ -6,52 +9,99 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from distq.search.acceptance import Verdict, significant_improvement
+from distq.search.acceptance import significant_improvement
 from distq.search.tensor_search import Decision, Rule, TensorSearch
-
-STEPS_PER_OCTAVE = 5
-"""Neighbours on the coarse ladder differ by 2**(1/5), about 15 %."""
-
-LADDER = tuple(range(-5, 3))
-"""Steps from the start: from half of it to 1.32 times it."""
 
 SAME = 0.01
 """Candidates closer than this, relative to the larger, are one: their scores would hardly differ."""
 
+FEWEST_IMAGES = 4
+"""The first rung has at least so many images: fewer would drop candidates by chance."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much one tensor may cost.
+
+    Attributes:
+        ladder: candidates of the first rung, as factors of the start.
+        first_rung: share of the images that the first rung scores on.
+        kept: how many of a rung's candidates go on to the next.
+        refinements: how often the two neighbours of the best are scored too, each time at half the step.
+    """
+
+    ladder: tuple[float, ...]
+    first_rung: float
+    kept: int
+    refinements: int
+
+
+EFFORTS = {
+    2: Effort((0.85,), 1 / 8, 1, 0),
+    3: Effort((0.8, 0.9, 1.15), 1 / 8, 1, 0),
+    4: Effort((0.65, 0.75, 0.85, 0.92, 1.1, 1.25), 1 / 4, 2, 1),
+    5: Effort(tuple(2 ** (k / 5) for k in (-5, -4, -3, -2, -1, 1, 2)), 1.0, 3, 2),
+}
+"""By ``--effort``; level 1 searches no tensor by itself."""
+
 
 class DefaultSearch(TensorSearch):
-    """Coarse to fine over factors of the starting threshold, within (0, absmax].
+    """Successive halving over images, within (0, absmax].
 
-    A start above ``absmax`` clips nothing, as absmax itself does, and is replaced by it first. Round 1 scores
-    the start and the ladder; each further round scores the two neighbours of the best mean so far, at half
-    the step. All candidates are then compared with the start, pairwise per image, at a confidence that holds
-    for all of them together, and the one with the lowest mean among the significant ones is taken. Testing
-    once at the end, against the start, keeps a chain of small lucky steps from adding up.
+    The ladder's candidates and the start are scored on the first few images. Those that are worse than the
+    start on the mean are dropped, the best few go on to half of the images, and what is still better to all
+    of them. A start above ``absmax`` clips nothing, as absmax itself does, and is replaced by it first.
+
+    At the end the candidates that came through are compared with the start, pairwise per image, at a
+    confidence that holds for all candidates together, and the one with the lowest mean among the significant
+    ones is taken. Testing once, against the start, keeps a chain of small lucky steps from adding up. The
+    images of every rung are the first in the fixed order of the samples, so the outcome depends on no worker.
 
     A tensor that is zero in every image (``absmax`` 0) keeps its threshold; nothing is scored.
     """
 
-    def __init__(self, threshold: float, absmax: float, *, rounds: int, confidence: float) -> None:
-        self.rounds = rounds
+    def __init__(
+        self, threshold: float, absmax: float, images: int | None, *, effort: Effort, confidence: float
+    ) -> None:
+        self.effort = effort
         self.confidence = confidence
+        self.images = images
         super().__init__(threshold, absmax)
 
     def rule(self) -> Rule:
-        """The rounds; a round's candidates are asked for together."""
+        """Rung after rung; the candidates of a rung are asked for together."""
         if self.absmax == 0:
             return Decision(self.threshold, 0.0, 0.0, scored=0, accepted=False, reason="always zero")
         start = min(self.threshold, self.absmax)
-        means: dict[float, float] = {}
-        step = 2 ** (1 / STEPS_PER_OCTAVE)
-        wanted = self._distinct([start, *(start * 2 ** (k / STEPS_PER_OCTAVE) for k in LADDER)], means)
-        for finer in range(self.rounds):
-            if finer:
-                step **= 0.5
-                best = min(means, key=means.__getitem__)  # the first of equals, so the start wins a tie
-                wanted = self._distinct([best / step, best * step], means)
-            for candidate in wanted:
-                means[candidate] = yield from self.measure(len(means) + 1, candidate, wanted)
-        return self._decide(start, means)
+        alive = self._distinct((start * factor for factor in self.effort.ladder), [start])
+        tried = len(alive)
+        measured = 0
+        for rung in self._rungs():
+            means = {}
+            for candidate in (start, *alive):
+                measured += 1
+                means[candidate] = yield from self.measure(measured, candidate, (start, *alive), rung)
+            better = sorted((c for c in alive if means[c] < means[start]), key=lambda c: (means[c], c))
+            alive = better[: self.effort.kept]
+            if not alive:
+                break
+        step = 2**0.1
+        for _ in range(self.effort.refinements if alive else 0):
+            neighbours = self._distinct((alive[0] / step, alive[0] * step), [start, *alive])
+            tried += len(neighbours)
+            for candidate in neighbours:
+                measured += 1
+                means[candidate] = yield from self.measure(measured, candidate, neighbours, self.images)
+            alive = sorted({*alive, *neighbours}, key=lambda c: (means[c], c))
+            step **= 0.5
+        return self._decide(start, [c for c in alive if means[c] < means[start]], means, tried)
+
+    def _rungs(self) -> list[int | None]:
+        """Numbers of images: a few, half, all."""
+        if self.images is None or self.effort.first_rung >= 1:
+            return [self.images]
+        first = max(FEWEST_IMAGES, round(self.images * self.effort.first_rung))
+        return [*(n for n in (first, self.images // 2) if FEWEST_IMAGES <= n < self.images), self.images]
 
     def _distinct(self, thresholds: Iterable[float], known: Iterable[float]) -> list[float]:
         """Thresholds cut at absmax, without those that are nearly the same as another or a known one."""
@@ -65,30 +115,26 @@ class DefaultSearch(TensorSearch):
                 kept.append(candidate)
         return kept
 
-    def _decide(self, start: float, means: dict[float, float]) -> Decision:
-        better = sorted((mean, candidate) for candidate, mean in means.items() if mean < means[start])
-        rejected: list[tuple[float, Verdict]] = []
-        chosen = start
-        for _, candidate in better:
+    def _decide(self, start: float, better: list[float], means: dict[float, float], tried: int) -> Decision:
+        chosen, reason = start, "no better"
+        rejected = []
+        for candidate in better:
             verdict = significant_improvement(
-                self.scores_of(candidate), self.scores_of(start), max(1, len(means) - 1), self.confidence
+                self.scores_of(candidate), self.scores_of(start), max(1, tried), self.confidence
             )
-            if not verdict.accepted:
-                rejected.append((candidate, verdict))
-            elif chosen == start:
-                chosen = candidate
-        if chosen != start:
-            reason = "significant"
-        else:
-            reason = f"insignificant: {rejected[0][1].reason}" if rejected else "no better"
+            if verdict.accepted:
+                chosen, reason = candidate, "significant"
+                break
+            rejected.append(candidate)
+            reason = f"insignificant: {verdict.reason}" if len(rejected) == 1 else reason
         return Decision(
             threshold=chosen,
             before=means[start],
             after=means[chosen],
-            scored=len(means),
+            scored=tried + 1,
             accepted=chosen != start,
             reason=reason,
-            insignificant=tuple(candidate for candidate, _ in rejected),
+            insignificant=tuple(rejected),
         )
 
 
@@ -97,18 +143,18 @@ class DefaultStrategy:
     """``--strategy default``.
 
     Attributes:
-        rounds: the coarse ladder and how many refinements, together.
+        effort: what one tensor may cost.
         confidence: of the paired test, over all candidates of a tensor together.
     """
 
     name: ClassVar[str] = "default"
-    rounds: int = 3
+    effort: Effort = EFFORTS[3]
     confidence: float = 0.95
 
-    def search(self, threshold: float, absmax: float) -> TensorSearch:
+    def search(self, threshold: float, absmax: float, images: int | None = None) -> TensorSearch:
         """Begin to search one tensor.
 
         Raises:
             InputError: a threshold that is not positive, or numbers that are not finite.
         """
-        return DefaultSearch(threshold, absmax, rounds=self.rounds, confidence=self.confidence)
+        return DefaultSearch(threshold, absmax, images, effort=self.effort, confidence=self.confidence)

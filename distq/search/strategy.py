@@ -24,12 +24,13 @@ class Strategy(Protocol):
     def name(self) -> str:
         """What ``--strategy`` calls it."""
 
-    def search(self, threshold: float, absmax: float) -> TensorSearch:
+    def search(self, threshold: float, absmax: float, images: int | None = None) -> TensorSearch:
         """Begin to search one tensor.
 
         Args:
             threshold: where the search starts.
             absmax: the largest absolute value observed in the tensor.
+            images: how many there are to score on; None: whatever is told.
 
         Raises:
             InputError: a threshold that is not positive, or numbers that are not finite.

@@ -65,6 +65,7 @@ class TensorSearch(ABC):
         self._scores: dict[float, npt.NDArray[np.float64]] = {}
         self._log: list[LogEntry] = [LogEntry("original", self.threshold)]
         self._waiting: tuple[float, ...] = ()
+        self._wanted_images: int | None = None
         self._decision: Decision | None = None
         self._rule = self.rule()
         self._advance()
@@ -77,23 +78,28 @@ class TensorSearch(ABC):
         """Thresholds that can be scored now: all those not told yet; empty when decided."""
         return self._waiting
 
+    @property
+    def wanted_images(self) -> int | None:
+        """How many images, from the first on, the thresholds asked for are to be scored on; None: all."""
+        return self._wanted_images
+
     def tell(self, scores: Scores) -> None:
         """Give scores, in any order and any batches; one told early is kept until the rule needs it.
 
-        Told again, a threshold keeps its first scores, since a work unit may run twice.
+        Told again, a threshold keeps its scores, since a work unit may run twice, unless there are more.
 
         Raises:
-            ExecutionError: scores that are not one number per image, or not for as many images as before.
+            ExecutionError: scores that are not one number per image, or of too few images.
         """
         for threshold, values in scores.items():
             array = np.array(values, np.float64)
-            images = next((len(known) for known in self._scores.values()), array.size)
-            if array.ndim != 1 or array.size == 0 or array.size != images:
+            if array.ndim != 1 or array.size < (self._wanted_images or 1):
                 raise ExecutionError(
                     f"scores of threshold {threshold} have shape {array.shape}: "
-                    f"score the same images for every candidate, here ({max(images, 1)},)"
+                    f"score the images asked for, here ({self._wanted_images or 1},)"
                 )
-            self._scores.setdefault(threshold, array)
+            if threshold not in self._scores or array.size > self._scores[threshold].size:
+                self._scores[threshold] = array
         self._advance()
 
     def decision(self) -> Decision:
@@ -111,7 +117,7 @@ class TensorSearch(ABC):
         return list(self._log)
 
     def measure(
-        self, number: int, threshold: float, certain: Iterable[float] = ()
+        self, number: int, threshold: float, certain: Iterable[float] = (), images: int | None = None
     ) -> Generator[tuple[float, ...], Any, float]:
         """Wait for one candidate and return its mean diff; ``inf`` when an image has none that is finite.
 
@@ -120,14 +126,19 @@ class TensorSearch(ABC):
             threshold: the candidate.
             certain: candidates that the rule will measure later whatever this one scores; asked for along
                 with it.
+            images: how many images, from the first on, it is measured on; None: all.
         """
         self._log.append(LogEntry("start", threshold, number=number))
         together = dict.fromkeys((threshold, *certain))
-        while threshold not in self._scores:
-            yield tuple(candidate for candidate in together if candidate not in self._scores)
-        diff = mean_over_images(self._scores[threshold])
+        self._wanted_images = images
+        while not self._has(threshold, images):
+            yield tuple(candidate for candidate in together if not self._has(candidate, images))
+        diff = mean_over_images(self._scores[threshold][:images])
         self._log.append(LogEntry("end", threshold, diff, number))
         return diff
+
+    def _has(self, threshold: float, images: int | None) -> bool:
+        return threshold in self._scores and self._scores[threshold].size >= (images or 1)
 
     def scores_of(self, threshold: float) -> npt.NDArray[np.float64]:
         """Diff per image, shape (images,), of a measured candidate."""
