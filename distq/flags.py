@@ -56,6 +56,7 @@ FLAGS = {
     "load_dist": Flag(QUANTIZATION, "Read distributions from here; without --data: thresholds only.", "FILE"),
     "tune_samples": Flag(SEARCH, "Score candidates on the first N calibration samples.", "N"),
     "strategy": Flag(SEARCH, "How thresholds are searched"),
+    "effort": Flag(SEARCH, "From 1, fast, to 5, best"),
     "layers": Flag(SEARCH, "Tune only these layers.", "NAME,NAME"),
     "ignore_layers": Flag(SEARCH, "Leave these layers' thresholds as calibrated.", "NAME,NAME"),
     "executor": Flag(PLACE, "Ray actors, or this process alone"),

@@ -62,10 +62,13 @@ def calibrated(job: Job) -> tuple[Table, State]:
         row = table[quantizer.name]
         if row.absmax == 0:
             job.warn(f"tensor {quantizer.name} is zero in every sample: it gets threshold {row.threshold:g}")
+    return table, corrected_state(job, table)
+
+
+def corrected_state(job: Job, table: Table) -> State:
+    """Weights and biases for a table's thresholds."""
     state = initial_state(job.loaded.model, job.plan, encodings(table))
-    if job.options.bias_correction:
-        state = correct(job, state, float_means(job))
-    return table, state
+    return correct(job, state, float_means(job)) if job.options.bias_correction else state
 
 
 def starting_table(job: Job) -> Table:

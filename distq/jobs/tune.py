@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import time
 
+from distq.calibration.distributions import DistributionSet
 from distq.config import TuneOptions
 from distq.engine.progress import Reporter
 from distq.errors import UsageError
 from distq.graph.plan import Quantizer, resolve_names
 from distq.graph.qdq import export
 from distq.graph.state import State
-from distq.jobs.calibrate import calibrated, finish, open_job
+from distq.jobs.calibrate import calibrated, corrected_state, finish, open_job
 from distq.jobs.compare import compare_models, image_diffs
 from distq.jobs.context import Job, interruptible
 from distq.jobs.correct import correct, float_means
 from distq.jobs.results import RunResult
 from distq.jobs.scoring import NetworkScorer, PrefixScorer, Scorer
+from distq.jobs.start import best_start
 from distq.jobs.thresholds import with_threshold
 from distq.quant.table import Table
 from distq.search.metrics import mean_over_images
@@ -38,7 +40,8 @@ def tune(options: TuneOptions, reporter: Reporter) -> RunResult:
         job, searched = found, chosen_quantizers(options, found)
         table, state = calibrated(job)
         before = export(job.loaded.model, job.plan, state)
-        tuned, tuned_state = search(job, options, searched, table, state)
+        start, state = choose_start(job, options, table, state)
+        tuned, tuned_state = search(job, options, searched, start, state)
         after = settle_biases(job, tuned_state)
         return finish(job, table, before, (tuned, after))
 
@@ -61,11 +64,23 @@ def chosen_quantizers(options: TuneOptions, job: Job) -> list[Quantizer]:
     ]
 
 
+def choose_start(job: Job, options: TuneOptions, table: Table, state: State) -> tuple[Table, State]:
+    """The best method's thresholds, corrected anew.
+
+    A given table and the serial tuner's start stay as they are.
+    """
+    if options.strategy != "default" or options.table is not None:
+        return table, state
+    distributions = DistributionSet.load(job.rundir.distributions).tensors
+    start = best_start(job, table, state, distributions)
+    return (table, state) if start is table else (start, corrected_state(job, start))
+
+
 def search(
     job: Job, options: TuneOptions, searched: list[Quantizer], table: Table, state: State
 ) -> tuple[Table, State]:
     """Visit tensor by tensor; each decision stands for all later ones."""
-    strategy = STRATEGIES[options.strategy]()
+    strategy = STRATEGIES[options.strategy](options.effort)
     scorer: Scorer = PrefixScorer(job) if options.strategy == "bitmain" else NetworkScorer(job, state)
     start: float | None = None
     images = len(job.readable(job.selection.tuning))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from distq.data.dataset import Dataset, DatasetSpec, Sample, UnreadableSample, load_ahead
@@ -20,8 +22,21 @@ def open_dataset(worker: Worker, spec: DatasetSpec) -> Dataset:
 def read_samples(
     worker: Worker, spec: DatasetSpec, indices: Sequence[int]
 ) -> Iterator[Sample | UnreadableSample]:
-    """Samples in order, the next ones decoded while the caller works on this one."""
-    return load_ahead(open_dataset(worker, spec), indices)
+    """Samples in order, the next ones decoded while the caller works on this one.
+
+    A model of a fixed batch gets a sample as often as the batch has places: each place computes the same.
+    """
+    for sample in load_ahead(open_dataset(worker, spec), indices):
+        yield sample if isinstance(sample, UnreadableSample) else _fill_batch(sample, spec)
+
+
+def _fill_batch(sample: Sample, spec: DatasetSpec) -> Sample:
+    inputs = dict(sample.inputs)
+    for wanted in spec.inputs:
+        places = wanted.shape[0] if wanted.shape else None
+        if places is not None and places != len(inputs[wanted.name]):
+            inputs[wanted.name] = np.repeat(inputs[wanted.name], places, axis=0)
+    return replace(sample, inputs=inputs)
 
 
 def kept_inputs(worker: Worker, spec: DatasetSpec, indices: Sequence[int]) -> Iterator[tuple[int, Arrays]]:

@@ -37,12 +37,13 @@ class Effort:
 
 
 EFFORTS = {
+    1: Effort((), 1 / 8, 1, 0),
     2: Effort((0.85,), 1 / 8, 1, 0),
     3: Effort((0.8, 0.9, 1.15), 1 / 8, 1, 0),
     4: Effort((0.65, 0.75, 0.85, 0.92, 1.1, 1.25), 1 / 4, 2, 1),
     5: Effort(tuple(2 ** (k / 5) for k in (-5, -4, -3, -2, -1, 1, 2)), 1.0, 3, 2),
 }
-"""By ``--effort``; level 1 searches no tensor by itself."""
+"""By ``--effort``; level 1 scores no candidate, and leaves it at the choice of a start."""
 
 
 class DefaultSearch(TensorSearch):
@@ -73,6 +74,8 @@ class DefaultSearch(TensorSearch):
         if self.absmax == 0:
             return Decision(self.threshold, 0.0, 0.0, scored=0, accepted=False, reason="always zero")
         start = min(self.threshold, self.absmax)
+        if not self.effort.ladder:
+            return Decision(start, 0.0, 0.0, scored=0, accepted=False, reason="not searched at this effort")
         alive = self._distinct((start * factor for factor in self.effort.ladder), [start])
         tried = len(alive)
         measured = 0

@@ -6,11 +6,11 @@ A new strategy is one file, with a :class:`TensorSearch` and a :class:`Strategy`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from distq.search.bitmain import BitmainStrategy
-from distq.search.default import DefaultStrategy
+from distq.search.default import EFFORTS, DefaultStrategy
 from distq.search.log import LogEntry
 from distq.search.tensor_search import Decision, Scores, TensorSearch
 
@@ -37,8 +37,8 @@ class Strategy(Protocol):
         """
 
 
-STRATEGIES: Mapping[str, type[Strategy]] = {
-    "default": DefaultStrategy,
-    "bitmain": BitmainStrategy,
+STRATEGIES: Mapping[str, Callable[[int], Strategy]] = {
+    "default": lambda effort: DefaultStrategy(EFFORTS[effort]),
+    "bitmain": lambda _: BitmainStrategy(),
 }
-"""Strategy classes by the name that ``--strategy`` takes; each can be made without arguments."""
+"""By the name that ``--strategy`` takes: a strategy for an ``--effort``."""
