@@ -47,10 +47,10 @@ def stages(model: ir.Model, plan: Plan) -> list[list[Layer]]:
     return [found[d] for d in sorted(found)]
 
 
-def multiplications(model: ir.Model) -> dict[str, float]:
-    """Multiplications of each compute node, by node name: the measure of what part of a network runs.
+def shares(model: ir.Model) -> dict[str, float]:
+    """What part of the network's multiplications each compute node does, by node name.
 
-    Nodes whose shapes are unknown count as one multiplication a weight.
+    A node whose shapes are unknown counts one multiplication a weight.
     """
     found: dict[str, float] = {}
     for node in model.graph:
@@ -74,7 +74,8 @@ def multiplications(model: ir.Model) -> dict[str, float]:
             else 1.0
         )
         found[node.name or ""] = weight.size * positions
-    return found
+    total = sum(found.values()) or 1.0
+    return {name: count / total for name, count in found.items()}
 
 
 def _copy(model: ir.Model) -> ir.Model:

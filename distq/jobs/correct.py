@@ -20,7 +20,7 @@ from distq.data.shards import shard
 from distq.engine.blas import one_blas_thread
 from distq.graph.layers import Layer
 from distq.graph.patches import Geometry
-from distq.graph.probes import stages, with_means
+from distq.graph.probes import shares, stages, with_means
 from distq.graph.qdq import export
 from distq.graph.state import Constants, IntegerWeight, Names, State, bias_constants, float_weight
 from distq.graph.subgraph import Network
@@ -85,11 +85,12 @@ def correct(job: Job, state: State, wanted: Means) -> State:
     for stage in stages(model, plan):
         done |= network.before([names.quantized(layer.inputs[0]) for layer in stage])
         cut = network.crossing(done)
-        advance = Advance(blob, job.data, Numbers(dict(numbers), dict(weights)), cut)
+        advance = Advance(blob, job.data, Numbers(dict(numbers), dict(weights)), cut, shares(model))
         inputs = tuple(_input(job, state, names, layer) for layer in stage)
         pieces = shard(job.readable(_samples(job)), MOMENTS_SHARD)
         units = [InputMoments(advance, inputs, piece, turn) for turn, piece in enumerate(pieces)]
         moments = _total(list(job.results(units)))
+        job.int8_forwards += float(moments["forwards"])
         for i, layer in enumerate(stage):
             state = _correct_layer(job, state, layer, wanted[layer.name], _of(moments, i))
             numbers |= bias_constants(plan, state, names, layer)
@@ -97,7 +98,6 @@ def correct(job: Job, state: State, wanted: Means) -> State:
             weights[f"{names.weight(layer.name)}_quantized"] = job.executor.share(integers.tobytes())
         job.reporter.advance(len(stage))
     job.reporter.finish()
-    job.int8_forwards += len(job.readable(_samples(job)))
     return state
 
 
@@ -162,7 +162,7 @@ def _input(job: Job, state: State, names: Names, layer: Layer) -> LayerInput:
 
 def _total(results: Sequence[Arrays]) -> Arrays:
     """Sums of integers, exact in any order."""
-    return {name: sum((r[name] for r in results[1:]), results[0][name]) for name in results[0]}
+    return {name: np.sum([r[name].astype(np.float64) for r in results], axis=0) for name in results[0]}
 
 
 def _of(moments: Arrays, position: int) -> Arrays:

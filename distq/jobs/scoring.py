@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from distq.graph.plan import Plan, Quantizer, make_plan
-from distq.graph.probes import multiplications
+from distq.graph.probes import shares
 from distq.graph.qdq import export
 from distq.graph.state import (
     Constants,
@@ -158,9 +158,7 @@ class Cutter:
         self._names = names
         self._network = Network(fused)
         self._blob: Blob = job.executor.share(fused)
-        costs = multiplications(job.loaded.model)
-        total = sum(costs.values()) or 1.0
-        self._shares = {name: cost / total for name, cost in costs.items()}
+        self._shares = shares(job.loaded.model)
 
     def reached(self, quantizer: Quantizer) -> npt.NDArray[np.bool_]:
         """Which network outputs depend on a quantizer, (outputs,)."""

@@ -42,7 +42,9 @@ def tune(options: TuneOptions, reporter: Reporter) -> RunResult:
         before = export(job.loaded.model, job.plan, state)
         start, state = choose_start(job, options, table, state)
         tuned, tuned_state = search(job, options, searched, start, state)
-        after = settle_biases(job, tuned_state)
+        after = (
+            export(job.loaded.model, job.plan, tuned_state) if tuned == start else settle(job, tuned_state)
+        )
         return finish(job, table, before, (tuned, after))
 
 
@@ -140,8 +142,8 @@ def record(job: Job, quantizer: Quantizer, decision: Decision, start: float, sec
     )
 
 
-def settle_biases(job: Job, state: State) -> bytes:
-    """Correct the biases again for the thresholds found; keep what is closer to float on tuning images."""
+def settle(job: Job, state: State) -> bytes:
+    """Round and correct again for the thresholds found; keep what is closer to float on tuning images."""
     model, plan = job.loaded.model, job.plan
     choices = [export(model, plan, state)]
     if job.options.bias_correction:

@@ -73,7 +73,9 @@ class InputMoments:
                     patches.setdefault(i, []).append(sampled)
         for i, pieces in patches.items():
             grouped = by_group(np.concatenate(pieces), self.inputs[i].geometry.group)
-            found[f"{i}/products"] = grouped.transpose(0, 2, 1) @ grouped
+            products = grouped.transpose(0, 2, 1) @ grouped
+            fits = np.max(np.abs(products), initial=0.0) < 2**31
+            found[f"{i}/products"] = products.astype(np.int32) if fits else products
             found[f"{i}/means"] = grouped.sum(axis=1)
             found[f"{i}/samples"] = np.array(grouped.shape[1])
         return found
