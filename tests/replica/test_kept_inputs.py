@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+
+from distq.data.dataset import DatasetSpec, InputSpec, UnreadableSample
+from distq.replica.samples import kept_inputs, open_dataset, read_samples
+from distq.replica.worker import Worker, WorkerSettings
+
+
+@pytest.fixture
+def spec(tmp_path):
+    np.save(tmp_path / "x.npy", np.arange(5, dtype=np.float32).reshape(5, 1) * np.ones(4, np.float32))
+    return DatasetSpec.create(tmp_path / "x.npy", [InputSpec("x", (1, 4), "float32")])
+
+
+def worker(cache_bytes=1 << 20):
+    return Worker(WorkerSettings(cache_bytes=cache_bytes), fetch=lambda blob: blob.handle)
+
+
+def firsts(pairs):
+    return [(index, float(inputs["x"].ravel()[0])) for index, inputs in pairs]
+
+
+@pytest.mark.parametrize("cache_bytes", [1, 40, 1 << 20])
+def test_inputs_come_in_the_order_asked_whatever_is_kept(spec, cache_bytes):
+    w = worker(cache_bytes)
+    for indices in ([3, 1, 4], [0, 1, 2, 3, 4], [4, 3, 0]):
+        assert firsts(kept_inputs(w, spec, indices)) == [(i, float(i)) for i in indices]
+
+
+def test_what_is_kept_is_not_read_again(spec):
+    w = worker()
+    (first,) = (inputs for _, inputs in kept_inputs(w, spec, [2]))
+    (again,) = (inputs for _, inputs in kept_inputs(w, spec, [2]))
+    assert again is first
+
+
+def test_the_data_set_is_opened_once(spec):
+    w = worker()
+    assert open_dataset(w, spec) is open_dataset(w, spec)
+    assert [s.index for s in read_samples(w, spec, [4, 0])] == [4, 0]
+
+
+def test_a_sample_that_cannot_be_read_is_raised(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    spec = DatasetSpec.create(tmp_path, [InputSpec("x", (1, 3, 4, 4), "float32")])
+    with pytest.raises(UnreadableSample, match=r"a\.png"):
+        list(kept_inputs(worker(), spec, [0]))

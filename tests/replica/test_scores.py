@@ -1,0 +1,98 @@
+"""What a search scores on the cut, fused network is exactly what the exported model gives."""
+
+import numpy as np
+import pytest
+from networks import SETTINGS
+from replica_helpers import Bench
+
+from distq.graph.qdq import export
+from distq.jobs.scoring import NetworkScorer, float_power
+from distq.jobs.thresholds import with_threshold
+from distq.replica.session import Session
+from distq.search.metrics import compare, per_image_diff
+
+FACTORS = (0.83, 0.4)
+NAMES = [
+    "many branches",
+    "four outputs",
+    "two inputs",
+    "symbolic batch",
+    "SiLU",
+    "Clip(0, 6)",
+    "MaxPool",
+    "AveragePool",
+    "Resize, linear",
+    "Add",
+    "Mul",
+    "Concat of alike",
+    "Concat of unlike",
+    "Gemm, transposed",
+    "MatMul of a stack",
+    "MatMul of two tensors",
+]
+
+
+def exported_errors(bench, state):
+    """Squared errors (images, outputs) of the exported model, run as a user runs it."""
+    exact = Session(bench.loaded.serialized(), SETTINGS, fused=True)
+    model = Session(export(bench.loaded.model, bench.plan, state), SETTINGS, fused=True)
+    return np.concatenate([compare(model.run(feeds), exact.run(feeds)).error for feeds in bench.feeds])
+
+
+def assert_scores_are_those_of_the_exported_model(bench):
+    """For candidates of every quantizer in turn, each on top of what was decided before."""
+    job = bench.job()
+    table, state = bench.table, bench.state
+    scorer = NetworkScorer(job, state)
+    power = float_power(job)[0]
+    for quantizer in bench.plan.quantizers:
+        row = table[quantizer.name]
+        thresholds = [row.threshold * factor for factor in FACTORS]
+        found = scorer.score(quantizer, thresholds, table, state)
+        for threshold in thresholds:
+            changed = with_threshold(bench.plan, quantizer, row, threshold, "search")
+            errors = exported_errors(bench, state.with_encoding(quantizer.name, changed.encoding))
+            np.testing.assert_array_equal(found[threshold], per_image_diff(errors, power))
+        scorer.decide(thresholds[0])
+        table[quantizer.name] = with_threshold(bench.plan, quantizer, row, thresholds[0], "search")
+        state = state.with_encoding(quantizer.name, table[quantizer.name].encoding)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_score_is_the_exported_models_error_to_the_last_bit(tmp_path, name):
+    assert_scores_are_those_of_the_exported_model(Bench(tmp_path, name, samples=2))
+
+
+@pytest.mark.parametrize("name", ["four outputs", "Concat of alike", "MatMul of two tensors"])
+def test_it_is_so_too_with_symmetric_ranges(tmp_path, name):
+    assert_scores_are_those_of_the_exported_model(Bench(tmp_path, name, scheme="symmetric", samples=2))
+
+
+@pytest.mark.parametrize("cache_bytes", [1, 20_000])
+@pytest.mark.parametrize("name", ["four outputs", "Concat of unlike"])
+def test_it_is_so_too_where_the_cache_forgets(tmp_path, name, cache_bytes):
+    assert_scores_are_those_of_the_exported_model(Bench(tmp_path, name, cache_bytes=cache_bytes))
+
+
+def test_images_scored_in_two_steps_score_as_at_once(tmp_path):
+    bench = Bench(tmp_path, "many branches", samples=5)
+    scorer = NetworkScorer(bench.job(), bench.state)
+    quantizer = bench.plan.by_tensor["excited"]
+    thresholds = [bench.table[quantizer.name].threshold * f for f in FACTORS]
+    scorer.score(quantizer, thresholds, bench.table, bench.state, 2)
+    more = scorer.score(quantizer, thresholds, bench.table, bench.state)
+    scorer.decide(bench.table[quantizer.name].threshold)
+    once = scorer.score(quantizer, thresholds, bench.table, bench.state)
+    for threshold in thresholds:
+        np.testing.assert_array_equal(more[threshold], once[threshold])
+
+
+def test_the_threshold_a_tensor_has_scores_as_the_model_as_it_is(tmp_path):
+    bench = Bench(tmp_path, "four outputs")
+    job = bench.job()
+    scorer = NetworkScorer(job, bench.state)
+    wanted = per_image_diff(exported_errors(bench, bench.state), float_power(job)[0])
+    for quantizer in bench.plan.quantizers:
+        own = bench.table[quantizer.name].threshold
+        np.testing.assert_array_equal(scorer.score(quantizer, [own], bench.table, bench.state)[own], wanted)
+        scorer.decide(own)

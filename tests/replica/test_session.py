@@ -1,0 +1,114 @@
+import re
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from networks import SETTINGS
+from replica_helpers import Bench
+
+from distq.errors import ExecutionError, UsageError
+from distq.replica import session
+from distq.replica.session import Session, device_of, fuse, has_exact_integer_kernels, integer_instructions
+from distq.replica.worker import WorkerSettings
+
+
+@pytest.fixture
+def bench(tmp_path):
+    return Bench(tmp_path, "two inputs")
+
+
+@pytest.fixture
+def no_gpu(monkeypatch):
+    monkeypatch.setattr(session, "gpu_count", lambda: 0)
+
+
+@pytest.mark.usefixtures("no_gpu")
+@pytest.mark.parametrize("device", ["cuda", "cuda:0", "cuda:7"])
+def test_a_gpu_that_is_not_there_is_refused_with_what_to_do(bench, device):
+    with pytest.raises(UsageError, match=f"--device {device}: .*--device cpu or auto"):
+        Session(bench.loaded.serialized(), WorkerSettings(device))
+    with pytest.raises(UsageError, match=f"--device {device}"):
+        fuse(bench.quantized.exported, WorkerSettings(device))
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_auto_is_the_processor_where_there_is_no_gpu():
+    assert device_of(WorkerSettings("auto")) == device_of(WorkerSettings("cpu")) == "cpu"
+
+
+def test_a_gpu_is_taken_where_there_is_one(monkeypatch):
+    monkeypatch.setattr(session, "gpu_count", lambda: 2)
+    monkeypatch.setattr(
+        onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    )
+    names = ("auto", "cuda", "cuda:1", "cpu")
+    assert [device_of(WorkerSettings(name)) for name in names] == ["cuda:0", "cuda:0", "cuda:1", "cpu"]
+
+
+def test_on_a_gpu_the_model_is_run_as_exported(monkeypatch, bench):
+    monkeypatch.setattr(session, "device_of", lambda _: "cuda:0")
+    assert fuse(bench.quantized.exported, WorkerSettings("cuda")) == bench.quantized.exported
+
+
+def test_outputs_come_in_order_or_as_wanted_and_feeds_may_hold_more(bench):
+    opened = Session(bench.loaded.serialized(), SETTINGS)
+    assert (opened.inputs, opened.outputs) == (("left", "right"), ("y",))
+    feeds = {**bench.feeds[0], "nothing of it": np.zeros(3)}
+    np.testing.assert_array_equal(opened.run(feeds)[0], opened.run(feeds, ["y"])[0])
+
+
+def test_what_onnx_runtime_refuses_is_told_in_one_line(bench):
+    with pytest.raises(ExecutionError, match="cannot load the model") as caught:
+        Session(b"no model", SETTINGS)
+    assert "\n" not in str(caught.value)
+    opened = Session(bench.loaded.serialized(), SETTINGS)
+    for feeds in ({}, {"left": np.zeros((1, 4, 8, 8), np.float64), "right": bench.feeds[0]["right"]}):
+        with pytest.raises(ExecutionError, match="ONNX Runtime failed") as caught:
+            opened.run(feeds)
+        assert "\n" not in str(caught.value)
+
+
+def test_literally_runs_every_node_as_written_and_fused_runs_integer_kernels(bench):
+    fused = onnx.load_model_from_string(fuse(bench.quantized.exported, SETTINGS))
+    types = {node.op_type for node in fused.graph.node}
+    assert {"QLinearConv", "QLinearAdd"} <= types
+    literal = Session(bench.quantized.exported, SETTINGS).run(bench.feeds[0])[0]
+    step = bench.table["y"].scale
+    kernel = Session(bench.quantized.exported, SETTINGS, fused=True).run(bench.feeds[0])[0]
+    assert abs(literal - kernel).max() <= 2 * step
+
+
+def test_a_fused_network_run_as_written_gives_what_fusing_gave(bench):
+    fused = Session(fuse(bench.quantized.exported, SETTINGS), SETTINGS)
+    direct = Session(bench.quantized.exported, SETTINGS, fused=True)
+    for feeds in bench.feeds:
+        np.testing.assert_array_equal(fused.run(feeds)[0], direct.run(feeds)[0])
+
+
+def test_two_threads_give_the_bits_of_one(bench):
+    one, two = (Session(bench.quantized.exported, WorkerSettings(threads=n), fused=True) for n in (1, 2))
+    for feeds in bench.feeds:
+        np.testing.assert_array_equal(one.run(feeds)[0], two.run(feeds)[0])
+
+
+def test_the_processor_is_described_by_architecture_and_instructions():
+    assert re.fullmatch(r"[A-Za-z0-9_]+( [a-z0-9_]+)?", integer_instructions())
+
+
+@pytest.mark.parametrize(
+    ("flags", "machine", "described", "exact"),
+    [
+        ({"avx2", "avx512bw", "avx512_vnni"}, "x86_64", "x86_64 avx512_vnni", True),
+        ({"avx2", "avx_vnni"}, "x86_64", "x86_64 avx_vnni", True),
+        ({"avx2", "avx512bw"}, "x86_64", "x86_64 avx512", False),
+        ({"avx2"}, "x86_64", "x86_64 avx2", False),
+        ({"asimddp"}, "aarch64", "aarch64 neon_dot", True),
+        (set(), "aarch64", "aarch64", True),
+    ],
+)
+def test_processors_whose_kernels_may_saturate_are_known(monkeypatch, flags, machine, described, exact):
+    monkeypatch.setattr(session, "_cpu_flags", lambda: frozenset(flags))
+    monkeypatch.setattr(session.platform, "machine", lambda: machine)
+    assert integer_instructions() == described
+    assert has_exact_integer_kernels() == exact
