@@ -1,0 +1,289 @@
+"""``distq tune``: what is searched, what is kept, and that the model gets no worse."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+from job_helpers import Reference, bits, journal_notes, read_json, samples, thresholds
+
+import distq
+from distq.config import MethodName
+from distq.engine.progress import SilentReporter
+from distq.errors import DataError, UsageError
+from distq.graph.load import LoadedModel, load_model
+from distq.graph.plan import make_plan
+from distq.graph.qdq import export
+from distq.graph.state import initial_state
+from distq.jobs.results import RunResult
+from distq.jobs.thresholds import with_threshold
+from distq.quant.table import Row, Table, read_table
+from distq.replica.session import Session
+from distq.replica.worker import WorkerSettings
+
+SEARCHED = ["first", "second", "average", "scores"]
+
+
+def tune(model: Path, data: Path, out: Path, **options: Any) -> RunResult:
+    given = {"executor": "local", "samples": 24, "tune_samples": 24, **options}
+    return distq.tune(model=model, data=data, out=out, **given)
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty samples: enough for an improvement to be significant."""
+    path = tmp_path_factory.mktemp("many") / "many.npy"
+    np.save(path, samples(40))
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(model: Path, many: Path, tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+    return tune(model, many, tmp_path_factory.mktemp("tune") / "run")
+
+
+def test_the_start_of_the_search_is_what_calibrate_exports(
+    run: RunResult, model: Path, many: Path, tmp_path: Path
+) -> None:
+    calibrated = distq.calibrate(model=model, data=many, out=tmp_path / "run", samples=24, executor="local")
+    assert run.holdout is not None
+    assert run.tuning is not None
+    assert calibrated.holdout is not None
+    assert calibrated.tuning is not None
+    assert run.holdout.before == calibrated.holdout.before
+    assert run.tuning.before == calibrated.tuning.before
+    start = run.out / "thresholds.calibrated.json"
+    assert start.read_bytes() == (tmp_path / "run" / "thresholds.json").read_bytes()
+
+
+def test_without_layers_to_search_a_table_gives_the_model_of_calibrate(
+    model: Path, many: Path, tmp_path: Path
+) -> None:
+    made = distq.calibrate(model=model, data=many, out=tmp_path / "calibrated", samples=24, executor="local")
+    table = made.out / "thresholds.json"
+    found = tune(model, many, tmp_path / "tuned", table=table, ignore_layers=SEARCHED)
+    assert bits(found.out) == bits(made.out)
+    assert found.tuning is not None
+    assert found.tuning.after == found.tuning.before
+
+
+def test_the_tuned_model_is_closer_to_float_on_tuning_and_held_out_images(run: RunResult) -> None:
+    for part in (run.tuning, run.holdout):
+        assert part is not None
+        assert part.after is not None
+        assert part.after.nmse < 0.7 * part.before.nmse
+        assert part.after.sqnr_db > part.before.sqnr_db
+
+
+def test_after_is_the_exported_model_in_onnx_runtime(run: RunResult, model: Path) -> None:
+    exact, quantized = Reference(model), Reference(run.out / "model.int8.onnx")
+    images = samples(40)[24:]
+    y32 = np.array([exact(image) for image in images], np.float64)
+    y8 = np.array([quantized(image) for image in images], np.float64)
+    assert run.holdout is not None
+    assert run.holdout.after is not None
+    assert run.holdout.images == 16
+    assert run.holdout.after.nmse == pytest.approx(np.sum((y8 - y32) ** 2) / np.sum(y32**2), rel=1e-3)
+
+
+def test_a_row_says_whether_a_method_or_the_search_chose_its_threshold(run: RunResult) -> None:
+    start = read_json(run.out / "thresholds.calibrated.json")["tensors"]
+    accepted = {note["name"] for note in journal_notes(run.out) if note["accepted"]}
+    assert "first" in accepted
+    for name, row in thresholds(run.out).items():
+        searched = name in accepted or row["tied_to"] in accepted
+        assert row["method"] == "default" if searched else row["method"] in get_args(MethodName)
+        assert (row["observed_min"], row["observed_max"]) == (
+            start[name]["observed_min"],
+            start[name]["observed_max"],
+        )
+        assert start[name]["method"] == ("max" if name == "x" else "kl")
+
+
+def test_the_journal_has_one_note_for_each_layer_in_graph_order(run: RunResult) -> None:
+    notes = journal_notes(run.out)
+    assert [note["name"] for note in notes] == SEARCHED
+    found = thresholds(run.out)
+    for note in notes:
+        assert note["threshold"] == found[note["name"]]["threshold"]
+        assert note["scored"] > 0
+        assert note["after"] <= note["before"]
+        assert note["reason"]
+
+
+def test_a_run_of_tune_has_both_tables_and_its_cost(run: RunResult) -> None:
+    assert {path.name for path in run.files} == {
+        "model.int8.onnx",
+        "thresholds.json",
+        "thresholds.calibrated.json",
+        "metrics.json",
+        "run.json",
+        "distributions.npz",
+    }
+    assert run.cost.int8_forwards > 24
+    assert run.cost.fp32_forwards >= 24
+    assert read_json(run.out / "run.json")["options"]["strategy"] == "default"
+
+
+@pytest.mark.parametrize(
+    ("options", "searched"),
+    [
+        ({"layers": ["second"]}, ["second"]),
+        ({"layers": "scores,first"}, ["first", "scores"]),
+        ({"layers": ["first", "second"], "ignore_layers": ["second"]}, ["first"]),
+        ({"ignore_layers": "first,average"}, ["second", "scores"]),
+        ({"layers": ["first_sums", "flat"]}, ["first", "average"]),
+    ],
+)
+def test_layers_to_search_are_named_by_output_tensors(
+    options: dict[str, Any], searched: list[str], model: Path, many: Path, tmp_path: Path
+) -> None:
+    tune(model, many, tmp_path / "run", tune_samples=8, **options)
+    assert [note["name"] for note in journal_notes(tmp_path / "run")] == searched
+
+
+def test_a_network_input_is_searched_on_request(model: Path, many: Path, tmp_path: Path) -> None:
+    tune(model, many, tmp_path / "run", tune_samples=8, layers=["x"])
+    assert [note["name"] for note in journal_notes(tmp_path / "run")] == ["x"]
+
+
+@pytest.mark.parametrize("option", ["layers", "ignore_layers", "int16_layers"])
+def test_an_unknown_layer_is_named_with_the_nearest(
+    option: str, model: Path, many: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        UsageError, match=rf"^--{option.replace('_', '-')} names secnd.*the nearest is second"
+    ):
+        tune(model, many, tmp_path / "run", **{option: ["secnd"]})
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_given_table_is_the_start(run: RunResult, model: Path, many: Path, tmp_path: Path) -> None:
+    table = run.out / "thresholds.json"
+    tune(model, many, tmp_path / "run", table=table, layers=["scores"])
+    start = (tmp_path / "run" / "thresholds.calibrated.json").read_bytes()
+    assert start == table.read_bytes()
+
+
+def test_fewer_samples_than_the_default_are_all_used(model: Path, data: Path, tmp_path: Path) -> None:
+    found = distq.tune(model=model, data=data, out=tmp_path / "run", executor="local", samples=8)
+    assert found.tuning is not None
+    assert found.tuning.images == 8
+    with pytest.raises(DataError, match=r"64 tuning samples asked for of 8: give --tune-samples 8"):
+        distq.tune(model=model, data=data, out=tmp_path / "b", executor="local", samples=8, tune_samples=64)
+
+
+def test_the_log_has_the_lines_of_the_original_tuner_and_the_gain(
+    model: Path, data: Path, tmp_path: Path
+) -> None:
+    lines: list[str] = []
+
+    class Listening(SilentReporter):
+        def line(self, text: str) -> None:
+            lines.append(text)
+
+    options = {"samples": 8, "tune_samples": 4, "strategy": "bitmain", "layers": ["first"]}
+    tune(model, data, tmp_path / "run", reporter=Listening(), **options)
+    (note,) = journal_notes(tmp_path / "run")
+    assert lines[0].startswith("ori_thres=")
+    assert lines[1].startswith("start tuning: 1, layer: first, tuning threshold: ")
+    assert lines[2].startswith("end tuning: 1, layer: first, tuning diff: ")
+    assert sum(line.startswith("end tuning: ") for line in lines) == note["scored"]
+    assert lines[-2].startswith("tuning end, layer: first,  best diff with tune: ")
+    assert "gain so far" in lines[-1]
+
+
+def test_effort_is_what_a_search_may_cost(model: Path, data: Path, tmp_path: Path) -> None:
+    costs = []
+    for effort in (1, 5):
+        found = tune(model, data, tmp_path / str(effort), samples=8, tune_samples=8, effort=effort)
+        costs.append(found.cost.int8_forwards)
+    assert costs[0] < costs[1]
+    assert {note["scored"] for note in journal_notes(tmp_path / "1")} == {0}
+    assert all(note["scored"] > 5 for note in journal_notes(tmp_path / "5"))
+
+
+class Serial:
+    """The serial tuner of REFERENCE.md 1.1 written down: no units, no cuts, no memory."""
+
+    def __init__(self, model: LoadedModel, table: Table, images: list[np.ndarray[Any, Any]]) -> None:
+        self.model = model
+        self.table = table
+        self.plan = make_plan(model.model, "ort", "auto", tie=False)
+        self.order = [quantizer.name for quantizer in self.plan.quantizers]
+        self.images = images
+        exact = Session(model.serialized(), WorkerSettings(), fused=True)
+        self.wanted = [exact.run({"x": image[None]}) for image in images]
+
+    def row(self, name: str, threshold: float) -> Row:
+        quantizer = next(q for q in self.plan.quantizers if q.name == name)
+        return with_threshold(self.plan, quantizer, self.table[name], threshold, "bitmain")
+
+    def diff(self, name: str, threshold: float) -> float:
+        """Mean squared difference of the outputs with INT8 up to a tensor and float behind it."""
+        prefix = self.order[: self.order.index(name) + 1]
+        plan = make_plan(self.model.model, "ort", "auto", tie=False, only=prefix)
+        rows = {**self.table, name: self.row(name, threshold)}
+        state = initial_state(
+            self.model.model, plan, {q.name: rows[q.name].encoding for q in plan.quantizers}
+        )
+        session = Session(export(self.model.model, plan, state), WorkerSettings(), fused=True)
+        total = []
+        for image, wanted in zip(self.images, self.wanted, strict=True):
+            found = session.run({"x": image[None]})
+            total.append(
+                sum(float(np.mean((a.astype(float) - b) ** 2)) for a, b in zip(found, wanted, strict=True))
+            )
+        return math.fsum(total) / len(total)
+
+    def tune(self, names: list[str]) -> Iterator[tuple[str, float, int]]:
+        """Name, threshold and number scored of each layer, greedily in order."""
+        for name in names:
+            start = self.table[name].threshold
+            best, best_diff, scored = start, math.inf, 0
+            for factor in (1.01, 0.99):
+                failures, previous = 0, math.inf
+                for step in count():
+                    candidate = start * factor**step
+                    diff = self.diff(name, candidate)
+                    scored += 1
+                    if diff < best_diff:
+                        best, best_diff, failures = candidate, diff, 0
+                    elif diff >= previous:
+                        failures += 1
+                    previous = diff
+                    if failures == 3:
+                        break
+            if best != start:
+                self.table = {**self.table, name: self.row(name, best)}
+            yield name, best, scored
+
+
+@pytest.mark.parametrize("layers", [["first", "second", "average", "scores"]])
+def test_bitmain_is_the_serial_tuner(layers: list[str], model: Path, data: Path, tmp_path: Path) -> None:
+    found = distq.tune(
+        model=model,
+        data=data,
+        out=tmp_path / "run",
+        executor="local",
+        samples=8,
+        tune_samples=5,
+        strategy="bitmain",
+        bias_correction=False,
+        layers=layers,
+    )
+    start = read_table(found.out / "thresholds.calibrated.json")
+    serial = Serial(load_model(model), start, list(samples()[:5]))
+    notes = {note["name"]: note for note in journal_notes(found.out)}
+    assert list(notes) == layers
+    assert any(note["accepted"] for note in notes.values())
+    for name, threshold, scored in serial.tune(layers):
+        assert (notes[name]["threshold"], notes[name]["scored"]) == (threshold, scored), name
+    assert {name: row["threshold"] for name, row in thresholds(found.out).items()} == {
+        name: row.threshold for name, row in serial.table.items()
+    }
