@@ -51,7 +51,9 @@ class DefaultSearch(TensorSearch):
 
     The ladder's candidates and the start are scored on the first few images. Those that are worse than the
     start on the mean are dropped, the best few go on to half of the images, and what is still better to all
-    of them. A start above ``absmax`` clips nothing, as absmax itself does, and is replaced by it first.
+    of them. The start is scored on all of them too, also when no candidate got so far: so the diffs of all
+    tensors can be compared. A start above ``absmax`` clips nothing, as absmax itself does, and is replaced by
+    it first.
 
     At the end the candidates that came through are compared with the start, pairwise per image, at a
     confidence that holds for all candidates together, and the one with the lowest mean among the significant
@@ -77,7 +79,7 @@ class DefaultSearch(TensorSearch):
         if not self.effort.ladder:
             return Decision(start, 0.0, 0.0, scored=0, accepted=False, reason="not searched at this effort")
         alive = self._distinct((start * factor for factor in self.effort.ladder), [start])
-        tried = len(alive)
+        tried = {*alive}
         measured = 0
         for rung in self._rungs():
             means = {}
@@ -86,25 +88,28 @@ class DefaultSearch(TensorSearch):
                 means[candidate] = yield from self.measure(measured, candidate, (start, *alive), rung)
             better = sorted((c for c in alive if means[c] < means[start]), key=lambda c: (means[c], c))
             alive = better[: self.effort.kept]
+            if not alive and rung != self.images:
+                means[start] = yield from self.measure(measured + 1, start, images=self.images)
             if not alive:
                 break
         step = 2**0.1
         for _ in range(self.effort.refinements if alive else 0):
-            neighbours = self._distinct((alive[0] / step, alive[0] * step), [start, *alive])
-            tried += len(neighbours)
+            neighbours = self._distinct((alive[0] / step, alive[0] * step), [start, *tried])
+            tried |= {*neighbours}
             for candidate in neighbours:
                 measured += 1
                 means[candidate] = yield from self.measure(measured, candidate, neighbours, self.images)
             alive = sorted({*alive, *neighbours}, key=lambda c: (means[c], c))
             step **= 0.5
-        return self._decide(start, [c for c in alive if means[c] < means[start]], means, tried)
+        return self._decide(start, [c for c in alive if means[c] < means[start]], means, len(tried))
 
     def _rungs(self) -> list[int | None]:
         """Numbers of images: a few, half, all."""
         if self.images is None or self.effort.first_rung >= 1:
             return [self.images]
         first = max(FEWEST_IMAGES, round(self.images * self.effort.first_rung))
-        return [*(n for n in (first, self.images // 2) if FEWEST_IMAGES <= n < self.images), self.images]
+        few = {n for n in (first, self.images // 2) if FEWEST_IMAGES <= n < self.images}
+        return [*sorted(few), self.images]
 
     def _distinct(self, thresholds: Iterable[float], known: Iterable[float]) -> list[float]:
         """Thresholds cut at absmax, without those that are nearly the same as another or a known one."""
@@ -123,7 +128,10 @@ class DefaultSearch(TensorSearch):
         rejected = []
         for candidate in better:
             verdict = significant_improvement(
-                self.scores_of(candidate), self.scores_of(start), max(1, tried), self.confidence
+                self.scores_of(candidate)[: self.images],
+                self.scores_of(start)[: self.images],
+                tried,
+                self.confidence,
             )
             if verdict.accepted:
                 chosen, reason = candidate, "significant"

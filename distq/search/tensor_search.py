@@ -89,14 +89,17 @@ class TensorSearch(ABC):
         Told again, a threshold keeps its scores, since a work unit may run twice, unless there are more.
 
         Raises:
-            ExecutionError: scores that are not one number per image, or of too few images.
+            ExecutionError: scores that are not one number per image, or of too few images; or, where all
+                images are asked for, not of as many as the others.
         """
         for threshold, values in scores.items():
             array = np.array(values, np.float64)
-            if array.ndim != 1 or array.size < (self._wanted_images or 1):
+            known = next(iter(self._scores.values()), array).size
+            least = max(1, self._wanted_images or known)
+            if array.ndim != 1 or array.size < least or (self._wanted_images is None and array.size > least):
                 raise ExecutionError(
                     f"scores of threshold {threshold} have shape {array.shape}: "
-                    f"score the images asked for, here ({self._wanted_images or 1},)"
+                    f"score the images asked for, here ({least},)"
                 )
             if threshold not in self._scores or array.size > self._scores[threshold].size:
                 self._scores[threshold] = array

@@ -10,11 +10,12 @@ def constant(diff, images=1):
 
 
 def drive(search, score):
-    """Score everything asked for, round by round; returns what was asked."""
+    """Score everything asked for, on the images asked for; returns what was asked: (threshold, images)."""
     asked = []
     while pending := search.ask():
-        asked += pending
-        search.tell({threshold: score(threshold) for threshold in pending})
+        wanted = search.wanted_images
+        asked += [(threshold, wanted) for threshold in pending]
+        search.tell({threshold: score(threshold)[:wanted] for threshold in pending})
     return asked
 
 
@@ -22,7 +23,13 @@ def drive_in_pieces(search, score, rng):
     """As a cluster would: some of what is asked comes back, in any order, before more is asked."""
     while pending := search.ask():
         some = rng.sample(pending, rng.randint(1, len(pending)))
-        search.tell({threshold: score(threshold) for threshold in some})
+        search.tell({threshold: score(threshold)[: search.wanted_images] for threshold in some})
+
+
+def drive_with_all_images(search, score):
+    """Score every candidate on all images at once, also where fewer were asked for."""
+    while pending := search.ask():
+        search.tell({threshold: score(threshold) for threshold in pending})
 
 
 def rough_curve(seed, levels, images=1):
@@ -33,3 +40,8 @@ def rough_curve(seed, levels, images=1):
         return np.array([rng.randint(0, levels) / 7 for _ in range(images)])
 
     return score
+
+
+def distinct(asked):
+    """Thresholds that were asked for, each once."""
+    return list(dict.fromkeys(threshold for threshold, _ in asked))
