@@ -54,7 +54,19 @@ def load_model(path: Path) -> LoadedModel:
         node.op_type in {"QuantizeLinear", "DequantizeLinear", "QLinearConv"} for node in proto.graph.node
     ):
         raise ModelError(f"{path} is quantized already: give the float model it was made from")
-    return LoadedModel(path, sha256, canonical(_upgrade(path, proto, max(opset, LEAST_OPSET))))
+    if opset > onnx.defs.onnx_opset_version():
+        newest = onnx.defs.onnx_opset_version()
+        raise ModelError(
+            f"{path} has opset {opset}, newer than the onnx package: export it with opset {newest}"
+        )
+    upgraded_proto = _upgrade(path, proto, max(opset, LEAST_OPSET))
+    try:
+        return LoadedModel(path, sha256, canonical(upgraded_proto))
+    except Exception as error:  # a damaged model can break a pass in any way
+        reason = str(error).strip().split("\n")[0]
+        raise ModelError(
+            f"{path} is damaged or holds what distq cannot read: {reason}; export it again"
+        ) from error
 
 
 def read_proto(path: Path) -> tuple[onnx.ModelProto, str]:

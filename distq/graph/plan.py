@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from distq.config import Scheme, Target
 from distq.errors import ModelError, UsageError
+from distq.graph.equalize import EQUALIZED
 from distq.graph.layers import (
     BOUNDED,
     COMPUTE,
@@ -124,6 +125,9 @@ def make_plan(
         _ort_tensors(roles, followers, scheme) if target == "ort" else (_openvino_tensors(roles), [])
     )
     groups = _groups(model.graph, tensors, ties if tie else [])
+    unknown = set(int16) - {v.name for v in tensors}
+    if unknown:
+        raise UsageError(f"{min(unknown)} is no quantized tensor and cannot have 16 bits")
     quantizers = tuple(_with_bits((_quantizer(model.graph, group) for group in groups), int16))
     kept = {f.name or "" for f in followers.values()}
     dropped = frozenset(kept) if target == "ort" and scheme == "auto" else frozenset[str]()
@@ -147,7 +151,8 @@ def resolve_names(model: ir.Model, plan: Plan, names: Iterable[str], option: str
         if hit is None:
             continue
         reach.setdefault(node.name or "", hit)
-        if node.op_type in PASS_THROUGH | {"Relu", "Clip"} and node.inputs[0] is not None:
+        passes = node.op_type in PASS_THROUGH | {"Relu", "Clip"} or (node.name or "").endswith(EQUALIZED)
+        if passes and node.inputs[0] is not None:
             reach.setdefault(node.inputs[0].name or "", hit)
     found = []
     for name in names:

@@ -10,7 +10,7 @@ import onnx_ir.passes.common as common_passes
 from distq.graph.layers import Layer
 from distq.graph.load import upgraded
 from distq.graph.plan import Plan
-from distq.graph.state import Constants, Names, State, constants, has_bias
+from distq.graph.state import PARTS, Constants, Names, State, constants, has_bias
 from distq.graph.values import add_initializer, take_over
 
 
@@ -72,7 +72,7 @@ class _Writer:
             node.replace_input_with(2, self.dequantize(self.names.bias(layer.name), 0, node))
 
     def dequantize(self, stem: str, axis: int | None, before: ir.Node) -> ir.Value:
-        parts = [self.constant(f"{stem}_{part}") for part in ("quantized", "scale", "zero_point")]
+        parts = [self.constant(f"{stem}_{part}") for part in PARTS]
         attributes = {} if axis is None else {"axis": axis}
         node = ir.node("DequantizeLinear", parts, attributes, name=f"{stem}_dequantize")
         node.outputs[0].name = f"{stem}_dequantized"
@@ -106,7 +106,7 @@ class _Writer:
                 node.replace_input_with(position, out)
         if everywhere and value.is_graph_output():
             position = next(i for i, v in enumerate(self.graph.outputs) if v is value)
-            value.name = f"{tensor}{self.names.tag}_before_quantizer"
+            value.name = self.names.unquantized(tensor)
             out.name = tensor
             self.graph.outputs[position] = out
 

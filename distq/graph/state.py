@@ -22,6 +22,10 @@ Constants = dict[str, npt.NDArray[Any]]
 """Initializers of the quantized model by name."""
 
 
+PARTS = ("quantized", "scale", "zero_point")
+"""What a weight or bias is stored as."""
+
+
 @dataclass(frozen=True)
 class IntegerWeight:
     """int8 weights, their scales, and the axis the scales run along (None: one scale)."""
@@ -72,25 +76,28 @@ class Names:
 
     @classmethod
     def free_in(cls, model: ir.Model) -> Names:
-        """Names no value of the model has."""
-        taken = {
-            v.name or ""
-            for v in (
-                *model.graph.inputs,
-                *model.graph.initializers.values(),
-                *(v for n in model.graph for v in n.outputs),
-            )
-        }
-        endings = ("_quantized", "_dequantized", "_scale", "_zero_point", "_before_quantizer")
-        tag, counter = "", 0
-        while any(
-            name.endswith(f"{tag}{ending}") and name[: -len(tag + ending)] in taken
-            for name in taken
-            for ending in endings
-        ):
+        """Names that no value of the model has, and that differ from one another."""
+        values = [v.name or "" for v in (*model.graph.inputs, *(v for n in model.graph for v in n.outputs))]
+        taken = {*values, *model.graph.initializers}
+        counter = 0
+        while True:
+            names = cls(f"_distq{counter}" if counter else "")
+            made = [name for value in values for name in names.all_of(value)]
+            if len(set(made)) == len(made) and taken.isdisjoint(made):
+                return names
             counter += 1
-            tag = f"_distq{counter}"
-        return cls(tag)
+
+    def all_of(self, tensor: str) -> list[str]:
+        """Every name that could be made from a tensor's."""
+        stems = (self.weight(tensor), self.bias(tensor))
+        return [
+            self.quantized(tensor),
+            self.dequantized(tensor),
+            self.scale(tensor),
+            self.zero_point(tensor),
+            self.unquantized(tensor),
+            *(f"{stem}_{part}" for stem in stems for part in (*PARTS, "dequantized")),
+        ]
 
     def quantized(self, tensor: str) -> str:
         """The integer tensor."""
@@ -99,6 +106,10 @@ class Names:
     def dequantized(self, tensor: str) -> str:
         """What its readers see."""
         return f"{tensor}{self.tag}_dequantized"
+
+    def unquantized(self, tensor: str) -> str:
+        """A network output before its quantizer, which takes over its name."""
+        return f"{tensor}{self.tag}_before_quantizer"
 
     def scale(self, name: str) -> str:
         """Scale of a quantizer."""

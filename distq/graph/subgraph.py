@@ -50,9 +50,13 @@ class Network:
         return {o.name: _element_type(o.type) for o in (*session.get_inputs(), *session.get_outputs())}
 
     def behind(self, tensors: Iterable[str]) -> frozenset[int]:
-        """The nodes that write these tensors and all that depend on them."""
+        """The nodes that write these tensors or read these initializers, and all that depend on them."""
         found: set[int] = set()
-        todo = [self.producer[t] for t in tensors]
+        todo = [
+            i
+            for name in tensors
+            for i in ([self.producer[name]] if name in self.producer else self._readers.get(name, ()))
+        ]
         while todo:
             i = todo.pop()
             if i in found:

@@ -15,8 +15,13 @@ def constant(value: ir.Value | None) -> np.ndarray | None:
 
 def add_initializer(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
     """Register an array as initializer under a name that is free."""
+    taken = {
+        *graph.initializers,
+        *(v.name for v in graph.inputs),
+        *(v.name for n in graph for v in n.outputs),
+    }
     free, counter = name, 1
-    while free in graph.initializers:
+    while free in taken:
         free, counter = f"{name}_{counter}", counter + 1
     tensor = ir.tensor(np.asarray(array, order="C"), name=free)
     value = ir.Value(

@@ -62,7 +62,7 @@ def float_means(job: Job) -> Means:
     return {
         name: stable_sum(rows) / len(rows)
         for i, name in enumerate(names)
-        for rows in [np.concatenate([result[str(i)] for result in results])]
+        for rows in [np.concatenate([r[str(i)] for r in results if r[str(i)].size])]
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ from distq.graph.plan import Plan, Quantizer, make_plan
 from distq.graph.probes import shares
 from distq.graph.qdq import export
 from distq.graph.state import (
+    PARTS,
     Constants,
     Names,
     State,
@@ -19,6 +21,7 @@ from distq.graph.state import (
     encoding_constants,
     initial_state,
     quantizer_constants,
+    readers,
 )
 from distq.graph.subgraph import Network
 from distq.jobs.context import Job
@@ -111,7 +114,8 @@ class NetworkScorer(Scorer):
 
     def diff(self, error: Errors) -> Diffs:
         """NMSE of each image; the mean over images is the NMSE."""
-        return per_image_diff(error, self._power)
+        share = len(error) / len(self._current)  # of the tuning images that the power was summed over
+        return per_image_diff(error, self._power * share)
 
     def cutter(self, quantizer: Quantizer, table: Table, state: State) -> Cutter:
         """One network for all quantizers."""
@@ -144,7 +148,7 @@ class PrefixScorer(Scorer):
                 job.loaded.model, plan, {q.name: table[q.name].encoding for q in plan.quantizers}
             )
             part = part.with_biases({name: state.biases[name] for name in part.biases})
-            fused = fuse(export(job.loaded.model, plan, part), WorkerSettings(job.options.device))
+            fused = fuse(export(job.loaded.model, plan, set_apart(part)), WorkerSettings(job.options.device))
             self._cutters = {quantizer.name: Cutter(job, plan, fused, self.names)}
         return self._cutters[quantizer.name]
 
@@ -162,8 +166,19 @@ class Cutter:
 
     def reached(self, quantizer: Quantizer) -> npt.NDArray[np.bool_]:
         """Which network outputs depend on a quantizer, (outputs,)."""
-        behind = self._network.behind([self._names.quantized(t) for t in quantizer.tensors])
+        behind = self._network.behind(self._touched(quantizer))
         return np.array([self._network.producer[o] in behind for o in self._network.outputs])
+
+    def _touched(self, quantizer: Quantizer) -> tuple[str, ...]:
+        """What candidates of a quantizer change: integer tensors, its constants and its readers' biases."""
+        names = self._names
+        biases = [
+            f"{names.bias(layer.name)}_{part}"
+            for layer in readers(self._plan, quantizer.name)
+            for part in PARTS
+        ]
+        own = (names.scale(quantizer.name), names.zero_point(quantizer.name))
+        return (*(names.quantized(t) for t in quantizer.tensors), *own, *biases)
 
     def current(self, state: State) -> Errors:
         """Squared errors (images, outputs) of the state as it is."""
@@ -183,7 +198,7 @@ class Cutter:
     ) -> Errors:
         """Squared errors (candidates, images, outputs) on tuning images ``images[0]`` to ``images[1]``."""
         job, network, plan, names = self._job, self._network, self._plan, self._names
-        tensors = tuple(names.quantized(t) for t in quantizer.tensors)
+        touched = self._touched(quantizer)
         rows = [with_threshold(plan, quantizer, table[quantizer.name], t, "search") for t in thresholds]
         candidates = tuple(
             quantizer_constants(
@@ -191,10 +206,10 @@ class Cutter:
             )
             for row in rows
         )
-        advance = self._advance(state, network.frontier(network.behind(tensors)))
+        advance = self._advance(state, network.frontier(network.behind(touched)))
         tuning = job.readable(job.selection.tuning)
         units = [
-            Score(advance, tensors, candidates, job.float_model, piece, turn)
+            Score(advance, touched, candidates, job.float_model, piece, turn)
             for turn, piece in turns(tuning, *images)
         ]
         return self._collect(units, images[1] - images[0], axis=1)
@@ -231,6 +246,19 @@ def turns(
     return [
         ((start + first) % TURNS, tuple(chosen[first::TURNS])) for first in range(min(TURNS, len(chosen)))
     ]
+
+
+def set_apart(state: State) -> State:
+    """The same numbers with every scale a little different, for fusing only; the real ones are fed.
+
+    ONNX Runtime drops a quantizer behind MaxPool and the like when its scale equals the one before it, as at
+    the start of a search. What it drops could not be searched.
+    """
+    moved = {
+        name: replace(encoding, scale=encoding.scale * (1 + i * 2.0**-12))
+        for i, (name, encoding) in enumerate(state.encodings.items())
+    }
+    return replace(state, encodings=moved)
 
 
 def small_constants(plan: Plan, state: State, names: Names) -> Constants:

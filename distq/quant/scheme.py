@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-ZERO_WEIGHT_SCALE = np.float32(1.0)
-"""Scale of a weight channel that is all zero: any scale carries it, one keeps the bias in int32."""
+ZERO_WEIGHT_SCALE = np.float32(2.0**-20)
+"""Scale of a weight channel that is all zero: any carries it, and a small one keeps its bias exact."""
 
 
 @dataclass(frozen=True)

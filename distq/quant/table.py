@@ -7,6 +7,8 @@ import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
 from distq.errors import FileFormatError
 from distq.quant.scheme import Encoding
 
@@ -34,6 +36,8 @@ class Row:
     method: str
     tied_to: str | None = None
 
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
     @property
     def encoding(self) -> Encoding:
         """Scale and zero point as a quantizer."""
@@ -46,6 +50,8 @@ class Row:
 
 
 Table = dict[str, Row]
+
+_ROW = TypeAdapter(Row)
 
 
 def dump_table(table: Table) -> bytes:
@@ -64,7 +70,7 @@ def read_table(path: Path) -> Table:
         content = json.loads(path.read_bytes())
     except OSError as error:
         raise FileFormatError(f"cannot read the table {path}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FileFormatError(f"{path} is not a threshold table: it is not JSON") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise FileFormatError(f'{path} is not a threshold table of distq: it has no "format": "{FORMAT}"')
@@ -78,9 +84,11 @@ def _row(path: Path, name: str, fields: object) -> Row:
     if not isinstance(fields, dict):
         raise FileFormatError(f"{path}: the row of {name} is not a mapping")
     try:
-        row = Row(**fields)
-    except TypeError as error:
-        raise FileFormatError(f"{path}: the row of {name} has a wrong or missing field: {error}") from error
+        row: Row = _ROW.validate_json(json.dumps(fields), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise FileFormatError(f"{path}: the row of {name} has a wrong {where}: {first['msg']}") from error
     numbers = (row.threshold, row.min, row.max, row.observed_min, row.observed_max, row.scale)
     if not all(isinstance(x, int | float) and math.isfinite(x) for x in numbers):
         raise FileFormatError(f"{path}: the row of {name} has a number that is not finite")

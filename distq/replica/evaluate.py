@@ -68,12 +68,13 @@ class Evaluate:
                 outputs.append(reference)
             hits.append([_hits(o[0], sample.label) for o in outputs])
         result: Arrays = unreadable_arrays(unreadable)
+        images, compared = len(hits), len(self.models)
         if self.float_model is not None:
+            shape = (images, compared, len(open_session(worker, self.float_model, fused=True).outputs))
+            compared += 1
             for held, name in zip(statistics, STATISTICS, strict=True):
-                result[name] = (
-                    np.array(held, np.float64).reshape(len(hits), len(self.models), -1).swapaxes(0, 1)
-                )
-        both = np.array(hits, np.int8).reshape(len(hits), -1, 2)
+                result[name] = np.array(held, np.float64).reshape(shape).swapaxes(0, 1)
+        both = np.array(hits, np.int8).reshape(images, compared, 2)
         result["top1"], result["top5"] = both[..., 0].T, both[..., 1].T
         return result
 

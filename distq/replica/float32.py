@@ -156,3 +156,36 @@ class Outputs:
         rows = [float_outputs(worker, self.model, self.data, index) for index in self.indices]
         power = np.array([[float(np.sum(np.square(o, dtype=np.float64))) for o in row] for row in rows])
         return {"power": power, "elements": np.array([o.size for o in rows[0]], np.int64)}
+
+
+@dataclass(frozen=True)
+class ChannelRanges:
+    """Smallest and largest value of each channel of tensors, over some samples."""
+
+    model: Blob  # the float model with ``tensors`` as outputs
+    tensors: tuple[str, ...]
+    data: DatasetSpec
+    indices: tuple[int, ...]
+
+    @cached_property
+    def key(self) -> str:
+        """Identity of the unit."""
+        return content_key("channel ranges", self.model.sha256, self.tensors, self.data.source, self.indices)
+
+    @property
+    def label(self) -> str:
+        """For a person."""
+        return f"channel ranges, samples {self.indices[0]}-{self.indices[-1]}"
+
+    def run(self, worker: Worker) -> Arrays:
+        """``i/low`` and ``i/high``, (channels,), by the tensor's position i."""
+        session = open_session(worker, self.model, fused=True)
+        found: Arrays = {}
+        for _, inputs in kept_inputs(worker, self.data, self.indices):
+            values = dict(zip(session.outputs, session.run(inputs), strict=True))
+            for i, name in enumerate(self.tensors):
+                axes = (0, *range(2, values[name].ndim))
+                low, high = values[name].min(axis=axes), values[name].max(axis=axes)
+                found[f"{i}/low"] = np.minimum(found.get(f"{i}/low", low), low)
+                found[f"{i}/high"] = np.maximum(found.get(f"{i}/high", high), high)
+        return found

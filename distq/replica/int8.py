@@ -25,7 +25,7 @@ class Score:
 
     Attributes:
         advance: brings the samples to the cut before that kernel.
-        tensors: integer tensors that the candidates change.
+        tensors: what the candidates change: integer tensors and constants.
         candidates: the constants of each candidate, all of the same names.
         float_model: gives the outputs to compare with.
         indices: samples.

@@ -41,15 +41,16 @@ def _fill_batch(sample: Sample, spec: DatasetSpec) -> Sample:
 
 def kept_inputs(worker: Worker, spec: DatasetSpec, indices: Sequence[int]) -> Iterator[tuple[int, Arrays]]:
     """Inputs of readable samples by index, kept on the worker for the next unit that wants them."""
-    missing = [i for i in indices if worker.get(("inputs", spec, i)) is None]
-    fresh = iter(read_samples(worker, spec, missing))
+    missing = list(dict.fromkeys(i for i in indices if worker.get(("inputs", spec, i)) is None))
+    fresh = read_samples(worker, spec, tuple(missing))
     for index in indices:
         inputs: dict[str, npt.NDArray[Any]] | None = worker.get(("inputs", spec, index))
         if inputs is None:
-            if index not in missing:  # fell out of the cache since: decode it alone
-                sample: Sample | UnreadableSample = next(iter(read_samples(worker, spec, [index])))
-            else:
+            if missing and missing[0] == index:
+                missing.pop(0)
                 sample = next(fresh)
+            else:  # fell out of the cache since
+                sample = next(read_samples(worker, spec, [index]))
             if isinstance(sample, UnreadableSample):
                 raise sample
             inputs = sample.inputs

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
+import onnx
 import onnxruntime
 
 from distq.errors import ExecutionError, UsageError
@@ -90,7 +91,17 @@ def fuse(model: bytes, settings: WorkerSettings) -> bytes:
         options = session_options(settings, FUSED)
         options.optimized_model_filepath = str(path)
         _open(model, options, settings)
-        return path.read_bytes()
+        fused = path.read_bytes()
+    return fused if _constants(model) <= _constants(fused) else model
+
+
+def _constants(model: bytes) -> set[str]:
+    """Names of integer weights; for a processor without exact kernels ONNX Runtime renames them."""
+    return {
+        t.name
+        for t in onnx.load_model_from_string(model).graph.initializer
+        if t.data_type == onnx.TensorProto.INT8
+    }
 
 
 def device_of(settings: WorkerSettings) -> str:

@@ -88,6 +88,8 @@ def _fold(graph: ir.Graph, node: ir.Node, follower: ir.Node) -> bool:
     ):
         return False
     channels = _channels(node, weight)
+    if bias is not None and not (bias.size == 1 or bias.size == bias.shape[-1] == channels):
+        return False
     affine = _affine(node, follower, channels)
     if affine is None:
         return False

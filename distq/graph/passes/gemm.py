@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from distq.graph.values import add_initializer, constant, take_over
@@ -36,6 +37,11 @@ class MatMulToGemm(ir.passes.InPlacePass):
         return ir.passes.PassResult(model, modified)
 
 
+def _by_column(bias: npt.NDArray[np.float32], columns: int) -> bool:
+    """Whether a bias has one value, or one a column; one a row or element stays in float."""
+    return bias.size == 1 or bool(bias.shape[-1] == bias.size == columns)
+
+
 class PlainGemm(ir.passes.InPlacePass):
     """Fold alpha and beta of a Gemm with constant weight and bias into them.
 
@@ -58,7 +64,7 @@ class PlainGemm(ir.passes.InPlacePass):
                 None
                 if bias is None
                 else np.broadcast_to(bias.reshape(-1) * np.float32(beta), (columns,))
-                if bias.size in {1, columns}
+                if _by_column(bias, columns)
                 else None
             )
             if bias is not None and wanted is None:

@@ -44,7 +44,7 @@ class NameNodes(ir.passes.InPlacePass):
     """Give every node a name of its own.
 
     * A node without a name is called after its type and first output, so the name is the same at each load.
-    * Of several nodes with one name the later ones get their first output appended.
+    * Of several nodes with one name the later ones get their first output appended, and a number if need be.
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
@@ -56,6 +56,9 @@ class NameNodes(ir.passes.InPlacePass):
             name = node.name or f"{node.op_type}_{output}"
             if name in seen:
                 name = f"{name}_{output}"
+            stem, counter = name, 1
+            while name in seen:
+                name, counter = f"{stem}_{counter}", counter + 1
             if name != node.name:
                 node.name = name
                 modified = True
