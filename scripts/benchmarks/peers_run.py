@@ -1,0 +1,161 @@
+"""Quantize one model by one public quantizer: runs in the peers' virtual environment, one process each.
+
+``python peers_run.py PEER FLOAT.onnx CALIBRATION.npz OUT.onnx``. Everyone gets the same folded float model
+and the same arrays, and makes a QDQ model with int8 weights per channel and 8-bit activations per tensor.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+STRIDE = 8
+"""Samples ONNX Runtime's calibrators keep the activations of at a time; by default they keep all."""
+
+Arrays = dict[str, npt.NDArray[Any]]
+Quantize = Callable[[Path, "Samples", Path], None]
+
+
+class Samples:
+    """Calibration samples, in the form ONNX Runtime's and Quark's calibrators read; Quark may rewind them."""
+
+    def __init__(self, path: Path) -> None:
+        with np.load(path) as file:
+            self.arrays: Arrays = {name: file[name] for name in file.files}
+        self.count = len(next(iter(self.arrays.values())))
+        self.rewind()
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Arrays]:
+        return (self[i] for i in range(self.count))
+
+    def __getitem__(self, index: int) -> Arrays:
+        return {name: array[index : index + 1] for name, array in self.arrays.items()}
+
+    def get_next(self) -> Arrays | None:
+        """The next sample; None after the last, or after the last of the range set."""
+        if self.position == self.end:
+            return None
+        self.position += 1
+        return self[self.position - 1]
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        """Read only these samples."""
+        self.position, self.end = start_index, end_index
+
+    def rewind(self) -> None:
+        """Start again, with all samples."""
+        self.position, self.end = 0, self.count
+
+    reset_iter = rewind
+
+
+def onnxruntime_static(model: Path, samples: Samples, out: Path, *, method: str, symmetric: bool) -> None:
+    """ONNX Runtime's quantize_static."""
+    from onnxruntime.quantization import (  # noqa: PLC0415  # each peer loads only what it needs
+        CalibrationMethod,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
+
+    quantize_static(
+        str(model),
+        str(out),
+        samples,
+        quant_format=QuantFormat.QDQ,
+        per_channel=True,
+        weight_type=QuantType.QInt8,
+        activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
+        calibrate_method=getattr(CalibrationMethod, method),
+        extra_options={
+            "ActivationSymmetric": symmetric,
+            "CalibTensorRangeSymmetric": symmetric,
+            "CalibStridedMinMax": STRIDE if len(samples) % STRIDE == 0 else None,
+        },
+    )
+
+
+def nncf_quantize(model: Path, samples: Samples, out: Path, *, preset: str, fast: bool) -> None:
+    """NNCF's quantize on ONNX."""
+    import nncf  # type: ignore[import-not-found]  # noqa: PLC0415  # lives in the peers' environment only
+
+    quantized = nncf.quantize(
+        onnx.load(model),
+        nncf.Dataset(samples),
+        preset=nncf.QuantizationPreset(preset),
+        subset_size=len(samples),
+        fast_bias_correction=fast,
+    )
+    onnx.save(quantized, out)
+
+
+def quark_quantize(model: Path, samples: Samples, out: Path, *, method: str, symmetric: bool) -> None:
+    """AMD Quark's ONNX quantizer."""
+    from quark.onnx import (  # type: ignore[import-not-found]  # noqa: PLC0415  # the peers' environment only
+        CalibMethod,
+        Int8Spec,
+        ModelQuantizer,
+        QConfig,
+        QLayerConfig,
+        QuantGranularity,
+        UInt8Spec,
+    )
+
+    calibration = getattr(CalibMethod, method)
+    activation = Int8Spec if symmetric else UInt8Spec
+    config = QConfig(
+        global_config=QLayerConfig(
+            activation=activation(symmetric=symmetric, calibration_method=calibration),
+            weight=Int8Spec(quant_granularity=QuantGranularity.Channel),
+        )
+    )
+    ModelQuantizer(config).quantize_model(str(model), str(out), samples)
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A quantizer and its settings, as the tables call them."""
+
+    tool: str
+    settings: str
+    symmetric: bool
+    quantize: Quantize
+
+
+def _peers() -> Iterator[tuple[str, Peer]]:
+    for symmetric, kind in ((False, "uint8"), (True, "int8 symmetric")):
+        suffix = "-symmetric" if symmetric else ""
+        for method in ("MinMax", "Percentile"):
+            run: Quantize = partial(onnxruntime_static, method=method, symmetric=symmetric)
+            yield f"ort-{method.lower()}{suffix}", Peer("ONNX Runtime", f"{method}, {kind}", symmetric, run)
+        for method in ("Percentile", "LayerwisePercentile"):
+            run = partial(quark_quantize, method=method, symmetric=symmetric)
+            yield f"quark-{method.lower()}{suffix}", Peer("Quark", f"{method}, {kind}", symmetric, run)
+    for preset in ("performance", "mixed"):
+        for fast in (True, False):
+            correction = "fast" if fast else "full"
+            run = partial(nncf_quantize, preset=preset, fast=fast)
+            settings = f"preset {preset}, {correction} bias correction"
+            yield f"nncf-{preset}-{correction}", Peer("NNCF", settings, preset == "performance", run)
+
+
+PEERS = dict(sorted(_peers()))
+
+
+def main(name: str, model: Path, calibration: Path, out: Path) -> None:
+    PEERS[name].quantize(model, Samples(calibration), out)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], *map(Path, sys.argv[2:5]))
