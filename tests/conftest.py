@@ -19,6 +19,13 @@ from distq.replica.worker import WorkerSettings
 _HERE = Path(__file__).parent
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``pytest --real``, or ``scripts/test --real``."""
+    parser.addoption(
+        "--real", action="store_true", help="tests marked real take whole data sets, not a few images"
+    )
+
+
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
     """One Ray of four logical CPUs and no GPU for all tests that want one: it takes seconds to start."""
