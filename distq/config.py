@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from distq.errors import UsageError
 
 Scheme = Literal["auto", "symmetric"]
-Target = Literal["ort", "openvino"]
+Target = Literal["ort", "openvino", "tensorrt"]
 MethodName = Literal["max", "kl", "symkl", "jsd", "admm", "aciq", "percentile", "mse"]
 Rounding = Literal["gptq", "nearest"]
 StrategyName = Literal["default", "bitmain"]
@@ -96,3 +96,15 @@ def require_bins(bins: int) -> None:
     if bins % 128:
         nearest = max(128, round(bins / 128) * 128)
         raise UsageError(f"--bins {bins} is not a multiple of 128: try --bins {nearest}")
+
+
+def require_16_bits(target: Target, *, wanted: bool) -> None:
+    """Refuse 16-bit activations for a target that has none.
+
+    Raises:
+        UsageError: naming the options that ask for them.
+    """
+    if wanted and target == "tensorrt":
+        raise UsageError(
+            "--target tensorrt has no 16-bit activations: leave out --int16-layers and --int16-budget"
+        )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
-from distq.config import Scheme, Target
+from distq.config import Scheme, Target, require_16_bits
 from distq.errors import ModelError, UsageError
 from distq.graph.equalize import EQUALIZED
 from distq.graph.layers import (
@@ -51,7 +51,8 @@ class Plan:
     """The quantized form of a model, without numbers.
 
     Attributes:
-        target, scheme: as the options of the same name.
+        target: as the option of the same name.
+        scheme: the one used: ``symmetric`` wherever the target takes no other.
         layers: compute layers in graph order.
         quantizers: in the order of their first tensor.
         dropped: nodes that saturation implies: Relu and Clip behind an integer kernel.
@@ -75,6 +76,11 @@ class Plan:
         """The least opset the exported model needs."""
         return 21 if any(q.bits == 16 for q in self.quantizers) else 13
 
+    @property
+    def float_biases(self) -> bool:
+        """Whether biases stay float32; TensorRT reads no int32 bias behind a DequantizeLinear."""
+        return self.target == "tensorrt"
+
 
 @dataclass(frozen=True)
 class _Roles:
@@ -95,8 +101,8 @@ def make_plan(
     """Place the quantizers.
 
     With target ``ort`` every tensor that an integer kernel reads or writes is quantized, so that kernels
-    follow one another on integers; with ``openvino`` only what compute layers read, and the rest runs in
-    float between them.
+    follow one another on integers; with ``openvino`` and ``tensorrt`` only what compute layers read, and the
+    rest runs in float between them. ``tensorrt`` is always symmetric.
 
     Args:
         model: in canonical form.
@@ -109,8 +115,10 @@ def make_plan(
 
     Raises:
         ModelError: nothing can be quantized.
-        UsageError: a name in ``int16`` is no quantized tensor.
+        UsageError: a name in ``int16`` is no quantized tensor, or the target has no 16 bits.
     """
+    require_16_bits(target, wanted=bool(int16))
+    scheme = "symmetric" if target == "tensorrt" else scheme
     roles = _roles(model.graph, target, only)
     if not roles.layers:
         raise ModelError(
@@ -121,9 +129,7 @@ def make_plan(
         for node in roles.integer
         if node.op_type in COMPUTE | {"Add"} and (f := saturating_follower(node)) is not None
     }
-    tensors, ties = (
-        _ort_tensors(roles, followers, scheme) if target == "ort" else (_openvino_tensors(roles), [])
-    )
+    tensors, ties = _ort_tensors(roles, followers, scheme) if target == "ort" else (_layer_inputs(roles), [])
     groups = _groups(model.graph, tensors, ties if tie else [])
     unknown = set(int16) - {v.name for v in tensors}
     if unknown:
@@ -191,7 +197,7 @@ def _roles(graph: ir.Graph, target: Target, only: Collection[str] | None) -> _Ro
 
 def _is_within(node: ir.Node, layer: Layer | None, target: Target, tensors: set[str]) -> bool:
     """Whether a node belongs to the part of the network whose quantizers are these tensors."""
-    if target == "openvino":
+    if target != "ort":
         return layer is not None and tensors.issuperset(layer.inputs)
     return bool(tensors & {node.outputs[0].name, (saturating_follower(node) or node).outputs[0].name})
 
@@ -266,7 +272,7 @@ def _bounds(value: ir.Value) -> tuple[float, float] | None:
     return None
 
 
-def _openvino_tensors(roles: _Roles) -> set[ir.Value]:
+def _layer_inputs(roles: _Roles) -> set[ir.Value]:
     return {
         v
         for node, layer in roles.layers.items()

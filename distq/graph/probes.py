@@ -15,10 +15,15 @@ from distq.graph.values import add_initializer, constant
 
 
 def with_outputs(model: ir.Model, tensors: Collection[str]) -> bytes:
-    """The float network with exactly these tensors as outputs; network inputs among them are left out."""
+    """The float network with exactly these tensors as outputs; network inputs among them are left out.
+
+    Where nothing is left, it keeps its own outputs: ONNX Runtime loads no network without any.
+    """
     copy = _copy(model)
     values = {v.name: v for node in copy.graph for v in node.outputs}
-    _set_outputs(copy, [values[name] for name in tensors if name in values])
+    wanted = [values[name] for name in tensors if name in values]
+    if wanted:
+        _set_outputs(copy, wanted)
     return _bytes(copy)
 
 

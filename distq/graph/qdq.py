@@ -61,7 +61,7 @@ class _Writer:
         return self.constants[name]
 
     def quantize_layer(self, layer: Layer) -> None:
-        """Give a compute node its integer weight and bias behind DequantizeLinear."""
+        """Give a compute node its integer weight and bias behind DequantizeLinear, or a float bias."""
         if layer.weight is None:
             return
         node = self.graph.node(layer.node)
@@ -69,7 +69,10 @@ class _Writer:
         if has_bias(layer):
             if len(node.inputs) < 3:
                 node.resize_inputs(3)
-            node.replace_input_with(2, self.dequantize(self.names.bias(layer.name), 0, node))
+            if self.plan.float_biases:
+                node.replace_input_with(2, self.constant(self.names.float_bias(layer.name)))
+            else:
+                node.replace_input_with(2, self.dequantize(self.names.bias(layer.name), 0, node))
 
     def dequantize(self, stem: str, axis: int | None, before: ir.Node) -> ir.Value:
         parts = [self.constant(f"{stem}_{part}") for part in PARTS]
@@ -82,7 +85,7 @@ class _Writer:
     def quantize_tensor(self, tensor: str, quantizer: str) -> None:
         """Put a quantizer behind a tensor.
 
-        Its readers, or with openvino its compute layers alone, read it.
+        All its readers read it, or with other targets than ort its compute layers alone.
         """
         value = next(v for v in self.values() if v.name == tensor)
         uses = [(use.node, use.idx) for use in value.uses()]

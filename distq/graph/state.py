@@ -52,7 +52,7 @@ class State:
         encodings: of each quantizer, by its name.
         weights: of each layer with constant weights, by layer name.
         biases: float64, of each layer that can hold one, by layer name; rounded to int32 at the scale of its
-            accumulator.
+            accumulator, or to float32.
     """
 
     encodings: Mapping[str, Encoding]
@@ -96,6 +96,7 @@ class Names:
             self.scale(tensor),
             self.zero_point(tensor),
             self.unquantized(tensor),
+            self.float_bias(tensor),
             *(f"{stem}_{part}" for stem in stems for part in (*PARTS, "dequantized")),
         ]
 
@@ -127,6 +128,10 @@ class Names:
         """Stem of a layer's bias constants."""
         return f"{layer}{self.tag}_bias"
 
+    def float_bias(self, layer: str) -> str:
+        """A layer's bias where the plan keeps biases in float."""
+        return f"{self.bias(layer)}_float"
+
 
 def initial_state(model: ir.Model, plan: Plan, encodings: Mapping[str, Encoding]) -> State:
     """Weights rounded to nearest, biases as in the float model (zeros where it has none)."""
@@ -141,7 +146,8 @@ def initial_state(model: ir.Model, plan: Plan, encodings: Mapping[str, Encoding]
         if has_bias(layer):
             bias = float_bias(model, layer, scale.size)
             biases[layer.name] = bias
-            fitted = fit_weight_scale(scale, bias, encodings[readers[layer.inputs[0]].name].scale)
+            step = encodings[readers[layer.inputs[0]].name].scale
+            fitted = scale if plan.float_biases else fit_weight_scale(scale, bias, step)
             if not np.array_equal(fitted, scale):
                 integers, scale = round_weight(array, fitted, layer.axis), fitted
         weights[layer.name] = IntegerWeight(integers, scale, layer.axis)
@@ -193,9 +199,11 @@ def encoding_constants(name: str, encoding: Encoding, names: Names) -> Constants
 
 
 def bias_constants(plan: Plan, state: State, names: Names, layer: Layer) -> Constants:
-    """int32 bias, its scale and zero point; empty for a layer that holds none."""
+    """int32 bias, its scale and zero point, or the float32 bias; empty for a layer that holds none."""
     if layer.name not in state.biases:
         return {}
+    if plan.float_biases:
+        return {names.float_bias(layer.name): state.biases[layer.name].astype(np.float32)}
     reader = plan.by_tensor[layer.inputs[0]].name
     integers, scale = quantize_bias(
         state.biases[layer.name], state.encodings[reader].scale, state.weights[layer.name].scale
@@ -217,6 +225,8 @@ def quantizer_constants(plan: Plan, state: State, names: Names, quantizer: str) 
 
 
 def readers(plan: Plan, quantizer: str) -> Iterable[Layer]:
-    """Layers whose accumulator's scale follows a quantizer."""
+    """Layers whose int32 bias follows a quantizer, as it has the scale of their accumulator."""
+    if plan.float_biases:
+        return []
     tensors = next(q.tensors for q in plan.quantizers if q.name == quantizer)
     return [layer for layer in plan.layers if layer.inputs[0] in tensors]

@@ -69,3 +69,8 @@ def test_the_share_of_a_layer_is_that_of_its_multiplications(load):
     total = sum(counts.values())
     assert found == pytest.approx({name: count / total for name, count in counts.items()})
     assert shares(load(NETWORKS["Gemm"]()).model) == pytest.approx({"Gemm_g": 48 / 78, "Gemm_y": 30 / 78})
+
+
+def test_with_nothing_to_observe_the_network_keeps_its_own_outputs(load):
+    model = with_outputs(load(branched()).model, ["x"])
+    assert [v.name for v in onnx.load_model_from_string(model).graph.output] == ["boxes", "scores"]
