@@ -72,6 +72,7 @@ class TuneOptions(CalibrateOptions):
     tune_samples: Annotated[int, Field(ge=1)] = 64
     strategy: StrategyName = "default"
     effort: Annotated[int, Field(ge=1, le=5)] = 3
+    equalize: bool = True
     layers: Names = ()
     ignore_layers: Names = ()
 

@@ -57,6 +57,7 @@ FLAGS = {
     "tune_samples": Flag(SEARCH, "Score candidates on the first N calibration samples.", "N"),
     "strategy": Flag(SEARCH, "How thresholds are searched"),
     "effort": Flag(SEARCH, "From 1, fast, to 5, best"),
+    "equalize": Flag(SEARCH, "Leave channels as they are."),
     "layers": Flag(SEARCH, "Tune only these layers.", "NAME,NAME"),
     "ignore_layers": Flag(SEARCH, "Leave these layers' thresholds as calibrated.", "NAME,NAME"),
     "executor": Flag(PLACE, "Ray actors, or this process alone"),

@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,7 @@ def calibrate(options: CalibrateOptions, reporter: Reporter) -> RunResult:
         job = found
         table, state = calibrated(job)
         model = export(job.loaded.model, job.plan, state)
-        return finish(job, table, model, None)
+        return finish(job, Outcome(job.plan, table, model), None)
 
 
 def calibrated(job: Job) -> tuple[Table, State]:
@@ -88,20 +88,32 @@ def starting_table(job: Job) -> Table:
     return calibrated_table(job.plan, distributions, options.method, options.bins)
 
 
-def finish(job: Job, before: Table, calibrated_model: bytes, tuned: tuple[Table, bytes] | None) -> RunResult:
+@dataclass(frozen=True)
+class Outcome:
+    """A table, the plan it is for, and the model exported with it."""
+
+    plan: Plan
+    table: Table
+    model: bytes
+
+    @property
+    def table_bytes(self) -> bytes:
+        """Content of ``thresholds.json``."""
+        return dump_table(full_table(self.plan, self.table))
+
+
+def finish(job: Job, before: Outcome, after: Outcome | None) -> RunResult:
     """Write the files, read the held-out samples once, and report."""
-    table, model = tuned if tuned is not None else (before, calibrated_model)
-    if tuned is not None:
-        atomic_write(job.rundir.calibrated, dump_table(full_table(job.plan, before)))
-    atomic_write(job.rundir.thresholds, dump_table(full_table(job.plan, table)))
-    atomic_write(job.rundir.model, model)
-    job.float_layers = list(float_layers(job.plan, model))
-    models = [
-        job.executor.share(m) for m in ((calibrated_model,) if tuned is None else (calibrated_model, model))
-    ]
-    after = None if tuned is None else 1
+    final = before if after is None else after
+    if after is not None:
+        atomic_write(job.rundir.calibrated, before.table_bytes)
+    atomic_write(job.rundir.thresholds, final.table_bytes)
+    atomic_write(job.rundir.model, final.model)
+    job.float_layers = list(float_layers(final.plan, final.model))
+    models = [job.executor.share(o.model) for o in (before, after) if o is not None]
+    tuned = None if after is None else 1
     tuning = comparison(
-        compare_models(job, "compare on tuning images", models, job.data, job.selection.tuning), 0, after
+        compare_models(job, "compare on tuning images", models, job.data, job.selection.tuning), 0, tuned
     )
     holdout: Comparison | None = None
     if job.selection.holdout:
@@ -110,7 +122,7 @@ def finish(job: Job, before: Table, calibrated_model: bytes, tuned: tuple[Table,
                 job, "compare on held-out images", models, job.holdout_data, job.selection.holdout
             ),
             0,
-            after,
+            tuned,
         )
     result = RunResult(
         out=job.rundir.path,

@@ -28,8 +28,8 @@ def compare_models(
     results = list(job.images(stage, units))
     for result in results:
         job.skip_unreadable(result, data)
-    job.fp32_forwards += len(kept)
-    job.int8_forwards += len(kept) * len(models)
+    job.cost_so_far.fp32_forwards += len(kept)
+    job.cost_so_far.int8_forwards += len(kept) * len(models)
     return results
 
 

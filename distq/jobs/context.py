@@ -59,6 +59,14 @@ def _images(unit: Unit) -> int:
 
 
 @dataclass
+class Forwards:
+    """Forwards run so far, in whole networks."""
+
+    fp32_forwards: float = 0.0
+    int8_forwards: float = 0.0
+
+
+@dataclass
 class Job:
     """One run while it goes on."""
 
@@ -75,8 +83,7 @@ class Job:
     started: float
     float_model: Blob
     tally: Tally = field(default_factory=Tally)
-    fp32_forwards: float = 0.0
-    int8_forwards: float = 0.0
+    cost_so_far: Forwards = field(default_factory=Forwards)
     warnings: list[str] = field(default_factory=list)
     float_layers: list[FloatLayer] = field(default_factory=list)
     skipped: set[tuple[str, int]] = field(default_factory=set)  # source and index
@@ -137,8 +144,8 @@ class Job:
             1024 if sys.platform != "darwin" else 1 << 20
         )
         return Cost(
-            fp32_forwards=round(self.fp32_forwards, 3),
-            int8_forwards=round(self.int8_forwards, 3),
+            fp32_forwards=round(self.cost_so_far.fp32_forwards, 3),
+            int8_forwards=round(self.cost_so_far.int8_forwards, 3),
             seconds=round(time.monotonic() - self.started, 3),
             workers=self.executor.workers,
             peak_rss_mb=round(peak, 1),

@@ -58,7 +58,7 @@ def float_means(job: Job) -> Means:
     results = list(job.images("float means", units))
     for result in results:
         job.skip_unreadable(result, job.data)
-    job.fp32_forwards += len(job.readable(_samples(job)))
+    job.cost_so_far.fp32_forwards += len(job.readable(_samples(job)))
     return {
         name: stable_sum(rows) / len(rows)
         for i, name in enumerate(names)
@@ -90,7 +90,7 @@ def correct(job: Job, state: State, wanted: Means) -> State:
         pieces = shard(job.readable(_samples(job)), MOMENTS_SHARD)
         units = [InputMoments(advance, inputs, piece, turn) for turn, piece in enumerate(pieces)]
         moments = _total(list(job.results(units)))
-        job.int8_forwards += float(moments["forwards"])
+        job.cost_so_far.int8_forwards += float(moments["forwards"])
         for i, layer in enumerate(stage):
             state = _correct_layer(job, state, layer, wanted[layer.name], _of(moments, i))
             numbers |= bias_constants(plan, state, names, layer)

@@ -29,7 +29,7 @@ def observe(job: Job) -> dict[str, Distribution]:
     images = len(job.readable(job.selection.calibration))
     if not images:
         raise DataError("no calibration sample could be decoded: mend the data")
-    job.fp32_forwards += images
+    job.cost_so_far.fp32_forwards += images
     return found
 
 

@@ -221,7 +221,7 @@ class Cutter:
     def _collect(self, units: Sequence[Score | int8.Errors], images: int, axis: int) -> Errors:
         """Results of units that took images in turns, back in the order of the images."""
         results = list(self._job.results(units))
-        self._job.int8_forwards += sum(float(result["forwards"]) for result in results)
+        self._job.cost_so_far.int8_forwards += sum(float(result["forwards"]) for result in results)
         shape = list(results[0]["error"].shape)
         shape[axis] = images
         found = np.empty(shape)
@@ -276,7 +276,7 @@ def float_power(job: Job) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64
     tuning = job.readable(job.selection.tuning)
     units = [Outputs(job.float_model, job.data, piece, turn) for turn, piece in turns(tuning)]
     results = list(job.images("float outputs", units))
-    job.fp32_forwards += len(tuning)
+    job.cost_so_far.fp32_forwards += len(tuning)
     power = np.empty((len(tuning), results[0]["power"].shape[1]))
     for start, result in enumerate(results):
         power[start::TURNS] = result["power"]

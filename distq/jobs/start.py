@@ -23,8 +23,10 @@ METHODS = ("mse", "max", "percentile", "kl")
 """What is tried beside the job's own method; the others are never far from one of these."""
 
 
-def best_start(job: Job, table: Table, state: State, distributions: Mapping[str, Distribution]) -> Table:
-    """The job's own table, or a method's that is significantly closer to float on the tuning images.
+def best_start(
+    job: Job, table: Table, state: State, distributions: Mapping[str, Distribution]
+) -> tuple[Table, str]:
+    """The job's own table, or that of a method significantly closer to float on tuning images, and its name.
 
     Args:
         job: the run.
@@ -45,4 +47,4 @@ def best_start(job: Job, table: Table, state: State, distributions: Mapping[str,
     best = next((i for i in order if significant_improvement(diffs[i], diffs[0], len(order)).accepted), 0)
     job.journal.note("start", method=names[best], diffs=[mean_over_images(d) for d in diffs])
     job.reporter.line(f"the search starts from {names[best]}")
-    return tables[best]
+    return tables[best], names[best]

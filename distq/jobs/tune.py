@@ -11,10 +11,11 @@ from distq.errors import UsageError
 from distq.graph.plan import Quantizer, resolve_names
 from distq.graph.qdq import export
 from distq.graph.state import State
-from distq.jobs.calibrate import calibrated, corrected_state, finish, open_job
+from distq.jobs.calibrate import Outcome, calibrated, corrected_state, finish, open_job
 from distq.jobs.compare import compare_models, image_diffs
 from distq.jobs.context import Job, interruptible
 from distq.jobs.correct import correct, float_means
+from distq.jobs.equalize import best_equalization
 from distq.jobs.results import RunResult
 from distq.jobs.scoring import NetworkScorer, PrefixScorer, Scorer
 from distq.jobs.start import best_start
@@ -37,15 +38,14 @@ def tune(options: TuneOptions, reporter: Reporter) -> RunResult:
     with interruptible(), open_job(options, "tune", reporter) as found:
         if isinstance(found, RunResult):
             return found
-        job, searched = found, chosen_quantizers(options, found)
+        job = found
+        chosen_quantizers(options, job)
         table, state = calibrated(job)
-        before = export(job.loaded.model, job.plan, state)
-        start, state = choose_start(job, options, table, state)
-        tuned, tuned_state = search(job, options, searched, start, state)
-        after = (
-            export(job.loaded.model, job.plan, tuned_state) if tuned == start else settle(job, tuned_state)
-        )
-        return finish(job, table, before, (tuned, after))
+        before = Outcome(job.plan, table, export(job.loaded.model, job.plan, state))
+        job, start, state = choose_start(job, options, table, state)
+        tuned, state = search(job, options, chosen_quantizers(options, job), start, state)
+        model = export(job.loaded.model, job.plan, state) if tuned == start else settle(job, state)
+        return finish(job, before, Outcome(job.plan, tuned, model))
 
 
 def chosen_quantizers(options: TuneOptions, job: Job) -> list[Quantizer]:
@@ -66,16 +66,20 @@ def chosen_quantizers(options: TuneOptions, job: Job) -> list[Quantizer]:
     ]
 
 
-def choose_start(job: Job, options: TuneOptions, table: Table, state: State) -> tuple[Table, State]:
-    """The best method's thresholds, corrected anew.
+def choose_start(job: Job, options: TuneOptions, table: Table, state: State) -> tuple[Job, Table, State]:
+    """The best method's thresholds, on the best equalization of the network.
 
     A given table and the serial tuner's start stay as they are.
     """
     if options.strategy != "default" or options.table is not None:
-        return table, state
+        return job, table, state
     distributions = DistributionSet.load(job.rundir.distributions).tensors
-    start = best_start(job, table, state, distributions)
-    return (table, state) if start is table else (start, corrected_state(job, start))
+    start, method = best_start(job, table, state, distributions)
+    if start is not table:
+        state = corrected_state(job, start)
+    if not options.equalize or not options.bias_correction or options.effort < 2:
+        return job, start, state
+    return best_equalization(job, start, state, method)
 
 
 def search(

@@ -15,11 +15,8 @@ from distq.data.dataset import DatasetSpec
 from distq.graph.subgraph import Network
 from distq.replica.keys import arrays_key, content_key
 from distq.replica.samples import kept_inputs
-from distq.replica.session import Session
+from distq.replica.session import SESSION_BYTES, Session
 from distq.replica.worker import Arrays, Blob, Worker, array_bytes
-
-SESSION_BYTES = 4 << 20
-"""What a session of a part is counted as in the cache."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from distq.data.dataset import DatasetSpec, UnreadableSample
 from distq.errors import DataError
 from distq.replica.keys import content_key
 from distq.replica.samples import kept_inputs, read_samples
-from distq.replica.session import Session
+from distq.replica.session import SESSION_BYTES, Session
 from distq.replica.worker import Arrays, Blob, Worker
 
 
@@ -120,7 +120,7 @@ def open_session(worker: Worker, model: Blob, *, fused: bool) -> Session:
     def build() -> Session:
         return Session(worker.fetch(model), worker.settings, fused=fused)
 
-    found: Session = worker.cached(("session", model.sha256, fused), build, lambda _: 1 << 20)
+    found: Session = worker.cached(("session", model.sha256, fused), build, lambda _: SESSION_BYTES)
     return found
 
 

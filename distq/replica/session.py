@@ -21,6 +21,9 @@ LITERAL = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
 FUSED = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
 """EXTENDED, not ALL: the layout changes of ALL depend on the processor."""
 
+SESSION_BYTES = 48 << 20
+"""What a session is counted as in the cache: its arena keeps the memory of its activations."""
+
 DISABLED = ["ConstantSharing", "WeightBiasQuantization"]
 """The first renames equal constants into one; the second quantizes float weights that distq left in float."""
 

@@ -1,0 +1,95 @@
+"""Try the network with its channels evened out, and keep what is closest to float on the tuning images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from distq.graph.equalize import Site, equalized, factors, sites
+from distq.graph.plan import make_plan, resolve_names
+from distq.graph.probes import with_outputs
+from distq.graph.qdq import export
+from distq.graph.state import State
+from distq.jobs.calibrate import corrected_state
+from distq.jobs.compare import compare_models, image_diffs
+from distq.jobs.context import Job
+from distq.jobs.observe import observe
+from distq.jobs.thresholds import calibrated_table
+from distq.quant.table import Table
+from distq.replica.float32 import ChannelRanges
+from distq.search.acceptance import significant_improvement
+from distq.search.metrics import mean_over_images
+
+Ranges = Mapping[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]
+
+
+def best_equalization(job: Job, table: Table, state: State, method: str) -> tuple[Job, Table, State]:
+    """The job as it is, or on an equalized network that is significantly closer to float on tuning images.
+
+    Two forms are tried: channels in front of depthwise layers alone, which costs the weights nothing, and
+        all.
+
+    Args:
+        job: the run.
+        table: thresholds it would search from.
+        state: what they became.
+        method: gives the thresholds of the equalized networks.
+    """
+    found = sites(job.loaded.model, job.plan.target)
+    ranges = channel_ranges(job, found)
+    forms = {"depthwise": tuple(s for s in found if s.depthwise), "all": found}
+    choices = [(job, table, state)]
+    labels = ["as it is"]
+    for label, chosen in forms.items():
+        if chosen and (label == "depthwise" or len(chosen) > len(forms["depthwise"])):
+            choices.append(_equalized(job, chosen, ranges, method))
+            labels.append(label)
+    if len(choices) == 1:
+        return choices[0]
+    models = [job.executor.share(export(j.loaded.model, j.plan, s)) for j, _, s in choices]
+    results = compare_models(job, "compare equalizations", models, job.data, job.selection.tuning)
+    diffs = [image_diffs(results, i) for i in range(len(choices))]
+    for label, diff in zip(labels, diffs, strict=True):
+        job.reporter.line(f"channels {label}: diff {mean_over_images(diff):.6g}")
+    order = sorted(range(1, len(choices)), key=lambda i: (mean_over_images(diffs[i]), i))
+    best = next((i for i in order if significant_improvement(diffs[i], diffs[0], len(order)).accepted), 0)
+    job.journal.note("equalization", form=labels[best], diffs=[mean_over_images(d) for d in diffs])
+    job.reporter.line(f"channels are evened out: {labels[best]}" if best else "channels stay as they are")
+    return choices[best]
+
+
+def channel_ranges(job: Job, found: Sequence[Site]) -> Ranges:
+    """Smallest and largest value of each channel over the calibration samples, float64 (channels,) each."""
+    if not found:
+        return {}
+    tensors = tuple(site.tensor for site in found)
+    model = job.executor.share(with_outputs(job.loaded.model, tensors))
+    units = [
+        ChannelRanges(model, tensors, job.data, piece) for piece in job.shards(job.selection.calibration)
+    ]
+    results = list(job.images("channel ranges", units))
+    job.cost_so_far.fp32_forwards += len(job.readable(job.selection.calibration))
+    return {
+        name: (
+            np.min([r[f"{i}/low"] for r in results], axis=0).astype(np.float64),
+            np.max([r[f"{i}/high"] for r in results], axis=0).astype(np.float64),
+        )
+        for i, name in enumerate(tensors)
+    }
+
+
+def _equalized(job: Job, chosen: Sequence[Site], ranges: Ranges, method: str) -> tuple[Job, Table, State]:
+    model = job.loaded.model
+    scales = {site: factors(model, site, *ranges[site.tensor]) for site in chosen}
+    changed = equalized(model, scales)
+    plan = make_plan(changed, job.plan.target, job.plan.scheme)
+    wide = [q.name for q in job.plan.quantizers if q.bits == 16]
+    if wide:
+        names = resolve_names(changed, plan, wide, "--int16-layers")
+        plan = make_plan(changed, job.plan.target, job.plan.scheme, int16=names)
+    other = replace(job, loaded=replace(job.loaded, model=changed), plan=plan)
+    table = calibrated_table(plan, observe(other), method, job.options.bins)
+    return other, table, corrected_state(other, table)
