@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
-from job_helpers import Reference, bits, journal_notes, read_json, samples, thresholds
+from job_helpers import Reference, bits, calibrate, journal_notes, read_json, samples, thresholds
 
 import distq
 from distq.config import MethodName
@@ -44,13 +44,13 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(model: Path, many: Path, tmp_path_factory: pytest.TempPathFactory) -> RunResult:
-    return tune(model, many, tmp_path_factory.mktemp("tune") / "run")
+    return tune(model, many, tmp_path_factory.mktemp("tune") / "run", equalize=False, effort=5)
 
 
 def test_the_start_of_the_search_is_what_calibrate_exports(
     run: RunResult, model: Path, many: Path, tmp_path: Path
 ) -> None:
-    calibrated = distq.calibrate(model=model, data=many, out=tmp_path / "run", samples=24, executor="local")
+    calibrated = calibrate(model, many, tmp_path / "run", samples=24)
     assert run.holdout is not None
     assert run.tuning is not None
     assert calibrated.holdout is not None
@@ -64,7 +64,7 @@ def test_the_start_of_the_search_is_what_calibrate_exports(
 def test_without_layers_to_search_a_table_gives_the_model_of_calibrate(
     model: Path, many: Path, tmp_path: Path
 ) -> None:
-    made = distq.calibrate(model=model, data=many, out=tmp_path / "calibrated", samples=24, executor="local")
+    made = calibrate(model, many, tmp_path / "calibrated", samples=24)
     table = made.out / "thresholds.json"
     found = tune(model, many, tmp_path / "tuned", table=table, ignore_layers=SEARCHED)
     assert bits(found.out) == bits(made.out)
@@ -91,18 +91,24 @@ def test_after_is_the_exported_model_in_onnx_runtime(run: RunResult, model: Path
     assert run.holdout.after.nmse == pytest.approx(np.sum((y8 - y32) ** 2) / np.sum(y32**2), rel=1e-3)
 
 
-def test_a_row_says_whether_a_method_or_the_search_chose_its_threshold(run: RunResult) -> None:
-    start = read_json(run.out / "thresholds.calibrated.json")["tensors"]
-    accepted = {note["name"] for note in journal_notes(run.out) if note["accepted"]}
+def test_a_search_from_a_table_changes_the_rows_it_accepted(model: Path, many: Path, tmp_path: Path) -> None:
+    made = calibrate(model, many, tmp_path / "calibrated", samples=24, method="max")
+    found = tune(model, many, tmp_path / "run", table=made.out / "thresholds.json")
+    start = thresholds(made.out)
+    assert read_json(found.out / "thresholds.calibrated.json")["tensors"] == start
+    accepted = {note["name"] for note in journal_notes(found.out) if note["accepted"]}
     assert "first" in accepted
-    for name, row in thresholds(run.out).items():
-        searched = name in accepted or row["tied_to"] in accepted
-        assert row["method"] == "default" if searched else row["method"] in get_args(MethodName)
-        assert (row["observed_min"], row["observed_max"]) == (
-            start[name]["observed_min"],
-            start[name]["observed_max"],
-        )
-        assert start[name]["method"] == ("max" if name == "x" else "kl")
+    for name, row in thresholds(found.out).items():
+        changed = name in accepted or row["tied_to"] in accepted
+        assert (row["threshold"] != start[name]["threshold"]) == changed
+        assert row["method"] == ("default" if changed else "max")
+        assert row["observed_max"] == start[name]["observed_max"]
+
+
+def test_rows_name_the_method_that_chose_their_threshold(run: RunResult) -> None:
+    start = read_json(run.out / "thresholds.calibrated.json")["tensors"]
+    assert {row["method"] for name, row in start.items() if name != "x"} == {"kl"}
+    assert {row["method"] for row in thresholds(run.out).values()} <= {*get_args(MethodName), "default"}
 
 
 def test_the_journal_has_one_note_for_each_layer_in_graph_order(run: RunResult) -> None:
@@ -264,8 +270,7 @@ class Serial:
             yield name, best, scored
 
 
-@pytest.mark.parametrize("layers", [["first", "second", "average", "scores"]])
-def test_bitmain_is_the_serial_tuner(layers: list[str], model: Path, data: Path, tmp_path: Path) -> None:
+def test_bitmain_is_the_serial_tuner(model: Path, data: Path, tmp_path: Path) -> None:
     found = distq.tune(
         model=model,
         data=data,
@@ -275,14 +280,14 @@ def test_bitmain_is_the_serial_tuner(layers: list[str], model: Path, data: Path,
         tune_samples=5,
         strategy="bitmain",
         bias_correction=False,
-        layers=layers,
     )
     start = read_table(found.out / "thresholds.calibrated.json")
     serial = Serial(load_model(model), start, list(samples()[:5]))
     notes = {note["name"]: note for note in journal_notes(found.out)}
-    assert list(notes) == layers
+    searched = [name for name in serial.order if name != "x"]
+    assert list(notes) == searched == ["first", "second", "average", "flat", "scores"]
     assert any(note["accepted"] for note in notes.values())
-    for name, threshold, scored in serial.tune(layers):
+    for name, threshold, scored in serial.tune(searched):
         assert (notes[name]["threshold"], notes[name]["scored"]) == (threshold, scored), name
     assert {name: row["threshold"] for name, row in thresholds(found.out).items()} == {
         name: row.threshold for name, row in serial.table.items()
