@@ -212,7 +212,10 @@ def test_shuffling_is_fixed_by_the_seed(model: Path, data: Path, tmp_path: Path)
     assert thresholds(tmp_path / "seed5") != thresholds(tmp_path / "seed6")
 
 
-def test_unreadable_images_are_counted_as_far_as_allowed(model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("shard_size", [1, 8])
+def test_unreadable_images_are_counted_as_far_as_allowed(
+    shard_size: int, model: Path, tmp_path: Path
+) -> None:
     photos = write_photos(tmp_path / "photos", 10)
     for number in (2, 8):
         (photos / f"{number}.png").write_bytes(b"\x89PNG\r\n\x1a\n, and no more")
@@ -222,7 +225,7 @@ def test_unreadable_images_are_counted_as_far_as_allowed(model: Path, tmp_path: 
         calibrate(model, photos, tmp_path / "one", samples=6, skip_bad=1)
     assert not (tmp_path / "strict").exists()
     assert not (tmp_path / "one").exists()
-    found = calibrate(model, photos, tmp_path / "run", samples=6, skip_bad=2)
+    found = calibrate(model, photos, tmp_path / "run", samples=6, skip_bad=2, shard_size=shard_size)
     assert (found.tuning.images, found.holdout.images) == (5, 3)  # type: ignore[union-attr]  # both have images
     assert read_json(tmp_path / "run" / "run.json")["skipped_samples"] == [[str(photos), 2], [str(photos), 8]]
     assert sum("left out" in text for text in found.warnings) == 2

@@ -123,7 +123,8 @@ def test_unreadable_images_are_left_out_as_far_as_allowed(model: Path, tmp_path:
         DataError, match=r"4\.png is empty; mend or remove it, or allow some with --skip-bad 1"
     ):
         evaluate(model, photos, against=model)
-    assert evaluate(model, photos, against=model, skip_bad=1).images == 5
+    for shard_size in (1, 8):
+        assert evaluate(model, photos, against=model, skip_bad=1, shard_size=shard_size).images == 5
 
 
 def test_models_that_cannot_be_fed_the_same_are_refused(model: Path, data: Path, tmp_path: Path) -> None:
