@@ -12,9 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from distq.engine.ray_pool import RayExecutor
 from distq.replica.worker import WorkerSettings
+
+settings.register_profile("distq", deadline=None)  # a busy machine is no fault of a test
+settings.load_profile("distq")
 
 _HERE = Path(__file__).parent
 

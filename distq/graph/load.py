@@ -81,7 +81,9 @@ def read_proto(path: Path) -> tuple[onnx.ModelProto, str]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise ModelError(f"cannot read the model {path}: {error.strerror}") from error
+        raise ModelError(
+            f"cannot read the model {path}: {error.strerror}; give the path of an ONNX file"
+        ) from error
     try:
         proto = onnx.load_model_from_string(data)
         onnx.load_external_data_for_model(proto, str(path.parent))

@@ -30,7 +30,7 @@ from distq.jobs.context import Job, choose_samples, data_spec, identity, interru
 from distq.jobs.correct import correct, float_means
 from distq.jobs.kernels import float_layers
 from distq.jobs.observe import load_distributions, observe
-from distq.jobs.results import Comparison, RunResult
+from distq.jobs.results import Comparison, CurvePoint, RunResult
 from distq.jobs.rundir import RunDir
 from distq.jobs.thresholds import calibrated_table, encodings, full_table, given_table
 from distq.quant.table import Table, dump_table, read_table
@@ -68,7 +68,8 @@ def calibrated(job: Job) -> tuple[Table, State]:
 def corrected_state(job: Job, table: Table) -> State:
     """Weights and biases for a table's thresholds."""
     state = initial_state(job.loaded.model, job.plan, encodings(table))
-    return correct(job, state, float_means(job)) if job.options.bias_correction else state
+    means = float_means(job)  # also without correction: it finds the samples that cannot be decoded
+    return correct(job, state, means) if job.options.bias_correction else state
 
 
 def starting_table(job: Job) -> Table:
@@ -90,11 +91,19 @@ def starting_table(job: Job) -> Table:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A table, the plan it is for, and the model exported with it."""
+    """A table, the plan it is for, the model exported with it, and the curve of a budget."""
 
     plan: Plan
     table: Table
     model: bytes
+    curve: tuple[CurvePoint, ...] = ()
+
+    @property
+    def budget(self) -> dict[str, tuple[str, ...]]:
+        """What a budget was spent on."""
+        if not self.curve:
+            return {"int16": (), "float_layers": ()}
+        return {"int16": self.curve[-1].int16, "float_layers": self.curve[-1].float_layers}
 
     @property
     def table_bytes(self) -> bytes:
@@ -132,8 +141,9 @@ def finish(job: Job, before: Outcome, after: Outcome | None) -> RunResult:
         cost=job.cost(),
         float_layers=tuple(job.float_layers),
         warnings=tuple(job.warnings),
+        curve=final.curve,
     )
-    job.rundir.write_json(job.rundir.run, run_record(job))
+    job.rundir.write_json(job.rundir.run, {**run_record(job), "budget": final.budget})
     write_metrics(job.rundir, result)
     return result.model_copy(update={"files": job.rundir.files()})
 
@@ -142,7 +152,7 @@ def finish(job: Job, before: Outcome, after: Outcome | None) -> RunResult:
 def open_job(options: CalibrateOptions, command: str, reporter: Reporter) -> Iterator[Job | RunResult]:
     """Check everything, take the run folder, start the workers; or give the result of a finished run.
 
-    What this call wrote is removed again when the input turns out to be unusable.
+    What this call wrote is removed again when the input turns out to be unusable, unless a search has begun.
     """
     started = time.monotonic()
     loaded, plan = prepare_model(options)
@@ -158,7 +168,7 @@ def open_job(options: CalibrateOptions, command: str, reporter: Reporter) -> Ite
         return
     try:
         with Journal(rundir.journal) as journal, open_workers(options, reporter) as executor:
-            yield Job(
+            job = Job(
                 options,
                 reporter,
                 rundir,
@@ -172,6 +182,11 @@ def open_job(options: CalibrateOptions, command: str, reporter: Reporter) -> Ite
                 started,
                 executor.share(loaded.serialized()),
             )
+            try:
+                yield job
+            except InputError:
+                made = made and not journal.notes("layer")
+                raise
             journal.remove_parts()
     except InputError:
         if made:
@@ -295,7 +310,8 @@ def run_record(job: Job) -> dict[str, Any]:
 
 def write_metrics(rundir: RunDir, result: RunResult) -> None:
     """Write ``metrics.json``; the run counts as finished from here on."""
-    content = result.model_dump_json(include={"holdout", "tuning", "cost", "float_layers", "warnings"})
+    included = {"holdout", "tuning", "cost", "float_layers", "warnings", *(["curve"] if result.curve else [])}
+    content = result.model_dump_json(include=included)
     rundir.write_json(rundir.metrics, json.loads(content))  # JSON has no infinity: null
 
 

@@ -48,7 +48,18 @@ PACKAGES = (
 )
 
 NOT_IDENTITY = frozenset(
-    {"executor", "workers", "device", "address", "resume", "shard_size", "out", "allow_code", "dump_dist"}
+    {
+        "skip_bad",
+        "executor",
+        "workers",
+        "device",
+        "address",
+        "resume",
+        "shard_size",
+        "out",
+        "allow_code",
+        "dump_dist",
+    }
 )
 """Options that say where and how a job runs, not what it computes; they may change on resume."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 
 from distq.calibration.distributions import DistributionSet
 from distq.config import TuneOptions
@@ -11,6 +12,7 @@ from distq.errors import UsageError
 from distq.graph.plan import Quantizer, resolve_names
 from distq.graph.qdq import export
 from distq.graph.state import State
+from distq.jobs.budget import reconsider, require_budget, spend
 from distq.jobs.calibrate import Outcome, calibrated, corrected_state, finish, open_job
 from distq.jobs.compare import compare_models, image_diffs
 from distq.jobs.context import Job, interruptible
@@ -35,6 +37,7 @@ def tune(options: TuneOptions, reporter: Reporter) -> RunResult:
     """
     if options.data is None:
         raise UsageError("--data is missing: a search scores candidates on samples")
+    require_budget(options)
     with interruptible(), open_job(options, "tune", reporter) as found:
         if isinstance(found, RunResult):
             return found
@@ -42,10 +45,14 @@ def tune(options: TuneOptions, reporter: Reporter) -> RunResult:
         chosen_quantizers(options, job)
         table, state = calibrated(job)
         before = Outcome(job.plan, table, export(job.loaded.model, job.plan, state))
-        job, start, state = choose_start(job, options, table, state)
-        tuned, state = search(job, options, chosen_quantizers(options, job), start, state)
+        base, first, state = choose_start(job, options, table, state)
+        job, start, state, choice = spend(base, options, first, state)
+        searched = [q for q in job.plan.quantizers if q in chosen_quantizers(options, base)]
+        tuned, state = search(job, options, searched, start, state)
         model = export(job.loaded.model, job.plan, state) if tuned == start else settle(job, state)
-        return finish(job, before, Outcome(job.plan, tuned, model))
+        return finish(
+            job, before, reconsider(base, options, first, choice, Outcome(job.plan, tuned, model))
+        )
 
 
 def chosen_quantizers(options: TuneOptions, job: Job) -> list[Quantizer]:
@@ -128,17 +135,9 @@ def show(job: Job, tensor: TensorSearch, name: str, shown: int) -> int:
 
 
 def record(job: Job, quantizer: Quantizer, decision: Decision, start: float, seconds: float) -> None:
-    """Write the decision into the journal and say what the search has gained so far."""
-    job.journal.note(
-        "layer",
-        name=quantizer.name,
-        threshold=decision.threshold,
-        before=decision.before,
-        after=decision.after,
-        scored=decision.scored,
-        accepted=decision.accepted,
-        reason=decision.reason,
-    )
+    """Write the decision into the journal, once, and say what the search has gained so far."""
+    if quantizer.name not in {note["name"] for note in job.journal.notes("layer")}:
+        job.journal.note("layer", name=quantizer.name, **asdict(decision))
     gain = 100 * (1 - decision.after / start) if start > 0 else 0.0
     job.reporter.line(
         f"{quantizer.name}: {decision.reason}, {decision.scored} candidates in {seconds:.1f} s, "

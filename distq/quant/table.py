@@ -69,9 +69,13 @@ def read_table(path: Path) -> Table:
     try:
         content = json.loads(path.read_bytes())
     except OSError as error:
-        raise FileFormatError(f"cannot read the table {path}: {error.strerror}") from error
+        raise FileFormatError(
+            f"cannot read the table {path}: {error.strerror}; give a thresholds.json"
+        ) from error
     except (ValueError, RecursionError) as error:
-        raise FileFormatError(f"{path} is not a threshold table: it is not JSON") from error
+        raise FileFormatError(
+            f"{path} is not a threshold table: it is not JSON; give a thresholds.json"
+        ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise FileFormatError(f'{path} is not a threshold table of distq: it has no "format": "{FORMAT}"')
     tensors = content.get("tensors")

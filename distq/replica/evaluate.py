@@ -39,7 +39,12 @@ class Evaluate:
         """Identity of the unit."""
         against = self.float_model.sha256 if self.float_model else None
         return content_key(
-            "evaluate", [m.sha256 for m in self.models], against, self.data.source, self.indices
+            "evaluate",
+            [m.sha256 for m in self.models],
+            against,
+            self.data.source,
+            self.data.labels,
+            self.indices,
         )
 
     @property
