@@ -12,7 +12,7 @@ from pathlib import Path
 from networks import BY_NAME, NETWORKS
 
 BEGIN, END = "<!-- peers:begin -->", "<!-- peers:end -->"
-FAMILIES = ("ONNX Runtime", "NNCF", "Quark")
+FAMILIES = ("ONNX Runtime", "NNCF", "NNCF per channel", "Quark")
 
 AGREEMENT = {
     "top-1": "same top-1 as float",
@@ -90,13 +90,19 @@ it would quantize weights a quantizer left in float. The share of boxes is twice
 over the boxes of both models (RFB-320: score over 0.7, NMS 0.3; YOLOX: score over 0.3, NMS 0.5 by class).
 Seconds and peak memory are of the whole process, its start, its imports and the calibration arrays included;
 distq runs with `--executor local`, in one process. ONNX Runtime's Percentile takes 8 samples at a time
-(`CalibStridedMinMax`); by default it keeps every activation of all samples."""
+(`CalibStridedMinMax`); by default it keeps every activation of all samples.
+
+NNCF by itself gives each tensor that a depthwise convolution reads a scale for every channel: a finer
+granularity than everyone else's, which ONNX Runtime's integer kernels do not take and few devices have. Those
+rows are called "NNCF per channel"; the rows called NNCF are told `per_channel=False`. Its preset performance
+still takes uint8 with zero point 0 for tensors that are never negative, so "symmetric int8" means ONNX
+Runtime's and Quark's. * marks a model that ONNX Runtime runs only with its Q and DQ as written."""
 
 
 def summary(rows: Sequence[Row]) -> str:
     """The best of each tool, in dB, and distq's commands by target."""
     ours = list(dict.fromkeys(row.settings for row in rows if row.tool == "distq"))
-    header = ["network", *FAMILIES, "best symmetric peer", *(f"`{settings}`" for settings in ours)]
+    header = ["network", *FAMILIES, "best symmetric int8", *(f"`{settings}`" for settings in ours)]
     table = []
     for network in NETWORKS:
         own = [row for row in rows if row.network == network.name]
@@ -122,7 +128,7 @@ def details(rows: Sequence[Row]) -> str:
         [
             row.tool,
             f"`{row.settings}`" if row.tool == "distq" else row.settings,
-            decibels(row.sqnr_db),
+            decibels(row.sqnr_db) + ("*" if row.figures.get("literal") else ""),
             percent(row.figures.get("agreement")),
             *([percent(row.figures.get("top1"))] if classified else []),
             f"{row.seconds:.0f}",

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -80,22 +81,28 @@ def onnxruntime_static(model: Path, samples: Samples, out: Path, *, method: str,
         calibrate_method=getattr(CalibrationMethod, method),
         extra_options={
             "ActivationSymmetric": symmetric,
-            "CalibTensorRangeSymmetric": symmetric,
             "CalibStridedMinMax": STRIDE if len(samples) % STRIDE == 0 else None,
         },
     )
 
 
-def nncf_quantize(model: Path, samples: Samples, out: Path, *, preset: str, fast: bool) -> None:
-    """NNCF's quantize on ONNX."""
+def nncf_quantize(
+    model: Path, samples: Samples, out: Path, *, preset: str, fast: bool, per_tensor: bool
+) -> None:
+    """NNCF's quantize on ONNX; by itself it gives what depthwise convolutions read a scale per channel."""
     import nncf  # type: ignore[import-not-found]  # noqa: PLC0415  # lives in the peers' environment only
 
+    advanced = nncf.quantization.advanced_parameters
+    parameters = advanced.QuantizationParameters(per_channel=False) if per_tensor else None
     quantized = nncf.quantize(
         onnx.load(model),
         nncf.Dataset(samples),
         preset=nncf.QuantizationPreset(preset),
         subset_size=len(samples),
         fast_bias_correction=fast,
+        advanced_parameters=advanced.AdvancedQuantizationParameters(
+            activations_quantization_params=parameters
+        ),
     )
     onnx.save(quantized, out)
 
@@ -125,7 +132,7 @@ def quark_quantize(model: Path, samples: Samples, out: Path, *, method: str, sym
 
 @dataclass(frozen=True)
 class Peer:
-    """A quantizer and its settings, as the tables call them."""
+    """A quantizer and its settings as the tables call them; symmetric is int8 with zero point 0 all over."""
 
     tool: str
     settings: str
@@ -142,12 +149,16 @@ def _peers() -> Iterator[tuple[str, Peer]]:
         for method in ("Percentile", "LayerwisePercentile"):
             run = partial(quark_quantize, method=method, symmetric=symmetric)
             yield f"quark-{method.lower()}{suffix}", Peer("Quark", f"{method}, {kind}", symmetric, run)
-    for preset in ("performance", "mixed"):
-        for fast in (True, False):
-            correction = "fast" if fast else "full"
-            run = partial(nncf_quantize, preset=preset, fast=fast)
-            settings = f"preset {preset}, {correction} bias correction"
-            yield f"nncf-{preset}-{correction}", Peer("NNCF", settings, preset == "performance", run)
+    for preset, fast, per_tensor in product(("performance", "mixed"), (True, False), (True, False)):
+        correction = "fast" if fast else "full"
+        run = partial(nncf_quantize, preset=preset, fast=fast, per_tensor=per_tensor)
+        settings = f"{preset}, {correction} bias correction"
+        name, tool = f"nncf-{preset}-{correction}", "NNCF"
+        if per_tensor:
+            name += "-per-tensor"
+        else:
+            tool += " per channel"
+        yield name, Peer(tool, settings, symmetric=False, quantize=run)
 
 
 PEERS = dict(sorted(_peers()))
