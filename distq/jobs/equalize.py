@@ -12,12 +12,12 @@ from distq.graph.equalize import Site, equalized, factors, sites
 from distq.graph.plan import make_plan, resolve_names
 from distq.graph.probes import with_outputs
 from distq.graph.qdq import export
-from distq.graph.state import State
+from distq.graph.state import State, initial_state
 from distq.jobs.calibrate import corrected_state
 from distq.jobs.compare import compare_models, image_diffs
 from distq.jobs.context import Job
 from distq.jobs.observe import observe
-from distq.jobs.thresholds import calibrated_table
+from distq.jobs.thresholds import calibrated_table, encodings
 from distq.quant.table import Table
 from distq.replica.float32 import ChannelRanges
 from distq.search.acceptance import significant_improvement
@@ -30,7 +30,8 @@ def best_equalization(job: Job, table: Table, state: State, method: str) -> tupl
     """The job as it is, or on an equalized network that is significantly closer to float on tuning images.
 
     Two forms are tried: channels in front of depthwise layers alone, which costs the weights nothing, and
-        all.
+        all. They are compared uncorrected, and the better one, if any, once more with its weights rounded and
+        its biases corrected.
 
     Args:
         job: the run.
@@ -40,15 +41,28 @@ def best_equalization(job: Job, table: Table, state: State, method: str) -> tupl
     """
     found = sites(job.loaded.model, job.plan.target)
     ranges = channel_ranges(job, found)
-    forms = {"depthwise": tuple(s for s in found if s.depthwise), "all": found}
-    choices = [(job, table, state)]
-    labels = ["as it is"]
+    forms = {"all": found, "in front of depthwise layers": tuple(s for s in found if s.depthwise)}
+    choices = [(job, table, initial_state(job.loaded.model, job.plan, encodings(table)))]
+    labels = ["as they are"]
     for label, chosen in forms.items():
-        if chosen and (label == "depthwise" or len(chosen) > len(forms["depthwise"])):
+        if chosen and (label == "all" or len(chosen) < len(found)):
             choices.append(_equalized(job, chosen, ranges, method))
             labels.append(label)
+    best = _closest(job, choices, labels)
+    if best:
+        other, start, _ = choices[best]
+        pair = [(job, table, state), (other, start, corrected_state(other, start))]
+        if _closest(job, pair, [labels[0], labels[best]]):
+            job.reporter.line(f"channels are evened out: {labels[best]}")
+            return pair[1]
+    job.reporter.line("channels stay as they are")
+    return job, table, state
+
+
+def _closest(job: Job, choices: Sequence[tuple[Job, Table, State]], labels: Sequence[str]) -> int:
+    """Which choice is significantly closer to float than the first; 0 where none is."""
     if len(choices) == 1:
-        return choices[0]
+        return 0
     models = [job.executor.share(export(j.loaded.model, j.plan, s)) for j, _, s in choices]
     results = compare_models(job, "compare equalizations", models, job.data, job.selection.tuning)
     diffs = [image_diffs(results, i) for i in range(len(choices))]
@@ -57,8 +71,7 @@ def best_equalization(job: Job, table: Table, state: State, method: str) -> tupl
     order = sorted(range(1, len(choices)), key=lambda i: (mean_over_images(diffs[i]), i))
     best = next((i for i in order if significant_improvement(diffs[i], diffs[0], len(order)).accepted), 0)
     job.journal.note("equalization", form=labels[best], diffs=[mean_over_images(d) for d in diffs])
-    job.reporter.line(f"channels are evened out: {labels[best]}" if best else "channels stay as they are")
-    return choices[best]
+    return best
 
 
 def channel_ranges(job: Job, found: Sequence[Site]) -> Ranges:
@@ -92,4 +105,4 @@ def _equalized(job: Job, chosen: Sequence[Site], ranges: Ranges, method: str) ->
         plan = make_plan(changed, job.plan.target, job.plan.scheme, int16=names)
     other = replace(job, loaded=replace(job.loaded, model=changed), plan=plan)
     table = calibrated_table(plan, observe(other), method, job.options.bins)
-    return other, table, corrected_state(other, table)
+    return other, table, initial_state(changed, plan, encodings(table))
