@@ -18,13 +18,14 @@ import typer
 
 import distq
 from distq.cli_dataset import dataset
-from distq.config import CalibrateOptions, CommonOptions, EvaluateOptions, TuneOptions
+from distq.config import CalibrateOptions, CommonOptions, DiffOptions, EvaluateOptions, TuneOptions
 from distq.errors import DistqError, InterruptedRun
 from distq.flags import OUTPUT, Output, example, switch, takes
 from distq.options import make_options, on_command_line
 from distq.perform import perform, show_result
 from distq.tables import (
     print_demo_result,
+    print_diff_result,
     print_doctor_report,
     print_evaluate_result,
     print_run_result,
@@ -76,6 +77,13 @@ def tune(values: Values, output: Output) -> None:
 def evaluate(values: Values, output: Output) -> None:
     """Measure a model against float, and its accuracy where there are labels."""
     _start(make_options(EvaluateOptions, values, on_command_line), output)
+
+
+@app.command(epilog=example("distq diff m.onnx --table run/thresholds.json --data photos --sensitivity"))
+@takes(DiffOptions)
+def diff(values: Values, output: Output) -> None:
+    """Show how far INT8 is from float, and which layers or tensors it comes from."""
+    _start(make_options(DiffOptions, values, on_command_line), output)
 
 
 @app.command(epilog=example("distq run job.yaml --workers 4"))
@@ -140,6 +148,10 @@ def _start(options: CommonOptions, output: Output) -> None:
             from distq.jobs.evaluate import evaluate as evaluate_job
 
             perform(partial(evaluate_job, options), print_evaluate_result, output)
+        case DiffOptions():
+            from distq.jobs.diff import diff as diff_job
+
+            perform(partial(diff_job, options), print_diff_result, output)
 
 
 def invoke(arguments: Sequence[str]) -> int:

@@ -72,6 +72,8 @@ class TuneOptions(CalibrateOptions):
     tune_samples: Annotated[int, Field(ge=1)] = 64
     strategy: StrategyName = "default"
     effort: Annotated[int, Field(ge=1, le=5)] = 3
+    int16_budget: Annotated[int, Field(ge=0)] = 0
+    float_budget: Annotated[int, Field(ge=0)] = 0
     equalize: bool = True
     layers: Names = ()
     ignore_layers: Names = ()
@@ -86,6 +88,24 @@ class EvaluateOptions(CommonOptions):
     preprocess: Path | None = None
     labels: Path | None = None
     samples: Annotated[int, Field(ge=0)] = 0
+
+
+class DiffOptions(CommonOptions):
+    """Options of ``distq diff``."""
+
+    model: Path
+    table: Path
+    data: Path
+    preprocess: Path | None = None
+    samples: Annotated[int, Field(ge=0)] = 128
+    tune_samples: Annotated[int, Field(ge=1)] = 16
+    scheme: Scheme = "auto"
+    target: Target = "ort"
+    rounding: Rounding = "gptq"
+    bias_correction: bool = True
+    int8_layers: Names = ()
+    progressive: bool = False
+    sensitivity: bool = False
 
 
 def require_bins(bins: int) -> None:

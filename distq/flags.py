@@ -17,6 +17,7 @@ from distq.options import POSITIONAL
 DATA = "Data"
 QUANTIZATION = "Quantization"
 SEARCH = "Search"
+COMPARISON = "What is compared"
 PLACE = "Where it runs"
 OUTPUT = "Output"
 
@@ -54,12 +55,17 @@ FLAGS = {
     "table": Flag(QUANTIZATION, "Start from these thresholds instead of computing them.", "FILE"),
     "dump_dist": Flag(QUANTIZATION, "Also write the distributions here.", "FILE"),
     "load_dist": Flag(QUANTIZATION, "Read distributions from here; without --data: thresholds only.", "FILE"),
-    "tune_samples": Flag(SEARCH, "Score candidates on the first N calibration samples.", "N"),
+    "tune_samples": Flag(SEARCH, "Score on the first N calibration samples.", "N"),
     "strategy": Flag(SEARCH, "How thresholds are searched"),
     "effort": Flag(SEARCH, "From 1, fast, to 5, best"),
+    "int16_budget": Flag(SEARCH, "Give the N worst activations 16 bits.", "N"),
+    "float_budget": Flag(SEARCH, "Keep the N worst layers in float.", "N"),
     "equalize": Flag(SEARCH, "Leave channels as they are."),
     "layers": Flag(SEARCH, "Tune only these layers.", "NAME,NAME"),
     "ignore_layers": Flag(SEARCH, "Leave these layers' thresholds as calibrated.", "NAME,NAME"),
+    "int8_layers": Flag(COMPARISON, "Only these layers in INT8, the rest in float.", "NAME,NAME"),
+    "progressive": Flag(COMPARISON, "A line per layer, as INT8 grows layer by layer."),
+    "sensitivity": Flag(COMPARISON, "What each tensor costs, alone and inside the INT8 network."),
     "executor": Flag(PLACE, "Ray actors, or this process alone"),
     "workers": Flag(PLACE, "Number of workers (default: one per core).", "N"),
     "device": Flag(PLACE, "cpu, auto, cuda or cuda:N.", "DEVICE"),

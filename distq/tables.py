@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,16 @@ from rich.table import Table
 from rich.text import Text
 
 from distq.console import duration
-from distq.jobs.results import Accuracy, Comparison, EvaluateResult, FloatAccuracy, FloatLayer, RunResult
+from distq.jobs.results import (
+    Accuracy,
+    Comparison,
+    CurvePoint,
+    DiffResult,
+    EvaluateResult,
+    FloatAccuracy,
+    FloatLayer,
+    RunResult,
+)
 
 if TYPE_CHECKING:
     from distq.data.build import BuildReport
@@ -31,6 +40,8 @@ def print_run_result(result: RunResult, console: Console | None = None) -> None:
     if comparison is not None:
         console.print()
         console.print(_comparison_table(comparison, held_out=result.holdout is not None))
+    if result.curve:
+        console.print(_curve_table(result.curve))
     print_float_layers(result.float_layers, console)
     for warning in result.warnings:
         console.print(Text.assemble(("warning: ", "yellow"), warning), soft_wrap=True)
@@ -50,6 +61,47 @@ def print_evaluate_result(result: EvaluateResult, console: Console | None = None
     models = {"float": result.against, "candidate": result.candidate}
     console.print()
     console.print(_accuracy_table(f"On {_plural(result.images, 'image')}", models))
+
+
+def print_diff_result(result: DiffResult, console: Console | None = None) -> None:
+    """Show the error of the whole network, and of its layers or tensors where that was asked for."""
+    console = console or Console()
+    layers = "all layers" if result.layers is None else ", ".join(result.layers)
+    console.print()
+    console.print(
+        _accuracy_table(f"On {_plural(result.images, 'image')}, {layers} in INT8", {"INT8": result.network})
+    )
+    if result.steps:
+        steps = [(step.layer, f"{step.sqnr_db:.2f}", f"{step.nmse:.3g}") for step in result.steps]
+        console.print(_figures("INT8 from the first layer to", ("layer", "SQNR dB", "NMSE"), steps))
+    if result.tensors:
+        costs = [
+            (t.tensor, str(t.bits), f"{t.alone_sqnr_db:.2f}", f"{t.without_sqnr_db:.2f}", f"{t.part:.1%}")
+            for t in result.tensors
+        ]
+        columns = ("tensor", "bits", "alone dB", "without it dB", "part of NMSE")
+        console.print(_figures("What each tensor costs, the worst first", columns, costs))
+
+
+def _curve_table(curve: Sequence[CurvePoint]) -> Table:
+    rows = []
+    for point in curve:
+        added = [f"{name} in 16 bit" for name in point.int16] + [f"{n} in float" for n in point.float_layers]
+        rows.append(
+            (str(point.budget), added[-1] if added else "", f"{point.sqnr_db:.2f}", f"{point.nmse:.3g}")
+        )
+    return _figures("On the images tuned on", ("budget", "added", "SQNR dB", "NMSE"), rows)
+
+
+def _figures(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Names on the left, numbers on the right."""
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for column in columns:
+        named = column in {"layer", "tensor", "added"}
+        table.add_column(column, justify="left" if named else "right", overflow="fold", no_wrap=not named)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
 
 
 def print_files(files: tuple[Path, ...], console: Console) -> None:

@@ -22,6 +22,7 @@ COMMANDS = [
     ["calibrate"],
     ["tune"],
     ["eval"],
+    ["diff"],
     ["run"],
     ["demo"],
     ["doctor"],

@@ -6,17 +6,19 @@ import inspect
 
 import pytest
 
-from distq.config import CalibrateOptions, EvaluateOptions, TuneOptions
+from distq.config import CalibrateOptions, DiffOptions, EvaluateOptions, TuneOptions
 from distq.flags import FLAGS, Output, takes
 
+KINDS = [CalibrateOptions, TuneOptions, EvaluateOptions, DiffOptions]
 
-@pytest.mark.parametrize("kind", [CalibrateOptions, TuneOptions, EvaluateOptions])
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_option_has_help(kind):
     assert set(kind.model_fields) <= set(FLAGS)
 
 
 def test_no_help_is_left_over():
-    assert set(FLAGS) == set(TuneOptions.model_fields) | set(EvaluateOptions.model_fields)
+    assert set(FLAGS) == set().union(*(kind.model_fields for kind in KINDS))
 
 
 def test_a_command_has_a_parameter_for_every_option_and_for_output():

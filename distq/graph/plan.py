@@ -97,6 +97,7 @@ def make_plan(
     int16: Collection[str] = (),
     tie: bool = True,
     only: Collection[str] | None = None,
+    float_layers: Collection[str] = (),
 ) -> Plan:
     """Place the quantizers.
 
@@ -112,6 +113,7 @@ def make_plan(
         tie: share quantizers through operators that only pass values on.
         only: quantize these outputs' nodes alone and leave the rest float (the INT8 prefix of the serial
             tuner).
+        float_layers: names of layers that stay float: a quantizer that only they read is left out.
 
     Raises:
         ModelError: nothing can be quantized.
@@ -119,7 +121,7 @@ def make_plan(
     """
     require_16_bits(target, wanted=bool(int16))
     scheme = "symmetric" if target == "tensorrt" else scheme
-    roles = _roles(model.graph, target, only)
+    roles = _roles(model.graph, target, only, float_layers)
     if not roles.layers:
         raise ModelError(
             "the model has no Conv, ConvTranspose, Gemm or MatMul in float32 that INT8 can carry"
@@ -170,7 +172,25 @@ def resolve_names(model: ir.Model, plan: Plan, names: Iterable[str], option: str
     return tuple(dict.fromkeys(found))
 
 
-def _roles(graph: ir.Graph, target: Target, only: Collection[str] | None) -> _Roles:
+def resolve_layers(plan: Plan, names: Iterable[str], option: str) -> tuple[str, ...]:
+    """Names of compute layers for what a user calls them: an output tensor, or a node.
+
+    Raises:
+        UsageError: an unknown name, with the nearest known one.
+    """
+    known = {name: layer.name for layer in plan.layers for name in (layer.node, layer.output, layer.name)}
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+            raise UsageError(
+                f"{option} names {name}, which is no compute layer of the model; the nearest is {near}"
+            )
+    return tuple(dict.fromkeys(known[name] for name in names))
+
+
+def _roles(
+    graph: ir.Graph, target: Target, only: Collection[str] | None, float_layers: Collection[str]
+) -> _Roles:
     nodes = [n for n in graph if any(v.dtype is None or v.dtype == ir.DataType.FLOAT for v in n.outputs)]
     found = {node: compute_layer(node) for node in nodes}
     layers = {node: layer for node, layer in found.items() if isinstance(layer, Layer)}
@@ -190,6 +210,10 @@ def _roles(graph: ir.Graph, target: Target, only: Collection[str] | None) -> _Ro
         else:
             integer.add(node)
     if only is not None:
+    for node in [node for node, layer in layers.items() if layer.name in float_layers]:
+        del layers[node]
+        integer.remove(node)
+        reasons[node] = "kept in float by --float-budget"
         integer = {node for node in integer if _is_within(node, layers.get(node), target, set(only))}
         layers = {node: layer for node, layer in layers.items() if node in integer}
     return _Roles(layers, frozenset(integer), {node: reasons[node] for node in nodes if node in reasons})

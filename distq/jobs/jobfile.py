@@ -1,6 +1,6 @@
 """Job files: the options of one command as YAML.
 
-command: tune          # calibrate, tune or eval
+command: tune          # calibrate, tune, eval or diff
 model: model.onnx      # paths are relative to the job file
 data: photos
 tune_samples: 32       # any option of the command, with underscores
@@ -16,7 +16,7 @@ from typing import get_type_hints
 
 import yaml
 
-from distq.config import CalibrateOptions, CommonOptions, EvaluateOptions, TuneOptions
+from distq.config import CalibrateOptions, CommonOptions, DiffOptions, EvaluateOptions, TuneOptions
 from distq.errors import UsageError
 from distq.options import make_options, unknown_name
 
@@ -24,6 +24,7 @@ COMMANDS: dict[str, type[CommonOptions]] = {
     "calibrate": CalibrateOptions,
     "tune": TuneOptions,
     "eval": EvaluateOptions,
+    "diff": DiffOptions,
 }
 _SWITCHES = ("quiet", "json")  # options of every command that say how it prints, not what it does
 

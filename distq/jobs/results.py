@@ -69,8 +69,24 @@ class FloatLayer(_Result):
     reason: str
 
 
+class CurvePoint(_Result):
+    """The network on the tuning images with the first ``budget`` of what ``tune`` chose to make better.
+
+    Attributes:
+        budget: how many: 16-bit activations first, then float layers.
+        int16, float_layers: which; the worst first.
+        nmse, sqnr_db: as in :class:`Accuracy`.
+    """
+
+    budget: int
+    int16: tuple[str, ...]
+    float_layers: tuple[str, ...]
+    nmse: Unbounded
+    sqnr_db: Unbounded
+
+
 class RunResult(_Result):
-    """Outcome of calibrate or tune."""
+    """Outcome of calibrate or tune; ``curve`` is there where a budget was given."""
 
     out: Path
     files: tuple[Path, ...]
@@ -79,6 +95,53 @@ class RunResult(_Result):
     cost: Cost
     float_layers: tuple[FloatLayer, ...] = ()
     warnings: tuple[str, ...] = ()
+    curve: tuple[CurvePoint, ...] = ()
+
+
+class LayerStep(_Result):
+    """The network with INT8 from its first layer to this one."""
+
+    layer: str
+    nmse: Unbounded
+    sqnr_db: Unbounded
+
+
+class TensorCost(_Result):
+    """What one quantizer costs.
+
+    Attributes:
+        tensor: its name.
+        bits: its width.
+        alone_nmse, alone_sqnr_db: with only this tensor quantized, weights in float.
+        without_nmse, without_sqnr_db: of the INT8 network with this tensor in float.
+        part: share of the INT8 network's NMSE that leaves with it.
+    """
+
+    tensor: str
+    bits: int
+    alone_nmse: Unbounded
+    alone_sqnr_db: Unbounded
+    without_nmse: Unbounded
+    without_sqnr_db: Unbounded
+    part: float
+
+
+class DiffResult(_Result):
+    """Outcome of diff.
+
+    Attributes:
+        images: how many were compared.
+        layers: the INT8 layers; None: all.
+        network: the network with these layers in INT8 against float.
+        steps: where asked for, a line per layer in graph order.
+        tensors: where asked for, a line per quantizer, the worst inside the network first.
+    """
+
+    images: int
+    layers: tuple[str, ...] | None
+    network: Accuracy
+    steps: tuple[LayerStep, ...] = ()
+    tensors: tuple[TensorCost, ...] = ()
 
 
 class EvaluateResult(_Result):

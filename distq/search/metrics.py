@@ -90,7 +90,11 @@ def sqnr_db(stats: ImageStatistics) -> float:
     Raises:
         DataError: there is no image.
     """
-    noise = nmse(stats)
+    return decibels(nmse(stats))
+
+
+def decibels(noise: float) -> float:
+    """-10 log10 of an NMSE; infinite for 0."""
     return -10 * math.log10(noise) if noise > 0 else math.inf
 
 

@@ -1,0 +1,60 @@
+"""The quantized network with some of it back in float, to see what each part costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx
+
+from distq.graph.layers import Layer
+
+
+@dataclass(frozen=True)
+class FloatPart:
+    """What of an exported network is put back in float.
+
+    Attributes:
+        integers: integer tensors; readers get the float tensor instead.
+        layers: layers that get their float weights and biases back.
+        float_inputs: whether these layers also read float tensors that other layers read quantized.
+    """
+
+    integers: tuple[str, ...] = ()
+    layers: tuple[Layer, ...] = ()
+    float_inputs: bool = True
+
+
+def put_back(exported: onnx.ModelProto, original: onnx.ModelProto, part: FloatPart) -> bytes:
+    """A copy of an exported network with a part of it in float.
+
+    Args:
+        exported: a QDQ network in which no Relu or Clip is left out as implied: float needs them.
+        original: the float network it was made from.
+        part: what is float.
+    """
+    model = onnx.ModelProto()
+    model.CopyFrom(exported)
+    graph = model.graph
+    source = {n.output[0]: n.input[0] for n in graph.node if n.op_type == "QuantizeLinear"}
+    behind: dict[str, str] = {}
+    for node in graph.node:
+        if node.op_type == "DequantizeLinear" and node.input[0] in source:
+            start = behind[node.output[0]] = source[node.input[0]]
+            if node.input[0] in part.integers:
+                node.CopyFrom(onnx.helper.make_node("Identity", [start], node.output, name=node.name))
+    constants = {t.name: t for t in original.graph.initializer}
+    have = {t.name for t in graph.initializer}
+    layers = {layer.node: layer for layer in part.layers}
+    for node in graph.node:
+        layer = layers.get(node.name)
+        if layer is None:
+            continue
+        if part.float_inputs:
+            node.input[:] = [behind.get(name, name) for name in node.input]
+        if layer.weight is None:
+            continue
+        node.input[:] = [name for name in (node.input[0], layer.weight, layer.bias) if name is not None]
+        new = {name for name in node.input[1:] if name not in have}
+        graph.initializer.extend(constants[name] for name in sorted(new))
+        have |= new
+    return bytes(model.SerializeToString())

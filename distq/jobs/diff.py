@@ -1,0 +1,136 @@
+"""``distq diff``: how far a network with given thresholds is from float, and which part of it costs what."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from distq.config import DiffOptions, TuneOptions
+from distq.engine.progress import Reporter
+from distq.errors import UsageError
+from distq.graph.layers import Layer
+from distq.graph.plan import Plan, Quantizer, resolve_layers
+from distq.graph.qdq import export
+from distq.graph.state import State
+from distq.graph.variants import FloatPart
+from distq.jobs.calibrate import calibrated, open_job
+from distq.jobs.compare import accuracy, compare_models
+from distq.jobs.context import Job, interruptible
+from distq.jobs.results import Accuracy, DiffResult, LayerStep, RunResult, TensorCost
+from distq.jobs.sensitivity import Cost, Variants, sensitivity
+from distq.quant.table import read_table
+from distq.search.metrics import cosine, decibels, nmse, sqnr_db
+
+
+def diff(options: DiffOptions, reporter: Reporter) -> DiffResult:
+    """Compare a network with a table's thresholds with float, on the first ``tune_samples`` samples.
+
+    Weights are rounded and biases corrected as ``calibrate --table`` does it. Nothing is written.
+
+    Raises:
+        InputError: what was given cannot be used.
+        ExecutionError: it failed while running.
+        InterruptedRun: Ctrl-C.
+    """
+    asked = {
+        "--int8-layers": bool(options.int8_layers),
+        "--progressive": options.progressive,
+        "--sensitivity": options.sensitivity,
+    }
+    if sum(asked.values()) > 1:
+        both = " and ".join(name for name, wanted in asked.items() if wanted)
+        raise UsageError(f"{both} ask for different comparisons: take one")
+    with TemporaryDirectory(prefix="distq-diff-") as folder:
+        tuning = _options(options, Path(folder) / "run")
+        with interruptible(), open_job(tuning, "diff", reporter) as job:
+            if isinstance(job, RunResult):
+                raise UsageError(f"{folder} is in use: try again")
+            chosen = resolve_layers(job.plan, options.int8_layers, "--int8-layers")
+            _, state = calibrated(job)
+            return DiffResult(
+                images=len(job.readable(job.selection.tuning)),
+                layers=chosen or None,
+                network=_of_layers(job, state, chosen) if chosen else _whole(job, state),
+                steps=_progressive(job, state) if options.progressive else (),
+                tensors=_tensor_costs(*sensitivity(job, state)) if options.sensitivity else (),
+            )
+
+
+class _Options(TuneOptions):
+    """The tune job whose first steps diff takes: its samples, its rounding, its bias correction."""
+
+    tune_samples: int = DiffOptions.model_fields["tune_samples"].default
+    holdout: int | None = 0
+
+
+def _options(options: DiffOptions, out: Path) -> TuneOptions:
+    """A job of the same samples and settings; what has 16 bits in the table gets them."""
+    own = {"int8_layers", "progressive", "sensitivity"}
+    given = {name: getattr(options, name) for name in options.model_fields_set - own}
+    wide = {row.tied_to or name for name, row in read_table(options.table).items() if row.bits == 16}
+    return _Options(**given, int16_layers=tuple(sorted(wide)), out=out)
+
+
+def _whole(job: Job, state: State) -> Accuracy:
+    """The network that ``calibrate`` would export."""
+    model = job.executor.share(export(job.loaded.model, job.plan, state))
+    return accuracy(compare_models(job, "compare with float", [model], job.data, job.selection.tuning), 0)
+
+
+def _of_layers(job: Job, state: State, names: Collection[str]) -> Accuracy:
+    """The network with only these layers in INT8."""
+    variants, plan = Variants(job, state, None), job.plan
+    chosen = [layer for layer in plan.layers if layer.name in names]
+    tensors = {t for q in plan.quantizers if touches(plan, q, chosen) for t in q.tensors}
+    rest = [layer for layer in plan.layers if layer.name not in names]
+    part = variants.part(plan.by_tensor.keys() - tensors, rest)
+    (found,) = variants.statistics("compare with float", [part])
+    return Accuracy(nmse=nmse(found), sqnr_db=sqnr_db(found), cosine=cosine(found))
+
+
+def _progressive(job: Job, state: State) -> tuple[LayerStep, ...]:
+    """INT8 from the first layer to each layer in turn, float behind it.
+
+    The lines are worded as those of Bitmain's tuner in its test mode (REFERENCE.md 1.1).
+    """
+    variants, plan = Variants(job, state, None), job.plan
+    steps = []
+    parts = [_grown(variants, plan, count) for count in range(1, len(plan.layers) + 1)]
+    for layer, value in zip(plan.layers, variants.nmse("progressive", parts), strict=True):
+        job.reporter.line(f"Difference from first layer to {layer.name} layer is {value:.6g}")
+        steps.append(LayerStep(layer=layer.name, nmse=value, sqnr_db=decibels(value)))
+    return tuple(steps)
+
+
+def _grown(variants: Variants, plan: Plan, count: int) -> FloatPart:
+    """What is float when the first ``count`` layers are INT8: the other layers, and all quantizers behind."""
+    if count == len(plan.layers):
+        return FloatPart()
+    reached = [i for i, q in enumerate(plan.quantizers) if touches(plan, q, plan.layers[:count])]
+    behind = plan.quantizers[max(reached) + 1 :]
+    return variants.part({t for q in behind for t in q.tensors}, plan.layers[count:])
+
+
+def touches(plan: Plan, quantizer: Quantizer, layers: Iterable[Layer]) -> bool:
+    """Whether one of these layers reads the quantizer's tensors, or with target ``ort`` writes them."""
+    near = {t for layer in layers for t in layer.inputs}
+    if plan.target == "ort":
+        near |= {t for layer in layers for t in (layer.name, layer.output)}
+    return not near.isdisjoint(quantizer.tensors)
+
+
+def _tensor_costs(whole: float, costs: Sequence[Cost]) -> tuple[TensorCost, ...]:
+    """Rows of the table, the worst inside the network first."""
+    return tuple(
+        TensorCost(
+            tensor=cost.quantizer,
+            bits=cost.bits,
+            alone_nmse=cost.alone,
+            alone_sqnr_db=decibels(cost.alone),
+            without_nmse=cost.without,
+            without_sqnr_db=decibels(cost.without),
+            part=1 - cost.without / whole if whole > 0 else 0.0,
+        )
+        for cost in sorted(costs, key=lambda cost: cost.without)
+    )

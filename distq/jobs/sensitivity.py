@@ -1,0 +1,103 @@
+"""What each quantizer costs: its part of the output error, alone and inside the INT8 network."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+from distq.graph.layers import Layer
+from distq.graph.plan import Plan, Quantizer
+from distq.graph.qdq import export
+from distq.graph.state import Names, State
+from distq.graph.variants import FloatPart
+from distq.jobs.context import Job
+from distq.replica.variants import VariantErrors
+from distq.search.metrics import ImageStatistics, nmse
+
+IMAGES = 8
+"""Images that rank tensors for a budget: the worst cost many times what the others do, so few show them."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one quantizer does to the network outputs.
+
+    Attributes:
+        quantizer: its name.
+        tensors: all tensors it quantizes.
+        bits: its width.
+        alone: NMSE with only these tensors quantized; weights and everything else in float.
+        without: NMSE of the INT8 network with these tensors left in float.
+    """
+
+    quantizer: str
+    tensors: tuple[str, ...]
+    bits: int
+    alone: float
+    without: float
+
+
+class Variants:
+    """Measures one quantized network with parts of it in float.
+
+    Args:
+        job: the run; samples are its first tuning images.
+        state: numbers of the quantized network.
+        images: how many samples; None: all tuning images.
+    """
+
+    def __init__(self, job: Job, state: State, images: int | None) -> None:
+        self._job = job
+        self._names = Names.free_in(job.loaded.model)
+        with_activations = replace(job.plan, dropped=frozenset())
+        self._exported = job.executor.share(export(job.loaded.model, with_activations, state))
+        self._original = job.executor.share(job.loaded.serialized())
+        self._indices = tuple(job.readable(job.selection.tuning)[:images])
+
+    def part(
+        self, tensors: Collection[str], layers: Sequence[Layer] = (), *, inputs: bool = True
+    ) -> FloatPart:
+        """A part to put in float: tensors without their quantizers, and layers with their float weights.
+
+        With target ``ort`` whatever reads a quantized tensor reads its integers; elsewhere a float layer
+        reads float, unless ``inputs`` is false.
+        """
+        order = [self._names.quantized(t) for t in self._job.plan.by_tensor if t in tensors]
+        return FloatPart(tuple(order), tuple(layers), inputs and self._job.plan.target != "ort")
+
+    def nmse(self, stage: str, parts: Sequence[FloatPart]) -> list[float]:
+        """NMSE over the samples with each part in float."""
+        return [nmse(found) for found in self.statistics(stage, parts)]
+
+    def statistics(self, stage: str, parts: Sequence[FloatPart]) -> list[ImageStatistics]:
+        """Sums over the samples with each part in float; the parts are dealt out to the workers."""
+        job = self._job
+        units = [
+            VariantErrors(self._exported, self._original, part, job.float_model, job.data, self._indices)
+            for part in parts
+        ]
+        job.reporter.start(stage, len(units), "variants")
+        found = []
+        for result in job.results(units):
+            job.reporter.advance()
+            found.append(ImageStatistics(**result))
+        job.reporter.finish()
+        job.cost_so_far.int8_forwards += len(units) * len(self._indices)
+        return found
+
+
+def sensitivity(job: Job, state: State, images: int | None = None) -> tuple[float, list[Cost]]:
+    """NMSE of the INT8 network, and the cost of each of its quantizers, in graph order."""
+    variants, plan = Variants(job, state, images), job.plan
+    alone = [variants.part(others(plan, q), plan.layers, inputs=False) for q in plan.quantizers]
+    inside = [variants.part(q.tensors) for q in plan.quantizers]
+    whole, *found = variants.nmse("sensitivity", [FloatPart(), *alone, *inside])
+    count = len(plan.quantizers)
+    return whole, [
+        Cost(q.name, q.tensors, q.bits, found[i], found[count + i]) for i, q in enumerate(plan.quantizers)
+    ]
+
+
+def others(plan: Plan, quantizer: Quantizer) -> frozenset[str]:
+    """All quantized tensors but those of one quantizer."""
+    return frozenset(plan.by_tensor) - frozenset(quantizer.tensors)

@@ -1,0 +1,72 @@
+"""Unit that measures the quantized network with a part of it in float."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+
+import onnx
+
+from distq.data.dataset import DatasetSpec
+from distq.graph.variants import FloatPart, put_back
+from distq.replica.float32 import float_outputs
+from distq.replica.keys import content_key
+from distq.replica.samples import kept_inputs
+from distq.replica.session import Session
+from distq.replica.worker import Arrays, Blob, Worker
+from distq.search.metrics import compare, merge
+
+
+@dataclass(frozen=True)
+class VariantErrors:
+    """Squared error of the network outputs with a part in float.
+
+    The variant is made on the worker: two networks are shared, however many variants there are.
+
+    Attributes:
+        exported: the QDQ network, every Relu and Clip in it.
+        original: the float network it was made from.
+        part: what is float.
+        float_model: gives the outputs to compare with.
+        data, indices: the samples.
+    """
+
+    exported: Blob
+    original: Blob
+    part: FloatPart
+    float_model: Blob
+    data: DatasetSpec
+    indices: tuple[int, ...]
+
+    @cached_property
+    def key(self) -> str:
+        """Identity of the unit."""
+        networks = [blob.sha256 for blob in (self.exported, self.original, self.float_model)]
+        part = [self.part.integers, [layer.name for layer in self.part.layers], self.part.float_inputs]
+        return content_key("variant", networks, part, self.data.source, self.indices)
+
+    @property
+    def label(self) -> str:
+        """For a person."""
+        tensors, layers = len(self.part.integers), len(self.part.layers)
+        return f"{tensors} tensors and {layers} layers in float"
+
+    def run(self, worker: Worker) -> Arrays:
+        """``error``, ``power``, ``candidate_power``, ``dot``: float64 (images, outputs)."""
+        exported, original = (_network(worker, blob) for blob in (self.exported, self.original))
+        session = Session(put_back(exported, original, self.part), worker.settings, fused=True)
+        rows = []
+        for index, inputs in kept_inputs(worker, self.data, self.indices):
+            reference = float_outputs(worker, self.float_model, self.data, index, inputs)
+            rows.append(compare(session.run(inputs), reference))
+        return asdict(merge(rows))
+
+
+def _network(worker: Worker, blob: Blob) -> onnx.ModelProto:
+    """A network's graph, parsed once on this worker."""
+
+    def build() -> onnx.ModelProto:
+        return onnx.load_model_from_string(worker.fetch(blob))
+
+    found: onnx.ModelProto = worker.cached(("proto", blob.sha256), build, lambda p: p.ByteSize())
+    return found
