@@ -14,7 +14,16 @@ from distq.jobs.context import Job
 from distq.jobs.results import Accuracy, Comparison, FloatAccuracy
 from distq.replica.evaluate import STATISTICS, Evaluate
 from distq.replica.worker import Arrays, Blob
-from distq.search.metrics import ImageStatistics, cosine, nmse, per_image_diff, sqnr_db, total_power
+from distq.search.acceptance import significant_improvement
+from distq.search.metrics import (
+    ImageStatistics,
+    cosine,
+    mean_over_images,
+    nmse,
+    per_image_diff,
+    sqnr_db,
+    total_power,
+)
 
 
 def compare_models(
@@ -42,6 +51,27 @@ def image_diffs(results: Sequence[Arrays], model: int) -> npt.NDArray[np.float64
     """NMSE contribution of each image, (images,); its mean is the NMSE."""
     found = statistics(results, model)
     return per_image_diff(found.error, total_power(found))
+
+
+def closest(job: Job, kind: str, models: Sequence[bytes], labels: Sequence[str]) -> int:
+    """Which model is significantly closer to float than the first on the tuning images; 0 where none is.
+
+    Args:
+        job: the run.
+        kind: what is chosen, for the journal and the progress bar.
+        models: as exported.
+        labels: what each is called.
+    """
+    blobs = [job.executor.share(model) for model in models]
+    results = compare_models(job, f"choose {kind}", blobs, job.data, job.selection.tuning)
+    diffs = [image_diffs(results, i) for i in range(len(models))]
+    for label, diff in zip(labels, diffs, strict=True):
+        job.reporter.line(f"{kind}, {label}: diff {mean_over_images(diff):.6g}")
+    order = sorted(range(1, len(models)), key=lambda i: (mean_over_images(diffs[i]), i))
+    best = next((i for i in order if significant_improvement(diffs[i], diffs[0], len(order)).accepted), 0)
+    job.journal.note(kind, chosen=labels[best], diffs=[mean_over_images(diff) for diff in diffs])
+    job.reporter.line(f"{kind}: {labels[best]}")
+    return best
 
 
 def accuracy(results: Sequence[Arrays], model: int) -> Accuracy:

@@ -14,14 +14,12 @@ from distq.graph.probes import with_outputs
 from distq.graph.qdq import export
 from distq.graph.state import State, initial_state
 from distq.jobs.calibrate import corrected_state
-from distq.jobs.compare import compare_models, image_diffs
+from distq.jobs.compare import closest
 from distq.jobs.context import Job
 from distq.jobs.observe import observe
 from distq.jobs.thresholds import calibrated_table, encodings
 from distq.quant.table import Table
 from distq.replica.float32 import ChannelRanges
-from distq.search.acceptance import significant_improvement
-from distq.search.metrics import mean_over_images
 
 Ranges = Mapping[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]
 
@@ -41,11 +39,14 @@ def best_equalization(job: Job, table: Table, state: State, method: str) -> tupl
     """
     found = sites(job.loaded.model, job.plan.target)
     ranges = channel_ranges(job, found)
-    forms = {"all": found, "in front of depthwise layers": tuple(s for s in found if s.depthwise)}
+    forms = {
+        "evened out": found,
+        "evened out in front of depthwise layers": tuple(s for s in found if s.depthwise),
+    }
     choices = [(job, table, initial_state(job.loaded.model, job.plan, encodings(table)))]
     labels = ["as they are"]
     for label, chosen in forms.items():
-        if chosen and (label == "all" or len(chosen) < len(found)):
+        if chosen and (label == "evened out" or len(chosen) < len(found)):
             choices.append(_equalized(job, chosen, ranges, method))
             labels.append(label)
     best = _closest(job, choices, labels)
@@ -53,25 +54,14 @@ def best_equalization(job: Job, table: Table, state: State, method: str) -> tupl
         other, start, _ = choices[best]
         pair = [(job, table, state), (other, start, corrected_state(other, start))]
         if _closest(job, pair, [labels[0], labels[best]]):
-            job.reporter.line(f"channels are evened out: {labels[best]}")
             return pair[1]
-    job.reporter.line("channels stay as they are")
     return job, table, state
 
 
 def _closest(job: Job, choices: Sequence[tuple[Job, Table, State]], labels: Sequence[str]) -> int:
-    """Which choice is significantly closer to float than the first; 0 where none is."""
     if len(choices) == 1:
         return 0
-    models = [job.executor.share(export(j.loaded.model, j.plan, s)) for j, _, s in choices]
-    results = compare_models(job, "compare equalizations", models, job.data, job.selection.tuning)
-    diffs = [image_diffs(results, i) for i in range(len(choices))]
-    for label, diff in zip(labels, diffs, strict=True):
-        job.reporter.line(f"channels {label}: diff {mean_over_images(diff):.6g}")
-    order = sorted(range(1, len(choices)), key=lambda i: (mean_over_images(diffs[i]), i))
-    best = next((i for i in order if significant_improvement(diffs[i], diffs[0], len(order)).accepted), 0)
-    job.journal.note("equalization", form=labels[best], diffs=[mean_over_images(d) for d in diffs])
-    return best
+    return closest(job, "channels", [export(j.loaded.model, j.plan, s) for j, _, s in choices], labels)
 
 
 def channel_ranges(job: Job, found: Sequence[Site]) -> Ranges:
