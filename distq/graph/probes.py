@@ -8,9 +8,11 @@ import numpy as np
 import onnx_ir as ir
 import onnx_ir.passes.common as common_passes
 
+from distq.errors import ModelError
 from distq.graph.layers import Layer
 from distq.graph.plan import Plan
-from distq.graph.state import has_bias
+from distq.graph.qdq import quantized_model
+from distq.graph.state import State, float_weight, has_bias
 from distq.graph.values import add_initializer, constant
 
 
@@ -31,7 +33,32 @@ def with_means(model: ir.Model, layers: Sequence[Layer]) -> bytes:
     """The float network with each layer's mean over batch and positions, (channels,), as outputs."""
     copy = _copy(model)
     nodes = {node.name: node for node in copy.graph}
-    _set_outputs(copy, [_mean(copy, nodes[layer.node]) for layer in layers])
+    _set_outputs(copy, [_mean(copy, nodes[layer.node], _rank(model, layer)) for layer in layers])
+    return _bytes(copy)
+
+
+def with_shifts(model: ir.Model, plan: Plan, state: State, layers: Sequence[Layer]) -> bytes:
+    """The quantized network; its outputs say how rounding each layer's input moves its mean output.
+
+    Each is the mean, (channels,), of the layer without bias, applied to what rounding took from its input.
+    """
+    copy = quantized_model(model, plan, state)
+    nodes = {node.name: node for node in copy.graph}
+    means = []
+    for layer in layers:
+        node = nodes[layer.node]
+        rounded, weight = node.inputs[:2]
+        dequantize = rounded.producer() if rounded is not None else None
+        quantize = dequantize.inputs[0].producer() if dequantize and dequantize.inputs[0] else None
+        if quantize is None:
+            raise ModelError(f"{layer.name} reads no quantized tensor")
+        lost = ir.node("Sub", [quantize.inputs[0], rounded], name=f"{layer.node}_lost")
+        lost.outputs[0].name = f"{layer.output}_lost"
+        again = ir.node(node.op_type, [lost.outputs[0], weight], node.attributes, name=f"{layer.node}_shift")
+        again.outputs[0].name = f"{layer.output}_shift"
+        copy.graph.extend([lost, again])
+        means.append(_mean(copy, again, _rank(model, layer)))
+    _set_outputs(copy, means)
     return _bytes(copy)
 
 
@@ -87,10 +114,14 @@ def _copy(model: ir.Model) -> ir.Model:
     return ir.from_proto(ir.to_proto(model))
 
 
-def _mean(model: ir.Model, node: ir.Node) -> ir.Value:
+def _rank(model: ir.Model, layer: Layer) -> int:
+    """Dimensions of a layer's output: as many as its weights have."""
+    weight = float_weight(model, layer)
+    return 2 if weight is None else weight.ndim
+
+
+def _mean(model: ir.Model, node: ir.Node, rank: int) -> ir.Value:
     """Append a mean over all axes but the channels'."""
-    weight = constant(node.inputs[1])
-    rank = 2 if node.op_type == "Gemm" or weight is None else weight.ndim
     axes = [axis for axis in range(rank) if axis != 1]
     if model.opset_imports[""] >= 18:
         value = add_initializer(model.graph, f"{node.outputs[0].name}_mean_axes", np.array(axes, np.int64))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
 import onnx
 
 from distq.graph.layers import Layer
@@ -17,11 +20,13 @@ class FloatPart:
         integers: integer tensors; readers get the float tensor instead.
         layers: layers that get their float weights and biases back.
         float_inputs: whether these layers also read float tensors that other layers read quantized.
+        biases: other biases, (channels,), by the node that adds them; they become float32.
     """
 
     integers: tuple[str, ...] = ()
     layers: tuple[Layer, ...] = ()
     float_inputs: bool = True
+    biases: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
 
 
 def put_back(exported: onnx.ModelProto, original: onnx.ModelProto, part: FloatPart) -> bytes:
@@ -46,6 +51,10 @@ def put_back(exported: onnx.ModelProto, original: onnx.ModelProto, part: FloatPa
     have = {t.name for t in graph.initializer}
     layers = {layer.node: layer for layer in part.layers}
     for node in graph.node:
+        if node.name in part.biases:
+            bias = part.biases[node.name].astype(np.float32)
+            graph.initializer.append(onnx.numpy_helper.from_array(bias, f"{node.name}_other_bias"))
+            node.input[2] = f"{node.name}_other_bias"
         layer = layers.get(node.name)
         if layer is None:
             continue

@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from distq.graph.layers import Layer
 from distq.graph.plan import Plan, Quantizer
+from distq.graph.probes import with_shifts
 from distq.graph.qdq import export
 from distq.graph.state import Names, State
 from distq.graph.variants import FloatPart
 from distq.jobs.context import Job
+from distq.jobs.correct import Means
+from distq.replica.float32 import LayerMeans
 from distq.replica.variants import VariantErrors
+from distq.replica.worker import stable_sum
 from distq.search.metrics import ImageStatistics, nmse
 
 IMAGES = 8
@@ -53,6 +59,8 @@ class Variants:
         self._exported = job.executor.share(export(job.loaded.model, with_activations, state))
         self._original = job.executor.share(job.loaded.serialized())
         self._indices = tuple(job.readable(job.selection.tuning)[:images])
+        self._state = state
+        self._shifts = self._measure_shifts(with_activations) if job.options.bias_correction else {}
 
     def part(
         self, tensors: Collection[str], layers: Sequence[Layer] = (), *, inputs: bool = True
@@ -60,10 +68,17 @@ class Variants:
         """A part to put in float: tensors without their quantizers, and layers with their float weights.
 
         With target ``ort`` whatever reads a quantized tensor reads its integers; elsewhere a float layer
-        reads float, unless ``inputs`` is false.
+        reads float, unless ``inputs`` is false. A corrected bias gives up what it took back of the rounding
+        that is now gone.
         """
-        order = [self._names.quantized(t) for t in self._job.plan.by_tensor if t in tensors]
-        return FloatPart(tuple(order), tuple(layers), inputs and self._job.plan.target != "ort")
+        plan = self._job.plan
+        order = [self._names.quantized(t) for t in plan.by_tensor if t in tensors]
+        biases = {
+            layer.node: self._state.biases[layer.name] - self._shifts[layer.name]
+            for layer in plan.layers
+            if layer.name in self._shifts and layer.inputs[0] in tensors and layer not in layers
+        }
+        return FloatPart(tuple(order), tuple(layers), inputs and plan.target != "ort", biases)
 
     def nmse(self, stage: str, parts: Sequence[FloatPart]) -> list[float]:
         """NMSE over the samples with each part in float."""
@@ -84,6 +99,20 @@ class Variants:
         job.reporter.finish()
         job.cost_so_far.int8_forwards += len(units) * len(self._indices)
         return found
+
+    def _measure_shifts(self, plan: Plan) -> Means:
+        """How rounding each layer's input moves its mean output, which its corrected bias took back."""
+        job = self._job
+        layers = [layer for layer in plan.layers if layer.name in self._state.biases]
+        if not layers:
+            return {}
+        model = job.executor.share(with_shifts(job.loaded.model, plan, self._state, layers))
+        names = tuple(layer.name for layer in layers)
+        units = [LayerMeans(model, names, job.data, piece) for piece in job.shards(self._indices)]
+        results = list(job.images("means lost by rounding", units))
+        job.cost_so_far.int8_forwards += len(self._indices)
+        rows = [np.concatenate([result[str(i)] for result in results]) for i in range(len(names))]
+        return {name: stable_sum(row) / len(row) for name, row in zip(names, rows, strict=True)}
 
 
 def sensitivity(job: Job, state: State, images: int | None = None) -> tuple[float, list[Cost]]:

@@ -10,7 +10,7 @@ import onnx
 from distq.data.dataset import DatasetSpec
 from distq.graph.variants import FloatPart, put_back
 from distq.replica.float32 import float_outputs
-from distq.replica.keys import content_key
+from distq.replica.keys import arrays_key, content_key
 from distq.replica.samples import kept_inputs
 from distq.replica.session import Session
 from distq.replica.worker import Arrays, Blob, Worker
@@ -42,7 +42,8 @@ class VariantErrors:
     def key(self) -> str:
         """Identity of the unit."""
         networks = [blob.sha256 for blob in (self.exported, self.original, self.float_model)]
-        part = [self.part.integers, [layer.name for layer in self.part.layers], self.part.float_inputs]
+        layers, biases = [layer.name for layer in self.part.layers], arrays_key(self.part.biases)
+        part = [self.part.integers, layers, self.part.float_inputs, biases]
         return content_key("variant", networks, part, self.data.source, self.indices)
 
     @property

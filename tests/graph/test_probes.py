@@ -1,10 +1,15 @@
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
 from networks import Builder, Quantized, run_literally
 from zoo import NETWORKS, branched, conv_transpose
 
-from distq.graph.probes import shares, stages, with_means, with_outputs
+from distq.graph.probes import shares, stages, with_means, with_outputs, with_shifts
+from distq.graph.qdq import export
+from distq.graph.state import Names
+from distq.graph.variants import FloatPart, put_back
 
 
 def test_tensors_inside_become_the_outputs_in_the_order_asked(load):
@@ -74,3 +79,29 @@ def test_the_share_of_a_layer_is_that_of_its_multiplications(load):
 def test_with_nothing_to_observe_the_network_keeps_its_own_outputs(load):
     model = with_outputs(load(branched()).model, ["x"])
     assert [v.name for v in onnx.load_model_from_string(model).graph.output] == ["boxes", "scores"]
+
+
+@pytest.mark.parametrize("opset", [13, 18])
+@pytest.mark.parametrize("target", ["ort", "openvino", "tensorrt"])
+def test_shifts_are_what_rounding_an_input_does_to_a_layers_mean_output(load, target, opset):
+    b = Builder()
+    hidden = b.node("Relu", b.conv("x", (4, 6), strides=[2, 2]), output="h")
+    t = b.node("ConvTranspose", hidden, b.random(6, 5, 2, 2), output="t")
+    b.node("Gemm", b.node("Flatten", t), b.random(5 * 25, 3), output="g")
+    quantized = Quantized(load(b.model({"x": [1, 4, 8, 8]}, ["g"], opset)), target)
+    plan = replace(quantized.plan, dropped=frozenset())
+    model, state = quantized.loaded.model, quantized.state
+    feeds = quantized.feeds[0]
+    found = run_literally(with_shifts(model, plan, state, plan.layers), feeds)
+    exported = onnx.load_model_from_string(export(model, plan, state))
+    original = onnx.load_model_from_string(quantized.loaded.serialized())
+    names = Names.free_in(model)
+    for layer, shift in zip(plan.layers, found.values(), strict=True):
+        means = []
+        for integers in ((names.quantized(layer.inputs[0]),), ()):
+            part = onnx.load_model_from_string(put_back(exported, original, FloatPart(integers)))
+            del part.graph.output[:]
+            part.graph.output.append(onnx.helper.make_empty_tensor_value_info(layer.output))
+            output = run_literally(part, feeds)[layer.output].astype(np.float64)
+            means.append(output.mean(axis=tuple(i for i in range(output.ndim) if i != 1)))
+        np.testing.assert_allclose(shift.reshape(-1), means[0] - means[1], atol=1e-5)

@@ -1,0 +1,178 @@
+"""``distq diff``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from budget_networks import one_bad_layer, one_wide_tensor
+from job_helpers import calibrate, samples, tree, write_model
+
+from distq.cli import invoke
+from distq.config import DiffOptions
+from distq.engine.progress import SilentReporter
+from distq.jobs.diff import diff
+from distq.jobs.results import DiffResult, RunResult
+
+TARGETS = ["ort", "openvino", "tensorrt"]
+
+
+class Lines(SilentReporter):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
+
+
+class Place:
+    """A network, samples, and a calibrated run for each target."""
+
+    def __init__(self, folder: Path, network: onnx.ModelProto) -> None:
+        self.model = write_model(folder / "model.onnx", network)
+        self.data = folder / "data.npy"
+        np.save(self.data, samples(8))
+        self.runs: dict[str, RunResult] = {
+            target: calibrate(self.model, self.data, folder / target, target=target, method="max", holdout=0)
+            for target in TARGETS
+        }
+        self.folder = folder
+
+    def table(self, target: str) -> Path:
+        return self.folder / target / "thresholds.json"
+
+    def diff(self, target: str, reporter: SilentReporter | None = None, **options: Any) -> DiffResult:
+        given = {"model": self.model, "data": self.data, "table": self.table(target), "target": target}
+        return diff(DiffOptions(**given, executor="local", **options), reporter or SilentReporter())
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return Place(tmp_path_factory.mktemp("diff"), one_wide_tensor())
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_whole_network_is_what_the_run_with_the_table_measured(place: Place, target: str) -> None:
+    found = place.diff(target)
+    tuning = place.runs[target].tuning
+    assert tuning is not None
+    assert found.network == tuning.before
+    assert (found.images, found.layers, found.steps, found.tensors) == (8, None, (), ())
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_wide_tensor_costs_most_alone_and_inside(place: Place, target: str) -> None:
+    found = place.diff(target, sensitivity=True)
+    assert found.tensors[0].tensor == "wide"
+    assert max(found.tensors, key=lambda t: t.alone_nmse).tensor == "wide"
+    assert found.tensors[0].part > 0.5
+    parts = [t.without_nmse for t in found.tensors]
+    assert parts == sorted(parts)
+    assert {t.tensor for t in found.tensors} == {
+        name
+        for name, row in json.loads(place.table(target).read_text())["tensors"].items()
+        if not row["tied_to"]
+    }
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_alone_weights_are_float(tmp_path: Path, target: str) -> None:
+    """Where the error is that of weights, each tensor alone is far closer to float than the network."""
+    place = Place(tmp_path, one_bad_layer())
+    found = place.diff(target, sensitivity=True)
+    assert min(t.alone_sqnr_db for t in found.tensors) > found.network.sqnr_db + 10
+    assert all(abs(t.part) < 0.2 for t in found.tensors)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_int8_grows_from_the_first_layer_to_the_whole_network(place: Place, target: str) -> None:
+    reporter = Lines()
+    found = place.diff(target, reporter, progressive=True)
+    assert [step.layer for step in found.steps] == ["a", "wide", "c", "y"]
+    assert found.steps[-1].nmse == pytest.approx(found.network.nmse, rel=0.02)
+    assert found.steps[0].nmse < found.steps[-1].nmse
+    worded = [line for line in reporter.lines if line.startswith("Difference from first layer to ")]
+    assert worded[0] == f"Difference from first layer to a layer is {found.steps[0].nmse:.6g}"
+    assert len(worded) == 4
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_only_the_layers_named_are_int8(place: Place, target: str) -> None:
+    everything = place.diff(target, int8_layers=("a", "wide", "c", "y"))
+    assert everything.network.nmse == pytest.approx(place.diff(target).network.nmse, rel=0.02)
+    first = place.diff(target, int8_layers=("a",))
+    assert first.layers == ("a",)
+    assert first.network.sqnr_db > everything.network.sqnr_db + 6
+    assert first.network.sqnr_db == pytest.approx(place.diff(target, int8_layers=("a",)).network.sqnr_db)
+
+
+def test_a_layer_is_also_known_by_its_node(place: Place) -> None:
+    found = place.diff("ort", int8_layers=("Conv_a",))
+    assert found.layers == ("a",)
+
+
+def test_what_has_16_bits_in_the_table_has_them_here(place: Place, tmp_path: Path) -> None:
+    run = calibrate(
+        place.model, place.data, tmp_path / "run", method="max", holdout=0, int16_layers=("wide",)
+    )
+    options = DiffOptions(
+        model=place.model, data=place.data, table=tmp_path / "run" / "thresholds.json", executor="local"
+    )
+    assert run.tuning is not None
+    assert diff(options, SilentReporter()).network == run.tuning.before
+
+
+def test_nothing_is_written(place: Place) -> None:
+    before = tree(place.folder)
+    place.diff("ort", sensitivity=True)
+    assert tree(place.folder) == before
+
+
+def arguments(place: Place, *more: str) -> list[str]:
+    given = ["--table", str(place.table("ort")), "--data", str(place.data), "--executor", "local"]
+    return ["diff", str(place.model), *given, *more]
+
+
+def test_as_json(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert invoke(arguments(place, "--sensitivity", "--json")) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["tensors"][0]["tensor"] == "wide"
+    assert printed["images"] == 8
+
+
+@pytest.mark.parametrize(
+    ("more", "shown"),
+    [
+        ([], "SQNR dB"),
+        (["--progressive"], "layer"),
+        (["--sensitivity"], "wide"),
+        (["--int8-layers", "a"], "a in"),
+    ],
+)
+def test_as_tables(place: Place, capsys: pytest.CaptureFixture[str], more: list[str], shown: str) -> None:
+    assert invoke(arguments(place, *more)) == 0
+    assert shown in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("more", "named"),
+    [
+        (["--progressive", "--sensitivity"], "--progressive and --sensitivity ask for different"),
+        (["--int8-layers", "wid"], "the nearest is wide"),
+        (["--tune-samples", "99"], "--tune-samples 8"),
+        (["--table", "missing.json"], "missing.json"),
+    ],
+)
+def test_bad_input_exits_2_with_one_line(
+    place: Place, capsys: pytest.CaptureFixture[str], more: list[str], named: str
+) -> None:
+    assert invoke(arguments(place, *more, "--quiet")) == 2
+    err = capsys.readouterr().err
+    assert named in err
+    assert len(err.splitlines()) == 1
