@@ -6,7 +6,7 @@ costs one forward an image to try, a fraction of what a single tensor's search d
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from distq.calibration.histogram import Distribution
@@ -22,7 +22,11 @@ METHODS = ("mse", "max", "percentile", "kl")
 
 
 def best_start(
-    job: Job, table: Table, state: State, distributions: Mapping[str, Distribution]
+    job: Job,
+    table: Table,
+    state: State,
+    distributions: Mapping[str, Distribution],
+    searched: Collection[str],
 ) -> tuple[Table, str]:
     """The job's own table, or that of a method significantly closer to float on tuning images, and its name.
 
@@ -31,10 +35,14 @@ def best_start(
         table: thresholds by the job's method.
         state: what they became; weights and biases are the same for all that are compared.
         distributions: of the quantized tensors.
+        searched: quantizers that may change; the others keep their thresholds.
     """
     model, plan = job.loaded.model, job.plan
     names = [job.options.method, *(m for m in METHODS if m != job.options.method)]
-    tables = [table, *(calibrated_table(plan, distributions, name, job.options.bins) for name in names[1:])]
+    tables = [table]
+    for name in names[1:]:
+        found = calibrated_table(plan, distributions, name, job.options.bins)
+        tables.append({q: found[q] if q in searched else row for q, row in table.items()})
     models = [export(model, plan, replace(state, encodings=encodings(t))) for t in tables]
     best = closest(job, "start", models, names)
     return tables[best], names[best]

@@ -50,9 +50,7 @@ def tune(options: TuneOptions, reporter: Reporter) -> RunResult:
         searched = [q for q in job.plan.quantizers if q in chosen_quantizers(options, base)]
         tuned, state = search(job, options, searched, start, state)
         model = export(job.loaded.model, job.plan, state) if tuned == start else settle(job, state)
-        return finish(
-            job, before, reconsider(base, options, first, choice, Outcome(job.plan, tuned, model))
-        )
+        return finish(job, before, reconsider(base, options, first, choice, Outcome(job.plan, tuned, model)))
 
 
 def chosen_quantizers(options: TuneOptions, job: Job) -> list[Quantizer]:
@@ -76,15 +74,18 @@ def chosen_quantizers(options: TuneOptions, job: Job) -> list[Quantizer]:
 def choose_start(job: Job, options: TuneOptions, table: Table, state: State) -> tuple[Job, Table, State]:
     """The best method's thresholds, on the best equalization of the network.
 
-    A given table and the serial tuner's start stay as they are.
+    A given table, the serial tuner's start and tensors that are not searched stay as they are; channels are
+    evened out only where all are searched.
     """
     if options.strategy != "default" or options.table is not None:
         return job, table, state
     distributions = DistributionSet.load(job.rundir.distributions).tensors
-    start, method = best_start(job, table, state, distributions)
+    searched = {q.name for q in chosen_quantizers(options, job)}
+    start, method = best_start(job, table, state, distributions, searched)
     if start is not table:
         state = corrected_state(job, start)
-    if not options.equalize or not options.bias_correction or options.effort < 2:
+    everything = not options.layers and not options.ignore_layers
+    if not (options.equalize and options.bias_correction and everything) or options.effort < 2:
         return job, start, state
     return best_equalization(job, start, state, method)
 

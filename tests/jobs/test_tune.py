@@ -292,3 +292,11 @@ def test_bitmain_is_the_serial_tuner(model: Path, data: Path, tmp_path: Path) ->
     assert {name: row["threshold"] for name, row in thresholds(found.out).items()} == {
         name: row.threshold for name, row in serial.table.items()
     }
+
+
+def test_layers_that_are_not_searched_keep_their_thresholds(model: Path, many: Path, tmp_path: Path) -> None:
+    chosen = tune(model, many, tmp_path / "run", layers=("second",))
+    assert chosen.tuning is not None
+    start = read_json(tmp_path / "run" / "thresholds.calibrated.json")["tensors"]
+    changed = {name for name, row in thresholds(tmp_path / "run").items() if row != start[name]}
+    assert changed <= {"second", *(name for name, row in start.items() if row["tied_to"] == "second")}
