@@ -124,7 +124,8 @@ def make_plan(
     roles = _roles(model.graph, target, only, float_layers)
     if not roles.layers:
         raise ModelError(
-            "the model has no Conv, ConvTranspose, Gemm or MatMul in float32 that INT8 can carry"
+            "the model has no Conv, ConvTranspose, Gemm or MatMul in float32 that INT8 can carry: "
+            "export it in float32, with constant weights"
         )
     followers = {
         node: f
@@ -209,11 +210,11 @@ def _roles(
             reasons[node] = why
         else:
             integer.add(node)
-    if only is not None:
     for node in [node for node, layer in layers.items() if layer.name in float_layers]:
         del layers[node]
         integer.remove(node)
         reasons[node] = "kept in float by --float-budget"
+    if only is not None:
         integer = {node for node in integer if _is_within(node, layers.get(node), target, set(only))}
         layers = {node: layer for node, layer in layers.items() if node in integer}
     return _Roles(layers, frozenset(integer), {node: reasons[node] for node in nodes if node in reasons})
