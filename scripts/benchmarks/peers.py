@@ -32,7 +32,7 @@ HERE = Path(__file__).parent
 REQUIREMENTS = HERE / "peers-requirements.txt"
 DOCUMENT = HERE.parents[1] / "docs" / "benchmarks.md"
 
-TARGETS = ("ort", "openvino")
+TARGETS = ("ort", "openvino", "tensorrt")
 DISTQ = {
     "calibrate-mse": ("calibrate", "--method", "mse"),
     "calibrate": ("calibrate",),
@@ -162,8 +162,8 @@ def distq_command(contender: Contender, network: Network, asked: Asked, out: Pat
     verb, *options = contender.arguments
     if verb == "tune":
         options += ["--tune-samples", str(TRIAL_SAMPLES // 2 if asked.quick else network.tuning)]
-    return [
-        *(sys.executable, "-m", "distq", verb, str(model), "--data", str(calibration), *options),
+    return [  # -P: the distq that was hashed, whatever folder this runs in
+        *(sys.executable, "-P", "-m", "distq", verb, str(model), "--data", str(calibration), *options),
         *("--samples", "0", "--holdout", "0", "--executor", "local", "--quiet", "--out", str(out)),
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import time
 import venv
@@ -39,10 +40,10 @@ def make_environment(work: Path, requirements: Path) -> Path:
 
 
 def run(command: Sequence[str], log: Path, timeout: float) -> Run:
-    """Run a command, both its streams into ``log``; it is killed after ``timeout`` seconds."""
+    """Run a command in the folder of ``log``, both its streams into it, for ``timeout`` seconds at most."""
     started = time.monotonic()
     with log.open("wb") as stream:
-        process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, cwd=log.parent, stdout=stream, stderr=subprocess.STDOUT)
     killed = False
     while True:
         # wait4, because RUSAGE_CHILDREN gives the largest of all children so far
@@ -55,5 +56,8 @@ def run(command: Sequence[str], log: Path, timeout: float) -> Run:
         time.sleep(0.02)
     process.returncode = os.waitstatus_to_exitcode(status)
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["no output"]
-    reason = f"more than {timeout:.0f} s" if killed else lines[-1].strip()[:200]
+    last = re.sub(r"^(\w+\.)+(?=\w+: )", "", lines[-1].strip())[
+        :200
+    ]  # without the path of an exception's class
+    reason = f"more than {timeout:.0f} s" if killed else last
     return Run(process.returncode, time.monotonic() - started, usage.ru_maxrss / 1024, reason)
