@@ -86,7 +86,8 @@ def test_quiet_says_warnings_only():
 
 
 @pytest.fixture
-def terminal():
+def terminal(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm-256color")
     return Console(file=io.StringIO(), force_terminal=True, width=80, color_system=None)
 
 
