@@ -22,8 +22,9 @@ from distq.engine.progress import Reporter
 from distq.errors import DataError, InputError, UsageError
 from distq.files import atomic_write
 from distq.graph.load import LoadedModel, load_model
-from distq.graph.plan import Plan, make_plan, resolve_names
+from distq.graph.plan import Plan, make_plan
 from distq.graph.qdq import export
+from distq.graph.resolve import resolve_names
 from distq.graph.state import State, initial_state
 from distq.jobs.compare import compare_models, comparison
 from distq.jobs.context import Job, choose_samples, data_spec, identity, interruptible, open_workers, versions

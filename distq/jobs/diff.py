@@ -10,8 +10,9 @@ from distq.config import DiffOptions, TuneOptions
 from distq.engine.progress import Reporter
 from distq.errors import UsageError
 from distq.graph.layers import Layer
-from distq.graph.plan import Plan, Quantizer, resolve_layers
+from distq.graph.plan import Plan, Quantizer
 from distq.graph.qdq import export
+from distq.graph.resolve import resolve_layers
 from distq.graph.state import State
 from distq.graph.variants import FloatPart
 from distq.jobs.calibrate import calibrated, open_job

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from distq.graph.equalize import Site, equalized, factors, sites
-from distq.graph.plan import make_plan, resolve_names
+from distq.graph.plan import make_plan
 from distq.graph.probes import with_outputs
 from distq.graph.qdq import export
+from distq.graph.resolve import resolve_names
 from distq.graph.state import State, initial_state
 from distq.jobs.calibrate import corrected_state
 from distq.jobs.compare import closest

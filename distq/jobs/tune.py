@@ -9,8 +9,9 @@ from distq.calibration.distributions import DistributionSet
 from distq.config import TuneOptions
 from distq.engine.progress import Reporter
 from distq.errors import UsageError
-from distq.graph.plan import Quantizer, resolve_names
+from distq.graph.plan import Quantizer
 from distq.graph.qdq import export
+from distq.graph.resolve import resolve_names
 from distq.graph.state import State
 from distq.jobs.budget import reconsider, require_budget, spend
 from distq.jobs.calibrate import Outcome, calibrated, corrected_state, finish, open_job

@@ -4,8 +4,9 @@ import pytest
 from networks import SETTINGS, Builder
 
 from distq.graph.equalize import EQUALIZED, SMALLEST_FACTOR, equalized, factors, sites
-from distq.graph.plan import make_plan, resolve_names
+from distq.graph.plan import make_plan
 from distq.graph.probes import with_outputs
+from distq.graph.resolve import resolve_names
 from distq.replica.session import Session
 
 SHAPE = [1, 4, 8, 8]

@@ -4,7 +4,8 @@ from networks import Builder, Quantized
 from zoo import NETWORKS, between, branched, clipped, concat, relu
 
 from distq.errors import ModelError, UsageError
-from distq.graph.plan import make_plan, resolve_names
+from distq.graph.plan import make_plan
+from distq.graph.resolve import resolve_names
 
 IMAGE = [1, 4, 8, 8]
 
