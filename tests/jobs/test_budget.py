@@ -9,11 +9,11 @@ import numpy as np
 import onnx
 import pytest
 from budget_networks import one_bad_layer, one_wide_tensor
-from job_helpers import bits, read_json, samples, thresholds, write_model
+from job_helpers import bits, read_json, samples, thresholds, use_watched, write_model
 
 import distq
 from distq.cli import invoke
-from distq.errors import UsageError
+from distq.errors import InterruptedRun, UsageError
 from distq.jobs.results import RunResult
 
 pytestmark = pytest.mark.parametrize("target", ["ort", "openvino"])
@@ -153,3 +153,23 @@ def test_a_tensor_that_has_16_bits_already_is_not_chosen(place: Path, tmp_path: 
 def test_unknown_names_are_still_found_early(place: Path, tmp_path: Path, target: str) -> None:
     with pytest.raises(UsageError, match="--layers names nothing"):
         tune(place, "wide", tmp_path / "run", target=target, int16_budget=1, layers=("nothing",))
+
+
+def test_an_interrupted_run_chooses_the_same(
+    place: Path, tmp_path: Path, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every: list[str] = []
+    use_watched(monkeypatch, every)
+    whole = tune(place, "wide", tmp_path / "whole", target=target, int16_budget=1, float_budget=1)
+    for part in (0.4, 0.7):
+        out = tmp_path / str(part)
+        before: list[str] = []
+        use_watched(monkeypatch, before, int(part * len(every)))
+        with pytest.raises(InterruptedRun):
+            tune(place, "wide", out, target=target, int16_budget=1, float_budget=1)
+        after: list[str] = []
+        use_watched(monkeypatch, after)
+        found = tune(place, "wide", out, target=target, int16_budget=1, float_budget=1, resume=True)
+        assert before + after == every
+        assert bits(out) == bits(tmp_path / "whole")
+        assert found.curve == whole.curve

@@ -59,3 +59,11 @@ def test_a_network_of_one_layer_needs_no_observation_but_its_input(
     path = write_model(tmp_path / "one.onnx", graph.model({"y": (1, CLASSES, 8, 8)}))
     calibrate(path, data, tmp_path / "run", target=target)
     assert list(thresholds(tmp_path / "run")) == ["x"]
+
+
+def test_layers_can_stay_float(model: Path, data: Path, tmp_path: Path) -> None:
+    found = distq.tune(
+        model=model, data=data, out=tmp_path / "run", target="tensorrt", float_budget=1, executor="local"
+    )
+    assert len(found.curve[-1].float_layers) == 1
+    assert found.curve[-1].nmse < found.curve[0].nmse
