@@ -53,25 +53,39 @@ def image_diffs(results: Sequence[Arrays], model: int) -> npt.NDArray[np.float64
     return per_image_diff(found.error, total_power(found))
 
 
-def closest(job: Job, kind: str, models: Sequence[bytes], labels: Sequence[str]) -> int:
-    """Which model is significantly closer to float than the first on the tuning images; 0 where none is.
+def closest(
+    job: Job, kind: str, models: Sequence[bytes], labels: Sequence[str], *, least_gain: float | None = None
+) -> int:
+    """Which model is closest to float on the tuning images.
 
     Args:
         job: the run.
         kind: what is chosen, for the journal and the progress bar.
         models: as exported.
         labels: what each is called.
+        least_gain: take another than the first only on a significant paired improvement that takes away at
+            least this share of the error; None: the lowest mean wins, which is enough where nothing was
+            fitted to these images.
     """
     blobs = [job.executor.share(model) for model in models]
     results = compare_models(job, f"choose {kind}", blobs, job.data, job.selection.tuning)
     diffs = [image_diffs(results, i) for i in range(len(models))]
-    for label, diff in zip(labels, diffs, strict=True):
-        job.reporter.line(f"{kind}, {label}: diff {mean_over_images(diff):.6g}")
-    order = sorted(range(1, len(models)), key=lambda i: (mean_over_images(diffs[i]), i))
-    best = next((i for i in order if significant_improvement(diffs[i], diffs[0], len(order)).accepted), 0)
-    job.journal.note(kind, chosen=labels[best], diffs=[mean_over_images(diff) for diff in diffs])
+    means = [mean_over_images(diff) for diff in diffs]
+    for label, mean in zip(labels, means, strict=True):
+        job.reporter.line(f"{kind}, {label}: diff {mean:.6g}")
+    order = sorted(range(len(models)), key=lambda i: (means[i], i))
+    best = order[0]
+    if least_gain is not None:
+        limit = (1 - least_gain) * means[0]
+        better = (i for i in order if means[i] <= limit and _significant(diffs, i))
+        best = next(better, 0)
+    job.journal.note(kind, chosen=labels[best], diffs=means)
     job.reporter.line(f"{kind}: {labels[best]}")
     return best
+
+
+def _significant(diffs: Sequence[npt.NDArray[np.float64]], position: int) -> bool:
+    return significant_improvement(diffs[position], diffs[0], len(diffs) - 1).accepted
 
 
 def accuracy(results: Sequence[Arrays], model: int) -> Accuracy:

@@ -13,14 +13,17 @@ from distq.graph.plan import make_plan
 from distq.graph.probes import with_outputs
 from distq.graph.qdq import export
 from distq.graph.resolve import resolve_names
-from distq.graph.state import State, initial_state
+from distq.graph.state import State
 from distq.jobs.calibrate import corrected_state
 from distq.jobs.compare import closest
 from distq.jobs.context import Job
 from distq.jobs.observe import observe
-from distq.jobs.thresholds import calibrated_table, encodings
+from distq.jobs.thresholds import calibrated_table
 from distq.quant.table import Table
 from distq.replica.float32 import ChannelRanges
+
+LEAST_GAIN = 0.25
+"""Ranges of single channels fit the samples they are from better than others: small gains do not last."""
 
 Ranges = Mapping[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]
 
@@ -29,8 +32,8 @@ def best_equalization(job: Job, table: Table, state: State, method: str) -> tupl
     """The job as it is, or on an equalized network that is significantly closer to float on tuning images.
 
     Two forms are tried: channels in front of depthwise layers alone, which costs the weights nothing, and
-        all. They are compared uncorrected, and the better one, if any, once more with its weights rounded and
-        its biases corrected.
+    all. Each has its weights rounded and its biases corrected before it is compared: without, the errors that
+    correction takes away decide.
 
     Args:
         job: the run.
@@ -44,25 +47,16 @@ def best_equalization(job: Job, table: Table, state: State, method: str) -> tupl
         "evened out": found,
         "evened out in front of depthwise layers": tuple(s for s in found if s.depthwise),
     }
-    choices = [(job, table, initial_state(job.loaded.model, job.plan, encodings(table)))]
+    choices = [(job, table, state)]
     labels = ["as they are"]
     for label, chosen in forms.items():
         if chosen and (label == "evened out" or len(chosen) < len(found)):
             choices.append(_equalized(job, chosen, ranges, method))
             labels.append(label)
-    best = _closest(job, choices, labels)
-    if best:
-        other, start, _ = choices[best]
-        pair = [(job, table, state), (other, start, corrected_state(other, start))]
-        if _closest(job, pair, [labels[0], labels[best]]):
-            return pair[1]
-    return job, table, state
-
-
-def _closest(job: Job, choices: Sequence[tuple[Job, Table, State]], labels: Sequence[str]) -> int:
     if len(choices) == 1:
-        return 0
-    return closest(job, "channels", [export(j.loaded.model, j.plan, s) for j, _, s in choices], labels)
+        return choices[0]
+    models = [export(j.loaded.model, j.plan, s) for j, _, s in choices]
+    return choices[closest(job, "channels", models, labels, least_gain=LEAST_GAIN)]
 
 
 def channel_ranges(job: Job, found: Sequence[Site]) -> Ranges:
@@ -96,4 +90,4 @@ def _equalized(job: Job, chosen: Sequence[Site], ranges: Ranges, method: str) ->
         plan = make_plan(changed, job.plan.target, job.plan.scheme, int16=names)
     other = replace(job, loaded=replace(job.loaded, model=changed), plan=plan)
     table = calibrated_table(plan, observe(other), method, job.options.bins)
-    return other, table, initial_state(changed, plan, encodings(table))
+    return other, table, corrected_state(other, table)

@@ -28,7 +28,7 @@ def best_start(
     distributions: Mapping[str, Distribution],
     searched: Collection[str],
 ) -> tuple[Table, str]:
-    """The job's own table, or that of a method significantly closer to float on tuning images, and its name.
+    """The table of the method that is closest to float on the tuning images, and the method's name.
 
     Args:
         job: the run.

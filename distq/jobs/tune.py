@@ -86,7 +86,7 @@ def choose_start(job: Job, options: TuneOptions, table: Table, state: State) -> 
     if start is not table:
         state = corrected_state(job, start)
     everything = not options.layers and not options.ignore_layers
-    if not (options.equalize and options.bias_correction and everything) or options.effort < 2:
+    if not (options.equalize and options.bias_correction and everything) or options.effort < 3:
         return job, start, state
     return best_equalization(job, start, state, method)
 
