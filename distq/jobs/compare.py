@@ -54,18 +54,23 @@ def image_diffs(results: Sequence[Arrays], model: int) -> npt.NDArray[np.float64
 
 
 def closest(
-    job: Job, kind: str, models: Sequence[bytes], labels: Sequence[str], *, least_gain: float | None = None
+    job: Job,
+    kind: str,
+    models: Sequence[bytes],
+    labels: Sequence[str],
+    *,
+    least_gain: float,
+    significantly: bool = True,
 ) -> int:
-    """Which model is closest to float on the tuning images.
+    """Which model is closest to float on the tuning images: the first, or one clearly better than it.
 
     Args:
         job: the run.
         kind: what is chosen, for the journal and the progress bar.
         models: as exported.
         labels: what each is called.
-        least_gain: take another than the first only on a significant paired improvement that takes away at
-            least this share of the error; None: the lowest mean wins, which is enough where nothing was
-            fitted to these images.
+        least_gain: share of the first one's error that another must take away.
+        significantly: and on a significant paired improvement.
     """
     blobs = [job.executor.share(model) for model in models]
     results = compare_models(job, f"choose {kind}", blobs, job.data, job.selection.tuning)
@@ -74,11 +79,9 @@ def closest(
     for label, mean in zip(labels, means, strict=True):
         job.reporter.line(f"{kind}, {label}: diff {mean:.6g}")
     order = sorted(range(len(models)), key=lambda i: (means[i], i))
-    best = order[0]
-    if least_gain is not None:
-        limit = (1 - least_gain) * means[0]
-        better = (i for i in order if means[i] <= limit and _significant(diffs, i))
-        best = next(better, 0)
+    limit = (1 - least_gain) * means[0]
+    better = (i for i in order if means[i] <= limit and (not significantly or _significant(diffs, i)))
+    best = next(better, 0)
     job.journal.note(kind, chosen=labels[best], diffs=means)
     job.reporter.line(f"{kind}: {labels[best]}")
     return best

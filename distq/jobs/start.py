@@ -17,6 +17,9 @@ from distq.jobs.context import Job
 from distq.jobs.thresholds import calibrated_table, encodings
 from distq.quant.table import Table
 
+LEAST_GAIN = 0.1
+"""Less than this on a few images may be none on others."""
+
 METHODS = ("mse", "max", "percentile", "kl")
 """What is tried beside the job's own method; the others are never far from one of these."""
 
@@ -44,5 +47,5 @@ def best_start(
         found = calibrated_table(plan, distributions, name, job.options.bins)
         tables.append({q: found[q] if q in searched else row for q, row in table.items()})
     models = [export(model, plan, replace(state, encodings=encodings(t))) for t in tables]
-    best = closest(job, "start", models, names)
+    best = closest(job, "start", models, names, least_gain=LEAST_GAIN, significantly=False)
     return tables[best], names[best]
