@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from distq.config import DiffOptions, TuneOptions
 from distq.engine.progress import Reporter
 from distq.errors import UsageError
-from distq.graph.layers import Layer
-from distq.graph.plan import Plan, Quantizer
+from distq.graph.plan import Plan
 from distq.graph.qdq import export
 from distq.graph.resolve import resolve_layers
 from distq.graph.state import State
@@ -19,7 +18,7 @@ from distq.jobs.calibrate import calibrated, open_job
 from distq.jobs.compare import accuracy, compare_models
 from distq.jobs.context import Job, interruptible
 from distq.jobs.results import Accuracy, DiffResult, LayerStep, RunResult, TensorCost
-from distq.jobs.sensitivity import Cost, Variants, sensitivity
+from distq.jobs.sensitivity import Cost, Variants, sensitivity, touches
 from distq.quant.table import read_table
 from distq.search.metrics import cosine, decibels, nmse, sqnr_db
 
@@ -111,14 +110,6 @@ def _grown(variants: Variants, plan: Plan, count: int) -> FloatPart:
     reached = [i for i, q in enumerate(plan.quantizers) if touches(plan, q, plan.layers[:count])]
     behind = plan.quantizers[max(reached) + 1 :]
     return variants.part({t for q in behind for t in q.tensors}, plan.layers[count:])
-
-
-def touches(plan: Plan, quantizer: Quantizer, layers: Iterable[Layer]) -> bool:
-    """Whether one of these layers reads the quantizer's tensors, or with target ``ort`` writes them."""
-    near = {t for layer in layers for t in layer.inputs}
-    if plan.target == "ort":
-        near |= {t for layer in layers for t in (layer.name, layer.output)}
-    return not near.isdisjoint(quantizer.tensors)
 
 
 def _tensor_costs(whole: float, costs: Sequence[Cost]) -> tuple[TensorCost, ...]:

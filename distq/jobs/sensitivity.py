@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -130,3 +130,11 @@ def sensitivity(job: Job, state: State, images: int | None = None) -> tuple[floa
 def others(plan: Plan, quantizer: Quantizer) -> frozenset[str]:
     """All quantized tensors but those of one quantizer."""
     return frozenset(plan.by_tensor) - frozenset(quantizer.tensors)
+
+
+def touches(plan: Plan, quantizer: Quantizer, layers: Iterable[Layer]) -> bool:
+    """Whether one of these layers reads the quantizer's tensors, or with target ``ort`` writes them."""
+    near = {t for layer in layers for t in layer.inputs}
+    if plan.target == "ort":
+        near |= {t for layer in layers for t in (layer.name, layer.output)}
+    return not near.isdisjoint(quantizer.tensors)

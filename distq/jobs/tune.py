@@ -48,7 +48,8 @@ def tune(options: TuneOptions, reporter: Reporter) -> RunResult:
         before = Outcome(job.plan, table, export(job.loaded.model, job.plan, state))
         base, first, state = choose_start(job, options, table, state)
         job, start, state, choice = spend(base, options, first, state)
-        searched = [q for q in job.plan.quantizers if q in chosen_quantizers(options, base)]
+        chosen = chosen_quantizers(options, base)
+        searched = [q for q in job.plan.quantizers if q in chosen]
         tuned, state = search(job, options, searched, start, state)
         model = export(job.loaded.model, job.plan, state) if tuned == start else settle(job, state)
         return finish(job, before, reconsider(base, options, first, choice, Outcome(job.plan, tuned, model)))
