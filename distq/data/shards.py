@@ -97,5 +97,10 @@ def shard(indices: Sequence[int], size: int) -> list[tuple[int, ...]]:
     return [tuple(indices[start : start + size]) for start in range(0, len(indices), size)]
 
 
+def deal(indices: Sequence[int], hands: int) -> list[tuple[int, ...]]:
+    """Indices dealt out like cards, none of the hands empty: the first few are spread over all of them."""
+    return [tuple(indices[first::hands]) for first in range(min(hands, len(indices)))]
+
+
 def _tuple(indices: NDArray[np.int64]) -> tuple[int, ...]:
     return tuple(indices.tolist())

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import cached_property
-from typing import Any
+from functools import cached_property, lru_cache
 
-import numpy as np
-import numpy.typing as npt
 import onnx
 import onnxruntime
 
@@ -33,6 +30,10 @@ class Network:
         for i, names in enumerate(self._reads):
             for name in names:
                 self._readers.setdefault(name, []).append(i)
+        # a search asks for the same few parts again and again
+        self._behind = lru_cache(maxsize=None)(self._walk_on)
+        self._before = lru_cache(maxsize=None)(self._walk_back)
+        self._constants = lru_cache(maxsize=None)(self._read_constants)
 
     @cached_property
     def types(self) -> dict[str, int]:
@@ -51,6 +52,9 @@ class Network:
 
     def behind(self, tensors: Iterable[str]) -> frozenset[int]:
         """The nodes that write these tensors or read these initializers, and all that depend on them."""
+        return self._behind(tuple(tensors))
+
+    def _walk_on(self, tensors: tuple[str, ...]) -> frozenset[int]:
         found: set[int] = set()
         todo = [
             i
@@ -67,6 +71,9 @@ class Network:
 
     def before(self, tensors: Iterable[str], available: Collection[str] = ()) -> frozenset[int]:
         """The nodes that must run to have these tensors, when some are there already."""
+        return self._before(tuple(tensors), frozenset(available))
+
+    def _walk_back(self, tensors: tuple[str, ...], available: frozenset[str]) -> frozenset[int]:
         found: set[int] = set()
         todo = [t for t in tensors if t not in available]
         while todo:
@@ -99,15 +106,18 @@ class Network:
             *(o for o in self.outputs if o in made and o not in self.frontier(rest)),
         )
 
-    def constants_of(self, nodes: Collection[int]) -> list[str]:
+    def constants_of(self, nodes: Iterable[int]) -> tuple[str, ...]:
         """Initializers these nodes read, sorted."""
-        return sorted({name for i in nodes for name in self._reads[i] if name in self.initializers})
+        return self._constants(frozenset(nodes))
+
+    def _read_constants(self, nodes: frozenset[int]) -> tuple[str, ...]:
+        return tuple(sorted({name for i in nodes for name in self._reads[i] if name in self.initializers}))
 
     def extract(
         self,
         available: Collection[str],
         outputs: Sequence[str],
-        numbers: Mapping[str, npt.NDArray[Any]],
+        numbers: Mapping[str, onnx.TensorProto],
         promote: Collection[str] = (),
     ) -> bytes:
         """The part that computes ``outputs`` from ``available`` tensors, as a model.
@@ -125,10 +135,8 @@ class Network:
             tensor = self.initializers[name]
             if name in promote:
                 inputs.append(onnx.helper.make_tensor_value_info(name, tensor.data_type, list(tensor.dims)))
-            elif name in numbers:
-                initializers.append(onnx.numpy_helper.from_array(np.asarray(numbers[name]), name))
             else:
-                initializers.append(tensor)
+                initializers.append(numbers.get(name, tensor))
         graph = onnx.helper.make_graph(
             [self.nodes[i] for i in nodes],
             "part",

@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from distq.data.shards import shard
+from distq.data.shards import deal
 from distq.engine.blas import one_blas_thread
 from distq.graph.layers import Layer
 from distq.graph.patches import Geometry
@@ -26,17 +26,18 @@ from distq.graph.state import Constants, IntegerWeight, Names, State, bias_const
 from distq.graph.subgraph import Network
 from distq.jobs.context import Job
 from distq.quant.rounding import round_by_covariance
-from distq.replica.cuts import Advance, Numbers
+from distq.replica.cuts import Advance
 from distq.replica.float32 import LayerMeans
 from distq.replica.moments import InputMoments, LayerInput
+from distq.replica.numbers import Numbers
 from distq.replica.session import fuse
 from distq.replica.worker import Arrays, Blob, WorkerSettings, stable_sum
 
 MOST_IMAGES = 128
 """Means and covariances settle with fewer images than thresholds; more would only take longer."""
 
-MOMENTS_SHARD = 32
-"""Images of a unit: sums of integers are the same in any shards, and large ones send fewer of them."""
+MOMENTS_UNITS = 4
+"""Units that share a layer's images: sums of integers are the same in any, and each sends its own."""
 
 LARGEST_COVARIANCE = 2304
 """Inputs of an output beyond which weights are rounded to nearest: the covariance would take over 40 MB."""
@@ -85,9 +86,10 @@ def correct(job: Job, state: State, wanted: Means) -> State:
     for stage in stages(model, plan):
         done |= network.before([names.quantized(layer.inputs[0]) for layer in stage])
         cut = network.crossing(done)
-        advance = Advance(blob, job.data, Numbers(dict(numbers), dict(weights)), cut, shares(model))
+        replaced = Numbers.of(numbers, job.executor.share, dict(weights))
+        advance = Advance(blob, job.data, replaced, cut, shares(model))
         inputs = tuple(_input(job, state, names, layer) for layer in stage)
-        pieces = shard(job.readable(_samples(job)), MOMENTS_SHARD)
+        pieces = deal(job.readable(_samples(job)), MOMENTS_UNITS)
         units = [InputMoments(advance, inputs, piece, turn) for turn, piece in enumerate(pieces)]
         moments = _total(list(job.results(units)))
         job.cost_so_far.int8_forwards += float(moments["forwards"])
@@ -162,7 +164,11 @@ def _input(job: Job, state: State, names: Names, layer: Layer) -> LayerInput:
 
 def _total(results: Sequence[Arrays]) -> Arrays:
     """Sums of integers, exact in any order."""
-    return {name: np.sum([r[name].astype(np.float64) for r in results], axis=0) for name in results[0]}
+    found = {name: array.astype(np.float64) for name, array in results[0].items()}
+    for result in results[1:]:
+        for name, array in result.items():
+            found[name] += array
+    return found
 
 
 def _of(moments: Arrays, position: int) -> Arrays:

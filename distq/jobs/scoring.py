@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from distq.data.shards import deal
 from distq.graph.plan import Plan, Quantizer, make_plan
 from distq.graph.probes import shares
 from distq.graph.qdq import export
@@ -28,9 +29,10 @@ from distq.jobs.context import Job
 from distq.jobs.thresholds import with_threshold
 from distq.quant.table import Table
 from distq.replica import int8
-from distq.replica.cuts import Advance, Numbers
+from distq.replica.cuts import Advance
 from distq.replica.float32 import Outputs
 from distq.replica.int8 import Score
+from distq.replica.numbers import Numbers
 from distq.replica.session import fuse
 from distq.replica.worker import Blob, WorkerSettings
 from distq.search.metrics import mean_squared, per_image_diff
@@ -163,6 +165,7 @@ class Cutter:
         self._network = Network(fused)
         self._blob: Blob = job.executor.share(fused)
         self._shares = shares(job.loaded.model)
+        self._numbers: tuple[State, Numbers] | None = None
 
     def reached(self, quantizer: Quantizer) -> npt.NDArray[np.bool_]:
         """Which network outputs depend on a quantizer, (outputs,)."""
@@ -215,8 +218,10 @@ class Cutter:
         return self._collect(units, images[1] - images[0], axis=1)
 
     def _advance(self, state: State, cut: tuple[str, ...]) -> Advance:
-        numbers = Numbers(small_constants(self._plan, state, self._names))
-        return Advance(self._blob, self._job.data, numbers, cut, self._shares)
+        if self._numbers is None or self._numbers[0] is not state:
+            constants = small_constants(self._plan, state, self._names)
+            self._numbers = state, Numbers.of(constants, self._job.executor.share)
+        return Advance(self._blob, self._job.data, self._numbers[1], cut, self._shares)
 
     def _collect(self, units: Sequence[Score | int8.Errors], images: int, axis: int) -> Errors:
         """Results of units that took images in turns, back in the order of the images."""
@@ -242,10 +247,8 @@ def turns(
     indices: Sequence[int], start: int = 0, end: int | None = None
 ) -> list[tuple[int, tuple[int, ...]]]:
     """Samples from ``start`` to ``end`` dealt out, each turn with its number, which is its affinity."""
-    chosen = indices[start:end]
-    return [
-        ((start + first) % TURNS, tuple(chosen[first::TURNS])) for first in range(min(TURNS, len(chosen)))
-    ]
+    hands = deal(indices[start:end], TURNS)
+    return [((start + first) % TURNS, hand) for first, hand in enumerate(hands)]
 
 
 def set_apart(state: State) -> State:

@@ -17,9 +17,10 @@ Floats = npt.NDArray[np.float64]
 def round_by_covariance(weight: Floats, scale: Floats, covariance: Floats) -> npt.NDArray[np.int8]:
     """GPTQ: round column after column, and move the error of each onto the columns not rounded yet.
 
-    What it moves onto them follows from the inverse covariance of the inputs, so that the variance of the
-    output error stays small; its mean is the bias' business (Frantar et al., "GPTQ", 2022; columns of large
-    variance first).
+    What it moves onto them follows from the covariance of the inputs, so that the variance of the output
+    error stays small; its mean is the bias' business (Frantar et al., "GPTQ", 2022; columns of large variance
+    first). It is Babai's nearest plane algorithm from the last column to the first (Chen et al., "The
+    Geometry of LLM Quantization: GPTQ as Babai's Nearest Plane Algorithm", 2025), which needs no inverse.
 
     Args:
         weight: (groups, outputs, inputs), the outputs of each group and the inputs they read.
@@ -31,35 +32,35 @@ def round_by_covariance(weight: Floats, scale: Floats, covariance: Floats) -> np
     """
     groups, outputs, inputs = weight.shape
     variance = np.einsum("gii->gi", covariance)
-    order = np.argsort(-variance, axis=1, kind="stable")
+    order = np.argsort(-variance, axis=1, kind="stable")[:, ::-1]
     columns = np.take_along_axis(weight, order[:, None, :], 2) / scale[..., None]
-    factor = _inverse_factor(
-        np.take_along_axis(np.take_along_axis(covariance, order[..., None], 1), order[:, None, :], 2)
-    )
+    ordered = np.take_along_axis(np.take_along_axis(covariance, order[..., None], 1), order[:, None, :], 2)
+    factor = _factor(ordered)
     rounded = np.empty((groups, outputs, inputs), np.int8)
-    for start in range(0, inputs, BLOCK):
+    errors = np.empty((groups, outputs, inputs))
+    for start in reversed(range(0, inputs, BLOCK)):
         end = min(start + BLOCK, inputs)
-        errors = np.empty((groups, outputs, end - start))
-        for i in range(start, end):
-            integers = np.clip(np.rint(columns[:, :, i]), -127, 127)
+        targets = columns[:, :, start:end] + errors[:, :, end:] @ factor[:, end:, start:end]
+        for i in reversed(range(start, end)):
+            integers = np.clip(np.rint(targets[:, :, i - start]), -127, 127)
             rounded[:, :, i] = integers
-            error = (columns[:, :, i] - integers) / factor[:, i, i, None]
-            columns[:, :, i:end] -= error[..., None] * factor[:, None, i, i:end]
-            errors[:, :, i - start] = error
-        columns[:, :, end:] -= errors @ factor[:, start:end, end:]
+            error = columns[:, :, i] - integers
+            errors[:, :, i] = error
+            targets[:, :, : i - start] += error[..., None] * factor[:, None, i, start:i]
     found = np.empty_like(rounded)
     np.put_along_axis(found, np.broadcast_to(order[:, None, :], found.shape), rounded, 2)
     return found
 
 
-def _inverse_factor(covariance: Floats) -> Floats:
-    """Upper triangular U with U^T U the inverse of the damped covariance.
+def _factor(covariance: Floats) -> Floats:
+    """Lower Cholesky factor of the damped covariance, each column divided by its diagonal element.
 
     Inputs that never vary stand alone.
     """
     inputs = covariance.shape[1]
     mean = np.einsum("gii->g", covariance) / inputs
     damping = np.where(mean > 0, DAMPING * mean, 1.0)
-    inverse = np.linalg.inv(covariance + damping[:, None, None] * np.eye(inputs))
-    lower: Floats = np.linalg.cholesky((inverse + inverse.transpose(0, 2, 1)) / 2).astype(np.float64)
-    return lower.transpose(0, 2, 1)
+    damped = covariance + damping[:, None, None] * np.eye(inputs)
+    lower = np.linalg.cholesky(damped).astype(np.float64)
+    diagonal: Floats = np.einsum("gii->gi", lower)
+    return lower / diagonal[:, None, :]

@@ -5,50 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
-import onnx
 
 from distq.data.dataset import DatasetSpec
 from distq.graph.subgraph import Network
-from distq.replica.keys import arrays_key, content_key
+from distq.replica.keys import content_key
+from distq.replica.numbers import Numbers, OpenNumbers, open_numbers
 from distq.replica.samples import kept_inputs
 from distq.replica.session import SESSION_BYTES, Session
 from distq.replica.worker import Arrays, Blob, Worker, array_bytes
-
-
-@dataclass(frozen=True)
-class Numbers:
-    """Constants that take the place of a network's own.
-
-    Attributes:
-        arrays: scales, zero points and biases: small, they travel with every unit.
-        weights: integer weights, shared once.
-    """
-
-    arrays: Mapping[str, npt.NDArray[Any]]
-    weights: Mapping[str, Blob] = field(default_factory=dict)
-
-    def key(self, names: Iterable[str] | None = None) -> str:
-        """SHA-256 of the constants, or of those named."""
-        chosen = {*self.arrays, *self.weights} if names is None else set(names)
-        arrays = {n: a for n, a in self.arrays.items() if n in chosen}
-        weights = sorted((n, blob.sha256) for n, blob in self.weights.items() if n in chosen)
-        return content_key("numbers", arrays_key(arrays), weights)
-
-    def load(self, worker: Worker, net: Network, names: Iterable[str]) -> dict[str, npt.NDArray[Any]]:
-        """The arrays of those named that are replaced."""
-        found = {}
-        for name in names:
-            if name in self.arrays:
-                found[name] = self.arrays[name]
-            elif name in self.weights:
-                own = net.initializers[name]
-                dtype = onnx.helper.tensor_dtype_to_np_dtype(own.data_type)
-                found[name] = np.frombuffer(worker.fetch(self.weights[name]), dtype).reshape(tuple(own.dims))
-        return found
 
 
 @dataclass(frozen=True)
@@ -75,12 +39,12 @@ class Advance:
     @cached_property
     def key(self) -> str:
         """What the tensors that cross depend on."""
-        return content_key("advance", self.network.sha256, self.numbers.key(), self.data.source, self.cut)
+        return content_key("advance", self.network.sha256, self.numbers.key, self.data.source, self.cut)
 
     def crossing(self, worker: Worker, indices: Sequence[int]) -> tuple[list[Arrays], float]:
         """Tensors that cross the cut, for each sample, and the forwards that took, in whole networks."""
-        net = open_network(worker, self.network)
-        valid = {self.cut: self._before(net, self.cut)}
+        net, numbers = open_network(worker, self.network), open_numbers(worker, self.numbers)
+        valid = {self.cut: _before(net, numbers, self.cut)}
         steps: dict[tuple[str, ...], _Step] = {}
         found: list[Arrays] = []
         forwards = 0.0
@@ -88,7 +52,7 @@ class Advance:
             place = ("cut", net.sha256, self.data, index)
             cut, before, crossing = worker.get(place) or ((), "", {})
             if cut not in valid:
-                valid[cut] = self._before(net, cut)
+                valid[cut] = _before(net, numbers, cut)
             if before != valid[cut]:
                 cut, crossing = (), {}
             if cut != self.cut:
@@ -109,24 +73,22 @@ class Advance:
         worker: Worker,
         available: Collection[str],
         outputs: Sequence[str],
-        promote: Collection[str] = (),
+        promote: tuple[str, ...] = (),
     ) -> Session:
         """A session of the part that computes ``outputs`` from ``available``, kept for the next sample."""
-        net = open_network(worker, self.network)
-        recent = ("part", net.sha256, tuple(sorted(available)), tuple(outputs), tuple(sorted(promote)))
+        net, numbers = open_network(worker, self.network), open_numbers(worker, self.numbers)
+        fed, wanted = frozenset(available), tuple(outputs)
+        used = net.constants_of(net.before(wanted, fed))
+        if promote:
+            used = tuple(name for name in used if name not in promote)
 
         def build() -> Session:
-            numbers = self.numbers.load(worker, net, used)
-            return Session(net.extract(available, outputs, numbers, promote), worker.settings)
+            own = numbers.tensors(worker, net, used)
+            return Session(net.extract(fed, wanted, own, promote), worker.settings)
 
-        used = [n for n in net.constants_of(net.before(outputs, available)) if n not in promote]
-        key = (*recent, self.numbers.key(used))
+        key = ("part", net.sha256, fed, wanted, tuple(promote), numbers.key(used))
         found: Session = worker.cached(key, build, lambda _: SESSION_BYTES)
         return found
-
-    def _before(self, net: Network, cut: Sequence[str]) -> str:
-        """What crosses a cut depends on: the constants before it."""
-        return self.numbers.key(net.constants_of(net.before(cut)))
 
     def _step(self, worker: Worker, net: Network, start: Sequence[str]) -> _Step:
         """How to get from one cut, or from the inputs, to this one."""
@@ -143,6 +105,11 @@ class Advance:
         if step.session is not None:
             known.update(zip(step.outputs, step.session.run(known), strict=True))
         return {name: known[name] for name in self.cut}
+
+
+def _before(net: Network, numbers: OpenNumbers, cut: Sequence[str]) -> str:
+    """What crosses a cut depends on: the constants before it."""
+    return numbers.key(net.constants_of(net.before(cut)))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distq.data.shards import permutation, select, shard
+from distq.data.shards import deal, permutation, select, shard
 from distq.errors import DataError
 
 
@@ -83,3 +83,12 @@ def test_shards_are_the_indices_in_order(indices, size):
 def test_indices_are_plain_integers():
     assert all(type(index) is int for index in select(5, 0, 1, None, shuffle=True, seed=0).calibration)
     assert permutation(5, 0).dtype == np.int64
+
+
+@given(count=st.integers(0, 40), hands=st.integers(1, 12))
+def test_dealt_out_every_index_is_in_one_hand_and_hands_differ_by_one_at_most(count, hands):
+    dealt = deal(range(count), hands)
+    assert sorted(i for hand in dealt for i in hand) == list(range(count))
+    assert len(dealt) == min(count, hands)
+    assert not dealt or max(map(len, dealt)) - min(map(len, dealt)) <= 1
+    assert [hand[0] for hand in dealt] == list(range(len(dealt)))

@@ -54,8 +54,8 @@ def test_what_crosses_a_cut_includes_outputs_that_are_done():
 
 def test_constants_of_a_part_are_sorted():
     network = diamond()
-    assert network.constants_of(network.before(["y"])) == ["k", "m"]
-    assert network.constants_of(network.behind(["c"])) == ["m"]
+    assert network.constants_of(network.before(["y"])) == ("k", "m")
+    assert network.constants_of(network.behind(["c"])) == ("m",)
 
 
 def test_listed_initializers_are_no_inputs():
@@ -76,7 +76,12 @@ def test_a_part_reads_what_it_is_given_and_computes_what_is_asked():
 def test_constants_can_be_replaced_and_made_inputs():
     network = diamond()
     x = {"x": np.ones(IMAGE, np.float32)}
-    part = network.extract(network.inputs, ["c"], {"k": np.array([2], np.float32)}, promote=["m"])
+    part = network.extract(
+        network.inputs,
+        ["c"],
+        {"k": onnx.numpy_helper.from_array(np.array([2], np.float32), "k")},
+        promote=["m"],
+    )
     assert run_literally(part, {**x, "m": np.array([3], np.float32)})["c"].max() == 5
 
 
@@ -98,7 +103,7 @@ def test_a_tensor_that_only_the_branches_of_an_if_read_crosses_too():
     proto.graph.input[1].type.tensor_type.elem_type = TensorProto.BOOL
     network = Network(proto.SerializeToString())
     assert set(network.frontier(network.behind(["y"]))) == {"which", "outer", "inner"}
-    assert network.constants_of(network.behind(["y"])) == ["k"]
+    assert network.constants_of(network.behind(["y"])) == ("k",)
     assert outputs_of(network, network.behind(["inner"])) == {"inner", "outer", "y"}
 
 

@@ -3,11 +3,11 @@ import itertools
 import numpy as np
 import pytest
 from networks import SETTINGS, run_literally
-from replica_helpers import Bench
+from replica_helpers import Bench, numbers_of
 
 from distq.graph.state import bias_constants, encoding_constants
 from distq.jobs.thresholds import with_threshold
-from distq.replica.cuts import Advance, Numbers
+from distq.replica.cuts import Advance
 from distq.replica.session import Session
 from distq.replica.worker import Blob, Worker, WorkerSettings
 
@@ -17,7 +17,7 @@ def fetch(blob):
 
 
 def advance(bench, cut, numbers=None, shares=None):
-    return Advance(bench.blob, bench.data, Numbers(numbers or {}), tuple(cut), shares or {})
+    return Advance(bench.blob, bench.data, numbers_of(numbers), tuple(cut), shares or {})
 
 
 def bring(bench, worker, cut, numbers=None):
@@ -111,7 +111,7 @@ def test_integer_weights_can_be_replaced_too(bench):
     weight = bench.state.weights[bench.plan.layers[0].name].integers
     other = np.ascontiguousarray(weight[::-1])
     shared = {name: Blob("of the reversed weights", other.tobytes())}
-    advanced = Advance(bench.blob, bench.data, Numbers({}, shared), tuple(bench.network.outputs))
+    advanced = Advance(bench.blob, bench.data, numbers_of({}, shared), tuple(bench.network.outputs))
     found = advanced.crossing(Worker(SETTINGS, fetch), bench.indices)[0]
     assert_same(found, straight(bench, bench.network.outputs, {name: other}))
     assert not np.array_equal(found[0]["boxes"], straight(bench, bench.network.outputs)[0]["boxes"])
@@ -128,20 +128,3 @@ def test_work_is_counted_by_what_ran(bench):
     assert first == 2 * before > 0
     assert again == 0
     assert rest == 2 * len(bench.network.before(end, available={*middle, "x"}))
-
-
-def test_the_key_of_numbers_is_that_of_the_constants_asked_for():
-    arrays = {"a": np.array([1.0], np.float32), "b": np.array([2], np.int32)}
-    numbers = Numbers(arrays, {"w": Blob("first", b"")})
-    assert numbers.key() == Numbers(dict(reversed(arrays.items())), {"w": Blob("first", b"other")}).key()
-    assert (
-        numbers.key(["a"]) == Numbers({"a": arrays["a"]}).key() == Numbers({"a": arrays["a"]}).key(["a", "z"])
-    )
-    others = [
-        Numbers({**arrays, "a": np.array([1.5], np.float32)}, numbers.weights),
-        Numbers({**arrays, "a": np.array([[1.0]], np.float32)}, numbers.weights),
-        Numbers({**arrays, "b": np.array([2], np.int64)}, numbers.weights),
-        Numbers(arrays, {"w": Blob("second", b"")}),
-        Numbers(arrays),
-    ]
-    assert len({numbers.key(), *(other.key() for other in others)}) == 6

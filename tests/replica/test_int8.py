@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 from networks import SETTINGS
-from replica_helpers import Bench
+from replica_helpers import Bench, numbers_of
 
 from distq.graph.state import quantizer_constants
-from distq.replica.cuts import Advance, Numbers
+from distq.replica.cuts import Advance
 from distq.replica.int8 import Errors, Score
 from distq.replica.session import Session
 from distq.search.metrics import compare
@@ -25,12 +25,12 @@ def score(bench, tensor, indices=None):
     quantizer = bench.plan.by_tensor[tensor]
     own = quantizer_constants(bench.plan, bench.state, bench.names, quantizer.name)
     tensors = tuple(bench.names.quantized(t) for t in quantizer.tensors)
-    advance = Advance(bench.blob, bench.data, Numbers({}), bench.cut(quantizer))
+    advance = Advance(bench.blob, bench.data, numbers_of({}), bench.cut(quantizer))
     return Score(advance, tensors, (own, own), bench.float_model, indices or bench.indices)
 
 
 def test_errors_are_those_of_the_exported_model(bench):
-    advance = Advance(bench.blob, bench.data, Numbers({}), tuple(bench.network.outputs))
+    advance = Advance(bench.blob, bench.data, numbers_of({}), tuple(bench.network.outputs))
     found = bench.run(Errors(advance, bench.float_model, bench.indices))["error"]
     np.testing.assert_array_equal(found, exported_errors(bench))
 

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 from networks import run_literally
-from replica_helpers import Bench
+from replica_helpers import Bench, numbers_of
 
 from distq.graph.patches import Geometry, patch_sums, sampled_patches
 from distq.graph.probes import stages
-from distq.replica.cuts import Advance, Numbers
+from distq.replica.cuts import Advance
 from distq.replica.moments import InputMoments, LayerInput, by_group
 
 
@@ -17,7 +17,7 @@ def unit_of(bench, stage, indices, patches=4):
         geometry = Geometry.of(bench.loaded.model, layer)
         wanted = 0 if layer.op == "ConvTranspose" else patches
         inputs.append(LayerInput(tensor, encoding.zero_point, geometry, wanted))
-    advance = Advance(bench.blob, bench.data, Numbers({}), tuple(dict.fromkeys(tensors)))
+    advance = Advance(bench.blob, bench.data, numbers_of({}), tuple(dict.fromkeys(tensors)))
     return InputMoments(advance, tuple(inputs), indices)
 
 

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from replica_helpers import numbers_of
 
 from distq.data.dataset import DatasetSpec, InputSpec
 from distq.graph.patches import Geometry
-from distq.replica.cuts import Advance, Numbers
+from distq.replica.cuts import Advance
 from distq.replica.evaluate import Evaluate
 from distq.replica.float32 import LayerMeans, Observe, Outputs
 from distq.replica.int8 import Errors, Score
@@ -19,12 +20,12 @@ MODEL, OTHER = Blob("a" * 64, None), Blob("b" * 64, None)
 DATA = DatasetSpec("/data/one", (InputSpec("x", (1, 4), "float32"),))
 ELSEWHERE = replace(DATA, source="/data/two")
 GEOMETRY = Geometry("Conv", (3, 3), (1, 1), (1, 1), (1, 1, 1, 1), "NOTSET", (0, 0), 1)
-ADVANCE = Advance(MODEL, DATA, Numbers({"s": np.float32([0.5])}), ("t",))
+ADVANCE = Advance(MODEL, DATA, numbers_of({"s": np.float32([0.5])}), ("t",))
 OTHER_ADVANCES = [
     replace(ADVANCE, network=OTHER),
     replace(ADVANCE, data=ELSEWHERE),
-    replace(ADVANCE, numbers=Numbers({"s": np.float32([0.25])})),
-    replace(ADVANCE, numbers=Numbers({"s": np.float32([0.5])}, {"w": MODEL})),
+    replace(ADVANCE, numbers=numbers_of({"s": np.float32([0.25])})),
+    replace(ADVANCE, numbers=numbers_of({"s": np.float32([0.5])}, {"w": MODEL})),
     replace(ADVANCE, cut=("t", "u")),
 ]
 CANDIDATES = ({"s": np.float32([0.5])}, {"s": np.float32([0.4])})
