@@ -17,6 +17,7 @@ from typing import Annotated
 import typer
 
 import distq
+from distq.cli_cluster import cluster
 from distq.cli_dataset import dataset
 from distq.config import CalibrateOptions, CommonOptions, DiffOptions, EvaluateOptions, TuneOptions
 from distq.errors import DistqError, InterruptedRun
@@ -41,6 +42,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 app.add_typer(dataset, name="dataset")
+app.add_typer(cluster)
 
 
 @app.callback(invoke_without_command=True)

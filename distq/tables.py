@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,8 @@ from distq.jobs.results import (
 if TYPE_CHECKING:
     from distq.data.build import BuildReport
     from distq.data.info import SourceInfo
+    from distq.engine.ray_jobs import ClusterJob
+    from distq.jobs.cluster_job import FetchResult, SubmitResult
     from distq.jobs.demo import DemoResult
     from distq.jobs.doctor import DoctorReport
 
@@ -210,3 +213,41 @@ def _size(count: int) -> str:
         if count >= size:
             return f"{count / size:.1f} {unit}"
     return _plural(count, "byte")
+
+
+def print_submit_result(result: SubmitResult, console: Console | None = None) -> None:
+    """Show the id to ask for, what travelled, and where RUN will be."""
+    console = console or Console()
+    verb = "was running already" if result.attached else "submitted"
+    console.print(Text(f"{result.id} {verb}: {result.status}"), soft_wrap=True)
+    if result.uploaded:
+        console.print(Text(f"  uploaded: {', '.join(result.uploaded)}"), soft_wrap=True)
+    if result.run:
+        console.print(Text(f"  RUN on the cluster: {result.run}"), soft_wrap=True)
+
+
+def print_jobs(jobs: Sequence[ClusterJob], console: Console | None = None) -> None:
+    """Show the jobs of a cluster, one a line."""
+    console = console or Console()
+    if not jobs:
+        console.print("No jobs of distq on this cluster")
+    for job in jobs:
+        print_job(job, console)
+
+
+def print_job(job: ClusterJob, console: Console | None = None) -> None:
+    """Show one job of a cluster."""
+    console = console or Console()
+    started = "" if job.started is None else datetime.fromtimestamp(job.started).astimezone()
+    took = "" if job.started is None or job.ended is None else duration(job.ended - job.started)
+    parts = (job.id, job.status, f"{started:%Y-%m-%d %H:%M}" if started else "", took)
+    about = (job.metadata.get(name, "") for name in ("command", "run"))
+    console.print(Text("  ".join(part for part in (*parts, *about) if part)), soft_wrap=True)
+
+
+def print_fetch_result(result: FetchResult, console: Console | None = None) -> None:
+    """Show the files that came."""
+    console = console or Console()
+    if not result.finished:
+        console.print(Text(f"{result.id} did not finish: these are the files it left"), soft_wrap=True)
+    print_files(result.files, console)

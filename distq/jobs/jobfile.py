@@ -49,7 +49,7 @@ def load_job(path: Path, overrides: Mapping[str, object] | None = None) -> Job:
         UsageError: the file cannot be read, is not a mapping, has no or an unknown command, an unknown key,
             or a value that its option cannot have; or an override is not an option of the command.
     """
-    values = _read(path)
+    values = read_job_file(path)
     command = values.pop("command", None)
     if command is None:
         raise UsageError(f"{path}: command is missing: it is one of {', '.join(COMMANDS)}")
@@ -68,7 +68,12 @@ def load_job(path: Path, overrides: Mapping[str, object] | None = None) -> Job:
     return Job(options, **switches)
 
 
-def _read(path: Path) -> dict[str, object]:
+def read_job_file(path: Path) -> dict[str, object]:
+    """What a job file says, as it says it; whether its options can be so is :func:`load_job`'s to check.
+
+    Raises:
+        UsageError: the file cannot be read or is no mapping of names.
+    """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:

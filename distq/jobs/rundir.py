@@ -60,8 +60,11 @@ class RunDir:
 
     def files(self) -> tuple[Path, ...]:
         """The files for a user that are there."""
-        every = (self.model, self.thresholds, self.calibrated, self.metrics, self.run, self.distributions)
-        return tuple(path for path in every if path.is_file())
+        return tuple(path for path in self.every_file() if path.is_file())
+
+    def every_file(self) -> tuple[Path, ...]:
+        """The files for a user that a run may have."""
+        return (self.model, self.thresholds, self.calibrated, self.metrics, self.run, self.distributions)
 
     def claim(self, identity: dict[str, Any], *, resume: bool) -> bool:
         """Take the folder for a job.

@@ -1,0 +1,185 @@
+"""Submission for real: a head of Ray with token authentication, spoken to over its HTTP port alone."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+import distq
+
+ASSETS = Path(distq.__file__).parent / "assets"
+BIN = Path(sys.executable).parent
+SECONDS = 180  # of any one command; the whole takes about a minute
+
+JOB = f"""
+command: tune
+model: {ASSETS / "digits.onnx"}
+data: {ASSETS / "labels.txt"}
+preprocess: p.yaml
+samples: 128
+tune_samples: 128
+holdout: 100
+effort: 5
+"""
+
+
+@dataclass(frozen=True)
+class Head:
+    """A running head: its URL, its token, and a folder that stands for storage of the cluster."""
+
+    url: str
+    token: str
+    storage: Path
+
+
+def free_port() -> int:
+    """A port above those that Ray gives its workers."""
+    for port in range(20_000 + secrets.randbelow(20_000), 60_000):
+        with socket.socket() as found, contextlib.suppress(OSError):
+            found.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError("no free port")
+
+
+def processes_with(mark: str) -> list[int]:
+    """Processes that inherited an environment with ``mark`` in it."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if mark.encode() in (folder / "environ").read_bytes() and int(folder.name) != os.getpid():
+                found.append(int(folder.name))
+    return found
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[Head]:
+    token = secrets.token_hex(32)
+    folder = Path(tempfile.mkdtemp(prefix="distq-", dir="/tmp"))  # Ray's sockets need a short path
+    port = free_port()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token, "HOME": str(folder)}
+    environment["PATH"] = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+    arguments = [
+        "--head", "--block", "--port=0", "--dashboard-host=127.0.0.1", f"--dashboard-port={port}",
+        "--dashboard-agent-listen-port=0", f"--ray-client-server-port={free_port()}", "--num-cpus=2",
+        f"--temp-dir={folder / 'ray'}", "--disable-usage-stats",
+    ]  # fmt: skip
+    with (folder / "head.log").open("wb") as log:
+        process = subprocess.Popen(  # noqa: S603  # the interpreter's own ray
+            [str(BIN / "ray"), "start", *arguments],
+            env=environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        here = Head(f"http://127.0.0.1:{port}", token, folder / "storage")
+        here.storage.mkdir()
+        deadline = time.monotonic() + SECONDS
+        while call(here, "jobs").returncode != 0:
+            assert process.poll() is None, (folder / "head.log").read_text()
+            assert time.monotonic() < deadline, (folder / "head.log").read_text()
+            time.sleep(1)
+        yield here
+    finally:
+        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(20)
+        for left in processes_with(token):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(left, signal.SIGKILL)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def call(head: Head, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a distq command that speaks to the head, in a process and home folder of its own."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    environment["HOME"] = str(head.storage)
+    if head.token:
+        environment["RAY_AUTH_TOKEN"] = head.token
+    return subprocess.run(  # noqa: S603  # our own interpreter
+        [sys.executable, "-m", "distq", *arguments, "--address", head.url],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=SECONDS,
+    )
+
+
+def unit_keys(journal: Path) -> list[str]:
+    """Keys of the finished units, in the order they were written."""
+    lines = journal.read_bytes().splitlines() if journal.exists() else []
+    records = []
+    for line in lines:
+        with contextlib.suppress(ValueError):  # the last line may be half written
+            records.append(json.loads(line)["record"])
+    return [record["key"] for record in records if record["type"] == "unit"]
+
+
+@pytest.mark.cluster
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are looked up in /proc")
+def test_a_job_is_submitted_cancelled_resumed_and_fetched(head: Head, tmp_path: Path) -> None:
+    run = head.storage / "runs" / "a run"
+    shutil.copy(ASSETS / "preprocess.yaml", tmp_path / "p.yaml")
+    job = tmp_path / "job.yaml"
+    job.write_text(JOB + f"out: {run}\n")
+
+    missing = call(replace(head, token=""), "submit", str(job))
+    assert (missing.returncode, missing.stdout) == (2, "")
+    assert missing.stderr.startswith(f"distq: {head.url} asks for a token: set RAY_AUTH_TOKEN")
+    wrong = call(replace(head, token=head.token[::-1]), "submit", str(job))
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr.startswith(f"distq: {head.url} refuses the token: set RAY_AUTH_TOKEN")
+    assert call(head, "jobs").stdout == "No jobs of distq on this cluster\n"
+
+    submitted = call(head, "submit", str(job), "--json")
+    assert submitted.stderr == ""
+    answer = json.loads(submitted.stdout)
+    assert answer["uploaded"] == ["job.yaml", "preprocess/p.yaml"]
+    first = answer["id"]
+    deadline = time.monotonic() + SECONDS
+    while len(unit_keys(run / "journal.jsonl")) < 100:
+        assert time.monotonic() < deadline, call(head, "jobs").stdout
+        time.sleep(0.2)
+    assert "STOPPED" in call(head, "cancel", first).stdout
+    before = unit_keys(run / "journal.jsonl")
+    assert not (run / "metrics.json").exists(), "it was cancelled while it ran"
+
+    resumed = call(head, "submit", str(job), "--follow")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "search: " in resumed.stdout
+    assert f"{first}.2 submitted: SUCCEEDED" in resumed.stdout
+    after = unit_keys(run / "journal.jsonl")
+    assert after[: len(before)] == before
+    assert len(after) == len(set(after)), "a finished unit ran again"
+    assert len(after) > len(before)
+
+    out = tmp_path / "got"
+    assert call(head, "fetch", f"{first}.2", "--out", str(out)).returncode == 0
+    direct = distq.tune(
+        model=ASSETS / "digits.onnx", data=ASSETS / "labels.txt", preprocess=tmp_path / "p.yaml",
+        samples=128, tune_samples=128, holdout=100, effort=5, executor="local", out=tmp_path / "direct",
+    )  # fmt: skip
+    assert direct.out == tmp_path / "direct"
+    for name in ("thresholds.json", "model.int8.onnx", "distributions.npz"):
+        assert (out / name).read_bytes() == (tmp_path / "direct" / name).read_bytes()
+
+    job.write_text(JOB.replace("digits.onnx", "none.onnx") + f"out: {run}2\n")
+    failed = call(head, "submit", str(job), "--follow")
+    assert failed.returncode == 3
+    assert "failed on the cluster: cannot read the model" in failed.stderr.splitlines()[-1]
