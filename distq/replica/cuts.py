@@ -84,7 +84,7 @@ class Advance:
 
         def build() -> Session:
             own = numbers.tensors(worker, net, used)
-            return Session(net.extract(fed, wanted, own, promote), worker.settings)
+            return Session(net.extract(fed, wanted, own, promote), worker.settings, fused=True)
 
         key = ("part", net.sha256, fed, wanted, tuple(promote), numbers.key(used))
         found: Session = worker.cached(key, build, lambda _: SESSION_BYTES)

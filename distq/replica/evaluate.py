@@ -64,7 +64,7 @@ class Evaluate:
             if isinstance(sample, UnreadableSample):
                 unreadable.append(sample)
                 continue
-            outputs = [open_session(worker, m, fused=True).run(sample.inputs) for m in self.models]
+            outputs = [open_session(worker, m).run(sample.inputs) for m in self.models]
             if self.float_model is not None:
                 reference = float_outputs(worker, self.float_model, self.data, sample.index, sample.inputs)
                 rows = [compare(o, reference) for o in outputs]
@@ -75,7 +75,11 @@ class Evaluate:
         result: Arrays = unreadable_arrays(unreadable)
         images, compared = len(hits), len(self.models)
         if self.float_model is not None:
-            shape = (images, compared, len(open_session(worker, self.float_model, fused=True).outputs))
+            shape = (
+                images,
+                compared,
+                len(open_session(worker, self.float_model).outputs),
+            )
             compared += 1
             for held, name in zip(statistics, STATISTICS, strict=True):
                 result[name] = np.array(held, np.float64).reshape(shape).swapaxes(0, 1)

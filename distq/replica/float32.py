@@ -14,7 +14,7 @@ from distq.data.dataset import DatasetSpec, UnreadableSample
 from distq.errors import DataError
 from distq.replica.keys import content_key
 from distq.replica.samples import kept_inputs, read_samples
-from distq.replica.session import SESSION_BYTES, Session
+from distq.replica.session import SESSION_BYTES, Session, is_float
 from distq.replica.worker import Arrays, Blob, Worker
 
 
@@ -43,7 +43,7 @@ class Observe:
 
     def run(self, worker: Worker) -> Arrays:
         """One forward a sample; each tensor is counted as it comes."""
-        session = open_session(worker, self.model, fused=True)
+        session = open_session(worker, self.model)
         found = [Distribution.empty() for _ in self.tensors]
         unreadable: list[UnreadableSample] = []
         for sample in read_samples(worker, self.data, self.indices):
@@ -85,7 +85,7 @@ class LayerMeans:
 
     def run(self, worker: Worker) -> Arrays:
         """Arrays named by the layer's position: float64 (images, channels)."""
-        session = open_session(worker, self.model, fused=True)
+        session = open_session(worker, self.model)
         rows: list[list[npt.NDArray[Any]]] = []
         unreadable: list[UnreadableSample] = []
         for sample in read_samples(worker, self.data, self.indices):
@@ -106,7 +106,7 @@ def float_outputs(
 
     def compute() -> list[npt.NDArray[Any]]:
         feeds = inputs if inputs is not None else next(kept_inputs(worker, data, [index]))[1]
-        return open_session(worker, model, fused=True).run(feeds)
+        return open_session(worker, model).run(feeds)
 
     found: list[npt.NDArray[Any]] = worker.cached(
         ("float outputs", model.sha256, data, index), compute, lambda outputs: sum(o.nbytes for o in outputs)
@@ -114,13 +114,14 @@ def float_outputs(
     return found
 
 
-def open_session(worker: Worker, model: Blob, *, fused: bool) -> Session:
-    """A session of shared bytes, opened once on this worker."""
+def open_session(worker: Worker, model: Blob) -> Session:
+    """A session of a whole network, opened once on this worker."""
 
     def build() -> Session:
-        return Session(worker.fetch(model), worker.settings, fused=fused)
+        data = worker.fetch(model)
+        return Session(data, worker.settings, fused=True, float_network=is_float(data))
 
-    found: Session = worker.cached(("session", model.sha256, fused), build, lambda _: SESSION_BYTES)
+    found: Session = worker.cached(("session", model.sha256), build, lambda _: SESSION_BYTES)
     return found
 
 
@@ -179,7 +180,7 @@ class ChannelRanges:
 
     def run(self, worker: Worker) -> Arrays:
         """``i/low`` and ``i/high``, (channels,), by the tensor's position i."""
-        session = open_session(worker, self.model, fused=True)
+        session = open_session(worker, self.model)
         found: Arrays = {}
         for _, inputs in kept_inputs(worker, self.data, self.indices):
             values = dict(zip(session.outputs, session.run(inputs), strict=True))

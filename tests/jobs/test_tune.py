@@ -223,7 +223,7 @@ class Serial:
         self.plan = make_plan(model.model, "ort", "auto", tie=False)
         self.order = [quantizer.name for quantizer in self.plan.quantizers]
         self.images = images
-        exact = Session(model.serialized(), WorkerSettings(), fused=True)
+        exact = Session(model.serialized(), WorkerSettings(), float_network=True)
         self.wanted = [exact.run({"x": image[None]}) for image in images]
 
     def row(self, name: str, threshold: float) -> Row:

@@ -16,7 +16,7 @@ def test_statistics_are_those_of_the_exported_models(tmp_path):
     wide = bench.quantized.export(bench.state)
     models = tuple(bench.executor.share(m) for m in (wide, bench.loaded.serialized()))
     result = bench.run(Evaluate(models, bench.float_model, bench.data, bench.indices))
-    exact = Session(bench.loaded.serialized(), SETTINGS, fused=True)
+    exact = Session(bench.loaded.serialized(), SETTINGS, float_network=True)
     int8 = Session(wide, SETTINGS, fused=True)
     for name in STATISTICS:
         assert result[name].shape == (2, 3, 4)

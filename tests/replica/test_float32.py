@@ -27,7 +27,7 @@ def test_a_distribution_is_that_of_all_values_of_a_tensor(tmp_path):
     model = with_outputs(bench.loaded.model, tensors)
     unit = Observe(bench.executor.share(model), tensors, bench.data, bench.indices)
     result = bench.run(unit)
-    session = Session(model, WorkerSettings(), fused=True)
+    session = Session(model, WorkerSettings(), float_network=True)
     rows = [dict(zip(session.outputs, session.run(f), strict=True)) | f for f in bench.feeds]
     for i, name in enumerate(tensors):
         values = np.concatenate([row[name].ravel() for row in rows])
@@ -85,7 +85,11 @@ def test_means_have_a_row_an_image(tmp_path):
         bench.indices,
     )
     result = bench.run(unit)
-    session = Session(with_outputs(bench.loaded.model, [layer.output for layer in layers]), WorkerSettings())
+    session = Session(
+        with_outputs(bench.loaded.model, [layer.output for layer in layers]),
+        WorkerSettings(),
+        float_network=True,
+    )
     for image, feeds in enumerate(bench.feeds):
         for i, values in enumerate(session.run(feeds)):
             assert result[str(i)].dtype == np.float64
@@ -96,7 +100,7 @@ def test_float_outputs_are_computed_once_and_are_those_of_the_model(tmp_path):
     bench = Bench(tmp_path, "four outputs")
     first = float_outputs(bench.worker, bench.float_model, bench.data, 2)
     assert float_outputs(bench.worker, bench.float_model, bench.data, 2) is first
-    wanted = Session(bench.loaded.serialized(), WorkerSettings(), fused=True).run(bench.feeds[2])
+    wanted = Session(bench.loaded.serialized(), WorkerSettings(), float_network=True).run(bench.feeds[2])
     for one, other in zip(first, wanted, strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -104,6 +108,6 @@ def test_float_outputs_are_computed_once_and_are_those_of_the_model(tmp_path):
 def test_power_and_elements_of_each_output(tmp_path):
     bench = Bench(tmp_path, "four outputs")
     result = bench.run(Outputs(bench.float_model, bench.data, bench.indices))
-    outputs = Session(bench.loaded.serialized(), WorkerSettings(), fused=True).run(bench.feeds[1])
+    outputs = Session(bench.loaded.serialized(), WorkerSettings(), float_network=True).run(bench.feeds[1])
     assert result["elements"].tolist() == [o.size for o in outputs]
     np.testing.assert_allclose(result["power"][1], [np.sum(o.astype(np.float64) ** 2) for o in outputs])

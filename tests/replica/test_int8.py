@@ -16,7 +16,7 @@ def bench(tmp_path):
 
 
 def exported_errors(bench):
-    exact = Session(bench.loaded.serialized(), SETTINGS, fused=True)
+    exact = Session(bench.loaded.serialized(), SETTINGS, float_network=True)
     model = Session(bench.quantized.exported, SETTINGS, fused=True)
     return np.concatenate([compare(model.run(f), exact.run(f)).error for f in bench.feeds])
 

@@ -34,7 +34,7 @@ NAMES = [
 
 def exported_errors(bench, state):
     """Squared errors (images, outputs) of the exported model, run as a user runs it."""
-    exact = Session(bench.loaded.serialized(), SETTINGS, fused=True)
+    exact = Session(bench.loaded.serialized(), SETTINGS, float_network=True)
     model = Session(export(bench.loaded.model, bench.plan, state), SETTINGS, fused=True)
     return np.concatenate([compare(model.run(feeds), exact.run(feeds)).error for feeds in bench.feeds])
 

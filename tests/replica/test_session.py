@@ -9,7 +9,14 @@ from replica_helpers import Bench
 
 from distq.errors import ExecutionError, UsageError
 from distq.replica import session
-from distq.replica.session import Session, device_of, fuse, has_exact_integer_kernels, integer_instructions
+from distq.replica.session import (
+    Session,
+    device_of,
+    fuse,
+    has_exact_integer_kernels,
+    integer_instructions,
+    is_float,
+)
 from distq.replica.worker import WorkerSettings
 
 
@@ -112,3 +119,9 @@ def test_processors_whose_kernels_may_saturate_are_known(monkeypatch, flags, mac
     monkeypatch.setattr(session.platform, "machine", lambda: machine)
     assert integer_instructions() == described
     assert has_exact_integer_kernels() == exact
+
+
+def test_a_float_network_is_told_from_one_with_quantizers(bench):
+    assert is_float(bench.loaded.serialized())
+    assert not is_float(bench.quantized.exported)
+    assert not is_float(bench.fused)

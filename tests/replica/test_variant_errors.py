@@ -28,7 +28,7 @@ def unit_of(bench, part):
 
 def test_with_nothing_in_float_it_is_the_error_of_the_exported_network(bench):
     found = bench.run(unit_of(bench, FloatPart()))
-    exact = Session(bench.loaded.serialized(), SETTINGS, fused=True)
+    exact = Session(bench.loaded.serialized(), SETTINGS, float_network=True)
     model = Session(bench.quantized.exported, SETTINGS, fused=True)
     for i, feeds in enumerate(bench.feeds):
         wanted = compare(model.run(feeds), exact.run(feeds))
