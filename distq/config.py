@@ -13,7 +13,7 @@ Scheme = Literal["auto", "symmetric"]
 Target = Literal["ort", "openvino", "tensorrt"]
 MethodName = Literal["max", "kl", "symkl", "jsd", "admm", "aciq", "percentile", "mse"]
 Rounding = Literal["gptq", "nearest"]
-StrategyName = Literal["default", "bitmain"]
+StrategyName = Literal["default", "grid", "bitmain", "tpu-mlir"]
 
 
 def _split_names(value: object) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from distq.console import duration
 from distq.jobs.results import (
     Accuracy,
     Comparison,
+    Cost,
     CurvePoint,
     DiffResult,
     EvaluateResult,
@@ -48,14 +50,24 @@ def print_run_result(result: RunResult, console: Console | None = None) -> None:
     print_float_layers(result.float_layers, console)
     for warning in result.warnings:
         console.print(Text.assemble(("warning: ", "yellow"), warning), soft_wrap=True)
-    cost = result.cost
+    for line in cost_lines(result.cost):
+        console.print(line, highlight=False)
+    print_files(result.files, console)
+
+
+def cost_lines(cost: Cost) -> list[str]:
+    """What the job took and, behind a search, how that compares with a loop over the same candidates."""
     forwards = f"{_count(cost.fp32_forwards)} float and {_count(cost.int8_forwards)} INT8 forwards"
     workers = _plural(cost.workers, "worker")
-    console.print(
-        f"Cost: {forwards}, {duration(cost.seconds)}, {workers}, {cost.peak_rss_mb:,.0f} MB peak",
-        highlight=False,
-    )
-    print_files(result.files, console)
+    lines = [f"Cost: {forwards}, {duration(cost.seconds)}, {workers}, {cost.peak_rss_mb:,.0f} MB peak"]
+    search = cost.search
+    if search is not None and search.candidates:
+        scored = f"{_plural(search.candidates, 'candidate')} scored, {search.dropped:,} dropped early"
+        ran = f"{_count(search.int8_forwards)} INT8 forwards, {duration(search.seconds)}"
+        times = search.serial_forwards / search.int8_forwards if search.int8_forwards else math.inf
+        serial = f"{search.serial_forwards:,} INT8 forwards, {times:.1f}x as many"
+        lines += [f"Search: {scored}, {ran}", f"Serial loop over the same candidates: {serial}"]
+    return lines
 
 
 def print_evaluate_result(result: EvaluateResult, console: Console | None = None) -> None:

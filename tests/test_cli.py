@@ -128,6 +128,8 @@ def test_choices_complete_in_the_shell(monkeypatch, capsys):
         (["tune", "m.onnx", "--out", "r", "--smaples", "3"], "--samples"),
         (["tune", "m.onnx", "--out", "r", "--method", "entropy"], "percentile"),
         (["tune", "m.onnx", "--out", "r", "--strategy", "best"], "bitmain"),
+        (["tune", "m.onnx", "--out", "r", "--strategy", "tpu_mlir"], "tpu-mlir"),
+        (["tune", "m.onnx", "--out", "r", "--effort", "6"], "--effort 6"),
         (["tune", "m.onnx", "--out", "r", "--samples", "many"], "--samples"),
         (["tune", "m.onnx", "--out", "r", "--samples", "-1"], "--samples -1"),
         (["tune", "m.onnx", "--out", "r", "--tune-samples", "0"], "--tune-samples 0"),

@@ -19,6 +19,7 @@ from distq.jobs.results import (
     FloatAccuracy,
     FloatLayer,
     RunResult,
+    SearchCost,
 )
 from distq.tables import (
     print_demo_result,
@@ -94,6 +95,22 @@ def test_cost_warnings_and_files_are_shown(console):
     assert "Cost: 692 float and 18,233 INT8 forwards, 1 h 20 min, 1 worker, 812 MB peak\n" in text
     assert "warning: 3 images [a, b, c] skipped\n" in text
     assert f"  {files[0]}\n" in text
+
+
+def test_a_search_is_compared_with_a_serial_loop_over_the_same_candidates(console):
+    search = SearchCost(candidates=947, dropped=600, int8_forwards=748.6, serial_forwards=18940, seconds=12.4)
+    print_run_result(result(cost=COST.model_copy(update={"search": search})), console)
+    lines = console.file.getvalue().splitlines()
+    assert lines[-2:] == [
+        "Search: 947 candidates scored, 600 dropped early, 749 INT8 forwards, 12 s",
+        "Serial loop over the same candidates: 18,940 INT8 forwards, 25.3x as many",
+    ]
+
+
+def test_a_run_that_scored_nothing_is_compared_with_no_loop(console):
+    search = SearchCost(candidates=0, dropped=0, int8_forwards=20, serial_forwards=0, seconds=0.1)
+    print_run_result(result(cost=COST.model_copy(update={"search": search})), console)
+    assert "erial" not in console.file.getvalue()
 
 
 def test_eval_shows_both_models(console):

@@ -29,7 +29,7 @@ def require_budget(options: TuneOptions) -> None:
     require_16_bits(options.target, wanted=options.int16_budget > 0)
     if wants_budget(options) and options.strategy != "default":
         raise UsageError(
-            "--int16-budget and --float-budget need --strategy default: the serial tuner knows 8 bits only"
+            "--int16-budget and --float-budget need --strategy default: the other strategies know 8 bits only"
         )
 
 

@@ -31,7 +31,7 @@ from distq.jobs.context import Job, choose_samples, data_spec, identity, interru
 from distq.jobs.correct import correct, float_means
 from distq.jobs.kernels import float_layers
 from distq.jobs.observe import load_distributions, observe
-from distq.jobs.results import Comparison, CurvePoint, RunResult
+from distq.jobs.results import Comparison, CurvePoint, RunResult, SearchedLayer
 from distq.jobs.rundir import RunDir
 from distq.jobs.thresholds import calibrated_table, encodings, full_table, given_table
 from distq.quant.table import Table, dump_table, read_table
@@ -142,6 +142,7 @@ def finish(job: Job, before: Outcome, after: Outcome | None) -> RunResult:
         cost=job.cost(),
         float_layers=tuple(job.float_layers),
         warnings=tuple(job.warnings),
+        layers=tuple(SearchedLayer.model_validate(note) for note in job.journal.notes("layer")),
         curve=final.curve,
     )
     job.rundir.write_json(job.rundir.run, {**run_record(job), "budget": final.budget})
@@ -311,7 +312,8 @@ def run_record(job: Job) -> dict[str, Any]:
 
 def write_metrics(rundir: RunDir, result: RunResult) -> None:
     """Write ``metrics.json``; the run counts as finished from here on."""
-    included = {"holdout", "tuning", "cost", "float_layers", "warnings", *(["curve"] if result.curve else [])}
+    tune_only = {name for name in ("layers", "curve") if getattr(result, name)}
+    included = {"holdout", "tuning", "cost", "float_layers", "warnings", *tune_only}
     content = result.model_dump_json(include=included)
     rundir.write_json(rundir.metrics, json.loads(content))  # JSON has no infinity: null
 

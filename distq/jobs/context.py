@@ -31,7 +31,7 @@ from distq.files import sha256_file
 from distq.graph.load import LoadedModel
 from distq.graph.plan import Plan
 from distq.graph.values import numpy_dtype
-from distq.jobs.results import Cost, FloatLayer
+from distq.jobs.results import Cost, FloatLayer, SearchCost
 from distq.jobs.rundir import RunDir
 from distq.replica.session import integer_instructions
 from distq.replica.worker import Arrays, Blob
@@ -71,10 +71,11 @@ def _images(unit: Unit) -> int:
 
 @dataclass
 class Forwards:
-    """Forwards run so far, in whole networks."""
+    """Forwards run so far, in whole networks; ``search`` is the search's part, None where there was none."""
 
     fp32_forwards: float = 0.0
     int8_forwards: float = 0.0
+    search: SearchCost | None = None
 
 
 @dataclass
@@ -160,6 +161,7 @@ class Job:
             seconds=round(time.monotonic() - self.started, 3),
             workers=self.executor.workers,
             peak_rss_mb=round(peak, 1),
+            search=self.cost_so_far.search,
         )
 
 

@@ -17,8 +17,15 @@ def _unbounded(value: object) -> object:
     return math.inf if value is None else value
 
 
+def _bounded(value: object) -> object:
+    return None if isinstance(value, float) and math.isinf(value) else value
+
+
 Unbounded = Annotated[float, BeforeValidator(_unbounded)]
 """A figure that may be infinite, which JSON writes as null."""
+
+Bounded = Annotated[float | None, BeforeValidator(_bounded)]
+"""A figure that is None where it has no finite value."""
 
 
 class Accuracy(_Result):
@@ -52,6 +59,24 @@ class Comparison(_Result):
     float: FloatAccuracy | None = None
 
 
+class SearchCost(_Result):
+    """What the search layer by layer took, of the job's cost.
+
+    Attributes:
+        candidates: scored, as the strategy's serial rule counts them.
+        dropped: of these, given up before they were scored on all images.
+        int8_forwards: in whole-network equivalents; a candidate runs only what lies behind its tensor.
+        serial_forwards: what a loop runs that puts every image through the whole network for every candidate.
+        seconds: of this call; finished work recalled from the journal takes next to none.
+    """
+
+    candidates: int
+    dropped: int
+    int8_forwards: float
+    serial_forwards: int
+    seconds: float
+
+
 class Cost(_Result):
     """What the job took; forwards in whole-network equivalents."""
 
@@ -60,6 +85,53 @@ class Cost(_Result):
     seconds: float
     workers: int
     peak_rss_mb: float
+    search: SearchCost | None = None
+
+
+class InsignificantCandidate(_Result):
+    """A threshold that was better on the mean over the tuning images, but may have been so by chance.
+
+    Attributes:
+        threshold: the candidate.
+        gain: mean diff of the starting threshold less its own.
+        t: the paired statistic; it had to be below ``-critical``. None where all images differ alike.
+        critical: None with fewer than two images.
+    """
+
+    threshold: float
+    gain: Unbounded
+    t: Bounded
+    critical: Bounded
+
+
+class SearchedLayer(_Result):
+    """What the search made of one tensor.
+
+    Attributes:
+        name: of its quantizer.
+        start: threshold before the search.
+        threshold: and after it.
+        before: mean diff over the tuning images with ``start``, as the strategy measures it.
+        after: and with ``threshold``.
+        scored: candidates, as the strategy's serial rule counts them.
+        dropped: of these, given up before they were scored on all images.
+        accepted: whether a candidate replaced the start.
+        reason: why, in a few words.
+        insignificant: candidates better on the mean, but not significantly; the best first.
+        seconds: it took.
+    """
+
+    name: str
+    start: float
+    threshold: float
+    before: Unbounded
+    after: Unbounded
+    scored: int
+    dropped: int
+    accepted: bool
+    reason: str
+    insignificant: tuple[InsignificantCandidate, ...]
+    seconds: float
 
 
 class FloatLayer(_Result):
@@ -86,7 +158,7 @@ class CurvePoint(_Result):
 
 
 class RunResult(_Result):
-    """Outcome of calibrate or tune; ``curve`` is there where a budget was given."""
+    """Outcome of calibrate or tune; ``layers`` is what was searched, ``curve`` what a budget was spent on."""
 
     out: Path
     files: tuple[Path, ...]
@@ -95,6 +167,7 @@ class RunResult(_Result):
     cost: Cost
     float_layers: tuple[FloatLayer, ...] = ()
     warnings: tuple[str, ...] = ()
+    layers: tuple[SearchedLayer, ...] = ()
     curve: tuple[CurvePoint, ...] = ()
 
 

@@ -6,7 +6,7 @@ import time
 from dataclasses import asdict
 
 from distq.calibration.distributions import DistributionSet
-from distq.config import TuneOptions
+from distq.config import StrategyName, TuneOptions
 from distq.engine.progress import Reporter
 from distq.errors import UsageError
 from distq.graph.plan import Quantizer
@@ -19,11 +19,13 @@ from distq.jobs.compare import compare_models, image_diffs
 from distq.jobs.context import Job, interruptible
 from distq.jobs.correct import correct, float_means
 from distq.jobs.equalize import best_equalization
-from distq.jobs.results import RunResult
+from distq.jobs.reader_scoring import ReaderScorer
+from distq.jobs.results import RunResult, SearchCost
 from distq.jobs.scoring import NetworkScorer, PrefixScorer, Scorer
 from distq.jobs.start import best_start
 from distq.jobs.thresholds import with_threshold
 from distq.quant.table import Table
+from distq.search.bitmain import BitmainSearch
 from distq.search.metrics import mean_over_images
 from distq.search.strategy import STRATEGIES, Decision, TensorSearch
 
@@ -97,12 +99,13 @@ def search(
 ) -> tuple[Table, State]:
     """Visit tensor by tensor; each decision stands for all later ones."""
     strategy = STRATEGIES[options.strategy](options.effort)
-    scorer: Scorer = PrefixScorer(job) if options.strategy == "bitmain" else NetworkScorer(job, state)
-    start: float | None = None
+    scorer = open_scorer(job, options.strategy, state)
     images = len(job.readable(job.selection.tuning))
+    began, forwards = time.monotonic(), job.cost_so_far.int8_forwards
+    decisions: list[Decision] = []
     job.reporter.start("search", len(searched), "layers")
     for quantizer in searched:
-        began = time.monotonic()
+        layer_began = time.monotonic()
         row = table[quantizer.name]
         tensor = strategy.search(row.threshold, row.absmax, images)
         shown = 0
@@ -113,38 +116,62 @@ def search(
         scorer.decide(decision.threshold)
         show(job, tensor, quantizer.name, shown)
         if decision.threshold != row.threshold:
-            row = with_threshold(
-                job.plan,
-                quantizer,
-                row,
-                decision.threshold,
-                options.strategy if decision.accepted else row.method,
-            )
-            table = {**table, quantizer.name: row}
-            state = state.with_encoding(quantizer.name, row.encoding)
-        start = decision.before if start is None else start
-        record(job, quantizer, decision, start, time.monotonic() - began)
+            method = options.strategy if decision.accepted else row.method
+            table = {
+                **table,
+                quantizer.name: with_threshold(job.plan, quantizer, row, decision.threshold, method),
+            }
+            state = state.with_encoding(quantizer.name, table[quantizer.name].encoding)
+        decisions.append(decision)
+        record(job, quantizer, row.threshold, decision, time.monotonic() - layer_began)
         job.reporter.advance()
     job.reporter.finish()
+    scored = sum(decision.scored for decision in decisions)
+    job.cost_so_far.search = SearchCost(
+        candidates=scored,
+        dropped=sum(decision.dropped for decision in decisions),
+        int8_forwards=round(job.cost_so_far.int8_forwards - forwards, 3),
+        serial_forwards=scored * images,
+        seconds=round(time.monotonic() - began, 3),
+    )
     return table, state
 
 
+def open_scorer(job: Job, strategy: StrategyName, state: State) -> Scorer:
+    """What a strategy's candidates are measured by."""
+    match strategy:
+        case "bitmain":
+            return PrefixScorer(job)
+        case "tpu-mlir":
+            return ReaderScorer(job)
+        case "default" | "grid":
+            return NetworkScorer(job, state)
+
+
 def show(job: Job, tensor: TensorSearch, name: str, shown: int) -> int:
-    """Log what is new of a tensor's search; returns how many entries are shown by now."""
+    """Log what is new of a tensor's search; returns how many entries are shown by now.
+
+    With the serial tuner's rules only, whose log it is.
+    """
     entries = tensor.log()
-    for entry in entries[shown:]:
-        job.reporter.line(entry.line(name))
+    if isinstance(tensor, BitmainSearch):
+        for entry in entries[shown:]:
+            job.reporter.line(entry.line(name))
     return len(entries)
 
 
-def record(job: Job, quantizer: Quantizer, decision: Decision, start: float, seconds: float) -> None:
-    """Write the decision into the journal, once, and say what the search has gained so far."""
+def record(job: Job, quantizer: Quantizer, start: float, decision: Decision, seconds: float) -> None:
+    """Write the decision into the journal, once, and say it."""
     if quantizer.name not in {note["name"] for note in job.journal.notes("layer")}:
-        job.journal.note("layer", name=quantizer.name, **asdict(decision))
-    gain = 100 * (1 - decision.after / start) if start > 0 else 0.0
+        note = {"name": quantizer.name, "start": start, "seconds": round(seconds, 3), **asdict(decision)}
+        job.journal.note("layer", **note)
+    if decision.threshold == start:
+        outcome = f"threshold {start:.4g} stays ({decision.reason}), diff {decision.before:.4g}"
+    else:
+        diffs = f"diff {decision.before:.4g} -> {decision.after:.4g}"
+        outcome = f"threshold {start:.4g} -> {decision.threshold:.4g}, {diffs}"
     job.reporter.line(
-        f"{quantizer.name}: {decision.reason}, {decision.scored} candidates in {seconds:.1f} s, "
-        f"diff {decision.before:.6g} -> {decision.after:.6g}, gain so far {gain:.1f} %"
+        f"{quantizer.name}: {outcome}, {decision.scored} scored, {decision.dropped} dropped, {seconds:.1f} s"
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from distq.search.acceptance import significant_improvement
+from distq.search.choice import choose
 from distq.search.tensor_search import Decision, Rule, TensorSearch
 
 SAME = 0.01
@@ -80,8 +80,10 @@ class DefaultSearch(TensorSearch):
             return Decision(start, 0.0, 0.0, scored=0, accepted=False, reason="not searched at this effort")
         alive = self._distinct((start * factor for factor in self.effort.ladder), [start])
         tried = {*alive}
+        finished: list[float] = []
         measured = 0
         for rung in self._rungs():
+            finished = alive if rung == self.images else []
             means = {}
             for candidate in (start, *alive):
                 measured += 1
@@ -96,12 +98,15 @@ class DefaultSearch(TensorSearch):
         for _ in range(self.effort.refinements if alive else 0):
             neighbours = self._distinct((alive[0] / step, alive[0] * step), [start, *tried])
             tried |= {*neighbours}
+            finished = [*finished, *neighbours]
             for candidate in neighbours:
                 measured += 1
                 means[candidate] = yield from self.measure(measured, candidate, neighbours, self.images)
             alive = sorted({*alive, *neighbours}, key=lambda c: (means[c], c))
             step **= 0.5
-        return self._decide(start, [c for c in alive if means[c] < means[start]], means, len(tried))
+        scores = {candidate: self.scores_of(candidate)[: self.images] for candidate in (start, *finished)}
+        dropped = len(tried) - len(finished)
+        return choose(start, scores, len(tried), self.confidence, scored=len(tried) + 1, dropped=dropped)
 
     def _rungs(self) -> list[int | None]:
         """Numbers of images: a few, half, all."""
@@ -122,31 +127,6 @@ class DefaultSearch(TensorSearch):
             ):
                 kept.append(candidate)
         return kept
-
-    def _decide(self, start: float, better: list[float], means: dict[float, float], tried: int) -> Decision:
-        chosen, reason = start, "no better"
-        rejected = []
-        for candidate in better:
-            verdict = significant_improvement(
-                self.scores_of(candidate)[: self.images],
-                self.scores_of(start)[: self.images],
-                tried,
-                self.confidence,
-            )
-            if verdict.accepted:
-                chosen, reason = candidate, "significant"
-                break
-            rejected.append(candidate)
-            reason = f"insignificant: {verdict.reason}" if len(rejected) == 1 else reason
-        return Decision(
-            threshold=chosen,
-            before=means[start],
-            after=means[chosen],
-            scored=tried + 1,
-            accepted=chosen != start,
-            reason=reason,
-            insignificant=tuple(rejected),
-        )
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,10 @@ from typing import Protocol
 
 from distq.search.bitmain import BitmainStrategy
 from distq.search.default import EFFORTS, DefaultStrategy
+from distq.search.grid import POINTS, GridStrategy
 from distq.search.log import LogEntry
 from distq.search.tensor_search import Decision, Scores, TensorSearch
+from distq.search.tpu_mlir import TpuMlirStrategy
 
 __all__ = ["STRATEGIES", "Decision", "LogEntry", "Scores", "Strategy", "TensorSearch"]
 
@@ -39,6 +41,8 @@ class Strategy(Protocol):
 
 STRATEGIES: Mapping[str, Callable[[int], Strategy]] = {
     "default": lambda effort: DefaultStrategy(EFFORTS[effort]),
+    "grid": lambda effort: GridStrategy(POINTS[effort]),
     "bitmain": lambda _: BitmainStrategy(),
+    "tpu-mlir": lambda _: TpuMlirStrategy(),
 }
 """By the name that ``--strategy`` takes: a strategy for an ``--effort``."""

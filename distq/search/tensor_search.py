@@ -23,6 +23,23 @@ Rule = Generator[tuple[float, ...], None, "Decision"]
 
 
 @dataclass(frozen=True)
+class Insignificant:
+    """A candidate that was better on the mean, but may have been so by chance.
+
+    Attributes:
+        threshold: the candidate.
+        gain: mean diff of the start less its own.
+        t: the paired statistic; it had to be below ``-critical``.
+        critical: infinite with fewer than two images.
+    """
+
+    threshold: float
+    gain: float
+    t: float
+    critical: float
+
+
+@dataclass(frozen=True)
 class Decision:
     """What a search decided for one tensor.
 
@@ -33,7 +50,8 @@ class Decision:
         scored: candidates scored as the strategy's serial rule counts them.
         accepted: whether a candidate replaced the starting threshold.
         reason: why, in a few words.
-        insignificant: candidates better on the mean, but not significantly.
+        dropped: of these, given up before they were scored on all images.
+        insignificant: candidates better on the mean, but not significantly; the best first.
     """
 
     threshold: float
@@ -42,7 +60,8 @@ class Decision:
     scored: int
     accepted: bool
     reason: str
-    insignificant: tuple[float, ...] = ()
+    dropped: int = 0
+    insignificant: tuple[Insignificant, ...] = ()
 
 
 class TensorSearch(ABC):

@@ -119,6 +119,7 @@ def test_the_journal_has_one_note_for_each_layer_in_graph_order(run: RunResult) 
         assert note["threshold"] == found[note["name"]]["threshold"]
         assert note["scored"] > 0
         assert note["after"] <= note["before"]
+        assert note["dropped"] < note["scored"]
         assert note["reason"]
 
 
@@ -201,7 +202,64 @@ def test_the_log_has_the_lines_of_the_original_tuner_and_the_gain(
     assert lines[2].startswith("end tuning: 1, layer: first, tuning diff: ")
     assert sum(line.startswith("end tuning: ") for line in lines) == note["scored"]
     assert lines[-2].startswith("tuning end, layer: first,  best diff with tune: ")
-    assert "gain so far" in lines[-1]
+    assert lines[-1].startswith(f"first: threshold {note['start']:.4g} ")
+
+
+def test_each_layer_says_what_became_of_it(model: Path, many: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+
+    class Listening(SilentReporter):
+        def line(self, text: str) -> None:
+            lines.append(text)
+
+    found = tune(model, many, tmp_path / "run", reporter=Listening(), method="max", strategy="grid", effort=2)
+    assert [layer.name for layer in found.layers] == SEARCHED
+    for layer in found.layers:
+        (line,) = (line for line in lines if line.startswith(f"{layer.name}: threshold "))
+        assert f"threshold {layer.start:.4g} " in line
+        assert f"diff {layer.before:.4g}" in line
+        assert (f" -> {layer.threshold:.4g}, diff" in line) == layer.accepted
+        assert (f" -> {layer.after:.4g}, " in line) == layer.accepted
+        assert f"{layer.scored} scored, {layer.dropped} dropped, " in line
+    assert any(layer.accepted for layer in found.layers)
+
+
+def test_metrics_say_what_was_searched_and_what_was_rejected_as_insignificant(
+    model: Path, many: Path, tmp_path: Path
+) -> None:
+    found = tune(model, many, tmp_path / "run", tune_samples=4, strategy="grid", effort=5)
+    metrics = read_json(tmp_path / "run" / "metrics.json")
+    notes = journal_notes(tmp_path / "run")
+    assert [layer["name"] for layer in metrics["layers"]] == [note["name"] for note in notes] == SEARCHED
+    rejected = [candidate for layer in metrics["layers"] for candidate in layer["insignificant"]]
+    assert rejected
+    for layer, note in zip(metrics["layers"], notes, strict=True):
+        gains = [candidate["gain"] for candidate in layer["insignificant"]]
+        assert gains == sorted(gains, reverse=True)
+        assert gains == [candidate["gain"] for candidate in note["insignificant"]]
+        for candidate in layer["insignificant"]:
+            assert candidate["gain"] > 0
+            assert candidate["t"] >= -candidate["critical"]
+    again = tune(model, many, tmp_path / "run", tune_samples=4, strategy="grid", effort=5, resume=True)
+    assert again.layers == found.layers
+    assert again.cost == found.cost
+
+
+def test_the_cost_counts_what_a_serial_loop_would_have_run(run: RunResult) -> None:
+    search = run.cost.search
+    assert search is not None
+    assert search.candidates == sum(layer.scored for layer in run.layers)
+    assert search.dropped == sum(layer.dropped for layer in run.layers)
+    assert search.serial_forwards == 24 * search.candidates
+    assert 0 < search.int8_forwards < search.serial_forwards
+    assert search.int8_forwards < run.cost.int8_forwards
+
+
+def test_calibrate_has_no_layers_and_no_cost_of_a_search(model: Path, many: Path, tmp_path: Path) -> None:
+    found = calibrate(model, many, tmp_path / "run", samples=8)
+    assert found.layers == ()
+    assert found.cost.search is None
+    assert "layers" not in read_json(tmp_path / "run" / "metrics.json")
 
 
 def test_effort_is_what_a_search_may_cost(model: Path, data: Path, tmp_path: Path) -> None:

@@ -186,6 +186,9 @@ def test_an_improvement_of_one_image_among_many_is_not(effort):
     assert not decision.accepted
     assert decision.reason.startswith("insignificant: ")
     assert decision.insignificant
+    for rejected in decision.insignificant:
+        assert rejected.gain > 0
+        assert rejected.t >= -rejected.critical
 
 
 def test_a_significant_candidate_is_taken_when_a_better_mean_is_not_significant():
@@ -203,7 +206,7 @@ def test_a_significant_candidate_is_taken_when_a_better_mean_is_not_significant(
     decision = search.decision()
     assert 0.7 < decision.threshold < 0.8
     assert decision.accepted
-    assert 0.5 in decision.insignificant
+    assert decision.insignificant[0].threshold == 0.5
 
 
 @every_effort

@@ -10,7 +10,16 @@ from distq.errors import ExecutionError, InputError
 from distq.search.strategy import STRATEGIES
 
 every_strategy = pytest.mark.parametrize(
-    ("name", "effort"), [("bitmain", 3), ("default", 2), ("default", 3), ("default", 4), ("default", 5)]
+    ("name", "effort"),
+    [
+        ("bitmain", 3),
+        ("tpu-mlir", 3),
+        ("grid", 2),
+        ("default", 2),
+        ("default", 3),
+        ("default", 4),
+        ("default", 5),
+    ],
 )
 
 
