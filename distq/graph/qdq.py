@@ -11,7 +11,7 @@ from distq.graph.layers import Layer
 from distq.graph.load import upgraded
 from distq.graph.plan import Plan
 from distq.graph.state import PARTS, Constants, Names, State, constants, has_bias
-from distq.graph.values import add_initializer, take_over
+from distq.graph.values import register, take_over
 
 
 def export(model: ir.Model, plan: Plan, state: State) -> bytes:
@@ -28,11 +28,13 @@ def quantized_model(model: ir.Model, plan: Plan, state: State) -> ir.Model:
     names = Names.free_in(model)
     writer = _Writer(copy, plan, names, constants(plan, state, names))
     writer.drop_saturated()
+    nodes = {node.name or "": node for node in copy.graph}
     for layer in plan.layers:
-        writer.quantize_layer(layer)
+        writer.quantize_layer(layer, nodes[layer.node])
+    values = {value.name or "": value for value in _values(copy.graph)}
     for quantizer in plan.quantizers:
         for tensor in quantizer.tensors:
-            writer.quantize_tensor(tensor, quantizer.name)
+            writer.quantize_tensor(values[tensor], quantizer.name)
     common_passes.RemoveUnusedNodesPass()(copy)
     copy.graph.sort()
     return copy
@@ -57,14 +59,13 @@ class _Writer:
 
     def constant(self, name: str) -> ir.Value:
         if name not in self.constants:
-            self.constants[name] = add_initializer(self.graph, name, np.asarray(self.numbers[name]))
+            self.constants[name] = register(self.graph, name, np.asarray(self.numbers[name]))
         return self.constants[name]
 
-    def quantize_layer(self, layer: Layer) -> None:
+    def quantize_layer(self, layer: Layer, node: ir.Node) -> None:
         """Give a compute node its integer weight and bias behind DequantizeLinear, or a float bias."""
         if layer.weight is None:
             return
-        node = self.graph.node(layer.node)
         node.replace_input_with(1, self.dequantize(self.names.weight(layer.name), layer.axis, node))
         if has_bias(layer):
             if len(node.inputs) < 3:
@@ -82,12 +83,12 @@ class _Writer:
         self.graph.insert_before(before, node)
         return node.outputs[0]
 
-    def quantize_tensor(self, tensor: str, quantizer: str) -> None:
+    def quantize_tensor(self, value: ir.Value, quantizer: str) -> None:
         """Put a quantizer behind a tensor.
 
         All its readers read it, or with other targets than ort its compute layers alone.
         """
-        value = next(v for v in self.values() if v.name == tensor)
+        tensor = value.name or ""
         uses = [(use.node, use.idx) for use in value.uses()]
         pair = [self.constant(self.names.scale(quantizer)), self.constant(self.names.zero_point(quantizer))]
         quantize = ir.node("QuantizeLinear", [value, *pair], name=f"{tensor}{self.names.tag}_quantize")
@@ -113,5 +114,6 @@ class _Writer:
             out.name = tensor
             self.graph.outputs[position] = out
 
-    def values(self) -> list[ir.Value]:
-        return [*self.graph.inputs, *(v for node in self.graph for v in node.outputs)]
+
+def _values(graph: ir.Graph) -> list[ir.Value]:
+    return [*graph.inputs, *(value for node in graph for value in node.outputs)]

@@ -23,9 +23,14 @@ def add_initializer(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
     free, counter = name, 1
     while free in taken:
         free, counter = f"{name}_{counter}", counter + 1
-    tensor = ir.tensor(np.asarray(array, order="C"), name=free)
+    return register(graph, free, array)
+
+
+def register(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
+    """Register an array as initializer under a name that is known to be free."""
+    tensor = ir.tensor(np.asarray(array, order="C"), name=name)
     value = ir.Value(
-        name=free, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
+        name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
     )
     graph.register_initializer(value)
     return value

@@ -151,15 +151,19 @@ class PrefixScorer(Scorer):
             )
             part = part.with_biases({name: state.biases[name] for name in part.biases})
             fused = fuse(export(job.loaded.model, plan, set_apart(part)), WorkerSettings(job.options.device))
-            self._cutters = {quantizer.name: Cutter(job, plan, fused, self.names)}
+            cutter = Cutter(job, plan, fused, self.names, float_network=True)
+            self._cutters = {quantizer.name: cutter}
         return self._cutters[quantizer.name]
 
 
 class Cutter:
     """One fused network, cut before the tensor whose candidates are scored."""
 
-    def __init__(self, job: Job, plan: Plan, fused: bytes, names: Names) -> None:
+    def __init__(
+        self, job: Job, plan: Plan, fused: bytes, names: Names, *, float_network: bool = False
+    ) -> None:
         self._job = job
+        self._float_network = float_network
         self._plan = plan
         self._names = names
         self._network = Network(fused)
@@ -221,7 +225,8 @@ class Cutter:
         if self._numbers is None or self._numbers[0] is not state:
             constants = small_constants(self._plan, state, self._names)
             self._numbers = state, Numbers.of(constants, self._job.executor.share)
-        return Advance(self._blob, self._job.data, self._numbers[1], cut, self._shares)
+        numbers = self._numbers[1]
+        return Advance(self._blob, self._job.data, numbers, cut, self._shares, self._float_network)
 
     def _collect(self, units: Sequence[Score | int8.Errors], images: int, axis: int) -> Errors:
         """Results of units that took images in turns, back in the order of the images."""

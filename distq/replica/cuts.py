@@ -28,6 +28,8 @@ class Advance:
         numbers: constants of the network as they are now.
         cut: tensors that cross the cut.
         shares: what part of the network's work each node does, by node name.
+        float_network: most of it is in float; run that part as fast as can be, though a part then agrees with
+            the whole to rounding only.
     """
 
     network: Blob
@@ -35,11 +37,19 @@ class Advance:
     numbers: Numbers
     cut: tuple[str, ...]
     shares: Mapping[str, float] = field(default_factory=dict)
+    float_network: bool = False
 
     @cached_property
     def key(self) -> str:
         """What the tensors that cross depend on."""
-        return content_key("advance", self.network.sha256, self.numbers.key, self.data.source, self.cut)
+        return content_key(
+            "advance",
+            self.network.sha256,
+            self.numbers.key,
+            self.data.source,
+            self.cut,
+            self.float_network,
+        )
 
     def crossing(self, worker: Worker, indices: Sequence[int]) -> tuple[list[Arrays], float]:
         """Tensors that cross the cut, for each sample, and the forwards that took, in whole networks."""
@@ -84,7 +94,8 @@ class Advance:
 
         def build() -> Session:
             own = numbers.tensors(worker, net, used)
-            return Session(net.extract(fed, wanted, own, promote), worker.settings, fused=True)
+            part = net.extract(fed, wanted, own, promote)
+            return Session(part, worker.settings, fused=True, float_network=self.float_network)
 
         key = ("part", net.sha256, fed, wanted, tuple(promote), numbers.key(used))
         found: Session = worker.cached(key, build, lambda _: SESSION_BYTES)

@@ -27,6 +27,7 @@ OTHER_ADVANCES = [
     replace(ADVANCE, numbers=numbers_of({"s": np.float32([0.25])})),
     replace(ADVANCE, numbers=numbers_of({"s": np.float32([0.5])}, {"w": MODEL})),
     replace(ADVANCE, cut=("t", "u")),
+    replace(ADVANCE, float_network=True),
 ]
 CANDIDATES = ({"s": np.float32([0.5])}, {"s": np.float32([0.4])})
 LAYER = LayerInput("t", 128, GEOMETRY, patches=4)
