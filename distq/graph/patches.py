@@ -133,15 +133,16 @@ def patch_sums(geometry: Geometry, data: npt.NDArray[Any], zero_point: int) -> t
 
 def sampled_patches(
     geometry: Geometry, data: npt.NDArray[Any], zero_point: int, most: int, seed: int
-) -> Floats:
+) -> npt.NDArray[Any]:
     """Patches at up to ``most`` positions of the first image, evenly spread from where ``seed`` starts.
 
     Returns:
         (positions, channels, prod(kernel)) for Conv, (batch, features, 1) for Gemm; integers less the zero
-        point.
+        point, float32 for those of 8 bits, else float64.
     """
+    exact = np.dtype(np.float32 if data.dtype.itemsize == 1 else np.float64)
     if geometry.op == "Gemm":
-        return data[:most, :, None].astype(np.float64) - zero_point
+        return _centred(data[:most, :, None], zero_point, exact)
     size = data.shape[2:]
     padded = np.pad(data[0], ((0, 0), *geometry.padding(size)), constant_values=zero_point)
     positions = geometry.positions(size)
@@ -154,4 +155,10 @@ def sampled_patches(
     for offset in itertools.product(*map(range, geometry.kernel)):
         index: Any = tuple(p + o * d for p, o, d in zip(starts, offset, geometry.dilations, strict=True))
         columns.append(padded[(slice(None), *index)])  # (channels, positions)
-    return np.stack(columns, axis=-1).transpose(1, 0, 2).astype(np.float64) - zero_point
+    return _centred(np.stack(columns, axis=-1).transpose(1, 0, 2), zero_point, exact)
+
+
+def _centred(data: npt.NDArray[Any], zero_point: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    found = data.astype(dtype)
+    found -= zero_point
+    return found

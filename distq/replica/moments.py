@@ -14,6 +14,9 @@ from distq.replica.cuts import Advance
 from distq.replica.keys import content_key
 from distq.replica.worker import Arrays, Worker
 
+EXACT_POSITIONS = 256
+"""Positions whose products of 8-bit integers less their zero point float32 adds exactly: 2^24 over 2^16."""
+
 
 @dataclass(frozen=True)
 class LayerInput:
@@ -59,7 +62,7 @@ class InputMoments:
         sums, and ``i/samples``.
         """
         found: Arrays = {}
-        patches: dict[int, list[npt.NDArray[np.float64]]] = {}
+        patches: dict[int, list[npt.NDArray[Any]]] = {}
         crossings, forwards = self.advance.crossing(worker, self.indices)
         found["forwards"] = np.array(forwards)
         for index, crossing in zip(self.indices, crossings, strict=True):
@@ -73,15 +76,32 @@ class InputMoments:
                     patches.setdefault(i, []).append(sampled)
         for i, pieces in patches.items():
             grouped = by_group(np.concatenate(pieces), self.inputs[i].geometry.group)
-            products = grouped.transpose(0, 2, 1) @ grouped
-            fits = np.max(np.abs(products), initial=0.0) < 2**31
-            found[f"{i}/products"] = products.astype(np.int32) if fits else products
-            found[f"{i}/means"] = grouped.sum(axis=1)
+            found[f"{i}/products"] = products_of(grouped)
+            found[f"{i}/means"] = grouped.sum(axis=1, dtype=np.float64)
             found[f"{i}/samples"] = np.array(grouped.shape[1])
         return found
 
 
-def by_group(patches: npt.NDArray[np.float64], groups: int) -> npt.NDArray[np.float64]:
+def products_of(grouped: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Sums over positions of what each pair of inputs multiplies to, exact.
+
+    Args:
+        grouped: integers, (groups, positions, inputs), float32 where their squares stay below 2^16.
+
+    Returns:
+        (groups, inputs, inputs), int32 where the sums fit, else float64.
+    """
+    groups, positions, inputs = grouped.shape
+    step = EXACT_POSITIONS if grouped.dtype == np.float32 else max(1, positions)
+    products = np.zeros((groups, inputs, inputs))
+    for start in range(0, positions, step):
+        block = grouped[:, start : start + step]
+        products += block.transpose(0, 2, 1) @ block
+    fits = np.max(np.abs(products), initial=0.0) < 2**31
+    return products.astype(np.int32) if fits else products
+
+
+def by_group(patches: npt.NDArray[Any], groups: int) -> npt.NDArray[Any]:
     """(positions, channels, kernel) as (groups, positions, inputs of a group)."""
     positions, channels, kernel = patches.shape
     return patches.reshape(positions, groups, channels // groups * kernel).transpose(1, 0, 2)

@@ -1,12 +1,14 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from networks import run_literally
 from replica_helpers import Bench, numbers_of
 
 from distq.graph.patches import Geometry, patch_sums, sampled_patches
 from distq.graph.probes import stages
 from distq.replica.cuts import Advance
-from distq.replica.moments import InputMoments, LayerInput, by_group
+from distq.replica.moments import EXACT_POSITIONS, InputMoments, LayerInput, by_group, products_of
 
 
 def unit_of(bench, stage, indices, patches=4):
@@ -59,6 +61,14 @@ def test_products_are_left_out_where_nobody_asks(tmp_path):
     stage = stages(bench.loaded.model, bench.plan)[0]
     found = bench.run(unit_of(bench, stage, bench.indices, patches=0))
     assert set(found) == {"0/sum", "0/positions", "forwards"}
+
+
+@given(bits=st.sampled_from([8, 16]), positions=st.integers(0, 3 * EXACT_POSITIONS), seed=st.integers(0, 99))
+def test_products_are_exact_also_of_the_largest_integers(bits, positions, seed):
+    largest = 2**bits - 1
+    integers = np.random.default_rng(seed).choice([largest, -largest, 1], (2, positions, 3))
+    found = products_of(integers.astype(np.float32 if bits == 8 else np.float64))
+    np.testing.assert_array_equal(found, np.einsum("gpi,gpj->gij", integers, integers))
 
 
 def test_patches_of_a_group_hold_its_channels():
