@@ -40,6 +40,7 @@ class CommonOptions(BaseModel):
     allow_code: bool = False
     skip_bad: Annotated[int, Field(ge=0)] = 0
     shard_size: Annotated[int, Field(ge=1)] = 8
+    cache_memory: Annotated[int, Field(ge=1)] = 1024
 
 
 class CalibrateOptions(CommonOptions):

@@ -71,6 +71,9 @@ FLAGS = {
     "device": Flag(PLACE, "cpu, auto, cuda or cuda:N.", "DEVICE"),
     "address": Flag(PLACE, "A running Ray to join (default: $RAY_ADDRESS, or start one).", "RAY"),
     "shard_size": Flag(PLACE, "Samples in a work unit; no result depends on it.", "N"),
+    "cache_memory": Flag(
+        PLACE, "Memory in which a worker keeps what it would otherwise compute again.", "MiB"
+    ),
     "out": Flag(OUTPUT, "Folder of the run; must be new unless with --resume.", "RUN"),
     "resume": Flag(OUTPUT, "Continue an interrupted run in --out."),
 }

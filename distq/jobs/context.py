@@ -56,6 +56,7 @@ NOT_IDENTITY = frozenset(
         "address",
         "resume",
         "shard_size",
+        "cache_memory",
         "out",
         "allow_code",
         "dump_dist",

@@ -73,3 +73,13 @@ def test_any_number_of_ray_workers_gives_the_same_bits(
     found = run("tune", model, images, tmp_path / "run", executor="ray", workers=workers, shard_size=2)
     assert found == expected["tune"]
     assert read_json(tmp_path / "run" / "metrics.json")["cost"]["workers"] == workers
+
+
+def test_with_little_memory_work_is_done_again_and_gives_the_same_bits(
+    model: Path, images: Path, expected: dict[str, dict[str, bytes]], tmp_path: Path
+) -> None:
+    plenty, little = tmp_path / "plenty", tmp_path / "little"
+    for memory, out in ((1024, plenty), (1, little)):
+        assert run("tune", model, images, out, shard_size=COUNT, cache_memory=memory) == expected["tune"]
+    forwards = [read_json(out / "metrics.json")["cost"]["int8_forwards"] for out in (plenty, little)]
+    assert forwards[1] > forwards[0]
