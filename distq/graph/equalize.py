@@ -26,6 +26,12 @@ PASS_FACTORS = frozenset({"Relu", "LeakyRelu", "MaxPool", "AveragePool", "Global
 SMALLEST_FACTOR = 2.0**-10
 """A channel that hardly ever moves is not blown up further: noise would become its signal."""
 
+EVENED = 0.75
+"""How far channels are evened out, 1 being all the way, in decibels of width.
+
+The rest is room for values wider than those seen, which a channel that fills its range would clip.
+"""
+
 EQUALIZED = "_equalized"
 """Ending of a tensor that an inserted multiplication writes."""
 
@@ -82,9 +88,9 @@ def sites(model: ir.Model, target: Target) -> tuple[Site, ...]:
 def factors(model: ir.Model, site: Site, low: Floats, high: Floats) -> Floats:
     """Factor of each channel, (channels,), at most 1: what the channel is divided by.
 
-    Depthwise readers take any factor at no cost, so all channels become equally wide. Other readers share a
-    weight scale
-    between channels, so width and weight meet halfway: the factor is the square root of width over weight.
+    Depthwise readers take any factor at no cost, so only widths count. Other readers share a weight scale
+    between channels, so width and weight meet halfway: the square root of width over weight counts. The
+    factor is that to the power of ``EVENED``.
 
     Args:
         model: the float network.
@@ -104,7 +110,7 @@ def factors(model: ir.Model, site: Site, low: Floats, high: Floats) -> Floats:
                 share = np.maximum(share, (magnitude / rows).max(axis=0))
         ratio = np.sqrt(ratio / np.maximum(share, SMALLEST_FACTOR))
         ratio /= max(float(ratio.max()), np.finfo(np.float64).tiny)
-    return np.where(width > 0, np.maximum(ratio, SMALLEST_FACTOR), 1.0)
+    return np.where(width > 0, np.maximum(ratio**EVENED, SMALLEST_FACTOR), 1.0)
 
 
 def equalized(model: ir.Model, scales: Mapping[Site, Floats]) -> ir.Model:

@@ -152,7 +152,7 @@ def _roles(
     layers = {node: layer for node, layer in found.items() if isinstance(layer, Layer)}
     reasons = {node: why for node, why in found.items() if isinstance(why, str)}
     behind = _reached(nodes, layers)
-    ahead = _leading(nodes, layers)
+    ahead = leading(nodes, layers)
     integer = set(layers)
     for node in nodes:
         if node in layers or node in reasons:
@@ -194,7 +194,7 @@ def _reached(nodes: list[ir.Node], layers: Collection[ir.Node]) -> set[ir.Node]:
     return found
 
 
-def _leading(nodes: list[ir.Node], layers: Collection[ir.Node]) -> set[ir.Node]:
+def leading(nodes: list[ir.Node], layers: Collection[ir.Node]) -> set[ir.Node]:
     """Nodes that a layer depends on."""
     values: set[ir.Value | None] = set()
     found = set()

@@ -11,7 +11,7 @@ from distq.graph.plan import Plan
 from distq.graph.qdq import export
 from distq.graph.state import State
 from distq.jobs.calibrate import Outcome, corrected_state
-from distq.jobs.compare import accuracy, compare_models, image_diffs
+from distq.jobs.compare import accuracy, compare_models, tuning_diffs
 from distq.jobs.context import Job
 from distq.jobs.results import CurvePoint
 from distq.jobs.thresholds import full_table, given_table, with_threshold
@@ -148,7 +148,5 @@ def _without_choice(plan: Plan, start: Table, found: Table) -> Table:
 
 def _closest(job: Job, models: Sequence[bytes]) -> int:
     """Which model is closest to float on the tuning images; of equals the first."""
-    blobs = [job.executor.share(model) for model in models]
-    results = compare_models(job, "compare choices", blobs, job.data, job.selection.tuning)
-    scores = [mean_over_images(image_diffs(results, i)) for i in range(len(models))]
+    scores = [mean_over_images(diff) for diff in tuning_diffs(job, "compare choices", models)]
     return min(range(len(scores)), key=lambda i: (scores[i], i))

@@ -21,6 +21,7 @@ from distq.engine.journal import Journal
 from distq.engine.progress import Reporter
 from distq.errors import DataError, InputError, UsageError
 from distq.files import atomic_write
+from distq.graph.heads import parts, with_places
 from distq.graph.load import LoadedModel, load_model
 from distq.graph.plan import Plan, make_plan
 from distq.graph.qdq import export
@@ -170,6 +171,7 @@ def open_job(options: CalibrateOptions, command: str, reporter: Reporter) -> Ite
         return
     try:
         with Journal(rundir.journal) as journal, open_workers(options, reporter) as executor:
+            places = parts(loaded.model, plan)
             job = Job(
                 options,
                 reporter,
@@ -183,6 +185,8 @@ def open_job(options: CalibrateOptions, command: str, reporter: Reporter) -> Ite
                 executor,
                 started,
                 executor.share(loaded.serialized()),
+                executor.share(with_places(loaded.serialized(), places)),
+                places,
             )
             try:
                 yield job

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from distq.data.dataset import DatasetSpec
 from distq.data.shards import shard
+from distq.graph.heads import with_places
 from distq.jobs.context import Job
 from distq.jobs.results import Accuracy, Comparison, FloatAccuracy
 from distq.replica.evaluate import STATISTICS, Evaluate
@@ -27,13 +28,18 @@ from distq.search.metrics import (
 
 
 def compare_models(
-    job: Job, stage: str, models: Sequence[Blob], data: DatasetSpec, indices: Sequence[int]
+    job: Job,
+    stage: str,
+    models: Sequence[Blob],
+    data: DatasetSpec,
+    indices: Sequence[int],
+    *,
+    reference: Blob | None = None,
 ) -> list[Arrays]:
-    """Results of the models on samples, one entry a shard."""
+    """Results of the models on samples, one entry a shard; compared with the float model unless told."""
     kept = [i for i in indices if (data.source, i) not in job.skipped]
-    units = [
-        Evaluate(tuple(models), job.float_model, data, piece) for piece in shard(kept, job.options.shard_size)
-    ]
+    against = job.float_model if reference is None else reference
+    units = [Evaluate(tuple(models), against, data, piece) for piece in shard(kept, job.options.shard_size)]
     results = list(job.images(stage, units))
     for result in results:
         job.skip_unreadable(result, data)
@@ -47,10 +53,15 @@ def statistics(results: Sequence[Arrays], model: int) -> ImageStatistics:
     return ImageStatistics(*(np.concatenate([r[name][model] for r in results]) for name in STATISTICS))
 
 
-def image_diffs(results: Sequence[Arrays], model: int) -> npt.NDArray[np.float64]:
-    """NMSE contribution of each image, (images,); its mean is the NMSE."""
-    found = statistics(results, model)
-    return per_image_diff(found.error, total_power(found))
+def tuning_diffs(job: Job, stage: str, models: Sequence[bytes]) -> list[npt.NDArray[np.float64]]:
+    """What a choice between exported models goes by: each one's diffs on the tuning images, (images,).
+
+    An image's diff is its contribution to the NMSE, of the parts of the outputs where they are put together.
+    """
+    blobs = [job.executor.share(with_places(model, job.places)) for model in models]
+    results = compare_models(job, stage, blobs, job.data, job.selection.tuning, reference=job.float_parts)
+    found = [statistics(results, i) for i in range(len(models))]
+    return [per_image_diff(stats.error, total_power(stats)) for stats in found]
 
 
 def closest(
@@ -72,9 +83,7 @@ def closest(
         least_gain: share of the first one's error that another must take away.
         significantly: and on a significant paired improvement.
     """
-    blobs = [job.executor.share(model) for model in models]
-    results = compare_models(job, f"choose {kind}", blobs, job.data, job.selection.tuning)
-    diffs = [image_diffs(results, i) for i in range(len(models))]
+    diffs = tuning_diffs(job, f"choose {kind}", models)
     means = [mean_over_images(diff) for diff in diffs]
     for label, mean in zip(labels, means, strict=True):
         job.reporter.line(f"{kind}, {label}: diff {mean:.6g}")

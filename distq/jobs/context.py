@@ -28,6 +28,7 @@ from distq.engine.progress import Reporter
 from distq.engine.run import Tally, run_units
 from distq.errors import DataError, InputError, InterruptedRun
 from distq.files import sha256_file
+from distq.graph.heads import Place
 from distq.graph.load import LoadedModel
 from distq.graph.plan import Plan
 from distq.graph.values import numpy_dtype
@@ -81,7 +82,13 @@ class Forwards:
 
 @dataclass
 class Job:
-    """One run while it goes on."""
+    """One run while it goes on.
+
+    Attributes:
+        float_model: gives the outputs that reports compare with.
+        float_parts: gives what choices compare with: the parts of these outputs.
+        places: of the parts; empty where the outputs themselves are compared.
+    """
 
     options: CalibrateOptions
     reporter: Reporter
@@ -95,6 +102,8 @@ class Job:
     executor: Executor
     started: float
     float_model: Blob
+    float_parts: Blob
+    places: tuple[Place, ...] = ()
     tally: Tally = field(default_factory=Tally)
     cost_so_far: Forwards = field(default_factory=Forwards)
     warnings: list[str] = field(default_factory=list)

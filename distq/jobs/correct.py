@@ -25,6 +25,7 @@ from distq.graph.qdq import export
 from distq.graph.state import Constants, IntegerWeight, Names, State, bias_constants, float_weight
 from distq.graph.subgraph import Network
 from distq.jobs.context import Job
+from distq.jobs.squashed import restore_squashed
 from distq.quant.rounding import round_by_covariance
 from distq.replica.cuts import Advance
 from distq.replica.float32 import LayerMeans
@@ -100,7 +101,7 @@ def correct(job: Job, state: State, wanted: Means) -> State:
             weights[f"{names.weight(layer.name)}_quantized"] = job.executor.share(integers.tobytes())
         job.reporter.advance(len(stage))
     job.reporter.finish()
-    return state
+    return restore_squashed(job, state, job.readable(_samples(job)))
 
 
 def _correct_layer(

@@ -25,38 +25,36 @@ from distq.replica.float32 import ChannelRanges
 LEAST_GAIN = 0.25
 """Ranges of single channels fit the samples they are from better than others: small gains do not last."""
 
+METHOD = "mse"
+"""Thresholds of an equalized network: no method is better once channels are alike."""
+
 Ranges = Mapping[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]
 
 
-def best_equalization(job: Job, table: Table, state: State, method: str) -> tuple[Job, Table, State]:
+def best_equalization(job: Job, table: Table, state: State) -> tuple[Job, Table, State]:
     """The job as it is, or on an equalized network that is significantly closer to float on tuning images.
 
-    Two forms are tried: channels in front of depthwise layers alone, which costs the weights nothing, and
-    all. Each has its weights rounded and its biases corrected before it is compared: without, the errors that
-    correction takes away decide.
+    Two forms are tried in turn, the second against what the first left: channels in front of depthwise
+    layers alone, which costs the weights nothing, and all. Each has its weights rounded and its biases
+    corrected before it is compared: without, the errors that correction takes away decide.
 
     Args:
         job: the run.
         table: thresholds it would search from.
         state: what they became.
-        method: gives the thresholds of the equalized networks.
     """
     found = sites(job.loaded.model, job.plan.target)
     ranges = channel_ranges(job, found)
-    forms = {
-        "evened out": found,
-        "evened out in front of depthwise layers": tuple(s for s in found if s.depthwise),
-    }
-    choices = [(job, table, state)]
-    labels = ["as they are"]
-    for label, chosen in forms.items():
-        if chosen and (label == "evened out" or len(chosen) < len(found)):
-            choices.append(_equalized(job, chosen, ranges, method))
-            labels.append(label)
-    if len(choices) == 1:
-        return choices[0]
-    models = [export(j.loaded.model, j.plan, s) for j, _, s in choices]
-    return choices[closest(job, "channels", models, labels, least_gain=LEAST_GAIN)]
+    depthwise = tuple(site for site in found if site.depthwise)
+    best, label = (job, table, state), "as they are"
+    for name, chosen in (("evened out in front of depthwise layers", depthwise), ("evened out", found)):
+        if not chosen or (name == "evened out" and chosen == depthwise):
+            continue
+        choices, labels = (best, _equalized(job, chosen, ranges)), (label, name)
+        models = [export(j.loaded.model, j.plan, s) for j, _, s in choices]
+        taken = closest(job, "channels", models, labels, least_gain=LEAST_GAIN)
+        best, label = choices[taken], labels[taken]
+    return best
 
 
 def channel_ranges(job: Job, found: Sequence[Site]) -> Ranges:
@@ -79,7 +77,7 @@ def channel_ranges(job: Job, found: Sequence[Site]) -> Ranges:
     }
 
 
-def _equalized(job: Job, chosen: Sequence[Site], ranges: Ranges, method: str) -> tuple[Job, Table, State]:
+def _equalized(job: Job, chosen: Sequence[Site], ranges: Ranges) -> tuple[Job, Table, State]:
     model = job.loaded.model
     scales = {site: factors(model, site, *ranges[site.tensor]) for site in chosen}
     changed = equalized(model, scales)
@@ -89,5 +87,5 @@ def _equalized(job: Job, chosen: Sequence[Site], ranges: Ranges, method: str) ->
         names = resolve_names(changed, plan, wide, "--int16-layers")
         plan = make_plan(changed, job.plan.target, job.plan.scheme, int16=names)
     other = replace(job, loaded=replace(job.loaded, model=changed), plan=plan)
-    table = calibrated_table(plan, observe(other), method, job.options.bins)
+    table = calibrated_table(plan, observe(other), METHOD, job.options.bins)
     return other, table, corrected_state(other, table)

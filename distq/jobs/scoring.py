@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from distq.data.shards import deal
+from distq.graph.heads import with_places
 from distq.graph.plan import Plan, Quantizer, make_plan
 from distq.graph.probes import shares
 from distq.graph.qdq import export
@@ -105,11 +106,16 @@ class Scorer(ABC):
 
 
 class NetworkScorer(Scorer):
-    """Scores the whole network in INT8, on the kernels that ship: distq's own measure, NMSE by image."""
+    """Scores the whole network in INT8, on the kernels that ship: distq's own measure, NMSE by image.
+
+    Of the parts of the outputs, where these are put together.
+    """
 
     def __init__(self, job: Job, state: State) -> None:
+        job = replace(job, float_model=job.float_parts)
         names = Names.free_in(job.loaded.model)
-        fused = fuse(export(job.loaded.model, job.plan, state), WorkerSettings(job.options.device))
+        exported = with_places(export(job.loaded.model, job.plan, state), job.places)
+        fused = fuse(exported, WorkerSettings(job.options.device))
         self._cutter = Cutter(job, job.plan, fused, names)
         self._power = float_power(job)[0]
         super().__init__(job, self._cutter.current(state))

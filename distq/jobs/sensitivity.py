@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from distq.graph.heads import with_places
 from distq.graph.layers import Layer
 from distq.graph.plan import Plan, Quantizer
 from distq.graph.probes import with_shifts
@@ -50,13 +51,16 @@ class Variants:
         job: the run; samples are its first tuning images.
         state: numbers of the quantized network.
         images: how many samples; None: all tuning images.
+        in_parts: measure as choices do, by the parts of the outputs; otherwise by the outputs.
     """
 
-    def __init__(self, job: Job, state: State, images: int | None) -> None:
+    def __init__(self, job: Job, state: State, images: int | None, *, in_parts: bool = False) -> None:
         self._job = job
         self._names = Names.free_in(job.loaded.model)
         with_activations = replace(job.plan, dropped=frozenset())
-        self._exported = job.executor.share(export(job.loaded.model, with_activations, state))
+        exported = export(job.loaded.model, with_activations, state)
+        self._exported = job.executor.share(with_places(exported, job.places if in_parts else ()))
+        self._reference = job.float_parts if in_parts else job.float_model
         self._original = job.executor.share(job.loaded.serialized())
         self._indices = tuple(job.readable(job.selection.tuning)[:images])
         self._state = state
@@ -88,7 +92,7 @@ class Variants:
         """Sums over the samples with each part in float; the parts are dealt out to the workers."""
         job = self._job
         units = [
-            VariantErrors(self._exported, self._original, part, job.float_model, job.data, self._indices)
+            VariantErrors(self._exported, self._original, part, self._reference, job.data, self._indices)
             for part in parts
         ]
         job.reporter.start(stage, len(units), "variants")

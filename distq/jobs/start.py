@@ -30,8 +30,8 @@ def best_start(
     state: State,
     distributions: Mapping[str, Distribution],
     searched: Collection[str],
-) -> tuple[Table, str]:
-    """The table of the method that is closest to float on the tuning images, and the method's name.
+) -> Table:
+    """The table of the method that is closest to float on the tuning images.
 
     Args:
         job: the run.
@@ -47,5 +47,4 @@ def best_start(
         found = calibrated_table(plan, distributions, name, job.options.bins)
         tables.append({q: found[q] if q in searched else row for q, row in table.items()})
     models = [export(model, plan, replace(state, encodings=encodings(t))) for t in tables]
-    best = closest(job, "start", models, names, least_gain=LEAST_GAIN, significantly=False)
-    return tables[best], names[best]
+    return tables[closest(job, "start", models, names, least_gain=LEAST_GAIN, significantly=False)]

@@ -15,7 +15,7 @@ from distq.graph.resolve import resolve_names
 from distq.graph.state import State
 from distq.jobs.budget import reconsider, require_budget, spend
 from distq.jobs.calibrate import Outcome, calibrated, corrected_state, finish, open_job
-from distq.jobs.compare import compare_models, image_diffs
+from distq.jobs.compare import tuning_diffs
 from distq.jobs.context import Job, interruptible
 from distq.jobs.correct import correct, float_means
 from distq.jobs.equalize import best_equalization
@@ -85,13 +85,13 @@ def choose_start(job: Job, options: TuneOptions, table: Table, state: State) -> 
         return job, table, state
     distributions = DistributionSet.load(job.rundir.distributions).tensors
     searched = {q.name for q in chosen_quantizers(options, job)}
-    start, method = best_start(job, table, state, distributions, searched)
+    start = best_start(job, table, state, distributions, searched)
     if start is not table:
         state = corrected_state(job, start)
     everything = not options.layers and not options.ignore_layers
     if not (options.equalize and options.bias_correction and everything) or options.effort < 3:
         return job, start, state
-    return best_equalization(job, start, state, method)
+    return best_equalization(job, start, state)
 
 
 def search(
@@ -181,7 +181,5 @@ def settle(job: Job, state: State) -> bytes:
     choices = [export(model, plan, state)]
     if job.options.bias_correction:
         choices.append(export(model, plan, correct(job, state, float_means(job))))
-    blobs = [job.executor.share(choice) for choice in choices]
-    results = compare_models(job, "compare corrections", blobs, job.data, job.selection.tuning)
-    scores = [mean_over_images(image_diffs(results, i)) for i in range(len(choices))]
+    scores = [mean_over_images(diff) for diff in tuning_diffs(job, "compare corrections", choices)]
     return choices[min(range(len(choices)), key=lambda i: (scores[i], i))]

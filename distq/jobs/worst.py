@@ -50,7 +50,7 @@ def worst(job: Job, options: TuneOptions, state: State) -> list[Choice]:
     Inside a network that is close to float the first measure is the truth. In one that is far from it a
     tensor's part drowns in that of the others, and the second finds it.
     """
-    variants = Variants(job, state, IMAGES)
+    variants = Variants(job, state, IMAGES, in_parts=True)
     inside, alone = _worst_inside(job, options, variants), _worst_alone(job, options, variants)
     return [inside] if inside.same_as(alone) else [inside, alone]
 

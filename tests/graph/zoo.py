@@ -149,6 +149,24 @@ def branched():
     return b.model({"x": IMAGE}, ["boxes", "scores"])
 
 
+def detector():
+    """Boxes of two maps, objectness and classes behind a Sigmoid, all in one output (1, 80, 7)."""
+    b = Builder(1)
+    fine = relu(b, b.conv("x", (4, 4)), "fine")
+    coarse = b.node("MaxPool", relu(b, b.conv(fine, (4, 4)), "r"), kernel_shape=[2, 2], strides=[2, 2])
+    rows = []
+    for name, source, places in (("fine", fine, 64), ("coarse", coarse, 16)):
+        boxes, seen, classes = (
+            b.conv(source, (4, channels), kernel=1, output=f"{name}_{kind}")
+            for kind, channels in (("boxes", 4), ("seen", 1), ("classes", 2))
+        )
+        behind = [b.node("Sigmoid", t, output=f"{t}_behind") for t in (seen, classes)]
+        joined = b.node("Concat", boxes, *behind, axis=1)
+        rows.append(b.node("Reshape", joined, b.constant(np.array([1, 7, places]))))
+    b.node("Transpose", b.node("Concat", *rows, axis=2), perm=[0, 2, 1], output="y")
+    return b.model({"x": IMAGE}, ["y"])
+
+
 NETWORKS = {
     "Relu": lambda: between("Relu"),
     "Clip(0, 6)": clipped,
@@ -181,5 +199,6 @@ NETWORKS = {
     "Softmax behind": classifier,
     "Exp behind": lambda: classifier("Exp"),
     "symbolic batch": reshaped,
+    "detector": detector,
     "many branches": branched,
 }

@@ -12,6 +12,7 @@ from distq.data.dataset import DatasetSpec
 from distq.data.shards import Selection
 from distq.engine.local import LocalExecutor
 from distq.engine.progress import SilentReporter
+from distq.graph.heads import parts, with_places
 from distq.graph.state import Names
 from distq.graph.subgraph import Network
 from distq.jobs.context import Job, input_specs
@@ -39,6 +40,7 @@ class Bench:
             self.quantized.state,
             dict(self.quantized.table),
         )
+        self.places = parts(self.loaded.model, self.plan)
         self.names = Names.free_in(self.loaded.model)
         self.executor = LocalExecutor(settings)
         self.worker = Worker(settings, fetch=lambda blob: blob.handle)
@@ -78,4 +80,6 @@ class Bench:
             executor=self.executor,
             started=0.0,
             float_model=self.float_model,
+            float_parts=self.executor.share(with_places(self.loaded.serialized(), self.places)),
+            places=self.places,
         )

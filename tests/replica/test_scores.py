@@ -1,10 +1,13 @@
 """What a search scores on the cut, fused network is exactly what the exported model gives."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from networks import SETTINGS
 from replica_helpers import Bench
 
+from distq.graph.heads import with_places
 from distq.graph.qdq import export
 from distq.jobs.scoring import NetworkScorer, float_power
 from distq.jobs.thresholds import with_threshold
@@ -14,6 +17,7 @@ from distq.search.metrics import compare, per_image_diff
 FACTORS = (0.83, 0.4)
 NAMES = [
     "many branches",
+    "detector",
     "four outputs",
     "two inputs",
     "symbolic batch",
@@ -33,9 +37,10 @@ NAMES = [
 
 
 def exported_errors(bench, state):
-    """Squared errors (images, outputs) of the exported model, run as a user runs it."""
-    exact = Session(bench.loaded.serialized(), SETTINGS, float_network=True)
-    model = Session(export(bench.loaded.model, bench.plan, state), SETTINGS, fused=True)
+    """Squared errors (images, parts of outputs) of the exported model, run as a user runs it."""
+    original, exported = bench.loaded.serialized(), export(bench.loaded.model, bench.plan, state)
+    exact = Session(with_places(original, bench.places), SETTINGS, float_network=True)
+    model = Session(with_places(exported, bench.places), SETTINGS, fused=True)
     return np.concatenate([compare(model.run(feeds), exact.run(feeds)).error for feeds in bench.feeds])
 
 
@@ -44,7 +49,7 @@ def assert_scores_are_those_of_the_exported_model(bench):
     job = bench.job()
     table, state = bench.table, bench.state
     scorer = NetworkScorer(job, state)
-    power = float_power(job)[0]
+    power = float_power(replace(job, float_model=job.float_parts))[0]
     for quantizer in bench.plan.quantizers:
         row = table[quantizer.name]
         thresholds = [row.threshold * factor for factor in FACTORS]

@@ -1,0 +1,102 @@
+"""What a network's outputs are put together from: each part is measured on a scale of its own.
+
+A detector packs boxes, objectness and classes into one output. The power of that output is the boxes' alone,
+so an error that loses every object hardly shows in it. Normalized by its own power each part counts the same,
+and what a Sigmoid has let through is mostly power of the few places that hold an object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import onnx
+import onnx_ir as ir
+
+from distq.graph.layers import Layer
+from distq.graph.plan import Plan, leading
+from distq.graph.values import constant, is_float, only_reader
+
+REARRANGES = frozenset({"Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze"})
+"""Operators that put the same values in another order."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a tensor is read: by an input of a node, or as an output of the network.
+
+    A place stays what it is when a model is exported; the tensor that is read there may get another name.
+
+    Attributes:
+        node: name of the node that reads; None: the network's output.
+        position: which input, or which output of the network.
+    """
+
+    node: str | None
+    position: int
+
+
+def parts(model: ir.Model, plan: Plan) -> tuple[Place, ...]:
+    """The places of all parts of the network outputs, in their order; empty where no output is put together.
+
+    Concat and what rearranges are undone as far as the post-processing behind the last layers goes.
+    """
+    tail = _post_processing(model, plan)
+    found = [
+        _parts_of(value, tail) or [Place(None, position)]
+        for position, value in enumerate(model.graph.outputs)
+    ]
+    flat = tuple(place for places in found for place in places)
+    return () if all(place.node is None for place in flat) else flat
+
+
+def squashed(model: ir.Model, plan: Plan) -> tuple[tuple[Layer, Place], ...]:
+    """Layers that only a Sigmoid of the post-processing reads, and where it does so."""
+    layers, tail = {layer.output: layer for layer in plan.layers}, _post_processing(model, plan)
+    found = []
+    for node in tail:
+        value = node.inputs[0] if node.op_type == "Sigmoid" else None
+        layer = layers.get(value.name or "") if value is not None and only_reader(value) is node else None
+        if layer is not None:
+            found.append((layer, Place(node.name, 0)))
+    return tuple(found)
+
+
+def with_places(data: bytes, places: Sequence[Place]) -> bytes:
+    """A model, exported or float, with the tensors read at these places as outputs; as it is without any."""
+    if not places:
+        return data
+    model = onnx.load_model_from_string(data)
+    outputs = [value.name for value in model.graph.output]
+    inputs = {node.name: node.input for node in model.graph.node}
+    names = [(outputs if p.node is None else inputs[p.node])[p.position] for p in places]
+    known = {value.name: value for value in model.graph.output}
+    del model.graph.output[:]
+    model.graph.output.extend(
+        known.get(name) or onnx.helper.make_empty_tensor_value_info(name) for name in dict.fromkeys(names)
+    )
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def _post_processing(model: ir.Model, plan: Plan) -> list[ir.Node]:
+    """Nodes that no layer depends on, in graph order, layers left out."""
+    nodes, compute = list(model.graph), {layer.node for layer in plan.layers}
+    layers = [node for node in nodes if node.name in compute]
+    ahead = leading(nodes, layers)
+    return [node for node in nodes if node not in ahead and node.name not in compute]
+
+
+def _parts_of(value: ir.Value, tail: Sequence[ir.Node]) -> list[Place]:
+    """Places of the parts a value is put together from; empty where it is no Concat, however rearranged."""
+    node = value.producer()
+    if node is None or node not in tail or node.domain:
+        return []
+    if node.op_type in REARRANGES and node.inputs[0] is not None:
+        return _parts_of(node.inputs[0], tail)
+    if node.op_type != "Concat":
+        return []
+    found = []
+    for position, part in enumerate(node.inputs):
+        if part is not None and is_float(part) and constant(part) is None:
+            found += _parts_of(part, tail) or [Place(node.name, position)]
+    return found
