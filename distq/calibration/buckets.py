@@ -8,6 +8,7 @@ into bucket 0. Moving a window up only merges buckets, so counts moved at once o
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +22,8 @@ BUCKETS = OCTAVES * BUCKETS_PER_OCTAVE
 LOWEST_TOP = OCTAVES - 1
 """Exponent field of the lowest window; it reaches down to the denormals, so zero is always in bucket 0."""
 
-_DROPPED_BITS = 12
+DROPPED_BITS = 12
+"""Mantissa bits of a float32 that do not matter for its bucket."""
 
 
 def octave(magnitude: float) -> int:
@@ -29,30 +31,25 @@ def octave(magnitude: float) -> int:
     return max(int(np.float32(magnitude).view(np.uint32) >> 23), LOWEST_TOP)
 
 
-def window_keys(
-    magnitudes: npt.NDArray[np.float32],
-    top: int,
-    scratch: npt.NDArray[np.float32],
-    keys: npt.NDArray[np.uint16],
-) -> None:
-    """Write each magnitude's bucket in the window that ends with octave ``top`` into ``keys``."""
-    lowest = np.uint32((top - LOWEST_TOP) << 23)
-    np.maximum(magnitudes, lowest.view(np.float32), out=scratch)
-    bits = scratch.view(np.uint32)
-    if lowest == 0:
-        bits &= np.uint32(0x7FFFFFFF)  # -0.0 can win against 0.0
-    bits -= lowest
-    np.right_shift(bits, _DROPPED_BITS, out=keys, casting="unsafe")
+def lowest_bits(top: int) -> int:
+    """Bits of the float32 that the window which ends with octave ``top`` begins with."""
+    return (top - LOWEST_TOP) << 23
 
 
-def moved_up(counts: Counts, octaves: int) -> Counts:
-    """The same counts in a window that ends ``octaves`` higher."""
+def window_buckets(magnitudes: npt.NDArray[np.float32], top: int) -> npt.NDArray[np.int64]:
+    """Each magnitude's bucket in the window that ends with octave ``top``."""
+    bits = magnitudes.view(np.uint32).astype(np.int64)
+    return np.maximum(bits - lowest_bits(top), 0) >> DROPPED_BITS
+
+
+def moved_up(counts: npt.NDArray[Any], octaves: int) -> npt.NDArray[Any]:
+    """The same counts, (..., 32768), in a window that ends ``octaves`` higher."""
     if octaves == 0:
         return counts
     distance = min(octaves * BUCKETS_PER_OCTAVE, BUCKETS - 1)
     moved = np.zeros_like(counts)
-    moved[: BUCKETS - distance] = counts[distance:]
-    moved[0] += counts[:distance].sum()
+    moved[..., : BUCKETS - distance] = counts[..., distance:]
+    moved[..., 0] += counts[..., :distance].sum(axis=-1)
     return moved
 
 

@@ -1,12 +1,6 @@
 """How often each magnitude occurs in a tensor, counted in one pass by the bits of its float32 values.
 
 The counts of any split of the values, merged in any order, are those of counting everything at once.
-
-Cost of ``Distribution.of`` per element of 6.4 million float32, one thread, as a ratio of
-``np.histogram(|x|, 2048, (0, max))``, which neither finds the range nor looks for zeros and non-finite
-values: 0.6 where never negative, 0.7 signed. ``cv2.calcHist`` in place of ``np.add.at`` would save
-0.14 of these, but at 25,000 elements cost several times as much, for what it allocates
-(scripts/benchmarks/histogram.py).
 """
 
 from __future__ import annotations
@@ -19,13 +13,11 @@ import numpy.typing as npt
 
 from distq.calibration import buckets
 from distq.calibration.buckets import BUCKETS, Counts, Floats
+from distq.calibration.counter import Counter
 from distq.calibration.tail import NO_TAIL, Tail, at_least, tail_start
 from distq.errors import FileFormatError
 
 _LARGEST = float(np.finfo(np.float32).max)
-_CHUNK = 1 << 16  # elements whose scratch arrays stay in the cache
-_SIGN = np.uint16(0x8000)
-_NONE = np.zeros(BUCKETS, np.int64)
 
 
 @dataclass(eq=False)
@@ -63,51 +55,18 @@ class Distribution:
     @classmethod
     def of(cls, values: npt.NDArray[Any]) -> Self:
         """Count an array of any shape; other types are cast to float32 (too large becomes infinite)."""
-        with np.errstate(over="ignore"):
-            flat = np.asarray(values, np.float32).ravel(order="K")
-        result = cls.empty()
-        if flat.size == 0:
-            return result
-        low, high = float(flat.min()), float(flat.max())
-        if not np.isfinite(low) or not np.isfinite(high):  # both are NaN when any value is
-            finite = flat[np.isfinite(flat)]
-            result = cls.of(finite)
-            result.nonfinite = flat.size - finite.size
-            return result
-        result.count = flat.size
-        result.min, result.max = low + 0.0, high + 0.0  # -0.0 becomes 0.0: which of them came first is chance
-        result.top = buckets.octave(result.absmax)
-        result._count(flat)
-        return result
+        counter = Counter()
+        counter.add(values)
+        return cls.counted(counter)
 
-    def _count(self, flat: npt.NDArray[np.float32]) -> None:
-        """Fill the buckets, ``zeros`` and the tail, in pieces that stay in the cache."""
-        signed = self.min < 0
-        counts = np.zeros(2 * BUCKETS if signed else BUCKETS, np.int64)
-        size = min(flat.size, _CHUNK)
-        scratch = np.empty(size, np.float32)
-        keys = np.empty(size, np.uint16)
-        flags = np.empty(size, np.bool_)
-        for start in range(0, flat.size, size):
-            chunk = flat[start : start + size]
-            used = slice(chunk.size)
-            magnitudes = np.abs(chunk, out=scratch[used]) if signed else chunk
-            buckets.window_keys(magnitudes, self.top, scratch[used], keys[used])
-            if signed:
-                np.less(chunk, 0, out=flags[used])
-                keys[used] |= flags[used] * _SIGN
-            np.add.at(counts, keys[used], 1)
-            if self.min <= 0:
-                self.zeros += int(np.count_nonzero(np.equal(chunk, 0, out=flags[used])))
-        self.positive = counts[:BUCKETS]
-        self.negative = counts[BUCKETS:]
-        start = tail_start(self.magnitude_counts())
-        pieces = []
-        for begin in range(0, flat.size, size):
-            chunk = flat[begin : begin + size]
-            magnitudes = np.abs(chunk, out=scratch[: chunk.size]) if signed else chunk
-            pieces.append(at_least(magnitudes, self.top, start))
-        self.tail = np.sort(np.concatenate(pieces))
+    @classmethod
+    def counted(cls, counter: Counter) -> Self:
+        """What a counter was given so far."""
+        counts, tail = counter.finish()
+        positive, negative = counts.astype(np.int64)
+        negative = negative if counter.min < 0 else negative[:0]
+        c = counter
+        return cls(c.count, c.zeros, c.nonfinite, c.min, c.max, c.top, positive, negative, tail)
 
     def merge(self, other: Distribution) -> Distribution:
         """The distribution of both tensors' values together."""
@@ -119,12 +78,14 @@ class Distribution:
     def add(self, other: Distribution) -> None:
         """Count the values of ``other`` here too."""
         top = max(self.top, other.top)
-        self.positive = buckets.moved_up(self.positive, top - self.top) + buckets.moved_up(
-            other.positive, top - other.top
-        )
-        if self.negative.size or other.negative.size:
-            mine, theirs = (part.negative if part.negative.size else _NONE for part in (self, other))
-            self.negative = buckets.moved_up(mine, top - self.top) + buckets.moved_up(theirs, top - other.top)
+        self.positive = buckets.moved_up(self.positive, top - self.top)
+        self.positive += buckets.moved_up(other.positive, top - other.top)
+        if self.negative.size:
+            self.negative = buckets.moved_up(self.negative, top - self.top)
+        elif other.negative.size:
+            self.negative = np.zeros(BUCKETS, np.int64)
+        if other.negative.size:
+            self.negative += buckets.moved_up(other.negative, top - other.top)
         self.top = top
         self.count += other.count
         self.zeros += other.zeros
@@ -267,12 +228,10 @@ def _is_consistent(distribution: Distribution) -> bool:
 
 def _tail_fits(distribution: Distribution) -> bool:
     tail, counts = distribution.tail, distribution.magnitude_counts()
-    if tail.dtype != np.float32 or tail.ndim != 1 or not np.all(tail <= distribution.absmax):
+    if tail.dtype != np.float32 or tail.ndim != 1 or not np.all((tail >= 0) & (tail <= distribution.absmax)):
         return False
-    keys = np.zeros(tail.size, np.uint16)
-    buckets.window_keys(tail, distribution.top, np.empty_like(tail), keys)
     start = tail_start(counts)
-    in_tail = np.bincount(keys, minlength=BUCKETS)
+    in_tail = np.bincount(buckets.window_buckets(tail, distribution.top), minlength=BUCKETS)
     return bool(
         np.all(tail[1:] >= tail[:-1])
         and not in_tail[:start].any()

@@ -11,6 +11,8 @@ reference's by over 1 % in 26 of 576 cases with no tail, in none with 4096 value
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -36,3 +38,55 @@ def at_least(magnitudes: npt.NDArray[np.float32], top: int, start: int) -> Tail:
         return NO_TAIL
     result: Tail = magnitudes[magnitudes >= np.float32(edges(top)[start])]
     return result
+
+
+class TailCandidates:
+    """Magnitudes among which the tail is, gathered array by array.
+
+    Once more than ``MOST`` values are known in a bucket and above it, that bucket is not in the tail,
+    whatever comes later; so what lies there or below is dropped, and is not looked at again.
+
+    Attributes:
+        least: no smaller magnitude can be in the tail.
+    """
+
+    def __init__(self) -> None:
+        self.least = np.float32(0)
+        self._kept: list[Tail] = []
+        self._fresh = 0  # values taken since the least was last raised
+
+    def add(
+        self,
+        magnitudes: Tail,
+        top: int,
+        counts: Callable[[], Counts],
+        flags: npt.NDArray[np.bool_],
+    ) -> None:
+        """Take what may be in the tail from some magnitudes.
+
+        Args:
+            magnitudes: float32 (n,), in the window ``top``.
+            top: the window of all that was added so far.
+            counts: gives the counts of |x| in this window, those of ``magnitudes`` included.
+            flags: (n,), overwritten.
+        """
+        self.least = max(self.least, _edge(top, 1))
+        np.greater_equal(magnitudes, self.least, out=flags)
+        if self._fresh + np.count_nonzero(flags) > MOST:
+            self.least, self._fresh = _edge(top, tail_start(counts())), 0
+            np.greater_equal(magnitudes, self.least, out=flags)
+        found = magnitudes.take(np.flatnonzero(flags))  # two to five times as fast as magnitudes[flags]
+        self._kept.append(found)
+        self._fresh += found.size
+        if sum(map(len, self._kept)) > 4 * MOST:
+            values = np.concatenate(self._kept)
+            self._kept = [values.take(np.flatnonzero(values >= self.least))]
+
+    def tail(self, top: int, start: int) -> Tail:
+        """All values in bucket ``start`` of the window ``top`` and above it, ascending."""
+        return np.sort(at_least(np.concatenate([NO_TAIL, *self._kept]), top, start))
+
+
+def _edge(top: int, bucket: int) -> np.float32:
+    with np.errstate(over="ignore"):  # the upper edge of float32's last octave is infinite
+        return np.float32(edges(top)[bucket])

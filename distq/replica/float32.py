@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from distq.calibration.histogram import Distribution
-from distq.data.dataset import DatasetSpec, UnreadableSample
+from distq.calibration.bundle import pack
+from distq.calibration.counter import Counter, Memory
+from distq.data.dataset import DatasetSpec, Sample, UnreadableSample
 from distq.errors import DataError
 from distq.replica.keys import content_key
 from distq.replica.samples import kept_inputs, read_samples
@@ -22,7 +23,7 @@ from distq.replica.worker import Arrays, Blob, Worker
 class Observe:
     """Count the values of tensors over some samples.
 
-    The result holds a distribution a tensor, named by its position in ``tensors``, and ``unreadable``:
+    The result holds what ``distq.calibration.bundle`` packs, in the order of ``tensors``, and ``unreadable``:
     indices of samples that could not be decoded, with ``reasons``.
     """
 
@@ -34,7 +35,7 @@ class Observe:
     @cached_property
     def key(self) -> str:
         """Identity of the unit."""
-        return content_key("observe", self.model.sha256, self.tensors, self.data.source, self.indices)
+        return content_key("counts", self.model.sha256, self.tensors, self.data.source, self.indices)
 
     @property
     def label(self) -> str:
@@ -42,26 +43,45 @@ class Observe:
         return f"calibrate, samples {self.indices[0]}-{self.indices[-1]}"
 
     def run(self, worker: Worker) -> Arrays:
-        """One forward a sample; each tensor is counted as it comes."""
+        """One forward a sample."""
         session = open_session(worker, self.model)
-        found = [Distribution.empty() for _ in self.tensors]
+        number = len(self.tensors)
+        memory: Memory = worker.cached(("counting", number), lambda: Memory(number), lambda m: m.nbytes)
+        counters = [Counter(memory, i) for i in range(number)]
         unreadable: list[UnreadableSample] = []
         for sample in read_samples(worker, self.data, self.indices):
             if isinstance(sample, UnreadableSample):
                 unreadable.append(sample)
                 continue
-            feeds = sample.inputs
-            values = dict(zip(session.outputs, session.run(feeds), strict=True)) | feeds
-            for name, distribution in zip(self.tensors, found, strict=True):
-                distribution.add(Distribution.of(values[name]))
-                if distribution.nonfinite:
+            values = self._values(session, sample)
+            for name, counter in zip(self.tensors, counters, strict=True):
+                counter.add(values.pop(name))
+        result = unreadable_arrays(unreadable) | pack(counters)
+        if any(counter.nonfinite for counter in counters):
+            self._refuse_nonfinite(worker, session)
+        return result
+
+    def _values(self, session: Session, sample: Sample) -> Arrays:
+        found = dict(zip(session.outputs, session.run(sample.inputs), strict=True))
+        return found | sample.inputs
+
+    def _refuse_nonfinite(self, worker: Worker, session: Session) -> None:
+        """Look for the first sample with NaN or inf in a tensor: samples are counted several at once.
+
+        Raises:
+            DataError: naming the tensor and the sample.
+        """
+        for sample in read_samples(worker, self.data, self.indices):
+            if isinstance(sample, UnreadableSample):
+                continue
+            values = self._values(session, sample)
+            for name in self.tensors:
+                with np.errstate(over="ignore"):
+                    finite = np.isfinite(values[name].astype(np.float32, copy=False)).all()
+                if not finite:
                     raise DataError(
                         f"tensor {name} holds NaN or inf on {sample.name}: mend the model or drop the sample"
                     )
-        result: Arrays = unreadable_arrays(unreadable)
-        for i, distribution in enumerate(found):
-            result.update(distribution.to_arrays(f"{i}/"))
-        return result
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from distq.calibration.histogram import Distribution
+from distq.calibration.counter import Counter, Memory
 
-SIZES = (25_000, 400_000, 6_400_000)
+SIZES = (65_536, 400_000, 6_400_000)
 REPEATS = 7
 
 
@@ -27,16 +27,17 @@ def nanoseconds(work: Callable[[], object], elements: int) -> float:
 
 
 def main() -> None:
+    counter = Counter(Memory(1))
     rng = np.random.default_rng(0)
     for size in SIZES:
         signed = rng.standard_normal(size).astype(np.float32)
         for name, values in (("never negative", np.maximum(signed, 0)), ("signed", signed)):
             magnitudes = np.abs(values)
             plain = nanoseconds(lambda m=magnitudes: np.histogram(m, 2048, (0, m.max())), size)
-            ours = nanoseconds(lambda v=values: Distribution.of(v), size)
+            ours = nanoseconds(lambda v=values: counter.add(v), size)
             print(
                 f"{size:>9} values, {name:>14}: np.histogram {plain:5.2f} ns, "
-                f"Distribution.of {ours:5.2f} ns per element, ratio {ours / plain:.2f}"
+                f"Counter.add {ours:5.2f} ns per element, ratio {ours / plain:.2f}"
             )
 
 

@@ -4,6 +4,7 @@ import pytest
 from networks import Builder
 from replica_helpers import Bench
 
+from distq.calibration.bundle import unpack
 from distq.calibration.histogram import Distribution
 from distq.data.dataset import DatasetSpec, InputSpec
 from distq.engine.local import LocalExecutor
@@ -29,9 +30,9 @@ def test_a_distribution_is_that_of_all_values_of_a_tensor(tmp_path):
     result = bench.run(unit)
     session = Session(model, WorkerSettings(), float_network=True)
     rows = [dict(zip(session.outputs, session.run(f), strict=True)) | f for f in bench.feeds]
-    for i, name in enumerate(tensors):
+    for name, distribution in zip(tensors, unpack(result), strict=True):
         values = np.concatenate([row[name].ravel() for row in rows])
-        same(Distribution.from_arrays(result, f"{i}/"), Distribution.of(values))
+        same(distribution, Distribution.of(values))
     assert result["unreadable"].size == result["reasons"].size == 0
 
 
@@ -72,7 +73,7 @@ def test_what_cannot_be_read_is_named_and_left_out(tmp_path):
         result = next(executor.run([unit]))[1]
     assert result["unreadable"].tolist() == [0, 1]
     assert "a.png" in result["reasons"][0]
-    assert Distribution.from_arrays(result, "0/").count == 0
+    assert next(unpack(result)).count == 0
 
 
 def test_means_have_a_row_an_image(tmp_path):
