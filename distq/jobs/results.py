@@ -94,14 +94,14 @@ class InsignificantCandidate(_Result):
     Attributes:
         threshold: the candidate.
         gain: mean diff of the starting threshold less its own.
-        t: the paired statistic; it had to be below ``-critical``. None where all images differ alike.
-        critical: None with fewer than two images.
+        t: the paired statistic, negative; None where all images differ alike.
+        reason: why that is not enough.
     """
 
     threshold: float
     gain: Unbounded
     t: Bounded
-    critical: Bounded
+    reason: str
 
 
 class SearchedLayer(_Result):

@@ -29,6 +29,9 @@ from distq.search.bitmain import BitmainSearch
 from distq.search.metrics import mean_over_images
 from distq.search.strategy import STRATEGIES, Decision, TensorSearch
 
+COLUMNS = "{:12} {:20} {:>6} {:>7} {:>4} {}"
+"""A line a layer; its name comes last, as it may be of any length."""
+
 
 def tune(options: TuneOptions, reporter: Reporter) -> RunResult:
     """Calibrate a model and search its thresholds.
@@ -104,6 +107,7 @@ def search(
     began, forwards = time.monotonic(), job.cost_so_far.int8_forwards
     decisions: list[Decision] = []
     job.reporter.start("search", len(searched), "layers")
+    job.reporter.line(COLUMNS.format("threshold", "diff", "scored", "dropped", "secs", "layer"))
     for quantizer in searched:
         layer_began = time.monotonic()
         row = table[quantizer.name]
@@ -165,14 +169,15 @@ def record(job: Job, quantizer: Quantizer, start: float, decision: Decision, sec
     if quantizer.name not in {note["name"] for note in job.journal.notes("layer")}:
         note = {"name": quantizer.name, "start": start, "seconds": round(seconds, 3), **asdict(decision)}
         job.journal.note("layer", **note)
-    if decision.threshold == start:
-        outcome = f"threshold {start:.4g} stays ({decision.reason}), diff {decision.before:.4g}"
-    else:
-        diffs = f"diff {decision.before:.4g} -> {decision.after:.4g}"
-        outcome = f"threshold {start:.4g} -> {decision.threshold:.4g}, {diffs}"
-    job.reporter.line(
-        f"{quantizer.name}: {outcome}, {decision.scored} scored, {decision.dropped} dropped, {seconds:.1f} s"
-    )
+    threshold = change(start, decision.threshold)
+    diff = change(decision.before, decision.after)
+    cells = (threshold, diff, decision.scored, decision.dropped, f"{seconds:.1f}", quantizer.name)
+    job.reporter.line(COLUMNS.format(*cells))
+
+
+def change(before: float, after: float) -> str:
+    """What became of a number; said once where it stayed."""
+    return f"{before:.3g}" if before == after else f"{before:.3g} -> {after:.3g}"
 
 
 def settle(job: Job, state: State) -> bytes:

@@ -6,6 +6,13 @@ from distq.search.acceptance import significant_improvement
 from distq.search.metrics import mean_over_images
 from distq.search.tensor_search import Decision, Insignificant, Scores
 
+CONFIDENCE = 0.9
+"""Of the paired test of one tensor, over all its candidates together.
+
+Measured on six networks with 16 and with 64 images: at 0.95 some of what lasts on other images is refused, at
+0.8 some of what is taken does not last.
+"""
+
 
 def choose(
     start: float, scores: Scores, comparisons: int, confidence: float, *, scored: int, dropped: int = 0
@@ -31,9 +38,8 @@ def choose(
             break
         if not rejected:
             reason = f"insignificant: {verdict.reason}"
-        rejected.append(
-            Insignificant(candidate, -verdict.mean_difference, verdict.t_statistic, verdict.critical)
-        )
+        gain = -verdict.mean_difference
+        rejected.append(Insignificant(candidate, gain, verdict.t_statistic, verdict.reason))
     return Decision(
         threshold=chosen,
         before=means[start],

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from distq.search.choice import choose
+from distq.search.choice import CONFIDENCE, choose
 from distq.search.tensor_search import Decision, Rule, TensorSearch
 
 SAME = 0.01
@@ -40,8 +40,8 @@ EFFORTS = {
     1: Effort((), 1 / 8, 1, 0),
     2: Effort((0.85,), 1 / 8, 1, 0),
     3: Effort((0.8, 0.9, 1.15), 1 / 8, 1, 0),
-    4: Effort((0.65, 0.75, 0.85, 0.92, 1.1, 1.25), 1 / 4, 2, 1),
-    5: Effort(tuple(2 ** (k / 5) for k in (-5, -4, -3, -2, -1, 1, 2)), 1.0, 3, 2),
+    4: Effort((0.65, 0.75, 0.85, 0.92, 1.1, 1.25), 1 / 8, 2, 1),
+    5: Effort(tuple(2 ** (k / 5) for k in (-5, -4, -3, -2, -1, 1, 2)), 1 / 4, 3, 2),
 }
 """By ``--effort``; level 1 scores no candidate, and leaves it at the choice of a start."""
 
@@ -140,7 +140,7 @@ class DefaultStrategy:
 
     name: ClassVar[str] = "default"
     effort: Effort = EFFORTS[3]
-    confidence: float = 0.95
+    confidence: float = CONFIDENCE
 
     def search(self, threshold: float, absmax: float, images: int | None = None) -> TensorSearch:
         """Begin to search one tensor.

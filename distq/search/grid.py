@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from distq.search.choice import choose
+from distq.search.choice import CONFIDENCE, choose
 from distq.search.tensor_search import Decision, Rule, TensorSearch
 
 POINTS = {1: 4, 2: 8, 3: 16, 4: 32, 5: 64}
@@ -51,7 +51,7 @@ class GridStrategy:
 
     name: ClassVar[str] = "grid"
     points: int = POINTS[3]
-    confidence: float = 0.95
+    confidence: float = CONFIDENCE
 
     def search(self, threshold: float, absmax: float, images: int | None = None) -> TensorSearch:
         """Begin to search one tensor.

@@ -29,14 +29,14 @@ class Insignificant:
     Attributes:
         threshold: the candidate.
         gain: mean diff of the start less its own.
-        t: the paired statistic; it had to be below ``-critical``.
-        critical: infinite with fewer than two images.
+        t: the paired statistic, negative; infinite where all images differ alike.
+        reason: why that is not enough.
     """
 
     threshold: float
     gain: float
     t: float
-    critical: float
+    reason: str
 
 
 @dataclass(frozen=True)
