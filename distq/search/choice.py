@@ -9,8 +9,8 @@ from distq.search.tensor_search import Decision, Insignificant, Scores
 CONFIDENCE = 0.9
 """Of the paired test of one tensor, over all its candidates together.
 
-Measured on six networks with 16 and with 64 images: at 0.95 some of what lasts on other images is refused, at
-0.8 some of what is taken does not last.
+Measured on five networks with 16 and 64 images: at 0.95 some of what lasts on other images is refused, at 0.8
+some of what is taken does not last.
 """
 
 
