@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from distq.data.samples import Item, Values
 from distq.errors import DataError
+from distq.files import sha256_bytes
 
 
 class ArraySource:
@@ -40,8 +41,9 @@ class ArraySource:
     def stored(self, index: int) -> tuple[bytes, ...]:  # noqa: D102  # as in Source
         return tuple(np.asarray(array[index]).tobytes() for array in self.arrays.values())
 
-    def stored_size(self, index: int) -> int:  # noqa: D102  # as in Source
-        return sum(int(np.asarray(array[index]).nbytes) for array in self.arrays.values())
+    def names_sha256(self) -> str:  # noqa: D102  # as in Source
+        facts = [(name, str(array.dtype), array.shape) for name, array in self.arrays.items()]
+        return sha256_bytes(repr(facts).encode())
 
 
 def open_npz(path: Path, names: tuple[str, ...] | None) -> ArraySource:

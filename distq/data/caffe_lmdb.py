@@ -13,6 +13,7 @@ import numpy as np
 
 from distq.data.datum import Datum, decode_datum
 from distq.data.lmdb_check import check_lmdb
+from distq.data.packed import PackedBytes
 from distq.data.samples import ImageBytes, Item, Pixels, UnreadableSample, Values
 from distq.errors import DataError
 
@@ -38,10 +39,10 @@ class LmdbSource:
         try:
             self._environment = _open(folder)
             with self._environment.begin() as transaction, transaction.cursor() as cursor:
-                self._keys: list[bytes] = list(cursor.iternext(keys=True, values=False))
+                self._keys = PackedBytes(cursor.iternext(keys=True, values=False))
         except lmdb.Error as error:
             raise DataError(f"LMDB {folder} cannot be read: {error}") from None
-        if self._keys:
+        if len(self._keys):
             try:
                 decode_datum(self._value(0))
             except ValueError as error:
@@ -69,8 +70,8 @@ class LmdbSource:
     def stored(self, index: int) -> tuple[bytes, ...]:  # noqa: D102  # as in Source
         return (self._value(index),)
 
-    def stored_size(self, index: int) -> int:  # noqa: D102  # as in Source
-        return len(self._value(index))
+    def names_sha256(self) -> str:  # noqa: D102  # as in Source
+        return self._keys.sha256()
 
     def _datum(self, index: int) -> Datum:
         try:

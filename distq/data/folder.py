@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path, PurePosixPath
 
+from distq.data.packed import PackedBytes
 from distq.data.samples import IMAGE_EXTENSIONS, ImageFile, Item
 from distq.errors import DataError
 
@@ -41,7 +42,11 @@ class FolderSource:
     def stored(self, index: int) -> tuple[bytes, ...]:  # noqa: D102  # as in Source
         return ((self._folder / self._names[index]).read_bytes(),)
 
-    def stored_size(self, index: int) -> int:  # noqa: D102  # as in Source
+    def names_sha256(self) -> str:  # noqa: D102  # as in Source
+        return PackedBytes(map(os.fsencode, self._names)).sha256()
+
+    def stored_size(self, index: int) -> int:
+        """Bytes of a sample's file; 0 where it cannot be read."""
         return file_size(self._folder / self._names[index])
 
 

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distq.data.dataset import DatasetSpec
+from distq.data.folder import FolderSource
 from distq.data.image_header import image_size
 from distq.data.samples import ImageBytes, ImageFile, Item, Pixels, Source, UnreadableSample
 from distq.data.sniff import open_source
+from distq.data.text_list import TextListSource
 from distq.errors import DataError
 
 _SHOWN = 5
@@ -69,7 +71,7 @@ def _has_labels(source: Source) -> bool:
 
 
 def _stored_bytes(path: Path, source: Source) -> int:
-    if source.kind in {"folder", "list"}:
+    if isinstance(source, FolderSource | TextListSource):
         return sum(source.stored_size(index) for index in range(len(source)))
     return (path / "data.mdb" if path.is_dir() else path).stat().st_size
 

@@ -152,5 +152,5 @@ class Source(Protocol):
             OSError: a file cannot be read.
         """
 
-    def stored_size(self, index: int) -> int:
-        """Bytes that ``stored`` would return; 0 for a file that cannot be read."""
+    def names_sha256(self) -> str:
+        """Over what all samples are called, in their order; reads none of them."""

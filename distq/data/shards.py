@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,16 +16,21 @@ DEFAULT_HOLDOUT = 500
 """Most samples that are held out when no number is asked for."""
 
 
+MOST_SHARDS = 1024
+"""Most pieces that samples are cut into."""
+
+
 @dataclass(frozen=True)
 class Selection:
     """Sample indices by role; ``tuning`` is the beginning of ``calibration``.
 
-    ``holdout`` counts in the second data set where there is one.
+    ``holdout`` counts in the second data set where there is one. Indices are ranges, or arrays of 8 bytes
+    each where samples were shuffled.
     """
 
-    calibration: tuple[int, ...]
-    tuning: tuple[int, ...]
-    holdout: tuple[int, ...]
+    calibration: Sequence[int]
+    tuning: Sequence[int]
+    holdout: Sequence[int]
 
 
 def select(  # noqa: PLR0917  # seven facts, in the order a person thinks of them
@@ -60,21 +67,21 @@ def select(  # noqa: PLR0917  # seven facts, in the order a person thinks of the
         raise DataError(
             f"{tune_samples} tuning samples asked for of {calibrating}: give --tune-samples {calibrating}"
         )
-    order = permutation(count, seed) if shuffle else np.arange(count)
-    calibration = _tuple(order[:calibrating])
+    order = _order(count, shuffle, seed)
+    calibration = order[:calibrating]
     rest = order[calibrating:]
     if separate_holdout_count is not None:
         if separate_holdout_count < 1:
             raise DataError(
                 "the held-out data is empty: give at least one sample, or leave --holdout-data out"
             )
-        rest = permutation(separate_holdout_count, seed) if shuffle else np.arange(separate_holdout_count)
+        rest = _order(separate_holdout_count, shuffle, seed)
     if holdout is not None and holdout > len(rest):
         raise DataError(
             f"{holdout} held-out samples asked for, {len(rest)} left: give --holdout {len(rest)} or more data"
         )
     held_out = DEFAULT_HOLDOUT if holdout is None else holdout
-    return Selection(calibration, calibration[:tune_samples], _tuple(rest[:held_out]))
+    return Selection(calibration, calibration[:tune_samples], rest[:held_out])
 
 
 def permutation(count: int, seed: int) -> NDArray[np.int64]:
@@ -86,15 +93,21 @@ def permutation(count: int, seed: int) -> NDArray[np.int64]:
     return np.argsort(keys, kind="stable").astype(np.int64, copy=False)
 
 
-def shard(indices: Sequence[int], size: int) -> list[tuple[int, ...]]:
-    """Cut indices into pieces of ``size``, the last one shorter.
+def shard(indices: Sequence[int], size: int) -> list[Sequence[int]]:
+    """Cut indices, in their order, into pieces of ``size`` or one less; of a range they are ranges.
+
+    Pieces of many indices are larger, so that there are at most 1024: more would keep no worker busier, and
+    each has a result to store, to send and to add.
 
     Raises:
         ValueError: ``size`` is not positive.
     """
     if size < 1:
         raise ValueError(f"a shard holds at least one sample, not {size}")
-    return [tuple(indices[start : start + size]) for start in range(0, len(indices), size)]
+    count = len(indices)
+    pieces = min(-(-count // size), MOST_SHARDS)
+    bounds = [count * piece // pieces for piece in range(pieces + 1)] if pieces else []
+    return [indices[start:end] for start, end in pairwise(bounds)]
 
 
 def deal(indices: Sequence[int], hands: int) -> list[tuple[int, ...]]:
@@ -102,5 +115,5 @@ def deal(indices: Sequence[int], hands: int) -> list[tuple[int, ...]]:
     return [tuple(indices[first::hands]) for first in range(min(hands, len(indices)))]
 
 
-def _tuple(indices: NDArray[np.int64]) -> tuple[int, ...]:
-    return tuple(indices.tolist())
+def _order(count: int, shuffle: bool, seed: int) -> Sequence[int]:
+    return array("q", permutation(count, seed).tobytes()) if shuffle else range(count)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from distq.data.folder import file_size
+from distq.data.packed import PackedBytes
 from distq.data.samples import ImageFile, Item, UnreadableSample, Values
 from distq.errors import DataError
 
 _LABEL = re.compile(r"[ \t]+(-?[0-9]{1,9})$")
 _COMMENT = re.compile(r"(?:^|[ \t])#")
-_BLANKS = " \t\r"
+_BLANKS = " \t\r\n"
 
 
-def read_lines(path: Path) -> list[tuple[int, str]]:
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Lines of a UTF-8 text file with their numbers from 1, without comments and empty lines.
 
     ``#`` starts a comment at the start of a line or after a blank, so that a path may hold one.
@@ -25,22 +27,24 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
         DataError: the file is missing or no text.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        with path.open(encoding="utf-8-sig", newline="\n") as stream:
+            for number, line in enumerate(stream, 1):
+                if "\0" in line:
+                    raise _no_list(path)
+                entry = line.strip(_BLANKS)
+                if "#" in entry:
+                    comment = _COMMENT.search(entry)
+                    entry = entry[: comment.start()].rstrip(_BLANKS) if comment else entry
+                if entry:
+                    yield number, entry
     except OSError as error:
         raise DataError(f"list {path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        text = "\0"
-    if "\0" in text:
-        raise DataError(f"{path} is no UTF-8 text list, image folder, LMDB folder, .npz or .npy")
-    lines = []
-    for number, line in enumerate(text.split("\n"), 1):
-        entry = line.strip(_BLANKS)
-        if "#" in entry:
-            comment = _COMMENT.search(entry)
-            entry = entry[: comment.start()].rstrip(_BLANKS) if comment else entry
-        if entry:
-            lines.append((number, entry))
-    return lines
+        raise _no_list(path) from None
+
+
+def _no_list(path: Path) -> DataError:
+    return DataError(f"{path} is no UTF-8 text list, image folder, LMDB folder, .npz or .npy")
 
 
 def split_label(entry: str) -> tuple[str, int | None]:
@@ -65,19 +69,7 @@ class TextListSource:
             DataError: the list cannot be read, or a line has another number of inputs (its number is named).
         """
         self._folder = path.absolute().parent
-        lines = read_lines(path)
-        self._entries = [entry for _, entry in lines]
-        if inputs is None:
-            inputs = self._entries[0].count(",") + 1 if lines else 1
-        commas = inputs - 1
-        for number, entry in lines:
-            if entry.count(",") != commas:
-                raise DataError(
-                    f"{path} line {number} has {entry.count(',') + 1} inputs, the model has {inputs}: "
-                    "separate them by commas, in the model's order"
-                )
-            if commas and not all(part.strip(_BLANKS) for part in split_label(entry)[0].split(",")):
-                raise DataError(f"{path} line {number} has an empty path: give one path per input")
+        self._entries = PackedBytes(entry.encode() for entry in _checked_lines(path, inputs))
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -90,7 +82,7 @@ class TextListSource:
         return self.name(index), first, PurePosixPath(first).name
 
     def label(self, index: int) -> int | None:  # noqa: D102  # as in Source
-        return split_label(self._entries[index])[1]
+        return split_label(self._entries[index].decode())[1]
 
     def read(self, index: int) -> tuple[Item, ...]:  # noqa: D102  # as in Source
         return tuple(_item(path) for path in self._paths(index))
@@ -98,14 +90,32 @@ class TextListSource:
     def stored(self, index: int) -> tuple[bytes, ...]:  # noqa: D102  # as in Source
         return tuple(path.read_bytes() for path in self._paths(index))
 
-    def stored_size(self, index: int) -> int:  # noqa: D102  # as in Source
+    def names_sha256(self) -> str:  # noqa: D102  # as in Source
+        return self._entries.sha256()
+
+    def stored_size(self, index: int) -> int:
+        """Bytes of a sample's files; 0 where they cannot be read."""
         return sum(file_size(path) for path in self._paths(index))
 
     def _names(self, index: int) -> list[str]:
-        return [part.strip(_BLANKS) for part in split_label(self._entries[index])[0].split(",")]
+        return [part.strip(_BLANKS) for part in split_label(self._entries[index].decode())[0].split(",")]
 
     def _paths(self, index: int) -> list[Path]:
         return [self._folder / name for name in self._names(index)]
+
+
+def _checked_lines(path: Path, inputs: int | None) -> Iterator[str]:
+    for number, entry in read_lines(path):
+        found = entry.count(",") + 1
+        inputs = inputs or found
+        if found != inputs:
+            raise DataError(
+                f"{path} line {number} has {found} inputs, the model has {inputs}: "
+                "separate them by commas, in the model's order"
+            )
+        if inputs > 1 and not all(part.strip(_BLANKS) for part in split_label(entry)[0].split(",")):
+            raise DataError(f"{path} line {number} has an empty path: give one path per input")
+        yield entry
 
 
 def _item(path: Path) -> Item:

@@ -115,11 +115,13 @@ class Job:
         self.warnings.append(text)
         self.reporter.warn(text)
 
-    def readable(self, indices: Sequence[int]) -> list[int]:
+    def readable(self, indices: Sequence[int]) -> Sequence[int]:
         """Calibration samples that could be decoded."""
+        if not self.skipped:
+            return indices
         return [i for i in indices if (self.data.source, i) not in self.skipped]
 
-    def shards(self, indices: Sequence[int]) -> list[tuple[int, ...]]:
+    def shards(self, indices: Sequence[int]) -> list[Sequence[int]]:
         """Readable calibration samples in pieces of the shard size."""
         return shard(self.readable(indices), self.options.shard_size)
 

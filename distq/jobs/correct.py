@@ -177,5 +177,5 @@ def _of(moments: Arrays, position: int) -> Arrays:
     return {name.removeprefix(prefix): a for name, a in moments.items() if name.startswith(prefix)}
 
 
-def _samples(job: Job) -> tuple[int, ...]:
+def _samples(job: Job) -> Sequence[int]:
     return job.selection.calibration[:MOST_IMAGES]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -31,7 +32,7 @@ class ChannelCounts:
 
     model: Blob
     data: DatasetSpec
-    indices: tuple[int, ...]
+    indices: Sequence[int]
 
     @cached_property
     def key(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -32,7 +33,7 @@ class Evaluate:
     models: tuple[Blob, ...]
     float_model: Blob | None
     data: DatasetSpec
-    indices: tuple[int, ...]
+    indices: Sequence[int]
 
     @cached_property
     def key(self) -> str:

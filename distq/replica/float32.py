@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -30,7 +31,7 @@ class Observe:
     model: Blob  # the float model with ``tensors`` as outputs
     tensors: tuple[str, ...]
     data: DatasetSpec
-    indices: tuple[int, ...]
+    indices: Sequence[int]
 
     @cached_property
     def key(self) -> str:
@@ -91,7 +92,7 @@ class LayerMeans:
     model: Blob  # the float model with one mean per layer as its outputs
     layers: tuple[str, ...]
     data: DatasetSpec
-    indices: tuple[int, ...]
+    indices: Sequence[int]
 
     @cached_property
     def key(self) -> str:
@@ -159,7 +160,7 @@ class Outputs:
 
     model: Blob
     data: DatasetSpec
-    indices: tuple[int, ...]
+    indices: Sequence[int]
     affinity: int | None = None
 
     @cached_property
@@ -186,7 +187,7 @@ class ChannelRanges:
     model: Blob  # the float model with ``tensors`` as outputs
     tensors: tuple[str, ...]
     data: DatasetSpec
-    indices: tuple[int, ...]
+    indices: Sequence[int]
 
     @cached_property
     def key(self) -> str:

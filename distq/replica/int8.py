@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -36,7 +36,7 @@ class Score:
     tensors: tuple[str, ...]
     candidates: tuple[Mapping[str, npt.NDArray[Any]], ...]
     float_model: Blob
-    indices: tuple[int, ...]
+    indices: Sequence[int]
     affinity: int | None = None
 
     @cached_property
@@ -82,7 +82,7 @@ class Errors:
 
     advance: Advance
     float_model: Blob
-    indices: tuple[int, ...]
+    indices: Sequence[int]
     affinity: int | None = None
 
     @cached_property

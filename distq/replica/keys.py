@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 
 def content_key(kind: str, *parts: object) -> str:
-    """SHA-256 over a kind and plain parts: strings, numbers, tuples of them."""
-    return hashlib.sha256(json.dumps([kind, *parts], separators=(",", ":")).encode()).hexdigest()
+    """SHA-256 over a kind and plain parts: strings, numbers, sequences of them, whichever kind they are."""
+    text = json.dumps([kind, *parts], separators=(",", ":"), default=list)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def arrays_key(arrays: Mapping[str, npt.NDArray[Any]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -41,7 +42,7 @@ class InputMoments:
 
     advance: Advance
     inputs: tuple[LayerInput, ...]
-    indices: tuple[int, ...]
+    indices: Sequence[int]
     affinity: int | None = None
 
     @cached_property

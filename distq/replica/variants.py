@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
@@ -36,7 +37,7 @@ class VariantErrors:
     part: FloatPart
     float_model: Blob
     data: DatasetSpec
-    indices: tuple[int, ...]
+    indices: Sequence[int]
 
     @cached_property
     def key(self) -> str:

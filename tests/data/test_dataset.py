@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pickle  # noqa: TID251  # the test shows that specifications travel; nothing foreign is read
+from array import array
 
 import numpy as np
 import pytest
 from data_helpers import encoded, image_input, picture, raw_datum, write_lmdb, write_picture
 
 from distq.data.dataset import DatasetSpec, UnreadableSample, load_ahead, manifest
+from distq.data.text_list import TextListSource
 from distq.errors import DataError, PreprocessError
 
 
@@ -150,11 +152,30 @@ def test_a_manifest_of_the_same_files_elsewhere_is_the_same(tmp_path, photos):
     assert here.sha256 == there.sha256
 
 
-def test_a_manifest_of_many_samples_says_that_it_holds_names_and_sizes(tmp_path):
+def test_a_manifest_of_many_samples_reads_some_and_says_so(tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((10_001, 2), np.float32))
     spec = DatasetSpec(str(tmp_path / "x.npy"), (image_input(2),))
-    assert manifest(spec, range(10_001)).hashed == "names and sizes"
     assert manifest(spec, range(10_000)).hashed == "contents"
+    first = manifest(spec, range(10_001))
+    assert first.hashed == "names and one content in 11"
+    assert manifest(spec, array("q", range(10_001))) == first
+    assert manifest(spec, [*range(10_000), 9_999]).sha256 != first.sha256
+    np.save(tmp_path / "x.npy", np.ones((10_001, 2), np.float32))
+    assert manifest(spec, range(10_001)).sha256 != first.sha256
+
+
+def test_the_manifest_of_a_million_lines_depends_on_all_and_opens_a_thousand_files(tmp_path, monkeypatch):
+    lines = [f"photos/{i:07d}.jpg {i % 1000}\n" for i in range(1_000_000)]
+    (tmp_path / "list.txt").write_text("".join(lines))
+    spec = DatasetSpec(str(tmp_path / "list.txt"), (image_input(3, 4, 6),))
+    opened: list[int] = []
+    stored = TextListSource.stored
+    monkeypatch.setattr(TextListSource, "stored", lambda self, i: opened.append(i) or stored(self, i))
+    first = manifest(spec, range(1_000_000))
+    assert (first.count, opened) == (1_000_000, list(range(0, 1_000_000, 1000)))
+    lines[777_777] = "photos/other.jpg 0\n"
+    (tmp_path / "list.txt").write_text("".join(lines))
+    assert manifest(spec, range(1_000_000)).sha256 != first.sha256
 
 
 def test_a_missing_file_does_not_stop_a_manifest(tmp_path):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pickle  # noqa: TID251  # the test shows what travels; nothing foreign is read
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distq.data.shards import deal, permutation, select, shard
+from distq.data.shards import MOST_SHARDS, deal, permutation, select, shard
 from distq.errors import DataError
 
 
@@ -20,9 +22,9 @@ def test_roles_follow_one_another_and_do_not_overlap(count, data, shuffle, seed)
     chosen = select(count, samples, tune_samples, holdout, shuffle, seed)
     order = permutation(count, seed).tolist() if shuffle else list(range(count))
     held_out = min(500, count - calibrating) if holdout is None else holdout
-    assert chosen.calibration == tuple(order[:calibrating])
-    assert chosen.tuning == tuple(order[:tune_samples])
-    assert chosen.holdout == tuple(order[calibrating : calibrating + held_out])
+    assert list(chosen.calibration) == order[:calibrating]
+    assert list(chosen.tuning) == order[:tune_samples]
+    assert list(chosen.holdout) == order[calibrating : calibrating + held_out]
     assert not set(chosen.holdout) & set(chosen.calibration)
 
 
@@ -39,18 +41,23 @@ def test_a_seed_gives_the_same_permutation_for_ever():
 GOLDEN_SEED_0 = [3, 2, 1, 8, 6, 0, 7, 4, 5, 9]
 
 
-def test_a_million_samples_are_divided():
-    chosen = select(1_000_000, 0, 64, 0, shuffle=True, seed=3)
-    assert len(chosen.calibration) == 1_000_000
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_a_million_samples_stay_compact(shuffle):
+    chosen = select(1_000_000, 0, 64, 0, shuffle=shuffle, seed=3)
     assert len(set(chosen.calibration)) == 1_000_000
+    pieces = shard(chosen.calibration, 8)
+    assert sum(map(len, pieces)) == 1_000_000
+    assert len(pieces) == MOST_SHARDS
+    bytes_each = 0.1 if not shuffle else 8.2
+    assert sum(len(pickle.dumps(piece)) for piece in pieces) < bytes_each * 1_000_000
 
 
 def test_held_out_samples_may_come_from_a_second_data_set():
     chosen = select(10, 0, 2, None, shuffle=False, seed=0, separate_holdout_count=700)
-    assert chosen.calibration == tuple(range(10))
-    assert chosen.holdout == tuple(range(500))
+    assert chosen.calibration == range(10)
+    assert chosen.holdout == range(500)
     chosen = select(10, 0, 2, 600, shuffle=True, seed=0, separate_holdout_count=700)
-    assert chosen.holdout == tuple(permutation(700, 0)[:600].tolist())
+    assert list(chosen.holdout) == permutation(700, 0)[:600].tolist()
 
 
 @pytest.mark.parametrize(
@@ -73,11 +80,30 @@ def test_an_empty_second_data_set_is_refused():
 
 
 @given(st.lists(st.integers(), max_size=50), st.integers(1, 60))
-def test_shards_are_the_indices_in_order(indices, size):
+def test_shards_are_the_indices_in_order_and_balanced(indices, size):
     pieces = shard(indices, size)
+    lengths = [len(piece) for piece in pieces]
     assert [index for piece in pieces for index in piece] == indices
-    assert all(len(piece) == size for piece in pieces[:-1])
-    assert all(1 <= len(piece) <= size for piece in pieces)
+    assert all(1 <= length <= size for length in lengths)
+    assert not lengths or max(lengths) - min(lengths) <= 1
+    assert len(pieces) == -(-len(indices) // size)
+
+
+@given(st.integers(1, 10**6), st.integers(1, 64))
+def test_shards_of_a_range_are_ranges_and_never_more_than_1024(count, size):
+    pieces = shard(range(count), size)
+    assert len(pieces) == min(MOST_SHARDS, -(-count // size))
+    assert all(type(piece) is range and piece.step == 1 for piece in pieces)
+    assert [piece.start for piece in pieces[1:]] == [piece.stop for piece in pieces[:-1]]
+    assert (pieces[0].start, pieces[-1].stop) == (0, count)
+
+
+@given(st.integers(1, 3000), st.data(), st.booleans(), st.integers(), st.integers(1, 64))
+def test_samples_and_seed_choose_the_same_images_however_they_are_cut(count, data, shuffle, seed, size):
+    samples = data.draw(st.integers(1, count))
+    whole = select(count, 0, 1, 0, shuffle, seed).calibration
+    chosen = select(count, samples, 1, 0, shuffle, seed).calibration
+    assert [index for piece in shard(chosen, size) for index in piece] == list(whole[:samples])
 
 
 def test_indices_are_plain_integers():
