@@ -60,8 +60,13 @@ def tuning_diffs(job: Job, stage: str, models: Sequence[bytes]) -> list[npt.NDAr
     """
     blobs = [job.executor.share(with_places(model, job.places)) for model in models]
     results = compare_models(job, stage, blobs, job.data, job.selection.tuning, reference=job.float_parts)
-    found = [statistics(results, i) for i in range(len(models))]
-    return [per_image_diff(stats.error, total_power(stats)) for stats in found]
+    return [image_diffs(results, i) for i in range(len(models))]
+
+
+def image_diffs(results: Sequence[Arrays], model: int) -> npt.NDArray[np.float64]:
+    """Each image's share of one model's NMSE, (images,)."""
+    stats = statistics(results, model)
+    return per_image_diff(stats.error, total_power(stats))
 
 
 def closest(
@@ -73,21 +78,34 @@ def closest(
     least_gain: float,
     significantly: bool = True,
 ) -> int:
-    """Which model is closest to float on the tuning images: the first, or one clearly better than it.
+    """Which model is closest to float on the tuning images; see :func:`choose`."""
+    diffs = tuning_diffs(job, f"choose {kind}", models)
+    return choose(job, kind, diffs, labels, least_gain=least_gain, significantly=significantly)
+
+
+def choose(
+    job: Job,
+    kind: str,
+    diffs: Sequence[npt.NDArray[np.float64]],
+    labels: Sequence[str],
+    *,
+    least_gain: float,
+    significantly: bool = True,
+) -> int:
+    """The first choice, or the best of those clearly better than it on the tuning images.
 
     Args:
         job: the run.
-        kind: what is chosen, for the journal and the progress bar.
-        models: as exported.
+        kind: what is chosen, for the journal.
+        diffs: of each choice on the tuning images, (images,).
         labels: what each is called.
         least_gain: share of the first one's error that another must take away.
         significantly: and on a significant paired improvement.
     """
-    diffs = tuning_diffs(job, f"choose {kind}", models)
     means = [mean_over_images(diff) for diff in diffs]
     for label, mean in zip(labels, means, strict=True):
         job.reporter.line(f"{kind}, {label}: diff {mean:.6g}")
-    order = sorted(range(len(models)), key=lambda i: (means[i], i))
+    order = sorted(range(len(diffs)), key=lambda i: (means[i], i))
     limit = (1 - least_gain) * means[0]
     better = (i for i in order if means[i] <= limit and (not significantly or _significant(diffs, i)))
     best = next(better, 0)

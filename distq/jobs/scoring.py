@@ -120,6 +120,10 @@ class NetworkScorer(Scorer):
         self._power = float_power(job)[0]
         super().__init__(job, self._cutter.current(state))
 
+    def diffs(self, state: State) -> Diffs:
+        """Diff per tuning image, (images,), of other numbers on the same plan and weights."""
+        return self.diff(self._cutter.current(state))
+
     def diff(self, error: Errors) -> Diffs:
         """NMSE of each image; the mean over images is the NMSE."""
         share = len(error) / len(self._current)  # of the tuning images that the power was summed over

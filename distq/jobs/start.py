@@ -10,10 +10,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from distq.calibration.histogram import Distribution
-from distq.graph.qdq import export
 from distq.graph.state import State
-from distq.jobs.compare import closest
+from distq.jobs.compare import choose
 from distq.jobs.context import Job
+from distq.jobs.scoring import NetworkScorer
 from distq.jobs.thresholds import calibrated_table, encodings
 from distq.quant.table import Table
 
@@ -40,11 +40,11 @@ def best_start(
         distributions: of the quantized tensors.
         searched: quantizers that may change; the others keep their thresholds.
     """
-    model, plan = job.loaded.model, job.plan
     names = [job.options.method, *(m for m in METHODS if m != job.options.method)]
     tables = [table]
     for name in names[1:]:
-        found = calibrated_table(plan, distributions, name, job.options.bins)
+        found = calibrated_table(job.plan, distributions, name, job.options.bins)
         tables.append({q: found[q] if q in searched else row for q, row in table.items()})
-    models = [export(model, plan, replace(state, encodings=encodings(t))) for t in tables]
-    return tables[closest(job, "start", models, names, least_gain=LEAST_GAIN, significantly=False)]
+    scorer = NetworkScorer(job, state)
+    diffs = [scorer.diffs(replace(state, encodings=encodings(t))) for t in tables]
+    return tables[choose(job, "start", diffs, names, least_gain=LEAST_GAIN, significantly=False)]
