@@ -7,6 +7,7 @@ into bucket 0. Moving a window up only merges buckets, so counts moved at once o
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
@@ -28,7 +29,7 @@ DROPPED_BITS = 12
 
 def octave(magnitude: float) -> int:
     """Float32 exponent field of a magnitude, not below the lowest window's."""
-    return max(int(np.float32(magnitude).view(np.uint32) >> 23), LOWEST_TOP)
+    return max(math.frexp(magnitude)[1] + 126, LOWEST_TOP) if magnitude else LOWEST_TOP
 
 
 def lowest_bits(top: int) -> int:

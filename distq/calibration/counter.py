@@ -129,8 +129,9 @@ class Counter:
         if low <= 0 <= high:
             self._count_zeros(block, signed=low < 0)
         if absmax >= self._candidates.least:
-            magnitudes = self._memory.keys.view(np.float32)[: block.size]
-            np.abs(block, out=magnitudes)
+            magnitudes = block
+            if low < 0:
+                magnitudes = np.abs(block, out=self._memory.keys.view(np.float32)[: block.size])
             self._candidates.add(
                 magnitudes, self.top, self._magnitude_counts, self._memory.flags[: block.size]
             )

@@ -52,6 +52,7 @@ class TailCandidates:
 
     def __init__(self) -> None:
         self.least = np.float32(0)
+        self._top = 0
         self._kept: list[Tail] = []
         self._fresh = 0  # values taken since the least was last raised
 
@@ -70,17 +71,18 @@ class TailCandidates:
             counts: gives the counts of |x| in this window, those of ``magnitudes`` included.
             flags: (n,), overwritten.
         """
-        self.least = max(self.least, _edge(top, 1))
-        np.greater_equal(magnitudes, self.least, out=flags)
-        if self._fresh + np.count_nonzero(flags) > MOST:
+        if top != self._top:
+            self.least, self._top = max(self.least, _edge(top, 1)), top
+        chosen = np.greater_equal(magnitudes, self.least, out=flags).nonzero()[0]
+        if self._fresh + chosen.size > MOST:
             self.least, self._fresh = _edge(top, tail_start(counts())), 0
-            np.greater_equal(magnitudes, self.least, out=flags)
-        found = magnitudes.take(np.flatnonzero(flags))  # two to five times as fast as magnitudes[flags]
+            chosen = np.greater_equal(magnitudes, self.least, out=flags).nonzero()[0]
+        found = magnitudes.take(chosen)  # two to five times as fast as by a mask
         self._kept.append(found)
         self._fresh += found.size
         if sum(map(len, self._kept)) > 4 * MOST:
             values = np.concatenate(self._kept)
-            self._kept = [values.take(np.flatnonzero(values >= self.least))]
+            self._kept = [values.take((values >= self.least).nonzero()[0])]
 
     def tail(self, top: int, start: int) -> Tail:
         """All values in bucket ``start`` of the window ``top`` and above it, ascending."""
