@@ -16,6 +16,7 @@ import re
 import shutil
 import time
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -130,6 +131,13 @@ class Journal:
     def notes(self, kind: str) -> list[dict[str, Any]]:
         """The fields of all notes of one kind, in the order written."""
         return [dict(fields) for known, fields in self._notes if known == kind]
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Delete large results that others have been made of; their units are then not known."""
+        for key in keys:
+            if key in self._units and self._units[key][2] is not None:
+                self._part(key).unlink(missing_ok=True)
+                del self._units[key]
 
     def remove_parts(self) -> None:
         """Delete the large results, which a finished run needs no more; their units are then not known."""

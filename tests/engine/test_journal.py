@@ -164,6 +164,18 @@ def test_removed_parts_are_not_known_and_small_results_stay(path: Path) -> None:
         assert "large" not in journal
 
 
+def test_what_others_were_made_of_is_deleted_for_good(path: Path) -> None:
+    with Journal(path) as journal:
+        for key in ("one", "two", "sum"):
+            journal.record_unit(key, "unit", LARGE)
+        journal.forget(["one", "two", "never there"])
+        assert [entry.name for entry in (path.parent / "parts").iterdir()] == ["sum.npz"]
+        assert "one" not in journal
+    with Journal(path) as journal:
+        assert [key in journal for key in ("one", "two", "sum")] == [False, False, True]
+        assert same(journal.get("sum"), LARGE)
+
+
 def test_a_second_opener_is_refused_by_the_runs_name(path: Path) -> None:
     with Journal(path), pytest.raises(UsageError, match=f"^{path.parent} is in use by another distq"):
         Journal(path)
