@@ -11,11 +11,10 @@ from typing import Any
 from distq.config import TuneOptions
 from distq.engine.progress import SilentReporter
 from distq.jobs.calibrate import open_job
-from distq.jobs.compare import compare_models, image_diffs
+from distq.jobs.compare import accuracy, compare_models
 from distq.jobs.context import Job
 from distq.jobs.jobfile import load_job
 from distq.jobs.results import RunResult
-from distq.search.metrics import mean_over_images
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = 20
@@ -57,7 +56,7 @@ def held_out_nmse(job: Job, *models: bytes) -> list[float]:
     """NMSE of INT8 models on the held-out images."""
     blobs = [job.executor.share(model) for model in models]
     results = compare_models(job, "compare", blobs, job.holdout_data, job.selection.holdout)
-    return [mean_over_images(image_diffs(results, i)) for i in range(len(models))]
+    return [accuracy(results, i).nmse for i in range(len(models))]
 
 
 def evenly(items: list[Any], limit: int | None) -> list[Any]:
