@@ -176,8 +176,9 @@ def record(job: Job, quantizer: Quantizer, start: float, decision: Decision, sec
 
 
 def change(before: float, after: float) -> str:
-    """What became of a number; said once where it stayed."""
-    return f"{before:.3g}" if before == after else f"{before:.3g} -> {after:.3g}"
+    """What became of a number; said once where nothing of it can be seen."""
+    texts = dict.fromkeys((f"{before:.3g}", f"{after:.3g}"))
+    return " -> ".join(texts)
 
 
 def settle(job: Job, state: State) -> bytes:
