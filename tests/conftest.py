@@ -24,10 +24,11 @@ _HERE = Path(__file__).parent
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``pytest --real``, or ``scripts/test --real``."""
+    """``pytest --real`` or ``scripts/test --real``; ``scripts/fuzz COUNT``."""
     parser.addoption(
         "--real", action="store_true", help="tests marked real take whole data sets, not a few images"
     )
+    parser.addoption("--fuzz", type=int, metavar="COUNT", help="cases of each format in the fuzz tests")
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
 
@@ -19,6 +18,7 @@ from distq.data.steps import ARITHMETIC, Color, Picture, Resize, Step, parse_ste
 from distq.data.strict import StrictModel, one_line, unknown
 from distq.errors import PreprocessError
 from distq.files import sha256_bytes
+from distq.yaml_text import parse_yaml
 
 Steps = Annotated[
     tuple[Annotated[SerializeAsAny[Step], BeforeValidator(parse_step)], ...],
@@ -137,7 +137,7 @@ def load_preprocessing(path: Path | None, allow_code: bool = False) -> Preproces
     if suffix not in {".yaml", ".yml", ".json"}:
         raise PreprocessError(f"preprocessing file {path} is none of .yaml, .json (image_params) and .py")
     try:
-        content = json.loads(data) if suffix == ".json" else yaml.safe_load(data)
+        content = json.loads(data) if suffix == ".json" else parse_yaml(data)
         if suffix == ".json":
             content = from_image_params(content)
         if not isinstance(content, dict):
@@ -147,6 +147,6 @@ def load_preprocessing(path: Path | None, allow_code: bool = False) -> Preproces
         return Preprocessing.model_validate(content)
     except ValidationError as error:
         raise PreprocessError(f"preprocessing file {path}: {one_line(error)}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise PreprocessError(f"preprocessing file {path} is not valid {suffix[1:]}: {reason}") from None

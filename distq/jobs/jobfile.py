@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_type_hints
 
-import yaml
-
 from distq.config import CalibrateOptions, CommonOptions, DiffOptions, EvaluateOptions, TuneOptions
 from distq.errors import UsageError
 from distq.options import make_options, unknown_name
+from distq.yaml_text import parse_yaml
 
 COMMANDS: dict[str, type[CommonOptions]] = {
     "calibrate": CalibrateOptions,
@@ -75,15 +74,11 @@ def read_job_file(path: Path) -> dict[str, object]:
         UsageError: the file cannot be read or is no mapping of names.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(path.read_bytes())
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{path}: is not UTF-8 text") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f" at line {mark.line + 1}" if mark else ""
-        raise UsageError(f"{path}: is not YAML{place}: {getattr(error, 'problem', error)}") from None
+    except ValueError as error:
+        raise UsageError(f"{path}: is not YAML: {error}") from None
     if not isinstance(content, dict):
         raise UsageError(f"{path}: a job file is a mapping such as 'command: tune', not {_kind(content)}")
     for key in content:

@@ -1,0 +1,237 @@
+"""Damaged files for every reader of files from outside: it may take one, or refuse it with an error of distq.
+
+Run as a program it tries cases of some formats: ``fuzz_cases.py FOLDER FORMAT COUNT [FORMAT COUNT ...]``.
+Each case is made from its number alone. It writes ``case FORMAT NUMBER`` before each, so that a crash is
+known, and ``done FORMAT`` with a JSON summary behind each format.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import lmdb
+import numpy as np
+import yaml
+from damage import Generator, damage_network, mutate, small_network
+
+from distq.calibration.distributions import DistributionSet
+from distq.data.caffe_lmdb import LmdbSource
+from distq.data.datum import Datum, encode_datum
+from distq.data.images import decode_image
+from distq.data.preprocess import load_preprocessing
+from distq.data.samples import UnreadableSample
+from distq.data.text_list import TextListSource
+from distq.engine.journal import Journal
+from distq.errors import DistqError
+from distq.graph.load import load_model
+from distq.jobs.jobfile import load_job
+from distq.quant.table import read_table
+
+CASE_SECONDS = 20
+MEMORY_BYTES = 6 << 30
+PIXELS = 1 << 22
+
+
+def _onnx(rng: Generator, folder: Path) -> None:
+    model = small_network()
+    if rng.integers(0, 2):
+        for _ in range(int(rng.integers(1, 3))):
+            damage_network(model, rng)
+        data = model.SerializeToString()
+    else:
+        data = mutate(model.SerializeToString(), rng)
+    path = folder / "model.onnx"
+    path.write_bytes(data)
+    load_model(path)
+
+
+_databases: dict[int, bytes] = {}
+
+
+def _lmdb_bytes(folder: Path, records: int) -> bytes:
+    if records not in _databases:
+        place = folder / f"whole{records}"
+        environment = lmdb.open(str(place), map_size=1 << 26)
+        with environment.begin(write=True) as transaction:
+            for number in range(records):
+                pixels = np.random.default_rng(number).bytes(12 * (1 + number % 700))
+                datum = encode_datum(Datum(3, 2, 2 * (1 + number % 700), pixels, number))
+                transaction.put(b"%08d_name" % number, datum)
+        environment.close()
+        _databases[records] = (place / "data.mdb").read_bytes()
+    return _databases[records]
+
+
+def _lmdb(rng: Generator, folder: Path) -> None:
+    data = bytearray(_lmdb_bytes(folder, int(rng.choice([3, 300]))))
+    if rng.integers(0, 2):  # inside the header of one page, where it hurts most
+        page = 4096 * int(rng.integers(0, len(data) // 4096))
+        data[page : page + 200] = mutate(bytes(data[page : page + 200]), rng)[:200].ljust(200, b"\0")
+    else:
+        data = bytearray(mutate(bytes(data), rng))
+    place = folder / "database"
+    place.mkdir(exist_ok=True)
+    (place / "data.mdb").unlink(missing_ok=True)
+    (place / "data.mdb").write_bytes(data)
+    source = LmdbSource(place)
+    for index in range(len(source)):
+        try:
+            source.read(index)
+        except UnreadableSample:
+            continue
+        source.name(index)
+
+
+def _jpeg(rng: Generator, folder: Path) -> None:
+    del folder
+    extension = str(rng.choice([".jpg", ".jpg", ".jpg", ".png", ".webp", ".bmp", ".tiff", ".ppm", ".gif"]))
+    pixels = np.random.default_rng(1).integers(0, 256, (24, 40, 3), np.uint8)
+    decode_image(mutate(cv2.imencode(extension, pixels)[1].tobytes(), rng), "case", PIXELS)
+
+
+def _journal(rng: Generator, folder: Path) -> None:
+    path = folder / "journal.jsonl"
+    path.unlink(missing_ok=True)
+    with Journal(path) as journal:
+        for number in range(4):
+            journal.record_unit(f"unit{number}", "a unit", {"x": np.arange(number)})
+            journal.note("layer", name=f"conv{number}", threshold=0.5)
+    path.write_bytes(mutate(path.read_bytes(), rng))
+    with Journal(path) as journal:
+        for number in range(4):
+            arrays = journal.get(f"unit{number}")
+            if arrays is not None and arrays["x"].tolist() != list(range(number)):
+                raise AssertionError("a damaged unit was believed")
+        journal.note("after", number=1)
+    with Journal(path) as journal:
+        if journal.notes("after") != [{"number": 1}]:
+            raise AssertionError("the journal lost what was written behind the damage")
+
+
+_JOB = {"command": "tune", "model": "m.onnx", "data": "d", "out": "r", "samples": 8, "layers": ["a", "b"]}
+_STEP = [{"resize": {"height": 8, "width": 8}}, {"mean": [1.0, 2.0]}]
+_LAUGHS = "a0: &a0 x\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12))
+_SNIPPETS = (
+    *("2001-99-99", "9" * 5000, "1e999", "[" * 3000, "{a: " * 3000, "&a [*a]", "!!python/name:os.system"),
+    *("!!binary x", "? [1]\n: 2", "\ufeff", "\0", "0x", "0b1", "1_0", ".inf", "null", "- - -", "<<: *a"),
+    *("%YAML 9.9\n---", "\x85", _LAUGHS, f"{_LAUGHS}samples: *a11\n", "2001-01-01 99:99:99"),
+)
+
+
+def _yaml(rng: Generator, folder: Path) -> None:
+    job = bool(rng.integers(0, 2))
+    text = yaml.safe_dump(_JOB if job else {"inputs": {"*": {"steps": _STEP, "layout": "nchw"}}}).encode()
+    if rng.integers(0, 2):
+        lines = text.split(b"\n")
+        snippet = _SNIPPETS[int(rng.integers(0, len(_SNIPPETS)))].encode()
+        line = int(rng.integers(0, len(lines)))
+        key, colon, _ = lines[line].partition(b": ")
+        lines[line] = key + colon + snippet if rng.integers(0, 2) else snippet
+        text = b"\n".join(lines)
+    else:
+        text = mutate(text, rng)
+    path = folder / "file.yaml"
+    path.write_bytes(text)
+    if job:
+        load_job(path)
+    else:
+        load_preprocessing(path)
+
+
+def _table(rng: Generator, folder: Path) -> None:
+    row: dict[str, Any] = {
+        "threshold": 1.0,
+        "min": -1.0,
+        "max": 1.0,
+        "observed_min": -2.0,
+        "observed_max": 2.0,
+    }
+    row |= {
+        "bits": 8,
+        "signed": False,
+        "scale": 0.1,
+        "zero_point": 128,
+        "convention": "T/127",
+        "method": "kl",
+    }
+    text = json.dumps({"format": "distq-thresholds-1", "tensors": {"a": row, "b": row}})
+    path = folder / "thresholds.json"
+    path.write_bytes(mutate(text.encode(), rng))
+    read_table(path)
+
+
+def _list(rng: Generator, folder: Path) -> None:
+    path = folder / "list.txt"
+    path.write_bytes(mutate(b"photos/a.jpg 1\nphotos/b.jpg,c.npy 2 # more\n" * 3, rng))
+    source = TextListSource(path, None)
+    for index in range(len(source)):
+        source.name(index), source.label(index), source.aliases(index)
+        try:
+            source.read(index)
+        except UnreadableSample:
+            continue
+
+
+def _distributions(rng: Generator, folder: Path) -> None:
+    path = folder / "distributions.npz"
+    DistributionSet({}, {"model": "0" * 64}).save(path)
+    path.write_bytes(mutate(path.read_bytes(), rng))
+    DistributionSet.load(path)
+
+
+CASES: dict[str, Callable[[Generator, Path], None]] = {
+    "onnx": _onnx,
+    "lmdb": _lmdb,
+    "jpeg": _jpeg,
+    "journal": _journal,
+    "yaml": _yaml,
+    "table": _table,
+    "list": _list,
+    "distributions": _distributions,
+}
+
+
+def _out_of_time(*_: object) -> None:
+    raise TimeoutError(f"took over {CASE_SECONDS} s")
+
+
+def main(folder: Path, formats: list[tuple[str, int]]) -> None:
+    """Try cases and write what came of them."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    signal.signal(signal.SIGALRM, _out_of_time)
+    for kind, count in formats:
+        place = folder / kind
+        place.mkdir()
+        sys.stdout.write(f"done {kind} {json.dumps(try_format(kind, count, place))}\n")
+        sys.stdout.flush()
+
+
+def try_format(kind: str, count: int, folder: Path) -> dict[str, Any]:
+    taken, refused, wrong = 0, 0, []
+    for number in range(count):
+        sys.stdout.write(f"case {kind} {number}\n")
+        sys.stdout.flush()
+        signal.alarm(CASE_SECONDS)
+        try:
+            CASES[kind](np.random.default_rng([number, *kind.encode()]), folder)
+            taken += 1
+        except DistqError as error:
+            refused += 1
+            if "\n" in str(error):
+                wrong.append(f"{number}: an error of several lines: {error}")
+        except Exception as error:  # noqa: BLE001  # this is what is looked for
+            wrong.append(f"{number}: {type(error).__name__}: {str(error)[:200]}")
+        finally:
+            signal.alarm(0)
+    return {"taken": taken, "refused": refused, "wrong": wrong}
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), [(kind, int(n)) for kind, n in zip(sys.argv[2::2], sys.argv[3::2], strict=True)])
