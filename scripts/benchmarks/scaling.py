@@ -13,13 +13,13 @@ import os
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
-from scaling_model import Machine, simulate, with_samples
+from scaling_model import Machine, simulate, unit_seconds, with_samples
 from scaling_trace import RoundCost, record
 from tuning_job import tune_options
 
@@ -133,17 +133,50 @@ def measure_job(network: str, workers: int) -> float:
         return time.perf_counter() - spent[0]
 
 
+@dataclass(frozen=True)
+class Sleep:
+    """A unit that takes as long as a recorded one and needs no core."""
+
+    seconds: float
+    affinity: int | None
+    key: str = "sleep"
+    label: str = "sleep"
+
+    def run(self, worker: object) -> dict[str, Any]:
+        """Wait."""
+        del worker
+        time.sleep(self.seconds)
+        return {}
+
+
+def replay(rounds: list[RoundCost], workers: int, machine: Machine) -> float:
+    """Seconds that distq's own pool takes for the recorded rounds, with units and a driver that sleep."""
+    with Started(workers, WorkerSettings()) as executor:
+        begun = time.perf_counter()
+        for each in rounds:
+            time.sleep(each.gap)
+            units = [Sleep(unit_seconds(unit, machine), unit.affinity) for unit in each.units]
+            for position, _ in executor.run(units):
+                time.sleep(each.units[position].driver)
+        return time.perf_counter() - begun
+
+
 def check(network: str, rounds: list[RoundCost], ray: tuple[float, float], repeats: int) -> None:
-    """The model beside the real job, for the workers that this machine can run."""
-    print(f"\n| workers | model | job on Ray, best of {repeats} | job / model |\n| --- | --- | --- | --- |")
-    measured: dict[int, list[float]] = {1: [], 2: [], 4: []}
+    """The model beside distq's pool with units that sleep, and beside the real job on these cores."""
+    workers = (1, 2, 4)
+    played: list[list[float]] = [[] for _ in workers]
+    measured: list[list[float]] = [[] for _ in workers]
     for _ in range(repeats):  # one after the other, so that a busy minute hits all
-        for workers, seconds in measured.items():
-            seconds.append(measure_job(network, workers))
-    for workers, seconds in measured.items():
-        machine = Machine(workers, *ray, cores=machine_cores())
-        model = simulate(rounds, machine).seconds
-        print(f"| {workers} | {model:.1f} s | {min(seconds):.1f} s | {min(seconds) / model:.2f} |")
+        for each, pool, job in zip(workers, played, measured, strict=True):
+            pool.append(replay(rounds, each, Machine(each, *ray)))
+            job.append(measure_job(network, each))
+    cores = machine_cores()
+    columns = ("workers", "model, enough cores", "pool, sleeping units", f"model, {cores} cores", "job")
+    print(f"\nLoad average {os.getloadavg()[0]:.0f} on {cores} cores; the best of {repeats}")
+    print(f"\n| {' | '.join(columns)} |\n|{' --- |' * len(columns)}")
+    for each, pool, job in zip(workers, played, measured, strict=True):
+        wide, here = (simulate(rounds, Machine(each, *ray, cores=n)).seconds for n in (None, cores))
+        print(f"| {each} | {wide:.1f} s | {min(pool):.1f} s | {here:.1f} s | {min(job):.1f} s |")
 
 
 def report(rounds: list[RoundCost], ray: tuple[float, float], gpu: float) -> None:
@@ -201,7 +234,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--no-check", action="store_true")
     given = parser.parse_args(arguments)
-    os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # actors import Nothing
     with tempfile.TemporaryDirectory() as folder:
         rounds = record(given.network, Path(folder))
     costs(rounds)

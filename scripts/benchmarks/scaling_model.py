@@ -8,6 +8,8 @@ from itertools import cycle, islice
 
 from scaling_trace import PER_SAMPLE, RoundCost, UnitCost
 
+from distq.data.shards import MOST_SHARDS
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -50,7 +52,10 @@ class Outcome:
 
 
 def with_samples(rounds: list[RoundCost], samples: int) -> list[RoundCost]:
-    """The same job on another number of calibration samples: more of the units that there are per sample."""
+    """The same job on another number of calibration samples: more units of those that there are per sample.
+
+    distq cuts samples into at most ``MOST_SHARDS`` units; beyond that they are larger.
+    """
     grown = []
     for each in rounds:
         kinds = {unit.kind for unit in each.units}
@@ -58,11 +63,24 @@ def with_samples(rounds: list[RoundCost], samples: int) -> list[RoundCost]:
         if not images or not kinds <= PER_SAMPLE:
             grown.append(each)
             continue
-        count = max(1, round(len(each.units) * samples / images))
-        units = [replace(unit, setup=0.0) for unit in islice(cycle(each.units), count)]
+        wanted = max(1, round(len(each.units) * samples / images))
+        count = min(wanted, MOST_SHARDS)
+        units = [_larger(unit, wanted / count) for unit in islice(cycle(each.units), count)]
         units[0].setup = each.units[0].setup
         grown.append(RoundCost(each.gap, units))
     return grown
+
+
+def _larger(unit: UnitCost, times: float) -> UnitCost:
+    """The same unit on more samples; what it opens and what the driver merges stay."""
+    return replace(
+        unit,
+        setup=0.0,
+        images=round(unit.images * times),
+        infer=unit.infer * times,
+        decode=unit.decode * times,
+        rest=unit.rest * times,
+    )
 
 
 def simulate(rounds: list[RoundCost], machine: Machine) -> Outcome:
