@@ -41,6 +41,7 @@ class CommonOptions(BaseModel):
     skip_bad: Annotated[int, Field(ge=0)] = 0
     shard_size: Annotated[int, Field(ge=1)] = 8
     cache_memory: Annotated[int, Field(ge=1)] = 1024
+    decode_workers: Annotated[int, Field(ge=1, le=256)] = 1
 
 
 class CalibrateOptions(CommonOptions):

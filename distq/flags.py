@@ -74,6 +74,7 @@ FLAGS = {
     "cache_memory": Flag(
         PLACE, "Memory in which a worker keeps what it would otherwise compute again.", "MiB"
     ),
+    "decode_workers": Flag(PLACE, "Threads of a worker that decode images while it computes.", "N"),
     "out": Flag(OUTPUT, "Folder of the run; must be new unless with --resume.", "RUN"),
     "resume": Flag(OUTPUT, "Continue an interrupted run in --out."),
 }

@@ -22,7 +22,11 @@ def open_executor(options: CommonOptions, on_event: Callable[[str], None]) -> Ex
         UsageError: there is no Ray at ``--address``, or it has less than was asked for.
         ExecutionError: Ray does not start on this machine.
     """
-    settings = WorkerSettings(device=options.device, cache_bytes=options.cache_memory << 20)
+    settings = WorkerSettings(
+        device=options.device,
+        cache_bytes=options.cache_memory << 20,
+        decode_threads=options.decode_workers,
+    )
     if options.executor == "ray":
         return RayExecutor(options.workers, settings, options.address, on_event=on_event)
     if options.workers not in {None, 1}:

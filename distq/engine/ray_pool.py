@@ -47,7 +47,7 @@ class RayExecutor:
 
         Args:
             workers: how many actors; None: one per core of the cluster, on ``cuda`` one per GPU.
-            settings: of every worker; an actor holds ``settings.threads`` CPUs.
+            settings: of every worker; an actor holds ``settings.cpus`` CPUs.
             address: of a cluster; None: this process's Ray, or RAY_ADDRESS, or a new one on this machine.
             retries: how often a unit runs again after the worker that ran it was lost.
             on_event: takes one line for each lost worker.
@@ -57,7 +57,7 @@ class RayExecutor:
             UsageError: there is no such cluster, or it has fewer CPUs or GPUs than asked for.
             ExecutionError: Ray does not start on this machine.
         """
-        self._cluster = RayCluster(address, (workers or 0) * settings.threads)
+        self._cluster = RayCluster(address, (workers or 0) * settings.cpus)
         self._ray: Any = self._cluster.ray
         self._settings = settings
         self._retries = retries
@@ -71,7 +71,7 @@ class RayExecutor:
             there = self._cluster.resources()
             count = plan_workers(workers, settings, there)
             actor = self._ray.remote(UnitActor).options(
-                num_cpus=settings.threads,
+                num_cpus=settings.cpus,
                 num_gpus=gpu_share(count, settings.device, there),
                 max_restarts=0,
                 max_task_retries=0,
@@ -144,11 +144,11 @@ def plan_workers(workers: int | None, settings: WorkerSettings, there: Resources
     """
     if settings.device.startswith("cuda") and there.gpus < 1:
         raise UsageError(f"--device {settings.device}: the Ray cluster has {there}; use --device cpu")
-    most = int(there.cpus // settings.threads)
+    most = int(there.cpus // settings.cpus)
     if most == 0 or (workers or 0) > most:
         asked = f"--workers {workers}" if workers else "a worker"
         raise UsageError(
-            f"{asked} of {settings.threads} CPU each: the Ray cluster has {there}; "
+            f"{asked} of {settings.cpus} CPU each: the Ray cluster has {there}; "
             f"ask for at most {most} workers"
         )
     if workers is not None:

@@ -58,6 +58,7 @@ NOT_IDENTITY = frozenset(
         "resume",
         "shard_size",
         "cache_memory",
+        "decode_workers",
         "out",
         "allow_code",
         "dump_dist",

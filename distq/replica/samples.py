@@ -26,7 +26,8 @@ def read_samples(
 
     A model of a fixed batch gets a sample as often as the batch has places: each place computes the same.
     """
-    for sample in load_ahead(open_dataset(worker, spec), indices):
+    threads = worker.settings.decode_threads
+    for sample in load_ahead(open_dataset(worker, spec), indices, threads, depth=max(4, 2 * threads)):
         yield sample if isinstance(sample, UnreadableSample) else _fill_batch(sample, spec)
 
 

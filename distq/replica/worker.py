@@ -27,11 +27,17 @@ class Blob:
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """Where a worker computes: device as in ``--device``, threads of a session, bytes of cache."""
+    """Where a worker computes: device as in ``--device``, threads of a session and for decoding, cache."""
 
     device: str = "cpu"
     threads: int = 1
     cache_bytes: int = 1 << 30
+    decode_threads: int = 1
+
+    @property
+    def cpus(self) -> int:
+        """CPUs a worker keeps busy; a single decoding thread shares the session's."""
+        return self.threads + self.decode_threads - 1
 
 
 @dataclass

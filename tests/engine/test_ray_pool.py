@@ -152,6 +152,7 @@ def test_workers_on_different_processors_are_refused(pool: RayExecutor) -> None:
 def test_threads_count_as_cpus() -> None:
     settings = WorkerSettings(threads=4)
     assert plan_workers(None, settings, Resources(10, 0)) == 2
+    assert plan_workers(None, WorkerSettings(decode_threads=5), Resources(10, 0)) == 2
     with pytest.raises(UsageError, match=r"--workers 3 of 4 CPU each: .* 10 CPUs .* at most 2 workers"):
         plan_workers(3, settings, Resources(10, 0))
 

@@ -75,6 +75,13 @@ def test_any_number_of_ray_workers_gives_the_same_bits(
     assert read_json(tmp_path / "run" / "metrics.json")["cost"]["workers"] == workers
 
 
+@pytest.mark.parametrize("threads", [2, 5])
+def test_any_number_of_decoding_threads_gives_the_same_bits(
+    threads: int, model: Path, images: Path, expected: dict[str, dict[str, bytes]], tmp_path: Path
+) -> None:
+    assert run("tune", model, images, tmp_path / "run", decode_workers=threads) == expected["tune"]
+
+
 def test_with_little_memory_work_is_done_again_and_gives_the_same_bits(
     model: Path, images: Path, expected: dict[str, dict[str, bytes]], tmp_path: Path
 ) -> None:

@@ -1,7 +1,9 @@
+import threading
+
 import numpy as np
 import pytest
 
-from distq.data.dataset import DatasetSpec, InputSpec, UnreadableSample
+from distq.data.dataset import DatasetSpec, InputSpec, Sample, UnreadableSample
 from distq.replica.samples import kept_inputs, open_dataset, read_samples
 from distq.replica.worker import Worker, WorkerSettings
 
@@ -45,3 +47,16 @@ def test_a_sample_that_cannot_be_read_is_raised(tmp_path):
     spec = DatasetSpec.create(tmp_path, [InputSpec("x", (1, 3, 4, 4), "float32")])
     with pytest.raises(UnreadableSample, match=r"a\.png"):
         list(kept_inputs(worker(), spec, [0]))
+
+
+def test_a_worker_decodes_as_many_samples_at_a_time_as_it_has_decoding_threads(spec):
+    together = threading.Barrier(3)
+
+    class Meeting:
+        def load(self, index):
+            together.wait(timeout=60)  # breaks where fewer than three decode
+            return Sample(index, str(index), {"x": np.zeros((1, 4), np.float32)}, None)
+
+    w = Worker(WorkerSettings(decode_threads=3), fetch=lambda blob: blob.handle)
+    w.keep(("dataset", spec), Meeting(), 0)
+    assert [s.index for s in read_samples(w, spec, range(9))] == list(range(9))
