@@ -17,9 +17,11 @@ import platform
 import subprocess
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
+import onnxruntime
+import ray
 from networks import BY_NAME
 from peers import DOCUMENT, HERE, REQUIREMENTS, chosen, prepare
 from peers_process import make_environment
@@ -102,7 +104,7 @@ def table(found: dict[str, dict[str, dict[str, float]]]) -> str:
 def report(found: dict[str, dict[str, dict[str, float]]], arguments: Sequence[str], repeats: int) -> str:
     """The whole section."""
     command = " ".join(("scripts/benchmarks/calibration_cost.py", *arguments))
-    packages = ", ".join(f"{name} {version(name)}" for name in ("onnxruntime", "numpy", "ray"))
+    packages = ", ".join(f"{module.__name__} {module.__version__}" for module in (onnxruntime, np, ray))
     today = dt.datetime.now().astimezone().date()
     how = (
         f"`.venv/bin/python {command}`, {today}, {machine()}; {packages}, "
