@@ -5,14 +5,16 @@
     result = distq.tune(model="model.onnx", data="photos/", preprocess="preprocess.yaml", out="run")
     print(result.holdout.after.sqnr_db)
 
-The functions do what ``distq calibrate``, ``distq tune`` and ``distq eval`` do, and raise what distq.errors
+The functions do what ``distq calibrate``, ``tune``, ``eval`` and ``sweep`` do, and raise what distq.errors
 lists. Nothing is printed unless a reporter is given.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from distq.errors import (
@@ -30,6 +32,8 @@ from distq.errors import (
 if TYPE_CHECKING:
     from distq.engine.progress import Reporter
     from distq.jobs.results import EvaluateResult, RunResult
+    from distq.jobs.sweep_plan import SweepPlan
+    from distq.jobs.sweep_results import SweepResult
 
 try:
     __version__ = version("distq")
@@ -49,6 +53,8 @@ __all__ = [
     "__version__",
     "calibrate",
     "evaluate",
+    "plan_sweep",
+    "sweep",
     "tune",
 ]
 
@@ -159,6 +165,56 @@ def evaluate(
 
     values = {"candidate": candidate, "data": data, "against": against, **options}
     return job(make_options(EvaluateOptions, values), reporter or _silent())
+
+
+def sweep(
+    source: FilePath | Mapping[str, object],
+    *,
+    resume: bool = False,
+    reporter: Reporter | None = None,
+    **options: object,
+) -> SweepResult:
+    """Run a matrix of jobs on the same workers; a run that fails leaves the others alone.
+
+    Args:
+        source: A sweep file, or what one would say: ``{"command": "calibrate", "matrix": {...}, ...}``.
+        resume: Continue what is in ``out``.
+        reporter: Told of every run that ends; silent by default.
+        **options: ``out``, ``executor``, ``workers``, ``device``, ``address`` ... instead of
+            the source's.
+
+    Returns:
+        A row a run, also for those that failed (``result.failed``), and where the files are.
+
+    Raises:
+        InputError: The sweep cannot be read, or its folder is taken (exit code 2 of the command).
+        ExecutionError: There are no workers (exit code 3).
+        InterruptedRun: Stopped by Ctrl-C; the same call with ``resume=True`` continues (exit code 130).
+    """
+    from distq.jobs.sweep import sweep as job  # noqa: PLC0415  # lazy, see above
+    from distq.jobs.sweepfile import load_sweep  # noqa: PLC0415  # lazy, see above
+
+    return job(load_sweep(_sweep_source(source), options), reporter or _silent(), resume=resume)
+
+
+def plan_sweep(source: FilePath | Mapping[str, object], **options: object) -> SweepPlan:
+    """What :func:`sweep` would run, and its cost in forwards; runs nothing.
+
+    Args:
+        source: As :func:`sweep` takes it.
+        **options: The same.
+
+    Raises:
+        InputError: The sweep cannot be read.
+    """
+    from distq.jobs.sweep_plan import plan_sweep as job  # noqa: PLC0415  # lazy, see above
+    from distq.jobs.sweepfile import load_sweep  # noqa: PLC0415  # lazy, see above
+
+    return job(load_sweep(_sweep_source(source), options))
+
+
+def _sweep_source(source: FilePath | Mapping[str, object]) -> Path | Mapping[str, object]:
+    return source if isinstance(source, Mapping) else Path(source)
 
 
 def _silent() -> Reporter:

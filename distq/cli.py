@@ -102,6 +102,34 @@ def run(
     _start(job.options, Output(quiet=output.quiet or job.quiet, json=output.json or job.json))
 
 
+@app.command(epilog=example("distq sweep sweep.yaml --dry-run"))
+@takes(TuneOptions, only=("out", "resume", "executor", "workers", "device", "address"))
+def sweep(
+    values: Values,
+    output: Output,
+    sweep_file: Annotated[
+        Path, typer.Argument(metavar="SWEEP.yaml", help="Its paths start at its own folder.")
+    ],
+    *,
+    dry_run: Annotated[bool, switch("--dry-run", "Show the runs and their cost; run nothing.")] = False,
+) -> None:
+    """Run a matrix of jobs on the same workers, and show which are best."""
+    from distq.jobs.sweep import sweep as sweep_job
+    from distq.jobs.sweep_plan import plan_sweep
+    from distq.jobs.sweepfile import load_sweep
+    from distq.tables_sweep import print_sweep_plan, print_sweep_result
+
+    resume = bool(values.pop("resume", False))
+    wanted = load_sweep(sweep_file, values)
+    if dry_run:
+        show_result(plan_sweep(wanted), print_sweep_plan, output)
+        return
+    job = partial(sweep_job, wanted, resume=resume)
+    result = perform(job, print_sweep_result, output, resumable=True)
+    if result.failed:
+        raise typer.Exit(DistqError.exit_code)
+
+
 @app.command(epilog=example("distq demo --out /tmp/distq-demo"))
 @takes(CommonOptions, only=("executor", "workers"))
 def demo(

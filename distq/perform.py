@@ -24,8 +24,8 @@ def perform(
     output: Output,
     *,
     resumable: bool = False,
-) -> None:
-    """Run a job under a reporter and print its result.
+) -> Result:
+    """Run a job under a reporter, print its result and give it back.
 
     Args:
         job: What to run.
@@ -44,6 +44,7 @@ def perform(
     finally:
         reporter.finish()
     show_result(result, show, output)
+    return result
 
 
 def show_result(result: Result, show: Callable[[Result], None], output: Output) -> None:

@@ -58,6 +58,9 @@ class Executor(Protocol):
                 it were finished, and of several failures the first in unit order is raised.
         """
 
+    def forget(self) -> None:
+        """Free what was shared: a job is over, and no unit that carries it runs again."""
+
     def close(self) -> None:
         """Stop the workers."""
 

@@ -41,6 +41,9 @@ class LocalExecutor:
                 raise outcome
             yield position, outcome
 
+    def forget(self) -> None:
+        """Nothing: the units hold the bytes."""
+
     def close(self) -> None:
         """Forget what the worker kept."""
         self._worker = Worker(self._worker.settings, fetch=_fetch)

@@ -119,6 +119,10 @@ class RayExecutor:
         ).results()
         return self._last_run
 
+    def forget(self) -> None:
+        """Let Ray free what was shared as soon as no unit carries it."""
+        self._blobs.clear()
+
     def close(self) -> None:
         """End the actors at once, then a Ray that was started for them."""
         for seat in self._seats:

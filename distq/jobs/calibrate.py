@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -34,12 +34,13 @@ from distq.jobs.kernels import float_layers
 from distq.jobs.observe import load_distributions, observe
 from distq.jobs.results import Comparison, CurvePoint, RunResult, SearchedLayer
 from distq.jobs.rundir import RunDir
+from distq.jobs.shared import SharedWork
 from distq.jobs.thresholds import calibrated_table, encodings, full_table, given_table
 from distq.quant.table import Table, dump_table, read_table
 
 
-def calibrate(options: CalibrateOptions, reporter: Reporter) -> RunResult:
-    """Calibrate a model.
+def calibrate(options: CalibrateOptions, reporter: Reporter, shared: SharedWork | None = None) -> RunResult:
+    """Calibrate a model, on its own workers or on those of a sweep.
 
     Raises:
         InputError: what was given cannot be used; nothing was written.
@@ -48,7 +49,7 @@ def calibrate(options: CalibrateOptions, reporter: Reporter) -> RunResult:
     """
     if options.load_dist is not None and options.data is None:
         return thresholds_only(options, reporter)
-    with interruptible(), open_job(options, "calibrate", reporter) as found:
+    with interruptible(), open_job(options, "calibrate", reporter, shared) as found:
         if isinstance(found, RunResult):
             return found
         job = found
@@ -152,8 +153,10 @@ def finish(job: Job, before: Outcome, after: Outcome | None) -> RunResult:
 
 
 @contextmanager
-def open_job(options: CalibrateOptions, command: str, reporter: Reporter) -> Iterator[Job | RunResult]:
-    """Check everything, take the run folder, start the workers; or give the result of a finished run.
+def open_job(
+    options: CalibrateOptions, command: str, reporter: Reporter, shared: SharedWork | None = None
+) -> Iterator[Job | RunResult]:
+    """Check everything, take the run folder, start or borrow workers; or give the result of a finished run.
 
     What this call wrote is removed again when the input turns out to be unusable, unless a search has begun.
     """
@@ -170,7 +173,12 @@ def open_job(options: CalibrateOptions, command: str, reporter: Reporter) -> Ite
         yield read_result(rundir)
         return
     try:
-        with Journal(rundir.journal) as journal, open_workers(options, reporter) as executor:
+        with Journal(rundir.journal) as journal, ExitStack() as stack:
+            executor = stack.enter_context(
+                open_workers(options, reporter)
+                if shared is None
+                else shared.lend(job_identity, options.device)
+            )
             places = parts(loaded.model, plan)
             job = Job(
                 options,

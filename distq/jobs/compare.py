@@ -39,7 +39,8 @@ def compare_models(
     """Results of the models on samples, one entry a shard; compared with the float model unless told."""
     kept = [i for i in indices if (data.source, i) not in job.skipped]
     against = job.float_model if reference is None else reference
-    units = [Evaluate(tuple(models), against, data, piece) for piece in shard(kept, job.options.shard_size)]
+    pieces = shard(kept, job.options.shard_size)
+    units = [Evaluate(tuple(models), against, data, piece, turn) for turn, piece in enumerate(pieces)]
     results = list(job.images(stage, units))
     for result in results:
         job.skip_unreadable(result, data)

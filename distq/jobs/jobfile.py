@@ -59,7 +59,7 @@ def load_job(path: Path, overrides: Mapping[str, object] | None = None) -> Job:
     for name in [*values, *(overrides or {})]:
         if name not in kind.model_fields:
             raise UsageError(f"{path}: {unknown_name(name, kind.model_fields)} ({command})")
-    values = {name: _rooted(path.parent, kind, name, value) for name, value in values.items()}
+    values = {name: rooted(path.parent, kind, name, value) for name, value in values.items()}
     try:
         options = make_options(kind, {**values, **(overrides or {})})
     except UsageError as error:
@@ -93,7 +93,7 @@ def _switch(path: Path, name: str, value: object) -> bool:
     return value
 
 
-def _rooted(folder: Path, kind: type[CommonOptions], name: str, value: object) -> object:
+def rooted(folder: Path, kind: type[CommonOptions], name: str, value: object) -> object:
     """A relative path seen from the job file's folder; any other value unchanged."""
     takes_path = get_type_hints(kind)[name] in (Path, Path | None)
     return folder / value if takes_path and isinstance(value, str) else value

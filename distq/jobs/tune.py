@@ -22,6 +22,7 @@ from distq.jobs.equalize import best_equalization
 from distq.jobs.reader_scoring import ReaderScorer
 from distq.jobs.results import RunResult, SearchCost
 from distq.jobs.scoring import NetworkScorer, PrefixScorer, Scorer
+from distq.jobs.shared import SharedWork
 from distq.jobs.start import best_start
 from distq.jobs.thresholds import with_threshold
 from distq.quant.table import Table
@@ -33,8 +34,8 @@ COLUMNS = "{:12} {:20} {:>6} {:>7} {:>4} {}"
 """A line a layer; its name comes last, as it may be of any length."""
 
 
-def tune(options: TuneOptions, reporter: Reporter) -> RunResult:
-    """Calibrate a model and search its thresholds.
+def tune(options: TuneOptions, reporter: Reporter, shared: SharedWork | None = None) -> RunResult:
+    """Calibrate a model and search its thresholds, on its own workers or on those of a sweep.
 
     Raises:
         InputError: what was given cannot be used; nothing was written.
@@ -44,7 +45,7 @@ def tune(options: TuneOptions, reporter: Reporter) -> RunResult:
     if options.data is None:
         raise UsageError("--data is missing: a search scores candidates on samples")
     require_budget(options)
-    with interruptible(), open_job(options, "tune", reporter) as found:
+    with interruptible(), open_job(options, "tune", reporter, shared) as found:
         if isinstance(found, RunResult):
             return found
         job = found

@@ -28,12 +28,14 @@ class Evaluate:
         models: candidates, as ONNX bytes; ONNX Runtime fuses them itself, as it does for a user.
         float_model: what they are compared with; None to count right answers alone.
         data, indices: the samples.
+        affinity: of units on the same samples, so that a worker finds the float outputs it has.
     """
 
     models: tuple[Blob, ...]
     float_model: Blob | None
     data: DatasetSpec
     indices: Sequence[int]
+    affinity: int | None = None
 
     @cached_property
     def key(self) -> str:

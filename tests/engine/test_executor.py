@@ -60,6 +60,13 @@ class TestEveryExecutor:
         assert executor.share(data).sha256 == blob.sha256
         assert executor.share(b"other").sha256 != blob.sha256
 
+    def test_bytes_can_be_shared_again_when_they_were_forgotten(self, executor: Executor) -> None:
+        for _ in range(2):
+            blob = executor.share(b"model")
+            [(_, arrays)] = executor.run([Fetch(0, blob=blob)])
+            assert arrays["bytes"].tobytes() == b"model"
+            executor.forget()
+
     def test_a_large_result_belongs_to_the_caller(self, executor: Executor) -> None:
         [(_, arrays)] = executor.run([Big(3)])
         arrays["x"] += 1

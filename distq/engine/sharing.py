@@ -1,0 +1,103 @@
+"""Workers lent to one of several jobs, and results that all of them may use."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from distq.engine.executor import Executor, Unit
+from distq.engine.journal import Journal
+from distq.errors import FileFormatError
+from distq.replica.keys import content_key
+from distq.replica.worker import Arrays, Blob
+
+_SECONDS = "seconds of the first run"
+
+
+class SharingExecutor:
+    """Runs units on another executor; results of some kinds are kept, and taken by later jobs of one scope.
+
+    Attributes:
+        saved_seconds: what the results taken took when they were computed.
+    """
+
+    def __init__(self, executor: Executor, journal: Journal, scope: str, kinds: tuple[type, ...]) -> None:
+        """Borrow an executor.
+
+        Args:
+            executor: the owner closes it.
+            journal: where results are kept.
+            scope: what these results depend on besides what a unit's key says.
+            kinds: units whose results are kept.
+        """
+        self._executor = executor
+        self._journal = journal
+        self._scope = scope
+        self._kinds = kinds
+        self.saved_seconds = 0.0
+
+    @property
+    def workers(self) -> int:
+        """How many units run at the same time."""
+        return self._executor.workers
+
+    def share(self, data: bytes) -> Blob:
+        """Give bytes to all workers."""
+        return self._executor.share(data)
+
+    def forget(self) -> None:
+        """Free what was shared."""
+        self._executor.forget()
+
+    def run(self, units: Sequence[Unit]) -> Iterator[tuple[int, Arrays]]:
+        """Yield (position, result): of what is kept in unit order, of the rest as each finishes.
+
+        Raises:
+            DistqError: as :meth:`Executor.run` does.
+        """
+        keys = [self._key(unit) for unit in units]
+        missing = [i for i, key in enumerate(keys) if key is None or key not in self._journal]
+        absent = set(missing)
+        arriving = self._executor.run([units[i] for i in missing])
+        finished: set[int] = set()
+        for position, key in enumerate(keys):
+            if position not in absent and key is not None:
+                yield position, self._recall(key, units[position])
+                continue
+            while position not in finished:  # nothing known is given out before what precedes it
+                began = time.monotonic()
+                index, arrays = next(arriving)
+                arrived = missing[index]
+                self._record(keys[arrived], units[arrived], arrays, time.monotonic() - began)
+                finished.add(arrived)
+                yield arrived, arrays
+
+    def close(self) -> None:
+        """Hand the workers back."""
+        self._executor.forget()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _key(self, unit: Unit) -> str | None:
+        return content_key("shared", self._scope, unit.key) if isinstance(unit, self._kinds) else None
+
+    def _record(self, key: str | None, unit: Unit, arrays: Arrays, seconds: float) -> None:
+        if key is not None:
+            self._journal.record_unit(key, unit.label, {**arrays, _SECONDS: np.array(seconds)})
+
+    def _recall(self, key: str, unit: Unit) -> Arrays:
+        arrays = self._journal.get(key)
+        if arrays is None:
+            raise FileFormatError(f"the sweep lost {unit.label} while it ran; start again with --resume")
+        self.saved_seconds += float(arrays.pop(_SECONDS))
+        return arrays
