@@ -24,8 +24,9 @@ from scaling_trace import RoundCost, record
 from tuning_job import tune_options
 
 import distq.engine.factory
+from distq.data.shards import MOST_SHARDS
 from distq.engine.progress import SilentReporter
-from distq.engine.ray_cluster import machine_cores
+from distq.engine.ray_cluster import RayCluster, machine_cores
 from distq.engine.ray_pool import RayExecutor
 from distq.engine.ray_round import Round
 from distq.engine.ray_seat import Seat
@@ -33,6 +34,7 @@ from distq.jobs.tune import tune
 from distq.replica.worker import WorkerSettings
 
 GPUS = (8, 64, 512)
+WORKERS = (1, 2, 4)  # that the model is checked with
 SAMPLES = (128, 1024, 100_000)
 SAMPLE_BYTES = 110e3  # of a photo of ImageNet
 BANDWIDTH = 2e9  # of a shared file system, bytes per second
@@ -163,23 +165,22 @@ def replay(rounds: list[RoundCost], workers: int, machine: Machine) -> float:
 
 def check(network: str, rounds: list[RoundCost], ray: tuple[float, float], repeats: int) -> None:
     """The model beside distq's pool with units that sleep, and beside the real job on these cores."""
-    workers = (1, 2, 4)
-    played: list[list[float]] = [[] for _ in workers]
-    measured: list[list[float]] = [[] for _ in workers]
+    played: list[list[float]] = [[] for _ in WORKERS]
+    measured: list[list[float]] = [[] for _ in WORKERS]
     for _ in range(repeats):  # one after the other, so that a busy minute hits all
-        for each, pool, job in zip(workers, played, measured, strict=True):
+        for each, pool, job in zip(WORKERS, played, measured, strict=True):
             pool.append(replay(rounds, each, Machine(each, *ray)))
             job.append(measure_job(network, each))
     cores = machine_cores()
     columns = ("workers", "model, enough cores", "pool, sleeping units", f"model, {cores} cores", "job")
     print(f"\nLoad average {os.getloadavg()[0]:.0f} on {cores} cores; the best of {repeats}")
     print(f"\n| {' | '.join(columns)} |\n|{' --- |' * len(columns)}")
-    for each, pool, job in zip(workers, played, measured, strict=True):
+    for each, pool, job in zip(WORKERS, played, measured, strict=True):
         wide, here = (simulate(rounds, Machine(each, *ray, cores=n)).seconds for n in (None, cores))
         print(f"| {each} | {wide:.1f} s | {min(pool):.1f} s | {here:.1f} s | {min(job):.1f} s |")
 
 
-def report(rounds: list[RoundCost], ray: tuple[float, float], gpu: float) -> None:
+def report(rounds: list[RoundCost], ray: tuple[float, float], own: dict[int, float], gpu: float) -> None:
     """Times and bounds on clusters that are not here."""
     print(
         f"\nGPU {gpu:g} times the core; {DECODERS} decoding threads a GPU; storage {BANDWIDTH / 1e9:g} GB/s"
@@ -200,14 +201,12 @@ def report(rounds: list[RoundCost], ray: tuple[float, float], gpu: float) -> Non
     for samples in SAMPLES:
         job = with_samples(rounds, samples)
         for workers in GPUS:
-            longest = max(len(each.units) for each in job)
-            own = measure_bookkeeping(workers, max(longest, 1000))
             machine = Machine(
                 workers, *ray, gpu=gpu, decoders=DECODERS, bandwidth=BANDWIDTH, sample_bytes=SAMPLE_BYTES
             )
             best = simulate(job, machine)
-            whole = simulate(job, replace(machine, dispatch=ray[0] + own)).seconds
-            bounds = (best.decode, best.storage, best.sessions, best.counting, own * best.units)
+            whole = simulate(job, replace(machine, dispatch=ray[0] + own[workers])).seconds
+            bounds = (best.decode, best.storage, best.sessions, best.counting, own[workers] * best.units)
             bounds += (best.dispatch, best.merge, best.order)
             cells = (whole, best.seconds, *bounds)
             print(f"| {samples:,} | {workers} | {best.units:,} | {' | '.join(f'{x:,.1f}' for x in cells)} |")
@@ -237,17 +236,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         rounds = record(given.network, Path(folder))
     costs(rounds)
+    cluster = RayCluster(None, cpus=max(WORKERS))  # every executor below takes this process's Ray
     ray = measure_ray()
     print(
         f"\nRay: {1e3 * ray[0]:.2f} ms of the driver for a unit, {1e3 * ray[1]:.2f} ms until one comes back"
     )
-    print("\nBookkeeping of the driver for a result, ms, by workers and units of a round:")
-    for units in (1000, 12_500, 125_000):
-        own = (f"{workers}: {1e3 * measure_bookkeeping(workers, units):.2f}" for workers in GPUS)
-        print(f"* {units:,} units: {', '.join(own)}")
+    own = {workers: measure_bookkeeping(workers, MOST_SHARDS) for workers in GPUS}
+    texts = (f"{workers} workers {1e3 * seconds:.2f} ms" for workers, seconds in own.items())
+    print(f"\nThe pool's bookkeeping for a result, in a round of {MOST_SHARDS} units: {', '.join(texts)}")
+    report(rounds, ray, own, given.gpu)
     if not given.no_check:
         check(given.network, rounds, ray, given.repeats)
-    report(rounds, ray, given.gpu)
+    cluster.close()
 
 
 if __name__ == "__main__":

@@ -65,16 +65,17 @@ def with_samples(rounds: list[RoundCost], samples: int) -> list[RoundCost]:
             continue
         wanted = max(1, round(len(each.units) * samples / images))
         count = min(wanted, MOST_SHARDS)
-        units = [_larger(unit, wanted / count) for unit in islice(cycle(each.units), count)]
+        units = [_larger(unit, wanted / count, n) for n, unit in enumerate(islice(cycle(each.units), count))]
         units[0].setup = each.units[0].setup
         grown.append(RoundCost(each.gap, units))
     return grown
 
 
-def _larger(unit: UnitCost, times: float) -> UnitCost:
+def _larger(unit: UnitCost, times: float, number: int) -> UnitCost:
     """The same unit on more samples; what it opens and what the driver merges stay."""
     return replace(
         unit,
+        affinity=None if unit.affinity is None else number,
         setup=0.0,
         images=round(unit.images * times),
         infer=unit.infer * times,
