@@ -1,10 +1,9 @@
-"""Scale channels of a tensor, each by its own factor, without changing what the network computes.
+"""Scale channels of tensors, each by its own factor, without changing what the network computes.
 
-One quantizer serves all channels of a tensor, so narrow channels beside wide ones get few steps. Dividing a
-channel by a factor
-before the quantizer, and multiplying the weights that read it, evens them out: cross-layer equalization
-    (Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", ICCV 2019), here
-    also across activations that do not pass a factor on, where a multiplication stays in the network.
+Dividing a channel by a factor where it is written, and multiplying the weights that read it, is cross-layer
+equalization (Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", ICCV
+2019). Here it also goes through sums, whose inputs then share their factors, and across activations that pass
+no factor on, where a multiplication stays in the network. ``quant.channel_factors`` chooses the factors.
 """
 
 from __future__ import annotations
@@ -16,21 +15,12 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from distq.config import Target
-from distq.graph.layers import COMPUTE, connects
-from distq.graph.values import add_initializer, constant, is_float, only_reader
+from distq.graph.layers import COMPUTE, clip_bounds, connects
+from distq.graph.plan import Plan
+from distq.graph.values import add_initializer, constant, is_float
 
 PASS_FACTORS = frozenset({"Relu", "LeakyRelu", "MaxPool", "AveragePool", "GlobalAveragePool", "Resize"})
 """Operators that give back a channel's positive factor unchanged."""
-
-SMALLEST_FACTOR = 2.0**-10
-"""A channel that hardly ever moves is not blown up further: noise would become its signal."""
-
-EVENED = 0.75
-"""How far channels are evened out, 1 being all the way, in decibels of width.
-
-The rest is room for values wider than those seen, which a channel that fills its range would clip.
-"""
 
 EQUALIZED = "_equalized"
 """Ending of a tensor that an inserted multiplication writes."""
@@ -40,144 +30,215 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Site:
-    """A tensor whose channels can be scaled.
+    """Tensors whose channels can be scaled by the same factors.
 
     Attributes:
-        tensor: its name.
-        readers: nodes of the Conv layers whose weights take the factors.
+        tensors: those with a quantizer.
+        readers: nodes of the layers whose weights take the factors.
         depthwise: whether each reads one channel for each output; its own weight scale then absorbs the
             factor.
-        producer: node of the layer whose outputs take the inverse; None: a multiplication is inserted.
+        writers: nodes of the layers whose outputs take the inverse; none: a multiplication is inserted.
+        bound: no channel exceeds it, factors or not: a Clip stands between writers and readers.
     """
 
-    tensor: str
+    tensors: tuple[str, ...]
     readers: tuple[str, ...]
     depthwise: bool
-    producer: str | None
+    writers: tuple[str, ...]
+    bound: float = float("inf")
+
+    @property
+    def quantized(self) -> tuple[str, ...]:
+        """The tensors that are quantized once the factors are in place."""
+        return self.tensors if self.writers else tuple(t + EQUALIZED for t in self.tensors)
 
 
-def sites(model: ir.Model, target: Target) -> tuple[Site, ...]:
-    """Tensors with four dimensions that only Conv layers with constant weights read.
+def sites(model: ir.Model, plan: Plan) -> tuple[Site, ...]:
+    """What can be scaled, in graph order.
 
     With target ``ort`` a multiplication is inserted only behind nodes that run in float anyway: it would part
     an integer kernel from its quantizer elsewhere.
     """
-    found = []
-    for node in model.graph:
-        for value in node.outputs:
-            readers = _conv_readers(value)
-            if not readers:
-                continue
-            producer = _scalable_producer(value)
-            if producer is None and target == "ort" and connects(node) is None:
-                continue
-            if (
-                producer is None
-                and target == "ort"
-                and node.op_type in {"Conv", "ConvTranspose", "Gemm", "Relu", "Clip"}
-            ):
-                continue
-            depthwise = all(r.attributes.get_int("group", 1) > 1 for r in readers)
-            names = tuple(r.name or "" for r in readers)
-            found.append(
-                Site(value.name or "", names, depthwise, producer.name if producer is not None else None)
-            )
-    return tuple(found)
+    found = [_through(group, plan) for group in _groups(model.graph)]
+    found += [
+        _inserted(value, plan)
+        for node in model.graph
+        if plan.target != "ort" or _runs_in_float(node)
+        for value in node.outputs
+    ]
+    taken: set[str] = set()
+    kept = []
+    for site in found:
+        if site is not None and taken.isdisjoint(site.tensors):
+            kept.append(site)
+            taken.update(site.tensors)
+    order = {v.name: i for i, v in enumerate(v for node in model.graph for v in node.outputs)}
+    return tuple(sorted(kept, key=lambda site: order[site.tensors[0]]))
 
 
-def factors(model: ir.Model, site: Site, low: Floats, high: Floats) -> Floats:
-    """Factor of each channel, (channels,), at most 1: what the channel is divided by.
-
-    Depthwise readers take any factor at no cost, so only widths count. Other readers share a weight scale
-    between channels, so width and weight meet halfway: the square root of width over weight counts. The
-    factor is that to the power of ``EVENED``.
-
-    Args:
-        model: the float network.
-        site: the tensor.
-        low: smallest value observed of each channel, (channels,).
-        high: largest value observed of each channel, (channels,).
-    """
-    width = np.maximum(high, 0.0) - np.minimum(low, 0.0)
-    ratio = width / max(float(width.max()), np.finfo(np.float64).tiny)
-    if not site.depthwise:
-        share = np.zeros_like(width)
-        for name in site.readers:
-            weight = constant(model.graph.node(name).inputs[1])
-            if weight is not None:
-                magnitude = np.abs(weight.astype(np.float64)).reshape(*weight.shape[:2], -1).max(axis=2)
-                rows = np.maximum(magnitude.max(axis=1, keepdims=True), np.finfo(np.float64).tiny)
-                share = np.maximum(share, (magnitude / rows).max(axis=0))
-        ratio = np.sqrt(ratio / np.maximum(share, SMALLEST_FACTOR))
-        ratio /= max(float(ratio.max()), np.finfo(np.float64).tiny)
-    return np.where(width > 0, np.maximum(ratio**EVENED, SMALLEST_FACTOR), 1.0)
+def reader_weight(model: ir.Model, site: Site, reader: str) -> Floats:
+    """What a reader multiplies: (outputs, channels, kernel), or (channels, outputs a channel, kernel)."""
+    node = model.graph.node(reader)
+    weight = constant(node.inputs[1])
+    if weight is None:
+        return np.zeros((1, 1, 1))
+    weight = weight.astype(np.float64)
+    if node.op_type == "Gemm":
+        return (weight if node.attributes.get_int("transB", 0) else weight.T)[:, :, None]
+    if site.depthwise:
+        return weight.reshape(node.attributes.get_int("group", 1), -1, int(np.prod(weight.shape[2:])))
+    return weight.reshape(*weight.shape[:2], -1)
 
 
 def equalized(model: ir.Model, scales: Mapping[Site, Floats]) -> ir.Model:
-    """A copy of the network with channels divided by their factors; it computes the same up to rounding."""
+    """A copy of the network with channels divided by their factors; it computes the same up to rounding.
+
+    Only a Clip between writers and readers now ends a channel at its bound times the channel's factor.
+    """
     copy = ir.from_proto(ir.to_proto(model))
     values = {v.name: v for node in copy.graph for v in node.outputs}
     for site, scale in scales.items():
-        if site.producer is None:
-            _insert(copy.graph, values[site.tensor], site, scale)
-        else:
-            _divide_outputs(copy.graph, copy.graph.node(site.producer), scale)
+        if not site.writers:
+            _insert(copy.graph, values[site.tensors[0]], site, scale)
+        for name in site.writers:
+            _divide_outputs(copy.graph, copy.graph.node(name), scale)
         for name in site.readers:
             _multiply_inputs(copy.graph, copy.graph.node(name), scale)
     copy.graph.sort()
     return copy
 
 
-def _is_integer(node: ir.Node) -> bool:
-    """Whether a node is, or ends, an integer kernel in ONNX Runtime."""
-    return node.op_type in COMPUTE | {"Relu", "Clip"} or connects(node) is None
+def _groups(graph: ir.Graph) -> list[list[ir.Value]]:
+    """Values that must share their factors, because operators between them pass these on."""
+    parent: dict[ir.Value, ir.Value] = {}
+
+    def root(value: ir.Value) -> ir.Value:
+        parent.setdefault(value, value)
+        while parent[value] is not value:
+            value = parent[value]
+        return value
+
+    for node in graph:
+        for value in node.outputs:
+            root(value)
+        if (passed := _passes(node)) is not None:
+            for value in passed[0]:
+                parent[root(value)] = root(node.outputs[0])
+    members: dict[ir.Value, list[ir.Value]] = {}
+    for value in parent:
+        members.setdefault(root(value), []).append(value)
+    return list(members.values())
 
 
-def _conv_readers(value: ir.Value) -> list[ir.Node]:
-    """The Conv layers that read a value, or none where anything else does."""
-    shape = value.shape
-    if not is_float(value) or value.is_graph_output() or shape is None or len(shape) != 4:
-        return []
-    if not isinstance(shape[1], int):
-        return []
-    readers = []
-    for use in value.uses():
-        weight = constant(use.node.inputs[1]) if use.node.op_type == "Conv" and use.idx == 0 else None
-        if (
-            weight is None
-            or weight.dtype != np.float32
-            or use.node.attributes.get_int("group", 1) not in {1, shape[1]}
-        ):
-            return []
-        readers.append(use.node)
-    return readers
-
-
-def _scalable_producer(value: ir.Value) -> ir.Node | None:
-    """The Conv whose weights can take the inverse, reached through operators that pass factors on."""
-    node = value.producer()
-    while node is not None and node.op_type in PASS_FACTORS and node.inputs[0] is not None:
-        source = node.inputs[0]
-        if only_reader(source) is not node:
-            return None
-        node = source.producer()
-    if node is None or node.op_type != "Conv" or constant(node.inputs[1]) is None:
+def _passes(node: ir.Node) -> tuple[list[ir.Value], float] | None:
+    """The inputs whose factors a node's output must have, and the bound it sets; None: it passes none on."""
+    inputs = [v for v in node.inputs if v is not None]
+    if node.domain or not inputs:
         return None
+    bounds = clip_bounds(node)
+    if node.op_type == "Clip":
+        return (inputs[:1], bounds[1]) if bounds is not None and bounds[0] == 0.0 else None
+    same = _channels(inputs[0]) is not None and _channels(inputs[0]) == _channels(node.outputs[0])
+    flattens = node.op_type in {"Reshape", "Flatten", "Squeeze"} and _is_flat(inputs[0])
+    if node.op_type in PASS_FACTORS or (flattens and same):
+        return inputs[:1], float("inf")
+    if node.op_type == "Add" and same and _channels(inputs[1]) == _channels(inputs[0]):
+        return (inputs, float("inf")) if all(constant(v) is None for v in inputs) else None
+    return None
+
+
+def _channels(value: ir.Value) -> int | None:
+    shape = value.shape
+    return shape[1] if shape is not None and len(shape) in {2, 4} and isinstance(shape[1], int) else None
+
+
+def _is_flat(value: ir.Value) -> bool:
+    """Whether a value has one number a channel."""
+    return value.shape is not None and all(d == 1 for d in value.shape[2:])
+
+
+def _through(group: list[ir.Value], plan: Plan) -> Site | None:
+    """The site of values that only layers with constant weights write and read."""
+    inside = set(group)
+    writers: list[ir.Node] = []
+    readers: list[ir.Node] = []
+    bound = float("inf")
+    for value in group:
+        node = value.producer()
+        if node is None or value.is_graph_output() or not is_float(value):
+            return None
+        passed = _passes(node)
+        if passed is None:
+            if not _takes_inverse(node):
+                return None
+            writers.append(node)
+        else:
+            bound = min(bound, passed[1])
+        for use in value.uses():
+            if _passes(use.node) is not None and use.node.outputs[0] in inside:
+                continue
+            if not _takes_factors(use.node, use.idx, value):
+                return None
+            readers.append(use.node)
+    tensors = tuple(v.name or "" for v in group if v.name in plan.by_tensor)
+    return _site(tensors, readers, writers, bound)
+
+
+def _inserted(value: ir.Value, plan: Plan) -> Site | None:
+    """The site of a value behind which a multiplication can stand."""
+    if not is_float(value) or value.is_graph_output() or value.name not in plan.by_tensor:
+        return None
+    readers = [use.node for use in value.uses() if _takes_factors(use.node, use.idx, value)]
+    if len(readers) < len(value.uses()):
+        return None
+    return _site((value.name,), readers, [], float("inf"))
+
+
+def _site(
+    tensors: tuple[str, ...], readers: list[ir.Node], writers: list[ir.Node], bound: float
+) -> Site | None:
+    depthwise = {node.op_type == "Conv" and node.attributes.get_int("group", 1) > 1 for node in readers}
+    if not tensors or len(depthwise) != 1:
+        return None
+    names = tuple(dict.fromkeys(node.name or "" for node in readers))
+    return Site(tensors, names, depthwise.pop(), tuple(node.name or "" for node in writers), bound)
+
+
+def _takes_factors(node: ir.Node, position: int, value: ir.Value) -> bool:
+    """Whether a node is a layer whose constant weights can take the factors of this input's channels."""
+    weight = constant(node.inputs[1]) if node.op_type in {"Conv", "Gemm"} and position == 0 else None
+    if weight is None or weight.dtype != np.float32 or node.domain or _channels(value) is None:
+        return False
+    if node.op_type == "Gemm":
+        return not node.attributes.get_int("transA", 0)
+    return node.attributes.get_int("group", 1) in {1, _channels(value)}
+
+
+def _takes_inverse(node: ir.Node) -> bool:
+    """Whether a node is a Conv whose constant weights and bias can take the inverse."""
+    if node.op_type != "Conv" or node.domain or constant(node.inputs[1]) is None:
+        return False
     has_bias = len(node.inputs) > 2 and node.inputs[2] is not None
-    return None if has_bias and constant(node.inputs[2]) is None else node
+    return not has_bias or constant(node.inputs[2]) is not None
+
+
+def _runs_in_float(node: ir.Node) -> bool:
+    return connects(node) is not None and node.op_type not in COMPUTE | {"Relu", "Clip"}
 
 
 def _insert(graph: ir.Graph, value: ir.Value, site: Site, scale: Floats) -> None:
-    inverse = (1.0 / scale).astype(np.float32).reshape(1, -1, 1, 1)
-    factor = add_initializer(graph, f"{site.tensor}_inverse_factors", inverse)
-    node = ir.node("Mul", [value, factor], name=f"{site.tensor}{EQUALIZED}")
+    shape = (1, -1, *[1] * (len(value.shape or ()) - 2))
+    inverse = (1.0 / scale).astype(np.float32).reshape(shape)
+    (name,) = site.quantized
+    factor = add_initializer(graph, f"{value.name}_inverse_factors", inverse)
+    node = ir.node("Mul", [value, factor], name=name)
     out = node.outputs[0]
-    out.name, out.shape, out.type = f"{site.tensor}{EQUALIZED}", value.shape, value.type
+    out.name, out.shape, out.type = name, value.shape, value.type
     producer = value.producer()
     if producer is not None:
         graph.insert_after(producer, node)
-    for name in site.readers:
-        graph.node(name).replace_input_with(0, out)
+    for reader in site.readers:
+        graph.node(reader).replace_input_with(0, out)
 
 
 def _divide_outputs(graph: ir.Graph, node: ir.Node, scale: Floats) -> None:
@@ -197,8 +258,11 @@ def _multiply_inputs(graph: ir.Graph, node: ir.Node, scale: Floats) -> None:
     weight = constant(node.inputs[1])
     if weight is None:
         return
-    depthwise = node.attributes.get_int("group", 1) > 1
-    outputs = weight.shape[0] // scale.size if depthwise else 1
-    shaped = np.repeat(scale, outputs).reshape(-1, 1, 1, 1) if depthwise else scale.reshape(1, -1, 1, 1)
+    if node.op_type == "Gemm":
+        shaped = scale if node.attributes.get_int("transB", 0) else scale[:, None]
+    elif node.attributes.get_int("group", 1) > 1:
+        shaped = np.repeat(scale, weight.shape[0] // scale.size).reshape(-1, *[1] * (weight.ndim - 1))
+    else:
+        shaped = scale.reshape(1, -1, *[1] * (weight.ndim - 2))
     name = f"{node.outputs[0].name}_equalized_weight"
     node.replace_input_with(1, add_initializer(graph, name, (weight * shaped).astype(np.float32)))

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
-from distq.graph.equalize import Site, equalized, factors, sites
-from distq.graph.plan import make_plan
+from distq.graph.equalize import Site, equalized, reader_weight, sites
+from distq.graph.plan import Plan, make_plan
 from distq.graph.probes import with_outputs
 from distq.graph.qdq import export
 from distq.graph.resolve import resolve_names
@@ -18,17 +17,20 @@ from distq.jobs.calibrate import corrected_state
 from distq.jobs.compare import closest
 from distq.jobs.context import Job
 from distq.jobs.observe import observe
-from distq.jobs.thresholds import calibrated_table
+from distq.jobs.thresholds import calibrated_table, with_headroom
+from distq.quant.channel_factors import ChannelWidths, Evened, even_out
 from distq.quant.table import Table
 from distq.replica.float32 import ChannelRanges
+from distq.replica.worker import Arrays, stable_sum
 
-LEAST_GAIN = 0.25
-"""Ranges of single channels fit the samples they are from better than others: small gains do not last."""
+LEAST_GAIN = 0.1
+"""Less than this on a few images may be none on others."""
 
 METHOD = "mse"
 """Thresholds of an equalized network: no method is better once channels are alike."""
 
-Ranges = Mapping[str, tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]]
+Factors = Mapping[Site, tuple[Evened, tuple[float, ...]]]
+"""The factors of each site, and the width of each of its tensors with them."""
 
 
 def best_equalization(job: Job, table: Table, state: State) -> tuple[Job, Table, State]:
@@ -43,44 +45,62 @@ def best_equalization(job: Job, table: Table, state: State) -> tuple[Job, Table,
         table: thresholds it would search from.
         state: what they became.
     """
-    found = sites(job.loaded.model, job.plan.target)
-    ranges = channel_ranges(job, found)
-    depthwise = tuple(site for site in found if site.depthwise)
+    found = evened_sites(job)
+    depthwise = {site: factors for site, factors in found.items() if site.depthwise}
     best, label = (job, table, state), "as they are"
     for name, chosen in (("evened out in front of depthwise layers", depthwise), ("evened out", found)):
-        if not chosen or (name == "evened out" and chosen == depthwise):
+        if not chosen or (name == "evened out" and len(chosen) == len(depthwise)):
             continue
-        choices, labels = (best, _equalized(job, chosen, ranges)), (label, name)
+        choices, labels = (best, _equalized(job, chosen)), (label, name)
         models = [export(j.loaded.model, j.plan, s) for j, _, s in choices]
         taken = closest(job, "channels", models, labels, least_gain=LEAST_GAIN)
         best, label = choices[taken], labels[taken]
     return best
 
 
-def channel_ranges(job: Job, found: Sequence[Site]) -> Ranges:
-    """Smallest and largest value of each channel over the calibration samples, float64 (channels,) each."""
+def evened_sites(job: Job) -> Factors:
+    """The sites where evening out pays by estimate from the calibration samples, with their factors."""
+    model, found = job.loaded.model, sites(job.loaded.model, job.plan)
+    measured = channel_widths(job, found)
+    chosen = {}
+    for site in found:
+        tensors = [measured[name] for name in site.tensors]
+        weights = [reader_weight(model, site, reader) for reader in site.readers]
+        evened = even_out(tensors, weights, depthwise=site.depthwise)
+        if evened is not None:
+            chosen[site] = evened, tuple(t.evened_width(evened) for t in tensors)
+    return chosen
+
+
+def channel_widths(job: Job, found: Sequence[Site]) -> dict[str, ChannelWidths]:
+    """Width of each channel on each calibration sample, by tensor."""
     if not found:
         return {}
-    tensors = tuple(site.tensor for site in found)
+    bounds = {name: site.bound for site in found for name in site.tensors}
+    tensors = tuple(bounds)
     model = job.executor.share(with_outputs(job.loaded.model, tensors))
     units = [
         ChannelRanges(model, tensors, job.data, piece) for piece in job.shards(job.selection.calibration)
     ]
     results = list(job.images("channel ranges", units))
     job.cost_so_far.fp32_forwards += len(job.readable(job.selection.calibration))
-    return {
-        name: (
-            np.min([r[f"{i}/low"] for r in results], axis=0).astype(np.float64),
-            np.max([r[f"{i}/high"] for r in results], axis=0).astype(np.float64),
-        )
-        for i, name in enumerate(tensors)
-    }
+    return {name: _widths(job.plan, results, i, bounds[name]) for i, name in enumerate(tensors)}
 
 
-def _equalized(job: Job, chosen: Sequence[Site], ranges: Ranges) -> tuple[Job, Table, State]:
+def _widths(plan: Plan, results: Sequence[Arrays], position: int, bound: float) -> ChannelWidths:
+    """Of the tensor at a position; a symmetric range is as wide as its larger side."""
+    low, high, power = (
+        np.concatenate([result[f"{position}/{part}"] for result in results]).astype(np.float64)
+        for part in ("low", "high", "power")
+    )
+    low, high = np.minimum(low, 0.0), np.maximum(high, 0.0)
+    widths = np.maximum(-low, high) if plan.scheme == "symmetric" else high - low
+    return ChannelWidths(widths, stable_sum(power) / len(power), bound)
+
+
+def _equalized(job: Job, chosen: Factors) -> tuple[Job, Table, State]:
     model = job.loaded.model
-    scales = {site: factors(model, site, *ranges[site.tensor]) for site in chosen}
-    changed = equalized(model, scales)
+    changed = equalized(model, {site: evened.factors for site, (evened, _) in chosen.items()})
     plan = make_plan(changed, job.plan.target, job.plan.scheme)
     wide = [q.name for q in job.plan.quantizers if q.bits == 16]
     if wide:
@@ -88,4 +108,9 @@ def _equalized(job: Job, chosen: Sequence[Site], ranges: Ranges) -> tuple[Job, T
         plan = make_plan(changed, job.plan.target, job.plan.scheme, int16=names)
     other = replace(job, loaded=replace(job.loaded, model=changed), plan=plan)
     table = calibrated_table(plan, observe(other), METHOD, job.options.bins)
+    for site, (evened, widths) in chosen.items():
+        for tensor, width in zip(site.quantized, widths, strict=True):
+            quantizer = plan.by_tensor[tensor]
+            row = table[quantizer.name]
+            table[quantizer.name] = with_headroom(plan, quantizer, row, evened.headroom, width)
     return other, table, corrected_state(other, table)

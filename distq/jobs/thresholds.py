@@ -13,6 +13,9 @@ from distq.graph.plan import Plan, Quantizer
 from distq.quant.scheme import Encoding, encode, threshold_range
 from distq.quant.table import Row, Table
 
+HEADROOM = "+headroom"
+"""Ending of the method of a threshold that has headroom for channels that were evened out."""
+
 
 def calibrated_table(plan: Plan, distributions: Mapping[str, Distribution], method: str, bins: int) -> Table:
     """One row a quantizer: its threshold by ``method``; its whole range where that matters or 16 bits do.
@@ -65,6 +68,25 @@ def make_row(
 def with_threshold(plan: Plan, quantizer: Quantizer, row: Row, chosen: float, method: str) -> Row:
     """The same tensor with another threshold."""
     return make_row(plan, quantizer, chosen, (row.observed_min, row.observed_max), method)
+
+
+def with_headroom(plan: Plan, quantizer: Quantizer, row: Row, headroom: float, width: float) -> Row:
+    """The same tensor with a threshold so many times higher, up to the width its factors were made for.
+
+    The observed range counts as wider by as much, as it bounds what a threshold stands for.
+    """
+    chosen = min(row.threshold * headroom, max(width, row.threshold))
+    wider = chosen / row.threshold
+    observed = row.observed_min * wider, row.observed_max * wider
+    return make_row(plan, quantizer, chosen, observed, f"{row.method}{HEADROOM}")
+
+
+def has_headroom(row: Row) -> bool:
+    """Whether a threshold has headroom for other images than it was calibrated on.
+
+    A search on some of these would only take it away again.
+    """
+    return row.method.endswith(HEADROOM)
 
 
 def given_table(plan: Plan, rows: Mapping[str, Row]) -> Table:

@@ -24,7 +24,7 @@ from distq.jobs.results import RunResult, SearchCost
 from distq.jobs.scoring import NetworkScorer, PrefixScorer, Scorer
 from distq.jobs.shared import SharedWork
 from distq.jobs.start import best_start
-from distq.jobs.thresholds import with_threshold
+from distq.jobs.thresholds import has_headroom, with_threshold
 from distq.quant.table import Table
 from distq.search.bitmain import BitmainSearch
 from distq.search.metrics import mean_over_images
@@ -54,7 +54,7 @@ def tune(options: TuneOptions, reporter: Reporter, shared: SharedWork | None = N
         before = Outcome(job.plan, table, export(job.loaded.model, job.plan, state))
         base, first, state = choose_start(job, options, table, state)
         job, start, state, choice = spend(base, options, first, state)
-        chosen = chosen_quantizers(options, base)
+        chosen = {q for q in chosen_quantizers(options, base) if not has_headroom(first[q.name])}
         searched = [q for q in job.plan.quantizers if q in chosen]
         tuned, state = search(job, options, searched, start, state)
         model = export(job.loaded.model, job.plan, state) if tuned == start else settle(job, state)

@@ -182,7 +182,7 @@ class Outputs:
 
 @dataclass(frozen=True)
 class ChannelRanges:
-    """Smallest and largest value of each channel of tensors, over some samples."""
+    """Smallest value, largest value and mean square of each channel of tensors, a row a sample."""
 
     model: Blob  # the float model with ``tensors`` as outputs
     tensors: tuple[str, ...]
@@ -200,14 +200,15 @@ class ChannelRanges:
         return f"channel ranges, samples {self.indices[0]}-{self.indices[-1]}"
 
     def run(self, worker: Worker) -> Arrays:
-        """``i/low`` and ``i/high``, (channels,), by the tensor's position i."""
+        """``i/low``, ``i/high`` and ``i/power``, float32 (samples, channels), by the tensor's position i."""
         session = open_session(worker, self.model)
-        found: Arrays = {}
+        rows: dict[str, list[npt.NDArray[Any]]] = {}
         for _, inputs in kept_inputs(worker, self.data, self.indices):
             values = dict(zip(session.outputs, session.run(inputs), strict=True))
             for i, name in enumerate(self.tensors):
-                axes = (0, *range(2, values[name].ndim))
-                low, high = values[name].min(axis=axes), values[name].max(axis=axes)
-                found[f"{i}/low"] = np.minimum(found.get(f"{i}/low", low), low)
-                found[f"{i}/high"] = np.maximum(found.get(f"{i}/high", high), high)
-        return found
+                value = values[name]
+                axes = (0, *range(2, value.ndim))
+                rows.setdefault(f"{i}/low", []).append(value.min(axis=axes))
+                rows.setdefault(f"{i}/high", []).append(value.max(axis=axes))
+                rows.setdefault(f"{i}/power", []).append(np.mean(np.square(value), axis=axes))
+        return {name: np.array(found) for name, found in rows.items()}
