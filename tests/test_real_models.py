@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
 import distq
-from distq.config import TuneOptions
+from distq.config import Target, TuneOptions
 from distq.data.dataset import DatasetSpec
 from distq.data.shards import shard
 from distq.engine.local import LocalExecutor
@@ -23,7 +23,7 @@ from distq.engine.progress import SilentReporter
 from distq.engine.run import run_units
 from distq.graph.load import load_model
 from distq.graph.plan import make_plan
-from distq.jobs.compare import image_diffs
+from distq.jobs.compare import statistics
 from distq.jobs.context import choose_samples, data_spec
 from distq.jobs.jobfile import load_job
 from distq.jobs.results import Accuracy, RunResult
@@ -31,6 +31,7 @@ from distq.jobs.tune import tune
 from distq.replica.evaluate import Evaluate
 from distq.replica.worker import WorkerSettings
 from distq.search.acceptance import paired_standard_error
+from distq.search.metrics import per_image_diff, total_power
 
 CHECKOUT = Path(__file__).parents[1]
 REAL = CHECKOUT.parent / "shared" / "data"
@@ -121,6 +122,20 @@ def test_the_whole_split(name: str, tmp_path: Path, request: pytest.FixtureReque
     require_same_figures(evaluate(options, found, samples=options.tune_samples), found)
 
 
+@pytest.mark.parametrize("target", get_args(Target))
+@pytest.mark.parametrize("name", BOUNDS)
+def test_sixteen_tuning_images_are_not_fitted(
+    name: str, target: Target, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if not request.config.getoption("--real"):
+        pytest.skip("takes long: ask for it with --real")
+    out = tmp_path / "run"
+    options = options_of(name, out=out, target=target, tune_samples=16, executor="local", workers=None)
+    found = tune(options, SilentReporter())
+    before, after = held_out_diffs(options, found, tmp_path)
+    assert after.mean() <= before.mean() + 2 * paired_standard_error(after, before)
+
+
 def require_same_figures(measured: Accuracy, found: RunResult) -> None:
     """What eval measures is what tune said, but for the rounding of the float model's own folding."""
     assert found.tuning is not None
@@ -151,6 +166,7 @@ def held_out_diffs(
         out=folder / "calibrated",
         samples=options.samples,
         holdout=0,
+        target=options.target,
         load_dist=found.out / "distributions.npz",
     )
     loaded = load_model(options.model)
@@ -163,7 +179,8 @@ def held_out_diffs(
         models = tuple(executor.share((run.out / "model.int8.onnx").read_bytes()) for run in (start, found))
         units = units_of(models, executor.share(loaded.serialized()), held, indices)
         results = list(run_units(executor, None, units, SilentReporter()))
-    return image_diffs(results, 0), image_diffs(results, 1)
+    before, after = (statistics(results, i) for i in range(2))
+    return per_image_diff(before.error, total_power(before)), per_image_diff(after.error, total_power(after))
 
 
 def units_of(
