@@ -14,6 +14,9 @@ Arrays = dict[str, npt.NDArray[Any]]
 """What a unit returns: named numpy arrays, nothing else, so that a result can be stored without pickle."""
 
 
+_ENTRY_BYTES = 1024  # of key and objects around a small array: a hundred thousand of them count
+
+
 @dataclass(frozen=True)
 class Blob:
     """Bytes all workers can get, known by their SHA-256."""
@@ -61,6 +64,7 @@ class Worker:
     def keep(self, key: Hashable, value: Any, size: int) -> None:  # noqa: ANN401  # a cache of anything
         """Put a value in the cache, replacing what had this key."""
         self.drop(key)
+        size += _ENTRY_BYTES
         self._kept[key] = (size, value)
         self._bytes += size
         while self._bytes > self.settings.cache_bytes and len(self._kept) > 1:

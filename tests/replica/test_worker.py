@@ -21,12 +21,12 @@ def test_a_value_is_built_once_and_again_when_dropped():
 
 
 def test_the_least_recently_used_goes_first():
-    w = worker(3)
+    w = worker(36_000)
     for key in "abc":
-        w.keep(key, key, 1)
+        w.keep(key, key, 9000)
     w.get("a")
-    w.cached("b", lambda: "built anew", lambda _: 1)
-    w.keep("d", "d", 1)
+    w.cached("b", lambda: "built anew", lambda _: 9000)
+    w.keep("d", "d", 9000)
     assert [w.get(key) for key in "abcd"] == ["a", "b", None, "d"]
 
 
@@ -37,13 +37,20 @@ def test_a_value_larger_than_the_cache_is_kept_alone():
     assert (w.get("small"), w.get("large")) == (None, 2)
 
 
+def test_many_small_values_are_counted_with_what_is_around_them():
+    w = worker(1 << 20)
+    for index in range(100_000):
+        w.keep(("output", index), [np.zeros(1)], 8)
+    assert sum(w.get(("output", index)) is not None for index in range(100_000)) < 5000
+
+
 @given(
     steps=st.lists(
-        st.tuples(st.sampled_from("abcdef"), st.integers(0, 40), st.sampled_from(["keep", "drop", "get"]))
+        st.tuples(st.sampled_from("abcdef"), st.integers(0, 4000), st.sampled_from(["keep", "drop", "get"]))
     )
 )
 def test_what_is_kept_never_exceeds_the_cache_by_more_than_one_value(steps):
-    w = worker(100)
+    w = worker(10_000)
     sizes = {}
     for key, size, action in steps:
         if action == "keep":
@@ -54,7 +61,7 @@ def test_what_is_kept_never_exceeds_the_cache_by_more_than_one_value(steps):
         else:
             w.get(key)
         held = [w.get(k) for k in "abcdef" if w.get(k) is not None]
-        assert sum(held) <= 100
+        assert sum(held) <= 10_000
         assert all(w.get(k) in {None, size} for k, size in sizes.items())
 
 
