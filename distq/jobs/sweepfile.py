@@ -37,6 +37,7 @@ PLACE = ("executor", "workers", "device", "address", "cache_memory", "decode_wor
 _WHOLE = (*PLACE, "out", "resume", "dump_dist")  # may not differ between runs
 _OPTIONS = {name: None for name in (*TuneOptions.model_fields, "command", "name") if name not in _WHOLE}
 _UNTOLD = ("data", "holdout_data", "preprocess", "labels")  # a run's name does not tell them
+_FILES = {".onnx", ".npz", ".npy", ".txt", ".yaml", ".json", ".py"}
 _SECTIONS = {"matrix", "include", "exclude", "out", *PLACE}
 
 
@@ -234,8 +235,8 @@ def _run(choice: _Choice, name: str, folder: Path, fixed: Values) -> SweepRun:
 
 def _label(value: object) -> str:
     """A value in the name of a run: of a path its file name without extension."""
-    if isinstance(value, str | Path) and ("/" in str(value) or Path(value).suffix in {".onnx", ".npz"}):
-        return Path(value).stem
+    if isinstance(value, str | Path) and ("/" in str(value) or Path(value).suffix in _FILES):
+        return Path(value).stem if Path(value).suffix in _FILES else Path(value).name
     if isinstance(value, list):
         return "+".join(map(str, value))
     return str(value)

@@ -78,6 +78,11 @@ def test_an_axis_is_excluded_by_its_own_name(write):
     assert names(load_sweep(write(text))) == ["a-kl", "a-mse", "b-mse"]
 
 
+def test_paths_are_told_by_their_last_part(write):
+    text = "command: calibrate\nmodel: m.onnx\nout: o\nmatrix: {data: [d.npy, sets/v1.2, /photos/list.txt]}\n"
+    assert names(load_sweep(write(text))) == ["d", "v1.2", "list"]
+
+
 def test_equal_names_get_numbers(write):
     text = "command: calibrate\ndata: d.npy\nout: o\nmatrix: {model: [x/m.onnx, y/m.onnx]}\n"
     assert names(load_sweep(write(text))) == ["m", "m-2"]
