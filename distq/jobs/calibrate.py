@@ -326,8 +326,10 @@ def write_metrics(rundir: RunDir, result: RunResult) -> None:
     """Write ``metrics.json``; the run counts as finished from here on."""
     tune_only = {name for name in ("layers", "curve") if getattr(result, name)}
     included = {"holdout", "tuning", "cost", "float_layers", "warnings", *tune_only}
-    content = result.model_dump_json(include=included)
-    rundir.write_json(rundir.metrics, json.loads(content))  # JSON has no infinity: null
+    content = json.loads(result.model_dump_json(include=included))  # JSON has no infinity: null
+    if content["cost"]["search"] is None:
+        del content["cost"]["search"]
+    rundir.write_json(rundir.metrics, content)
 
 
 def read_result(rundir: RunDir) -> RunResult:
