@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import heapq
+from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
@@ -40,7 +40,7 @@ class Round:
         self._start_seconds = start_seconds
         self._on_event = on_event
         self._processors = processors  # kind of processor and who has it; None where it does not matter
-        self._waiting = list(range(len(units)))
+        self._waiting = list(range(len(units)))  # in order
         self._lost: Counter[int] = Counter()
         self._failures: dict[int, DistqError] = {}
         self._finished: set[int] = set()
@@ -67,31 +67,39 @@ class Round:
             raise self._failures[min(self._failures)]
 
     def _submit(self) -> None:
-        limit = self._lowest_unfinished + LOOK_AHEAD * len(self._seats)
-        for position in sorted(p for p in self._waiting if p < limit):
-            seat = self._seat_for(position)
-            if seat is not None:
-                self._waiting.remove(position)
-                heapq.heapify(self._waiting)
-                seat.give(position, self._units[position])
+        free = [seat for seat in self._seats if seat.ready and len(seat.in_flight) < _IN_FLIGHT]
+        if not free:
+            return
+        ahead = bisect_left(self._waiting, self._lowest_unfinished + LOOK_AHEAD * len(self._seats))
+        for position in self._waiting[:ahead]:
+            seat = self._seat_for(position, free)
+            if seat is None:
+                continue
+            del self._waiting[bisect_left(self._waiting, position)]
+            seat.give(position, self._units[position])
+            if len(seat.in_flight) == _IN_FLIGHT:
+                free.remove(seat)
+                if not free:
+                    return
 
-    def _seat_for(self, position: int) -> Seat | None:
+    def _seat_for(self, position: int, free: list[Seat]) -> Seat | None:
         """The seat of the unit's affinity, an idle one where that is full, or the least busy of all."""
-        room = [seat for seat in self._seats if self._has_room(seat, position)]
         affinity = getattr(self._units[position], "affinity", None)
         if affinity is None:
+            room = (seat for seat in free if self._takes(seat, position))
             return min(room, key=lambda seat: len(seat.in_flight), default=None)
         preferred: Seat = self._seats[affinity % len(self._seats)]
-        if preferred in room:
+        if preferred in free and self._takes(preferred, position):
             return preferred
-        return next((seat for seat in room if not seat.in_flight), None)
+        return next((seat for seat in free if not seat.in_flight), None)
 
-    def _has_room(self, seat: Seat, position: int) -> bool:
-        if not seat.ready or not seat.in_flight:
-            return seat.ready
-        # a unit whose worker was lost before runs alone, so that it is known which one ends the process
-        alone = position in self._lost or seat.in_flight[0][0] in self._lost
-        return not alone and len(seat.in_flight) < _IN_FLIGHT
+    def _takes(self, seat: Seat, position: int) -> bool:
+        """Whether a seat with room takes the unit beside what it has.
+
+        A unit whose worker was lost before runs alone, so that it is known which one ends the process.
+        """
+        alone = position in self._lost or (bool(seat.in_flight) and seat.in_flight[0][0] in self._lost)
+        return not (alone and seat.in_flight)
 
     def _collect(self) -> Iterator[tuple[int, Arrays]]:
         awaited = {seat.awaited: seat for seat in self._seats if seat.awaited is not None}
@@ -155,7 +163,7 @@ class Round:
                 )
                 self._fail(position, failure)
             else:
-                heapq.heappush(self._waiting, position)
+                insort(self._waiting, position)
                 again.append(label)
         if again:
             self._on_event(f"lost a worker on {where}; again: {', '.join(again)}")
@@ -166,8 +174,7 @@ class Round:
 
     def _drop_after(self, position: int) -> None:
         # units before it may fail too, and the first failure is the one to tell; those behind it are in vain
-        self._waiting = [waiting for waiting in self._waiting if waiting < position]
-        heapq.heapify(self._waiting)
+        del self._waiting[bisect_left(self._waiting, position) :]
 
     def _finish(self, position: int) -> None:
         self._finished.add(position)

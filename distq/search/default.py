@@ -5,9 +5,9 @@ Few candidates, narrowed over growing numbers of images, and a paired test befor
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from distq.search.choice import CONFIDENCE, choose
 from distq.search.tensor_search import Decision, Rule, TensorSearch
@@ -46,14 +46,18 @@ EFFORTS = {
 """By ``--effort``; level 1 scores no candidate, and leaves it at the choice of a start."""
 
 
+Means = Generator[tuple[float, ...], Any, dict[float, float]]
+"""A part of the rule that ends with the mean diffs of candidates."""
+
+
 class DefaultSearch(TensorSearch):
     """Successive halving over images, within (0, absmax].
 
-    The ladder's candidates and the start are scored on the first few images. Those that are worse than the
-    start on the mean are dropped, the best few go on to half of the images, and what is still better to all
-    of them. The start is scored on all of them too, also when no candidate got so far: so the diffs of all
-    tensors can be compared. A start above ``absmax`` clips nothing, as absmax itself does, and is replaced by
-    it first.
+    The start is scored on the first few images, and the ladder's candidates outwards from it on both sides,
+    until one is worse: what lies beyond is not scored. The best few of those better than the start go on to
+    half of the images, and what is still better to all of them. The start is scored on all of them too, also
+    when no candidate got so far: so the diffs of all tensors can be compared. A start above ``absmax`` clips
+    nothing, as absmax itself does, and is replaced by it first.
 
     At the end the candidates that came through are compared with the start, pairwise per image, at a
     confidence that holds for all candidates together, and the one with the lowest mean among the significant
@@ -69,6 +73,7 @@ class DefaultSearch(TensorSearch):
         self.effort = effort
         self.confidence = confidence
         self.images = images
+        self._measurements = 0
         super().__init__(threshold, absmax)
 
     def rule(self) -> Rule:
@@ -78,35 +83,59 @@ class DefaultSearch(TensorSearch):
         start = min(self.threshold, self.absmax)
         if not self.effort.ladder:
             return Decision(start, 0.0, 0.0, scored=0, accepted=False, reason="not searched at this effort")
-        alive = self._distinct((start * factor for factor in self.effort.ladder), [start])
-        tried = {*alive}
-        finished: list[float] = []
-        measured = 0
-        for rung in self._rungs():
-            finished = alive if rung == self.images else []
-            means = {}
-            for candidate in (start, *alive):
-                measured += 1
-                means[candidate] = yield from self.measure(measured, candidate, (start, *alive), rung)
-            better = sorted((c for c in alive if means[c] < means[start]), key=lambda c: (means[c], c))
-            alive = better[: self.effort.kept]
-            if not alive and rung != self.images:
-                means[start] = yield from self.measure(measured + 1, start, images=self.images)
+        ladder = self._distinct((start * factor for factor in self.effort.ladder), [start])
+        few, *more = self._rungs()
+        means = yield from self._outwards(start, ladder, few)
+        tried, alive = {*means} - {start}, self._better(means, start)
+        finished = [] if more else [*tried]
+        for rung in more:
             if not alive:
                 break
+            finished = alive if rung == self.images else []
+            means = yield from self._measured((start, *alive), rung)
+            alive = self._better(means, start)
+        if more and not alive and not finished:
+            means |= yield from self._measured((start,), self.images)
         step = 2**0.1
         for _ in range(self.effort.refinements if alive else 0):
             neighbours = self._distinct((alive[0] / step, alive[0] * step), [start, *tried])
             tried |= {*neighbours}
             finished = [*finished, *neighbours]
-            for candidate in neighbours:
-                measured += 1
-                means[candidate] = yield from self.measure(measured, candidate, neighbours, self.images)
+            means |= yield from self._measured(neighbours, self.images)
             alive = sorted({*alive, *neighbours}, key=lambda c: (means[c], c))
             step **= 0.5
         scores = {candidate: self.scores_of(candidate)[: self.images] for candidate in (start, *finished)}
         dropped = len(tried) - len(finished)
-        return choose(start, scores, len(tried), self.confidence, scored=len(tried) + 1, dropped=dropped)
+        comparisons = len(tried | {*ladder})
+        return choose(start, scores, comparisons, self.confidence, scored=len(tried) + 1, dropped=dropped)
+
+    def _outwards(self, start: float, ladder: list[float], images: int | None) -> Means:
+        """Mean diffs of the start, and on both sides of it of what is no further than the first worse."""
+        lower = sorted((c for c in ladder if c < start), reverse=True)
+        higher = sorted(c for c in ladder if c > start)
+        means: dict[float, float] = {}
+        ahead = [start, *lower[:1], *higher[:1]]
+        while ahead:
+            means |= yield from self._measured(ahead, images)
+            ahead = []
+            for side in (lower, higher):
+                seen = [c for c in side if c in means]
+                if seen and means[seen[-1]] <= means[start]:
+                    ahead += side[len(seen) : len(seen) + 1]
+        return means
+
+    def _measured(self, candidates: Iterable[float], images: int | None) -> Means:
+        """Mean diffs of candidates, all asked for together."""
+        means = {}
+        for candidate in (together := tuple(candidates)):
+            self._measurements += 1
+            means[candidate] = yield from self.measure(self._measurements, candidate, together, images)
+        return means
+
+    def _better(self, means: Mapping[float, float], start: float) -> list[float]:
+        """The best few of those that beat the start, best first."""
+        better = sorted((c for c in means if means[c] < means[start]), key=lambda c: (means[c], c))
+        return better[: self.effort.kept]
 
     def _rungs(self) -> list[int | None]:
         """Numbers of images: a few, half, all."""

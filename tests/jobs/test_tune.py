@@ -269,13 +269,13 @@ def test_calibrate_has_no_layers_and_no_cost_of_a_search(model: Path, many: Path
 
 
 def test_effort_is_what_a_search_may_cost(model: Path, data: Path, tmp_path: Path) -> None:
-    costs = []
-    for effort in (1, 5):
+    costs, scored = [], []
+    for effort in (1, 3, 5):
         found = tune(model, data, tmp_path / str(effort), samples=8, tune_samples=8, effort=effort)
         costs.append(found.cost.int8_forwards)
-    assert costs[0] < costs[1]
-    assert {note["scored"] for note in journal_notes(tmp_path / "1")} == {0}
-    assert all(note["scored"] > 5 for note in journal_notes(tmp_path / "5"))
+        scored.append(sum(note["scored"] for note in journal_notes(found.out)))
+    assert costs[0] < costs[1] <= costs[2]
+    assert scored[0] == 0 < scored[1] <= scored[2]
 
 
 class Serial:

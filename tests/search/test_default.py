@@ -98,8 +98,14 @@ def test_what_a_rung_drops_does_not_come_back(effort, seed):
 
 def test_a_search_that_drops_all_candidates_at_once_costs_a_few_images_each():
     asked = rungs(drive(begin(1.0, 10.0, 64), valley(1.0, 64)))
-    assert {images: len(thresholds) for images, thresholds in asked.items()} == {8: 4, 64: 1}
+    assert {images: len(thresholds) for images, thresholds in asked.items()} == {8: 3, 64: 1}
     assert asked[64] == [1.0]
+
+
+def test_beyond_a_worse_candidate_nothing_is_scored_on_its_side():
+    asked = rungs(drive(begin(1.0, 10.0, 64, effort=4), valley(0.75, 64)))
+    assert max(asked[8]) == pytest.approx(1.1)
+    assert min(asked[8]) < 0.75
 
 
 def test_only_the_best_of_a_rung_goes_on():
