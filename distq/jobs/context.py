@@ -109,6 +109,7 @@ class Job:
     cost_so_far: Forwards = field(default_factory=Forwards)
     warnings: list[str] = field(default_factory=list)
     float_layers: list[FloatLayer] = field(default_factory=list)
+    counted: set[str] = field(default_factory=set)  # keys of units whose forwards are in the cost
     skipped: set[tuple[str, int]] = field(default_factory=set)  # source and index
 
     def warn(self, text: str) -> None:
@@ -162,6 +163,13 @@ class Job:
                     f"{reason}; mend or remove it, or allow some with --skip-bad {len(self.skipped)}"
                 )
             self.warn(f"left out: {reason}")
+
+    def count_int8(self, units: Sequence[Unit], results: Sequence[Arrays]) -> None:
+        """Add the forwards that units say they ran, once for each: a result may be asked for again."""
+        for unit, result in zip(units, results, strict=True):
+            if unit.key not in self.counted:
+                self.counted.add(unit.key)
+                self.cost_so_far.int8_forwards += float(result["forwards"])
 
     def cost(self) -> Cost:
         """What the job took so far."""

@@ -16,7 +16,7 @@ from distq.graph.qdq import export
 from distq.graph.state import Names, State
 from distq.graph.values import is_float
 from distq.jobs.context import Job
-from distq.jobs.scoring import TURNS, Cutter, Diffs, Errors, Scorer, turns
+from distq.jobs.scoring import Cutter, Diffs, Errors, Scorer, in_order, turns
 from distq.jobs.thresholds import with_threshold
 from distq.quant.table import Table
 from distq.replica.float32 import Outputs
@@ -70,13 +70,11 @@ class ReaderScorer(Scorer):
         """Sum of squares of each float output, (images, outputs)."""
         job = self.job
         tuning = job.readable(job.selection.tuning)
-        units = [Outputs(reference, job.data, piece, turn) for turn, piece in turns(tuning)]
+        hands = turns(tuning, 0, len(tuning))
+        units = [Outputs(reference, job.data, hand.indices, hand.turn) for hand in hands]
         results = [result["power"] for result in job.results(units)]
         job.cost_so_far.fp32_forwards += len(tuning)
-        power = np.empty((len(tuning), results[0].shape[1]))
-        for start, found in enumerate(results):
-            power[start::TURNS] = found
-        return power
+        return in_order(results, hands, axis=0)
 
 
 def alone(plan: Plan, quantizer: Quantizer) -> Plan:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from distq.data.shards import deal
 from distq.graph.heads import with_places
 from distq.graph.plan import Plan, Quantizer, make_plan
 from distq.graph.probes import shares
@@ -202,8 +201,9 @@ class Cutter:
         job = self._job
         advance = self._advance(state, tuple(self._network.outputs))
         tuning = job.readable(job.selection.tuning)
-        units = [int8.Errors(advance, job.float_model, piece, turn) for turn, piece in turns(tuning)]
-        return self._collect(units, len(tuning), axis=0)
+        hands = turns(tuning, 0, len(tuning))
+        units = [int8.Errors(advance, job.float_model, hand.indices, hand.turn) for hand in hands]
+        return self._collect(units, hands, axis=0)
 
     def errors(
         self,
@@ -225,11 +225,11 @@ class Cutter:
         )
         advance = self._advance(state, network.frontier(network.behind(touched)))
         tuning = job.readable(job.selection.tuning)
+        hands = turns(tuning, *images)
         units = [
-            Score(advance, touched, candidates, job.float_model, piece, turn)
-            for turn, piece in turns(tuning, *images)
+            Score(advance, touched, candidates, job.float_model, hand.indices, hand.turn) for hand in hands
         ]
-        return self._collect(units, images[1] - images[0], axis=1)
+        return self._collect(units, hands, axis=1)
 
     def _advance(self, state: State, cut: tuple[str, ...]) -> Advance:
         if self._numbers is None or self._numbers[0] is not state:
@@ -238,32 +238,45 @@ class Cutter:
         numbers = self._numbers[1]
         return Advance(self._blob, self._job.data, numbers, cut, self._shares, self._float_network)
 
-    def _collect(self, units: Sequence[Score | int8.Errors], images: int, axis: int) -> Errors:
+    def _collect(self, units: Sequence[Score | int8.Errors], hands: Sequence[Hand], axis: int) -> Errors:
         """Results of units that took images in turns, back in the order of the images."""
         results = list(self._job.results(units))
-        self._job.cost_so_far.int8_forwards += sum(float(result["forwards"]) for result in results)
-        shape = list(results[0]["error"].shape)
-        shape[axis] = images
-        found = np.empty(shape)
-        where: tuple[slice, ...] = (slice(None),) * axis
-        for result, start in zip(results, range(len(results)), strict=True):
-            found[(*where, slice(start, None, TURNS))] = result["error"]
-        return found
+        self._job.count_int8(units, results)
+        return in_order([result["error"] for result in results], hands, axis)
 
 
-TURNS = 8
-"""Images are dealt out like cards.
+TURNS, TOGETHER = 8, 2
+"""Images are dealt out like cards, two at a time.
 
-The first few are spread over all workers, and an image always goes to the same turn.
+The first few are spread over the workers, and an image always goes to the same turn. One at a time, sending
+them would cost two workers more than they gain.
 """
 
 
-def turns(
-    indices: Sequence[int], start: int = 0, end: int | None = None
-) -> list[tuple[int, tuple[int, ...]]]:
-    """Samples from ``start`` to ``end`` dealt out, each turn with its number, which is its affinity."""
-    hands = deal(indices[start:end], TURNS)
-    return [((start + first) % TURNS, hand) for first, hand in enumerate(hands)]
+@dataclass(frozen=True)
+class Hand:
+    """The images of one turn: which turn it is, which samples, and where these stand among all dealt."""
+
+    turn: int
+    indices: tuple[int, ...]
+    positions: tuple[int, ...]
+
+
+def turns(indices: Sequence[int], start: int, end: int) -> list[Hand]:
+    """Samples from ``start`` to ``end`` dealt out, a hand each turn; its turn is its affinity."""
+    dealt: dict[int, list[int]] = {}
+    for position in range(start, min(end, len(indices))):
+        dealt.setdefault(position // TOGETHER % TURNS, []).append(position)
+    return [
+        Hand(turn, tuple(indices[p] for p in positions), tuple(p - start for p in positions))
+        for turn, positions in dealt.items()
+    ]
+
+
+def in_order(arrays: Sequence[Errors], hands: Sequence[Hand], axis: int) -> Errors:
+    """Arrays of each hand, with its images along an axis, as one with all images in their order."""
+    order = np.argsort([position for hand in hands for position in hand.positions])
+    return np.take(np.concatenate(arrays, axis), order, axis)
 
 
 def set_apart(state: State) -> State:
@@ -292,10 +305,9 @@ def small_constants(plan: Plan, state: State, names: Names) -> Constants:
 def float_power(job: Job) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
     """Power of each float output summed over the tuning images, (outputs,), and their element counts."""
     tuning = job.readable(job.selection.tuning)
-    units = [Outputs(job.float_model, job.data, piece, turn) for turn, piece in turns(tuning)]
+    hands = turns(tuning, 0, len(tuning))
+    units = [Outputs(job.float_model, job.data, hand.indices, hand.turn) for hand in hands]
     results = list(job.images("float outputs", units))
     job.cost_so_far.fp32_forwards += len(tuning)
-    power = np.empty((len(tuning), results[0]["power"].shape[1]))
-    for start, result in enumerate(results):
-        power[start::TURNS] = result["power"]
+    power = in_order([result["power"] for result in results], hands, axis=0)
     return np.array([np.sum(column) for column in power.T]), results[0]["elements"]
