@@ -20,9 +20,6 @@ from distq.quant.table import Table
 LEAST_GAIN = 0.1
 """Less than this on a few images may be none on others."""
 
-UNASKED = "mse"
-"""What another method must beat where the user named none: of those that clip, it clips rare values least."""
-
 METHODS = ("mse", "max", "percentile", "kl")
 """What is tried beside the job's own method; the others are never far from one of these."""
 
@@ -43,14 +40,11 @@ def best_start(
         distributions: of the quantized tensors.
         searched: quantizers that may change; the others keep their thresholds.
     """
-    own = job.options.method
-    first = own if "method" in job.options.model_fields_set else UNASKED
-    names = list(dict.fromkeys((first, own, *METHODS)))
-    tables = []
-    for name in names:
-        found = table if name == own else calibrated_table(job.plan, distributions, name, job.options.bins)
+    names = [job.options.method, *(m for m in METHODS if m != job.options.method)]
+    tables = [table]
+    for name in names[1:]:
+        found = calibrated_table(job.plan, distributions, name, job.options.bins)
         tables.append({q: found[q] if q in searched else row for q, row in table.items()})
     scorer = NetworkScorer(job, state)
     diffs = [scorer.diffs(replace(state, encodings=encodings(t))) for t in tables]
-    best = choose(job, "start", diffs, names, least_gain=LEAST_GAIN, significantly=False)
-    return table if names[best] == own else tables[best]
+    return tables[choose(job, "start", diffs, names, least_gain=LEAST_GAIN, significantly=False)]
