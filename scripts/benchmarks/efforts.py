@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnxruntime
+from networks import BY_NAME
 
 from distq.config import TuneOptions
 from distq.engine.progress import SilentReporter
@@ -29,14 +30,7 @@ from distq.search.default import EFFORTS
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = ROOT / "docs" / "search.md"
 BEGIN, END = "<!-- efforts:begin -->", "<!-- efforts:end -->"
-NETWORKS = (
-    "squeezenet1.1",
-    "mobilenet_v1_0.75_224",
-    "version-RFB-320",
-    "resnet20_cifar10",
-    "yolox_nano",
-    "nanotrackv2_head_sim",
-)
+NAMES = tuple(BY_NAME)
 
 
 @dataclass(frozen=True)
@@ -124,7 +118,7 @@ def write(text: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--models", nargs="+", default=NETWORKS, help="names in configs/")
+    parser.add_argument("--models", nargs="+", default=NAMES, help="names in configs/")
     parser.add_argument("--efforts", nargs="+", type=int, default=sorted(EFFORTS))
     parser.add_argument("--target", choices=("ort", "openvino", "tensorrt"), default="ort")
     parser.add_argument("--no-write", action="store_true", help="print the tables, leave the document alone")

@@ -18,19 +18,12 @@ import time
 from pathlib import Path
 
 import yaml
+from networks import BY_NAME
 
 from distq.jobs.jobfile import load_job
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-NETWORKS = (
-    "squeezenet1.1",
-    "mobilenet_v1_0.75_224",
-    "version-RFB-320",
-    "resnet20_cifar10",
-    "yolox_nano",
-    "nanotrackv2_head_sim",
-    "mnist",
-)
+NAMES = (*BY_NAME, "mnist")
 METHODS = ("kl", "mse", "percentile")
 SCHEMES = ("auto", "symmetric")
 TAKEN = ("model", "data", "preprocess", "samples", "holdout", "holdout_data")
@@ -40,7 +33,7 @@ COMPARED = ("thresholds.json", "model.int8.onnx")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="a folder to make")
-    parser.add_argument("--networks", default=",".join(NETWORKS), help="names, with commas")
+    parser.add_argument("--networks", default=",".join(NAMES), help="names, with commas")
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
     out = given.out.resolve()

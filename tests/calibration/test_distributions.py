@@ -66,8 +66,11 @@ def test_the_file_is_a_plain_npz_with_this_layout(tmp_path):
         assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
-def test_the_same_identity_passes():
-    example().require_same(dict(reversed(IDENTITY.items())))
+def test_the_same_identity_passes_in_any_order_and_another_does_not():
+    found = example()
+    found.require_same(dict(reversed(IDENTITY.items())))
+    with pytest.raises(FileFormatError):
+        found.require_same({**IDENTITY, "samples": "127"})
 
 
 @pytest.mark.parametrize(
