@@ -43,7 +43,7 @@ class Journal:
     """
 
     def __init__(self, path: Path) -> None:
-        """Open or create a journal, and cut it behind its last good line.
+        """Open or create a journal, pass over damaged lines, and cut it behind its last good one.
 
         Raises:
             UsageError: another process has it open.
@@ -134,6 +134,7 @@ class Journal:
 
     def forget(self, keys: Iterable[str]) -> None:
         """Delete large results that others have been made of; their units are then not known."""
+        self._sync()  # what they became is on the disk before they go
         for key in keys:
             if key in self._units and self._units[key][2] is not None:
                 self._part(key).unlink(missing_ok=True)
@@ -176,13 +177,15 @@ class Journal:
                 self._write(header)
                 return
             self._check_header(first)
-            self._end = len(first)
+            self._end = last_good = len(first)
             for line in stream:
                 record = _decode(line)
-                if record is None or not self._take(record, len(line)):
-                    break
+                good = record is not None and self._take(record, len(line))
                 self._end += len(line)
-        self._truncate(self._end)
+                if good:
+                    last_good = self._end
+        self._end = last_good
+        self._truncate(last_good)
 
     def _check_header(self, line: bytes) -> None:
         record = _decode(line)

@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -93,27 +95,84 @@ def test_arrays_and_fields_come_back_exactly(
         assert journal.notes("kind") == [{"number": number, "text": label}]
 
 
-def test_it_survives_a_cut_at_every_byte(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@dataclass(frozen=True)
+class Written:
+    """A journal as a calibration leaves it: its bytes, where each unit's line ends, and its results."""
+
+    lines: bytes
+    ends: dict[str, int]
+    results: dict[str, Arrays]
+    note_ends: list[int]
+
+    def known_at(self, cut: int) -> set[str]:
+        return {key for key, end in self.ends.items() if end <= cut}
+
+
+@pytest.fixture
+def written(path: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
+    """Results in lines and in parts, two of them replaced by their sum, one written again, and decisions."""
     monkeypatch.setattr(os, "fsync", lambda _: None)  # thousands of openings, and no power cut among them
-    ends = []
+    monkeypatch.setattr("distq.engine.journal._INLINE_BYTES", 600)
+    results = {
+        "one": {"noise": np.arange(100.0)},
+        "two": {"noise": np.arange(100.0) + 1},
+        "small": {"counts": np.arange(3), "max": np.array(1.5, np.float32)},
+        "sum": {"noise": np.arange(100.0) * 2 + 1},
+        "score": {"error": np.array([[0.25]])},
+    }
+    ends: dict[str, int] = {}
+    note_ends = []
     with Journal(path) as journal:
-        for number in range(3):
-            journal.record_unit(f"unit{number}", "unit", {"x": np.array(number)})
-            ends.append(path.stat().st_size)
-            journal.note("layer", number=number)
-    whole = path.read_bytes()
-    for cut in range(len(whole) + 1):
-        path.write_bytes(whole[:cut])
+        for key, arrays in (*results.items(), ("small", results["small"])):
+            journal.record_unit(key, f"unit {key}", arrays)
+            ends.setdefault(key, path.stat().st_size)
+            if key == "sum":
+                journal.forget(["one", "two"])
+            if key in {"sum", "score"}:
+                journal.note("layer", name=key, threshold=0.1)
+                note_ends.append(path.stat().st_size)
+    assert {entry.name for entry in (path.parent / "parts").iterdir()} == {"sum.npz"}
+    remembered = {key: end for key, end in ends.items() if key not in {"one", "two"}}
+    return Written(path.read_bytes(), remembered, results, note_ends)
+
+
+def known(journal: Journal, written: Written) -> set[str]:
+    """Which units the journal gives; none of them with other values."""
+    found = {key: journal.get(key) for key in written.results}
+    assert all(same(arrays, written.results[key]) for key, arrays in found.items() if arrays is not None)
+    return {key for key, arrays in found.items() if arrays is not None}
+
+
+def test_it_survives_a_cut_at_every_byte(path: Path, written: Written) -> None:
+    for cut in range(len(written.lines) + 1):
+        path.write_bytes(written.lines[:cut])
+        notes = sum(end <= cut for end in written.note_ends)
         with Journal(path) as journal:
-            assert [journal.get(f"unit{number}") is not None for number in range(3)] == [
-                cut >= end for end in ends
-            ]
-            journal.record_unit("after", "unit", {"x": np.array(9)})
+            assert known(journal, written) == written.known_at(cut)
+            assert len(journal.notes("layer")) == notes
+            journal.record_unit("after", "unit", {"x": np.array(cut)})
             journal.note("layer", number=cut)
         with Journal(path) as journal:
-            assert [f"unit{number}" in journal for number in range(3)] == [cut >= end for end in ends]
-            assert same(journal.get("after"), {"x": np.array(9)})
+            assert known(journal, written) == written.known_at(cut)
+            assert same(journal.get("after"), {"x": np.array(cut)})
+            assert len(journal.notes("layer")) == notes + 1
             assert journal.notes("layer")[-1] == {"number": cut}
+
+
+def test_a_damaged_line_costs_itself_and_what_follows_is_read(path: Path, written: Written) -> None:
+    starts = [0, *(i + 1 for i, byte in enumerate(written.lines) if byte == ord("\n"))]
+    for start, end in pairwise(starts[1:]):  # the header has a test of its own
+        for place in range(start, end - 1, 7):
+            path.write_bytes(written.lines[:place] + b"#" + written.lines[place + 1 :])
+            lost = {key for key, line_end in written.ends.items() if line_end == end}
+            lost -= {"small"}  # its second line counts
+            with Journal(path) as journal:
+                assert known(journal, written) == set(written.ends) - lost
+                assert len(journal.notes("layer")) == 2 - (end in written.note_ends)
+                journal.note("stage", number=place)
+            with Journal(path) as journal:
+                assert known(journal, written) == set(written.ends) - lost
+                assert journal.notes("stage") == [{"number": place}]
 
 
 @given(place=st.integers(0, 10_000), bit=st.integers(0, 7))
