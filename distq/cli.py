@@ -89,7 +89,7 @@ def diff(values: Values, output: Output) -> None:
 
 
 @app.command(epilog=example("distq run job.yaml --workers 4"))
-@takes(TuneOptions, only=("out", "resume", "executor", "workers", "device", "address"))
+@takes(TuneOptions, only=("out", "resume", "executor", "workers", "device", "address", "retries"))
 def run(
     values: Values,
     output: Output,
@@ -103,7 +103,7 @@ def run(
 
 
 @app.command(epilog=example("distq sweep sweep.yaml --dry-run"))
-@takes(TuneOptions, only=("out", "resume", "executor", "workers", "device", "address"))
+@takes(TuneOptions, only=("out", "resume", "executor", "workers", "device", "address", "retries"))
 def sweep(
     values: Values,
     output: Output,

@@ -42,6 +42,7 @@ class CommonOptions(BaseModel):
     shard_size: Annotated[int, Field(ge=1)] = 8
     cache_memory: Annotated[int, Field(ge=1)] = 1024
     decode_workers: Annotated[int, Field(ge=1, le=256)] = 1
+    retries: Annotated[int, Field(ge=0)] = 3
 
 
 class CalibrateOptions(CommonOptions):

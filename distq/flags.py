@@ -75,6 +75,7 @@ FLAGS = {
         PLACE, "Memory in which a worker keeps what it would otherwise compute again.", "MiB"
     ),
     "decode_workers": Flag(PLACE, "Threads of a worker that decode images while it computes.", "N"),
+    "retries": Flag(PLACE, "Times a work unit runs again after the worker that had it was lost.", "N"),
     "out": Flag(OUTPUT, "Folder of the run; must be new unless with --resume.", "RUN"),
     "resume": Flag(OUTPUT, "Continue an interrupted run in --out."),
 }

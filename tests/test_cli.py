@@ -189,7 +189,9 @@ def test_ctrl_c_before_a_job_begins(monkeypatch, capsys):
 def test_flags_become_options(job):
     calls = job("tune", RUN)
     line = "tune m.onnx --out run --layers a,b --int16-layers c --no-bias-correction --holdout-data d"
-    assert cli.invoke([*line.split(), "--shuffle", "--workers", "3", "--shard-size", "4"]) == 0
+    assert (
+        cli.invoke([*line.split(), "--shuffle", "--workers", "3", "--shard-size", "4", "--retries", "0"]) == 0
+    )
     assert calls == [
         TuneOptions(
             model=Path("m.onnx"),
@@ -201,6 +203,7 @@ def test_flags_become_options(job):
             shuffle=True,
             workers=3,
             shard_size=4,
+            retries=0,
         )
     ]
 

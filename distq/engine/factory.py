@@ -28,7 +28,9 @@ def open_executor(options: CommonOptions, on_event: Callable[[str], None]) -> Ex
         decode_threads=options.decode_workers,
     )
     if options.executor == "ray":
-        return RayExecutor(options.workers, settings, options.address, on_event=on_event)
+        return RayExecutor(
+            options.workers, settings, options.address, retries=options.retries, on_event=on_event
+        )
     if options.workers not in {None, 1}:
         on_event(f"--executor local runs one worker; --workers {options.workers} has no effect")
     return LocalExecutor(settings)

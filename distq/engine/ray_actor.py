@@ -11,6 +11,8 @@ from distq.engine.executor import Unit
 from distq.errors import DistqError
 from distq.replica.worker import Arrays, Blob, Worker, WorkerSettings
 
+_NODE_DIGITS = 8  # of the 56 that `ray list nodes` shows
+
 
 class UnitActor:
     """Runs units one after the other in its own process."""
@@ -19,10 +21,13 @@ class UnitActor:
         self._worker = Worker(settings, fetch=_fetch)
 
     def hello(self) -> tuple[str, str]:
-        """Host and process, for a person, and the kind of processor; who answers is ready for units."""
+        """Host, process and Ray's node, for a person, and the kind of processor; who answers is ready."""
+        import ray  # noqa: PLC0415  # this module is also imported where no Ray is wanted
+
         from distq.replica.session import integer_instructions  # noqa: PLC0415  # the driver needs no ONNX Runtime for it
 
-        return f"{platform.node()}, process {os.getpid()}", integer_instructions()
+        node = ray.get_runtime_context().get_node_id()[:_NODE_DIGITS]
+        return f"{platform.node()}, process {os.getpid()}, node {node}", integer_instructions()
 
     def run(self, unit: Unit) -> Arrays | DistqError:
         """One attempt at a unit."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
@@ -41,7 +40,7 @@ class Round:
         self._on_event = on_event
         self._processors = processors  # kind of processor and who has it; None where it does not matter
         self._waiting = list(range(len(units)))  # in order
-        self._lost: Counter[int] = Counter()
+        self._lost: dict[int, list[str]] = {}  # where a unit's workers were lost
         self._failures: dict[int, DistqError] = {}
         self._finished: set[int] = set()
         self._lowest_unfinished = 0
@@ -153,20 +152,17 @@ class Round:
         alone = len(unfinished) == 1
         again = []
         for position in unfinished:
-            self._lost[position] += 1
-            label, lost = self._units[position].label, self._lost[position]
-            if alone and lost > self._retries:
+            lost = self._lost.setdefault(position, [])
+            lost.append(where)
+            label = self._units[position].label
+            if alone and len(lost) > self._retries:
                 self._on_event(f"lost a worker on {where}; given up: {label}")
-                failure = ExecutionError(
-                    f"{label}: {lost} workers were lost with it, the last on {where}; "
-                    "the other units are finished: look for a sample or a memory limit that ends the process"
-                )
-                self._fail(position, failure)
+                self._fail(position, _poison(label, lost))
             else:
                 insort(self._waiting, position)
                 again.append(label)
         if again:
-            self._on_event(f"lost a worker on {where}; again: {', '.join(again)}")
+            self._on_event(f"lost a worker on {where}; again: {' and '.join(again)}")
 
     def _fail(self, position: int, error: DistqError) -> None:
         self._failures[position] = error
@@ -235,6 +231,14 @@ def require_one_processor(known: dict[str, str], kind: str, where: str) -> None:
         raise ExecutionError(
             f"workers on different processors give different bits: {both}; use nodes of one kind"
         )
+
+
+def _poison(label: str, lost: Sequence[str]) -> ExecutionError:
+    """The error of a unit whose worker was lost at every attempt."""
+    return ExecutionError(
+        f"{label}: its worker was lost in each of {len(lost)} attempts: {'; '.join(lost)}; "
+        "the other units are finished: look for a sample or a memory limit that ends the process"
+    )
 
 
 def _reason(error: Exception) -> str:

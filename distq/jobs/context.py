@@ -59,6 +59,7 @@ NOT_IDENTITY = frozenset(
         "shard_size",
         "cache_memory",
         "decode_workers",
+        "retries",
         "out",
         "allow_code",
         "dump_dist",

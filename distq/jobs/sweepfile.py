@@ -31,7 +31,7 @@ Command = Literal["calibrate", "tune"]
 Values = dict[str, object]
 
 KINDS: dict[str, type[CalibrateOptions]] = {"calibrate": CalibrateOptions, "tune": TuneOptions}
-PLACE = ("executor", "workers", "device", "address", "cache_memory", "decode_workers")
+PLACE = ("executor", "workers", "device", "address", "cache_memory", "decode_workers", "retries")
 """Options of the sweep as a whole, because its runs share the workers."""
 
 _WHOLE = (*PLACE, "out", "resume", "dump_dist")  # may not differ between runs

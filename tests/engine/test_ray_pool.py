@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,10 +61,12 @@ def test_a_poison_unit_is_named_when_the_others_are_done(
     units = [Square(0), Kill(1, seen=seen, times=99), *map(Square, range(2, 60))]
     results: dict[int, int] = {}
     with pytest.raises(
-        ExecutionError, match=r"^square of 1: 3 workers were lost with it, the last on .*, process \d+ "
+        ExecutionError, match=r"^square of 1: its worker was lost in each of 3 attempts: "
     ) as caught:
         collect(pool, units, results)
     assert caught.value.exit_code == 3
+    attempts = re.findall(r"process (\d+), node [0-9a-f]{8} \(its process ended\)", str(caught.value))
+    assert len(set(attempts)) == 3, "each attempt with host, process and node"
     assert results == {number: number**2 for number in range(60) if number != 1}
     assert seen.read_text().split() == ["1", "1", "1"], (
         "retries=2 is three attempts, and neighbours are not blamed"
