@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import tempfile
 from pathlib import Path
+
+from distq.errors import ExecutionError
+
+_FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
+
+
+def cannot_write(path: Path, error: OSError, then: str = "then --resume") -> ExecutionError:
+    """What a person is told of a file that the disk does not take: its name, the reason and the remedy."""
+    remedy = "make room on the disk" if error.errno in _FULL else "make it writable"
+    return ExecutionError(f"{path} cannot be written: {error.strerror}; {remedy}, {then}")
 
 
 def atomic_write(path: Path, data: bytes) -> None:
     """Replace ``path`` by ``data``: a reader, a full disk or a power cut sees the old file or the new one.
 
     Raises:
-        OSError: nothing was replaced.
+        ExecutionError: it cannot be written; nothing was replaced.
     """
+    try:
+        _replace(path, data)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def _replace(path: Path, data: bytes) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as stream:

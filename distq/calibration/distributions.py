@@ -39,7 +39,7 @@ class DistributionSet:
         """Write an ``.npz`` atomically; equal sets give equal bytes.
 
         Raises:
-            OSError: the file could not be written; an older one is still there.
+            ExecutionError: the file cannot be written; an older one is still there.
         """
         names = sorted(self.tensors)
         header = {"format": _FORMAT, "identity": self.identity, "tensors": names}

@@ -22,8 +22,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from distq.engine.packing import pack_arrays, unpack_arrays
-from distq.errors import ExecutionError, FileFormatError, UsageError
-from distq.files import atomic_write, sha256_bytes, sha256_file
+from distq.errors import FileFormatError, UsageError
+from distq.files import atomic_write, cannot_write, sha256_bytes, sha256_file
 from distq.replica.worker import Arrays
 
 _VERSION = 1
@@ -148,9 +148,11 @@ class Journal:
     def close(self) -> None:
         """Have everything on disk and let others open the journal."""
         if self._file >= 0:
-            self._sync()
-            os.close(self._file)
-            self._file = -1
+            try:
+                self._sync()
+            finally:
+                os.close(self._file)
+                self._file = -1
 
     def __enter__(self) -> Self:
         return self
@@ -223,24 +225,24 @@ class Journal:
                 written += os.pwrite(self._file, line[written:], self._end + written)
         except OSError as error:
             self._truncate(self._end)
-            raise self._full(error) from error
+            raise cannot_write(self._path, error) from error
         self._end += len(line)
 
     def _write_part(self, key: str, packed: bytes) -> None:
         try:
             self._parts.mkdir(exist_ok=True)
-            atomic_write(self._part(key), packed)
         except OSError as error:
-            raise self._full(error) from error
-
-    def _full(self, error: OSError) -> ExecutionError:
-        return ExecutionError(f"{self._path}: {error.strerror}; make room on the disk, then --resume")
+            raise cannot_write(self._parts, error) from error
+        atomic_write(self._part(key), packed)
 
     def _truncate(self, size: int) -> None:
         os.ftruncate(self._file, size)
 
     def _sync(self) -> None:
-        os.fsync(self._file)
+        try:
+            os.fsync(self._file)
+        except OSError as error:  # some file systems find out only now that they are full
+            raise cannot_write(self._path, error) from error
         self._synced = time.monotonic()
 
     def _part(self, key: str) -> Path:

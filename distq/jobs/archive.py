@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from distq.errors import ExecutionError, UsageError
-from distq.files import sha256_file
+from distq.files import cannot_write, sha256_file
 from distq.jobs.rundir import RunDir
 
 LARGEST_RUN = 1 << 30
@@ -68,7 +68,8 @@ def read_run(
         on_bytes: is told how many more came.
 
     Raises:
-        ExecutionError: what came is not whole, or names another file than those of a run.
+        ExecutionError: what came is not whole, or names another file than those of a run, or cannot be
+            written.
     """
     lines = _lines(pieces)
     known = {path.name for path in RunDir(folder).every_file()}
@@ -79,7 +80,10 @@ def read_run(
                 on_size(int(total))
             case ["distq-file", name, size, sha256] if name in known and size.isdigit():
                 path = folder / name
-                _read_file(lines, path, int(size), on_bytes)
+                try:
+                    _read_file(lines, path, int(size), on_bytes)
+                except OSError as error:
+                    raise cannot_write(path, error, f"then {_AGAIN}") from error
                 if sha256_file(path) != sha256:
                     raise ExecutionError(f"{name} came damaged: {_AGAIN}")
                 written.append(path)

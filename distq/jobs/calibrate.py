@@ -174,6 +174,7 @@ def open_job(
         return
     try:
         with Journal(rundir.journal) as journal, ExitStack() as stack:
+            rundir.remove_leftovers()
             executor = stack.enter_context(
                 open_workers(options, reporter)
                 if shared is None

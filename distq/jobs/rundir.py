@@ -78,15 +78,16 @@ class RunDir:
 
         Raises:
             UsageError: the folder is taken, cannot be made, or holds another job (the field is named).
+            ExecutionError: the disk does not take its first file.
         """
         if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
-                self.write_json(self.run, {"job": identity})
             except OSError as error:
                 raise UsageError(
                     f"{self.path} cannot be made: {error.strerror}; give another --out"
                 ) from error
+            self.write_json(self.run, {"job": identity})
             return True
         if not resume:
             raise UsageError(f"{self.path} exists: give another --out, or --resume to continue the run in it")
@@ -134,6 +135,12 @@ class RunDir:
     def write_json(self, path: Path, content: dict[str, Any]) -> None:
         """Write a JSON file atomically."""
         atomic_write(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+
+    def remove_leftovers(self) -> None:
+        """Delete what writers that were killed left; only for who holds the journal's lock."""
+        for path in self.every_file():
+            for leftover in self.path.glob(f".{path.name}.*"):
+                leftover.unlink(missing_ok=True)
 
     def discard(self, *, keep_folder: bool = False) -> None:
         """Remove what a job wrote since :meth:`claim`, when it turned out to be impossible.

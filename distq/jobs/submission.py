@@ -16,6 +16,7 @@ from typing import get_type_hints
 import yaml
 
 from distq.errors import UsageError
+from distq.files import atomic_write
 from distq.jobs.jobfile import load_job, read_job_file
 
 JOB_FILE = "job.yaml"
@@ -46,11 +47,15 @@ class Submission:
         return f"distq run {JOB_FILE}" + (" --resume" if self.run else "")
 
     def write(self, folder: Path) -> None:
-        """Lay the files out."""
+        """Lay the files out.
+
+        Raises:
+            ExecutionError: there is no room for them.
+        """
         for name, content in self.files.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+            atomic_write(path, content)
 
 
 def make_submission(job_file: Path, overrides: Mapping[str, object] | None = None) -> Submission:

@@ -102,6 +102,9 @@ def fuse(model: bytes, settings: WorkerSettings) -> bytes:
     """The graph ONNX Runtime runs for a QDQ model: integer kernels on CPU.
 
     On a GPU, which has none, the QDQ graph itself.
+
+    Raises:
+        ExecutionError: ONNX Runtime cannot load the model, or has no room for the fused one.
     """
     if device_of(settings) != "cpu":
         return model
@@ -109,7 +112,14 @@ def fuse(model: bytes, settings: WorkerSettings) -> bytes:
         path = Path(folder) / "fused.onnx"
         options = session_options(settings, NAMED)
         options.optimized_model_filepath = str(path)
-        _open(model, options, settings, DISABLED)
+        try:
+            _open(model, options, settings, DISABLED)
+        except ExecutionError as error:
+            if "serialization failed" not in str(error):
+                raise
+            raise ExecutionError(
+                f"{path} cannot be written: make room on the disk of temporary files, or set TMPDIR to another"
+            ) from error
         fused = path.read_bytes()
     return fused if _constants(model) <= _constants(fused) else model
 

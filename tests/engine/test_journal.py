@@ -298,7 +298,9 @@ def test_a_full_disk_is_an_error_of_ours_and_the_journal_stays_whole(
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(os, "pwrite", half)
-        with pytest.raises(ExecutionError, match="No space left on device; make room"):
+        with pytest.raises(
+            ExecutionError, match=r"journal\.jsonl cannot be written: No space left on device; make room"
+        ):
             journal.record_unit("second", "unit", SMALL)
         monkeypatch.undo()
         assert "second" not in journal

@@ -81,10 +81,12 @@ def test_a_killed_process_leaves_a_torn_line_and_loses_one_unit(
         tune(model, data, tmp_path / "run")
     journal = tmp_path / "run" / "journal.jsonl"
     os.truncate(journal, journal.stat().st_size - 7)
+    (journal.parent / ".thresholds.json.k3j2h1").write_bytes(b"half of it")
     after = watch()
     tune(model, data, tmp_path / "run", resume=True)
     assert len(before) + len(after) <= len(every) + 1
     assert bits(tmp_path / "run") == bits(result.out)
+    assert set(tree(tmp_path / "run")) == set(tree(result.out))
 
 
 def test_where_and_how_a_job_runs_may_change_on_resume(
