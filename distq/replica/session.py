@@ -118,7 +118,7 @@ def fuse(model: bytes, settings: WorkerSettings) -> bytes:
             if "serialization failed" not in str(error):
                 raise
             raise ExecutionError(
-                f"{path} cannot be written: make room on the disk of temporary files, or set TMPDIR to another"
+                f"{path} cannot be written: make room for temporary files, or set TMPDIR to another disk"
             ) from error
         fused = path.read_bytes()
     return fused if _constants(model) <= _constants(fused) else model

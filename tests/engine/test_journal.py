@@ -299,7 +299,7 @@ def test_a_full_disk_is_an_error_of_ours_and_the_journal_stays_whole(
 
         monkeypatch.setattr(os, "pwrite", half)
         with pytest.raises(
-            ExecutionError, match=r"journal\.jsonl cannot be written: No space left on device; make room"
+            ExecutionError, match=r"jsonl cannot be written: No space left on device; make room"
         ):
             journal.record_unit("second", "unit", SMALL)
         monkeypatch.undo()

@@ -251,5 +251,5 @@ def test_an_lmdb_that_does_not_fit_is_not_there(tmp_path: Path) -> None:
 
 def test_temporary_files_that_do_not_fit_are_named_too(whole: Path) -> None:
     model = (whole / "model.int8.onnx").read_bytes()
-    with largest_file(500), pytest.raises(ExecutionError, match="make room .* or set TMPDIR"):
+    with largest_file(500), pytest.raises(ExecutionError, match=r"make room .* or set TMPDIR"):
         session.fuse(model, WorkerSettings())
