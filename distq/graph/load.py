@@ -73,7 +73,7 @@ def read_proto(path: Path) -> tuple[onnx.ModelProto, str]:
     """Read and check an ONNX file with its external data.
 
     Returns:
-        The model and the SHA-256 of the file.
+        The model and the SHA-256 of the file, or of the model put together where data lies beside it.
 
     Raises:
         ModelError: missing or corrupt.
@@ -86,6 +86,7 @@ def read_proto(path: Path) -> tuple[onnx.ModelProto, str]:
         ) from error
     try:
         proto = onnx.load_model_from_string(data)
+        alone = proto.ByteSize()
         onnx.load_external_data_for_model(proto, str(path.parent))
         onnx.checker.check_model(proto)
     except (DecodeError, onnx.checker.ValidationError, ValueError, OSError, RuntimeError) as error:
@@ -93,6 +94,8 @@ def read_proto(path: Path) -> tuple[onnx.ModelProto, str]:
         raise ModelError(f"{path} is not a valid ONNX model: {reason}; export it again") from error
     if not proto.graph.node:
         raise ModelError(f"{path} is not an ONNX model, or has no nodes: export it again")
+    if proto.ByteSize() != alone:
+        data = proto.SerializeToString(deterministic=True)
     return proto, sha256_bytes(data)
 
 

@@ -271,6 +271,9 @@ def thresholds_only(options: CalibrateOptions, reporter: Reporter) -> RunResult:
         "model": loaded.sha256,
         "method": options.method,
         "bins": options.bins,
+        "scheme": options.scheme,
+        "target": options.target,
+        "int16_layers": list(options.int16_layers),
         "distributions": kept.identity,
     }
     rundir.claim(fields, resume=options.resume)

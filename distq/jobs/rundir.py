@@ -11,6 +11,9 @@ from typing import Any
 from distq.errors import FileFormatError, UsageError
 from distq.files import atomic_write
 
+_FOLLOWS = {"data", "holdout"}
+"""Fields that also change with others, such as --samples: those are named first."""
+
 
 @dataclass(frozen=True)
 class RunDir:
@@ -92,7 +95,7 @@ class RunDir:
         if not resume:
             raise UsageError(f"{self.path} exists: give another --out, or --resume to continue the run in it")
         theirs = self.identity()
-        for field in sorted({*identity, *theirs}):
+        for field in sorted({*identity, *theirs}, key=lambda name: (name in _FOLLOWS, name)):
             if theirs.get(field) != identity.get(field):
                 raise UsageError(
                     f"{self.path} holds another job: its {field} is {json.dumps(theirs.get(field))}, "
