@@ -21,7 +21,7 @@ from distq.cli_cluster import cluster
 from distq.cli_dataset import dataset
 from distq.config import CalibrateOptions, CommonOptions, DiffOptions, EvaluateOptions, TuneOptions
 from distq.errors import DistqError, InterruptedRun
-from distq.flags import OUTPUT, Output, example, switch, takes
+from distq.flags import OUTPUT, PLACE_FLAGS, Output, example, switch, takes
 from distq.options import make_options, on_command_line
 from distq.perform import perform, show_result
 from distq.tables import (
@@ -89,7 +89,7 @@ def diff(values: Values, output: Output) -> None:
 
 
 @app.command(epilog=example("distq run job.yaml --workers 4"))
-@takes(TuneOptions, only=("out", "resume", "executor", "workers", "device", "address", "retries"))
+@takes(TuneOptions, only=("out", "resume", *PLACE_FLAGS))
 def run(
     values: Values,
     output: Output,
@@ -103,7 +103,7 @@ def run(
 
 
 @app.command(epilog=example("distq sweep sweep.yaml --dry-run"))
-@takes(TuneOptions, only=("out", "resume", "executor", "workers", "device", "address", "retries"))
+@takes(TuneOptions, only=("out", "resume", *PLACE_FLAGS))
 def sweep(
     values: Values,
     output: Output,

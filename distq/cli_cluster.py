@@ -11,7 +11,7 @@ import typer
 from distq.config import CommonOptions
 from distq.console import make_reporter
 from distq.errors import InterruptedRun
-from distq.flags import OUTPUT, Output, example, switch, takes
+from distq.flags import OUTPUT, PLACE_FLAGS, Output, example, switch, takes
 from distq.perform import perform, show_result
 from distq.tables import print_fetch_result, print_job, print_jobs, print_submit_result
 
@@ -31,7 +31,7 @@ cluster = typer.Typer()
 
 
 @cluster.command(epilog=example("distq submit job.yaml --address http://HEAD:8265 --follow"))
-@takes(CommonOptions, only=("workers", "device"))
+@takes(CommonOptions, only=tuple(name for name in PLACE_FLAGS if name not in {"address", "executor"}))
 def submit(
     values: dict[str, object],
     output: Output,

@@ -41,7 +41,10 @@ class CommonOptions(BaseModel):
     skip_bad: Annotated[int, Field(ge=0)] = 0
     shard_size: Annotated[int, Field(ge=1)] = 8
     cache_memory: Annotated[int, Field(ge=1)] = 1024
-    decode_workers: Annotated[int, Field(ge=1, le=256)] = 1
+    cpus_per_worker: Annotated[int, Field(ge=1, le=256)] | None = None
+    gpus_per_worker: Annotated[float, Field(gt=0, le=1)] | None = None
+    decode_workers: Annotated[int, Field(ge=1, le=256)] | None = None
+    wait_for_workers: Annotated[int, Field(ge=0)] = 0
     retries: Annotated[int, Field(ge=0)] = 3
 
 

@@ -69,16 +69,29 @@ FLAGS = {
     "executor": Flag(PLACE, "Ray actors, or this process alone"),
     "workers": Flag(PLACE, "Number of workers (default: one per core).", "N"),
     "device": Flag(PLACE, "cpu, auto, cuda or cuda:N.", "DEVICE"),
+    "cpus_per_worker": Flag(PLACE, "CPUs of a worker; one computes, the others decode (default: 1).", "N"),
+    "gpus_per_worker": Flag(
+        PLACE, "GPU of a worker, 1 or a part such as 0.5 (default: so that all workers fit).", "PART"
+    ),
+    "wait_for_workers": Flag(
+        PLACE, "Ask for more --workers than the cluster has now; wait this long for the first.", "SECONDS"
+    ),
     "address": Flag(PLACE, "A running Ray to join (default: $RAY_ADDRESS, or start one).", "RAY"),
     "shard_size": Flag(PLACE, "Samples in a work unit; no result depends on it.", "N"),
     "cache_memory": Flag(
         PLACE, "Memory in which a worker keeps what it would otherwise compute again.", "MiB"
     ),
-    "decode_workers": Flag(PLACE, "Threads of a worker that decode images while it computes.", "N"),
+    "decode_workers": Flag(
+        PLACE, "Threads of a worker that decode while it computes (default: its CPUs).", "N"
+    ),
     "retries": Flag(PLACE, "Times a work unit runs again after the worker that had it was lost.", "N"),
     "out": Flag(OUTPUT, "Folder of the run; must be new unless with --resume.", "RUN"),
     "resume": Flag(OUTPUT, "Continue an interrupted run in --out."),
 }
+
+
+PLACE_FLAGS = tuple(name for name, flag in FLAGS.items() if flag.panel == PLACE and name != "shard_size")
+"""Options that a job file leaves to the place where it runs."""
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,10 @@ class Executor(Protocol):
     def workers(self) -> int:
         """How many units run at the same time."""
 
+    @property
+    def device(self) -> str:
+        """What all workers compute on: ``cpu``, ``cuda`` or ``cuda:n``; never ``auto``."""
+
     def share(self, data: bytes) -> Blob:
         """Give bytes (a model) to all workers; units carry the returned handle."""
 

@@ -8,6 +8,7 @@ from distq.config import CommonOptions
 from distq.engine.executor import Executor
 from distq.engine.local import LocalExecutor
 from distq.engine.ray_pool import RayExecutor
+from distq.errors import UsageError
 from distq.replica.worker import WorkerSettings
 
 
@@ -22,14 +23,27 @@ def open_executor(options: CommonOptions, on_event: Callable[[str], None]) -> Ex
         UsageError: there is no Ray at ``--address``, or it has less than was asked for.
         ExecutionError: Ray does not start on this machine.
     """
+    if options.gpus_per_worker is not None and options.device == "cpu":
+        raise UsageError(
+            f"--gpus-per-worker {options.gpus_per_worker:g}: the workers compute on the processor; "
+            "take --device cuda or auto with it, or leave it out"
+        )
     settings = WorkerSettings(
         device=options.device,
         cache_bytes=options.cache_memory << 20,
-        decode_threads=options.decode_workers,
+        decode_threads=options.decode_workers or options.cpus_per_worker or 1,
+        gpu_part=options.gpus_per_worker or 1.0,
     )
     if options.executor == "ray":
         return RayExecutor(
-            options.workers, settings, options.address, retries=options.retries, on_event=on_event
+            options.workers,
+            settings,
+            options.address,
+            cpus=options.cpus_per_worker,
+            gpus=options.gpus_per_worker,
+            retries=options.retries,
+            wait_seconds=options.wait_for_workers,
+            on_event=on_event,
         )
     if options.workers not in {None, 1}:
         on_event(f"--executor local runs one worker; --workers {options.workers} has no effect")

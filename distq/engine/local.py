@@ -10,6 +10,7 @@ from distq.engine.attempt import attempt
 from distq.engine.executor import Unit
 from distq.errors import DistqError
 from distq.files import sha256_bytes
+from distq.replica.session import device_of
 from distq.replica.worker import Arrays, Blob, Worker, WorkerSettings
 
 
@@ -17,6 +18,12 @@ class LocalExecutor:
     """Runs every unit in this process; a model's bytes are their own handle."""
 
     def __init__(self, settings: WorkerSettings) -> None:
+        """Take the device of the settings.
+
+        Raises:
+            UsageError: it is a GPU, and there is none that ONNX Runtime can use.
+        """
+        self.device = device_of(settings)
         self._worker = Worker(settings, fetch=_fetch)
 
     @property

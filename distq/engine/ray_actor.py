@@ -34,6 +34,13 @@ class UnitActor:
         return attempt(unit, self._worker)
 
 
+def automatic_device() -> str:
+    """What ``--device auto`` is where this runs, ``cuda`` or ``cpu``."""
+    from distq.replica.session import device_of  # noqa: PLC0415  # the driver needs no ONNX Runtime for it
+
+    return device_of(WorkerSettings("auto")).partition(":")[0]
+
+
 def _fetch(blob: Blob) -> bytes:
     import ray  # noqa: PLC0415  # this module is also imported where no Ray is wanted
 

@@ -14,27 +14,16 @@ import secrets
 import shutil
 import socket
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from distq.engine.placement import Resources
 from distq.errors import ExecutionError, UsageError
 
 _CONNECT_SECONDS = 5.0
 _RAY_PORT = 6379
 _LONGEST_FOLDER = 40
 _WORKERS_PER_CORE = 4
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What a cluster has, busy or not."""
-
-    cpus: float
-    gpus: float
-
-    def __str__(self) -> str:
-        return f"{self.cpus:g} CPUs and {self.gpus:g} GPUs"
 
 
 class RayCluster:
@@ -65,10 +54,10 @@ class RayCluster:
         self._ours = True
         atexit.register(self.close)
 
-    def resources(self) -> Resources:
-        """CPUs and GPUs of all living nodes."""
-        total = self.ray.cluster_resources()
-        return Resources(float(total.get("CPU", 0)), float(total.get("GPU", 0)))
+    def nodes(self) -> list[Resources]:
+        """CPUs and GPUs of each living node."""
+        found = (node["Resources"] for node in self.ray.nodes() if node["Alive"])
+        return [Resources(float(node.get("CPU", 0)), float(node.get("GPU", 0))) for node in found]
 
     def free(self) -> Resources:
         """CPUs and GPUs that nobody holds now."""

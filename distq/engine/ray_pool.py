@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import math
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
 from distq.engine.executor import Unit
-from distq.engine.ray_actor import UnitActor
-from distq.engine.ray_cluster import RayCluster, Resources
+from distq.engine.placement import described, plan
+from distq.engine.ray_actor import UnitActor, automatic_device
+from distq.engine.ray_cluster import RayCluster
 from distq.engine.ray_round import Round
 from distq.engine.ray_seat import Seat
-from distq.errors import UsageError
+from distq.errors import ExecutionError
 from distq.files import sha256_bytes
 from distq.replica.worker import Arrays, Blob, WorkerSettings
+
+_LOOK_SECONDS = 5.0  # between looks for new nodes
 
 
 def _no_event(text: str) -> None:
@@ -39,45 +43,55 @@ class RayExecutor:
         settings: WorkerSettings,
         address: str | None = None,
         *,
+        cpus: int | None = None,
+        gpus: float | None = None,
         retries: int = 3,
         on_event: Callable[[str], None] = _no_event,
         start_seconds: float = 120.0,
+        wait_seconds: float = 0.0,
     ) -> None:
         """Connect to Ray, or start it, and open the actors; they start while the driver goes on.
 
         Args:
-            workers: how many actors; None: one per core of the cluster, on ``cuda`` one per GPU.
-            settings: of every worker; an actor holds ``settings.cpus`` CPUs.
+            workers: how many actors; None: one per core of the cluster, on ``cuda`` one per GPU, and more
+                when nodes join.
+            settings: of every worker.
             address: of a cluster; None: this process's Ray, or RAY_ADDRESS, or a new one on this machine.
+            cpus: that each actor books; None: as many as the settings keep busy.
+            gpus: the part of a GPU that each actor books on ``cuda``, and may fill; None: so that all fit.
             retries: how often a unit runs again after the worker that ran it was lost.
             on_event: takes one line for each lost worker.
             start_seconds: how long the cluster may take to start an actor.
+            wait_seconds: with it, more workers than there is room for now are fine: a cluster that scales
+                itself adds nodes for them, and may take so long until the first answers.
 
         Raises:
             UsageError: there is no such cluster, or it has fewer CPUs or GPUs than asked for.
             ExecutionError: Ray does not start on this machine.
         """
-        self._cluster = RayCluster(address, (workers or 0) * settings.cpus)
+        cpus = cpus or settings.cpus
+        self._cluster = RayCluster(address, (workers or 1) * cpus)
         self._ray: Any = self._cluster.ray
-        self._settings = settings
         self._retries = retries
         self._on_event = on_event
-        self._start_seconds = start_seconds
+        self._start_seconds = max(start_seconds, wait_seconds)
         self._blobs: dict[str, Blob] = {}
-        self._processors: dict[str, str] | None = None if settings.device.startswith("cuda") else {}
         self._seats: list[Seat] = []
         self._last_run: Generator[tuple[int, Arrays]] = _no_run()
         try:
-            there = self._cluster.resources()
-            count = plan_workers(workers, settings, there)
+            nodes = self._cluster.nodes()
+            self.device = self._resolved(settings.device, gpus=any(node.gpus for node in nodes))
+            self._processors: dict[str, str] | None = {} if self.device == "cpu" else None
+            placed = plan(workers, self.device, cpus, gpus, nodes, may_grow=wait_seconds > 0)
+            self._booking = booked = placed.booking
+            self._room = None if workers is not None else placed.workers
+            self._look_again = time.monotonic() + _LOOK_SECONDS
             actor = self._ray.remote(UnitActor).options(
-                num_cpus=settings.cpus,
-                num_gpus=gpu_share(count, settings.device, there),
-                max_restarts=0,
-                max_task_retries=0,
+                num_cpus=booked.cpus, num_gpus=booked.gpus, max_restarts=0, max_task_retries=0
             )
-            for _ in range(count):
-                self._seats.append(Seat(self._ray, lambda: actor.remote(settings)))
+            own = replace(settings, device=self.device, gpu_part=booked.gpus or gpus or 1.0)
+            self._create: Callable[[], Any] = lambda: actor.remote(own)
+            self._open_seats(placed.workers)
         except BaseException:
             self.close()
             raise
@@ -116,8 +130,42 @@ class RayExecutor:
             start_seconds=self._start_seconds,
             on_event=self._on_event,
             processors=self._processors,
+            grow=self._grow,
         ).results()
         return self._last_run
+
+    def _open_seats(self, count: int) -> None:
+        self._seats.extend(Seat(self._ray, self._create) for _ in range(count))
+
+    def _grow(self) -> None:
+        """Use the nodes that joined the cluster, unless the number of workers was given."""
+        if self._room is None or time.monotonic() < self._look_again:
+            return
+        self._look_again = time.monotonic() + _LOOK_SECONDS
+        more = self._booking.room(self._cluster.nodes()) - self._room
+        if more > 0:
+            self._room += more
+            self._open_seats(more)
+            self._on_event(f"the Ray cluster has grown: {more} more workers, {len(self._seats)} in all")
+
+    def _resolved(self, device: str, *, gpus: bool) -> str:
+        """What ``auto`` is, for all workers alike: on a GPU and on a processor they would give other bits.
+
+        Raises:
+            ExecutionError: the cluster does not say.
+        """
+        if device != "auto":
+            return device
+        if not gpus:
+            return "cpu"
+        probe = self._ray.remote(automatic_device).options(num_cpus=0, num_gpus=0.01)
+        try:
+            return str(self._ray.get(probe.remote(), timeout=self._start_seconds))
+        except self._ray.exceptions.RayError as error:
+            raise ExecutionError(
+                f"--device auto: no node with a GPU answered within {self._start_seconds:g} s; the Ray "
+                f"cluster has {described(self._cluster.nodes())}: take --device cpu or cuda"
+            ) from error
 
     def forget(self) -> None:
         """Let Ray free what was shared as soon as no unit carries it."""
@@ -138,33 +186,3 @@ class RayExecutor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def plan_workers(workers: int | None, settings: WorkerSettings, there: Resources) -> int:
-    """How many workers a cluster is asked for.
-
-    Raises:
-        UsageError: it does not have what they need.
-    """
-    if settings.device.startswith("cuda") and there.gpus < 1:
-        raise UsageError(f"--device {settings.device}: the Ray cluster has {there}; use --device cpu")
-    most = int(there.cpus // settings.cpus)
-    if most == 0 or (workers or 0) > most:
-        asked = f"--workers {workers}" if workers else "a worker"
-        raise UsageError(
-            f"{asked} of {settings.cpus} CPU each: the Ray cluster has {there}; "
-            f"ask for at most {most} workers"
-        )
-    if workers is not None:
-        return workers
-    return min(most, int(there.gpus)) if settings.device.startswith("cuda") else most
-
-
-def gpu_share(workers: int, device: str, there: Resources) -> float:
-    """The part of a GPU that each worker books, so that all of them fit.
-
-    Ray shows an actor only the GPUs it booked. ``cuda:n`` counts the machine's GPUs itself, so it books none.
-    """
-    if there.gpus < 1 or device not in {"cuda", "auto"}:
-        return 0.0
-    return 1 / math.ceil(workers / there.gpus)

@@ -8,6 +8,7 @@ from typing import Any
 
 from distq.engine.attempt import unexpected
 from distq.engine.executor import LOOK_AHEAD, Unit
+from distq.engine.placement import described
 from distq.engine.ray_cluster import RayCluster
 from distq.engine.ray_seat import Seat
 from distq.errors import DistqError, ExecutionError
@@ -30,6 +31,7 @@ class Round:
         start_seconds: float,
         on_event: Callable[[str], None],
         processors: dict[str, str] | None,
+        grow: Callable[[], None],
     ) -> None:
         self._cluster = cluster
         self._ray = cluster.ray
@@ -39,6 +41,7 @@ class Round:
         self._start_seconds = start_seconds
         self._on_event = on_event
         self._processors = processors  # kind of processor and who has it; None where it does not matter
+        self._grow = grow  # adds seats when nodes have joined
         self._waiting = list(range(len(units)))  # in order
         self._lost: dict[int, list[str]] = {}  # where a unit's workers were lost
         self._failures: dict[int, DistqError] = {}
@@ -56,6 +59,7 @@ class Round:
             seat.open()
         try:
             while self._waiting or any(seat.in_flight for seat in self._seats):
+                self._grow()
                 self._submit()
                 yield from self._collect()
         finally:
@@ -205,7 +209,7 @@ class Round:
         ready = sum(seat.ready for seat in self._seats)
         text = (
             f"{ready} of {len(self._seats)} workers started within {self._start_seconds:g} s; "
-            f"the Ray cluster has {self._cluster.resources()}, free now are {self._cluster.free()}"
+            f"the Ray cluster has {described(self._cluster.nodes())}, free now are {self._cluster.free()}"
         )
         if ready == 0 and late == len(self._seats):
             raise ExecutionError(f"{text}: ask for fewer --workers, or wait until others are done")

@@ -71,6 +71,7 @@ def run_units(
         else:
             while position not in early:
                 index, result = next(arriving)
+                most_early = max(most_early, LOOK_AHEAD * executor.workers)  # workers may join
                 arrived = every[missing[index]]
                 if journal is not None:
                     journal.record_unit(arrived.key, arrived.label, result)

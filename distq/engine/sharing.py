@@ -45,6 +45,11 @@ class SharingExecutor:
         """How many units run at the same time."""
         return self._executor.workers
 
+    @property
+    def device(self) -> str:
+        """What all workers compute on."""
+        return self._executor.device
+
     def share(self, data: bytes) -> Blob:
         """Give bytes to all workers."""
         return self._executor.share(data)

@@ -176,9 +176,7 @@ def open_job(
         with Journal(rundir.journal) as journal, ExitStack() as stack:
             rundir.remove_leftovers()
             executor = stack.enter_context(
-                open_workers(options, reporter)
-                if shared is None
-                else shared.lend(job_identity, options.device)
+                open_workers(options, reporter) if shared is None else shared.lend(job_identity)
             )
             places = parts(loaded.model, plan)
             job = Job(
@@ -312,6 +310,7 @@ def run_record(job: Job) -> dict[str, Any]:
     return {
         "job": job.rundir.identity(),
         "options": options,
+        "device": job.executor.device,
         "versions": versions(),
         "model": {"path": str(job.loaded.path), "sha256": job.loaded.sha256},
         "data": asdict(manifest(job.data, job.selection.calibration)),

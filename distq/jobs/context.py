@@ -34,8 +34,8 @@ from distq.graph.plan import Plan
 from distq.graph.values import numpy_dtype
 from distq.jobs.results import Cost, FloatLayer, SearchCost
 from distq.jobs.rundir import RunDir
-from distq.replica.session import integer_instructions
-from distq.replica.worker import Arrays, Blob
+from distq.replica.session import fuse, integer_instructions
+from distq.replica.worker import Arrays, Blob, WorkerSettings
 
 PACKAGES = (
     "distq",
@@ -58,7 +58,10 @@ NOT_IDENTITY = frozenset(
         "resume",
         "shard_size",
         "cache_memory",
+        "cpus_per_worker",
+        "gpus_per_worker",
         "decode_workers",
+        "wait_for_workers",
         "retries",
         "out",
         "allow_code",
@@ -123,6 +126,10 @@ class Job:
         if not self.skipped:
             return indices
         return [i for i in indices if (self.data.source, i) not in self.skipped]
+
+    def fuse(self, model: bytes) -> bytes:
+        """The graph that the workers run for a QDQ model (:func:`distq.replica.session.fuse`)."""
+        return fuse(model, WorkerSettings(self.executor.device))
 
     def shards(self, indices: Sequence[int]) -> list[Sequence[int]]:
         """Readable calibration samples in pieces of the shard size."""
@@ -290,4 +297,7 @@ def interruptible() -> Iterator[None]:
 
 def open_workers(options: CommonOptions, reporter: Reporter) -> Executor:
     """The executor of the options; what happens to workers is shown as warnings."""
-    return open_executor(options, reporter.warn)
+    executor = open_executor(options, reporter.warn)
+    if options.device == "auto":
+        reporter.line(f"--device auto: all workers ({executor.workers}) compute on {executor.device}")
+    return executor

@@ -31,8 +31,7 @@ from distq.replica.cuts import Advance
 from distq.replica.float32 import LayerMeans
 from distq.replica.moments import InputMoments, LayerInput
 from distq.replica.numbers import Numbers
-from distq.replica.session import fuse
-from distq.replica.worker import Arrays, Blob, WorkerSettings, stable_sum
+from distq.replica.worker import Arrays, Blob, stable_sum
 
 MOST_IMAGES = 128
 """Means and covariances settle with fewer images than thresholds; more would only take longer."""
@@ -78,7 +77,7 @@ def correct(job: Job, state: State, wanted: Means) -> State:
     """
     model, plan = job.loaded.model, job.plan
     names = Names.free_in(model)
-    fused = fuse(export(model, plan, state), WorkerSettings(job.options.device))
+    fused = job.fuse(export(model, plan, state))
     network, blob = Network(fused), job.executor.share(fused)
     numbers: Constants = {}
     weights: dict[str, Blob] = {}

@@ -102,7 +102,7 @@ def _onnxruntime() -> Iterator[Check]:
         name="providers", value=", ".join(name.removesuffix("ExecutionProvider") for name in providers)
     )
     session = importlib.import_module("distq.replica.session")  # it needs ONNX Runtime
-    yield _devices(session.gpu_count(), cuda="CUDAExecutionProvider" in providers)
+    yield _devices(session.cuda.gpu_count(), cuda="CUDAExecutionProvider" in providers)
     yield _instructions(session.integer_instructions(), exact=session.has_exact_integer_kernels())
 
 

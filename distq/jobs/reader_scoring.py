@@ -20,8 +20,7 @@ from distq.jobs.scoring import Cutter, Diffs, Errors, Scorer, in_order, turns
 from distq.jobs.thresholds import with_threshold
 from distq.quant.table import Table
 from distq.replica.float32 import Outputs
-from distq.replica.session import fuse
-from distq.replica.worker import Blob, WorkerSettings
+from distq.replica.worker import Blob
 
 
 class ReaderScorer(Scorer):
@@ -53,10 +52,7 @@ class ReaderScorer(Scorer):
             plan = alone(job.plan, quantizer)
             row = table[quantizer.name]
             encoding = with_threshold(plan, quantizer, row, row.threshold, row.method).encoding
-            fused = fuse(
-                export(model, plan, State({quantizer.name: encoding}, {}, {})),
-                WorkerSettings(job.options.device),
-            )
+            fused = job.fuse(export(model, plan, State({quantizer.name: encoding}, {}, {})))
             reference = job.executor.share(probe)
             self._cutter = (
                 quantizer.name,

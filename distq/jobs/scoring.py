@@ -33,8 +33,7 @@ from distq.replica.cuts import Advance
 from distq.replica.float32 import Outputs
 from distq.replica.int8 import Score
 from distq.replica.numbers import Numbers
-from distq.replica.session import fuse
-from distq.replica.worker import Blob, WorkerSettings
+from distq.replica.worker import Blob
 from distq.search.metrics import mean_squared, per_image_diff
 
 Diffs = npt.NDArray[np.float64]
@@ -114,7 +113,7 @@ class NetworkScorer(Scorer):
         job = replace(job, float_model=job.float_parts)
         names = Names.free_in(job.loaded.model)
         exported = with_places(export(job.loaded.model, job.plan, state), job.places)
-        fused = fuse(exported, WorkerSettings(job.options.device))
+        fused = job.fuse(exported)
         self._cutter = Cutter(job, job.plan, fused, names)
         self._power = float_power(job)[0]
         super().__init__(job, self._cutter.current(state))
@@ -159,7 +158,7 @@ class PrefixScorer(Scorer):
                 job.loaded.model, plan, {q.name: table[q.name].encoding for q in plan.quantizers}
             )
             part = part.with_biases({name: state.biases[name] for name in part.biases})
-            fused = fuse(export(job.loaded.model, plan, set_apart(part)), WorkerSettings(job.options.device))
+            fused = job.fuse(export(job.loaded.model, plan, set_apart(part)))
             cutter = Cutter(job, plan, fused, self.names, float_network=True)
             self._cutters = {quantizer.name: cutter}
         return self._cutters[quantizer.name]

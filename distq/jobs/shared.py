@@ -29,10 +29,10 @@ class SharedWork:
         """A job begins; it may need no workers."""
         self._lent = None
 
-    def lend(self, identity: Mapping[str, Any], device: str) -> SharingExecutor:
+    def lend(self, identity: Mapping[str, Any]) -> SharingExecutor:
         """Workers for a job that knows results by its model, samples, preprocessing and device."""
         fields = {name: identity[name] for name in _DEPENDS_ON}
-        scope = json.dumps({**fields, "device": device}, sort_keys=True)
+        scope = json.dumps({**fields, "device": self._executor.device}, sort_keys=True)
         self._lent = SharingExecutor(self._executor, self._journal, scope, FLOAT_UNITS)
         return self._lent
 

@@ -31,7 +31,18 @@ Command = Literal["calibrate", "tune"]
 Values = dict[str, object]
 
 KINDS: dict[str, type[CalibrateOptions]] = {"calibrate": CalibrateOptions, "tune": TuneOptions}
-PLACE = ("executor", "workers", "device", "address", "cache_memory", "decode_workers", "retries")
+PLACE = (
+    "executor",
+    "workers",
+    "device",
+    "address",
+    "cpus_per_worker",
+    "gpus_per_worker",
+    "wait_for_workers",
+    "cache_memory",
+    "decode_workers",
+    "retries",
+)
 """Options of the sweep as a whole, because its runs share the workers."""
 
 _WHOLE = (*PLACE, "out", "resume", "dump_dist")  # may not differ between runs

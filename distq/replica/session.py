@@ -13,6 +13,7 @@ import onnx
 import onnxruntime
 
 from distq.errors import ExecutionError, UsageError
+from distq.replica import cuda
 from distq.replica.worker import WorkerSettings
 
 onnxruntime.disable_telemetry_events()
@@ -101,12 +102,12 @@ def is_float(model: bytes) -> bool:
 def fuse(model: bytes, settings: WorkerSettings) -> bytes:
     """The graph ONNX Runtime runs for a QDQ model: integer kernels on CPU.
 
-    On a GPU, which has none, the QDQ graph itself.
+    On a GPU, which has none, the QDQ graph itself; this process needs no GPU for it.
 
     Raises:
         ExecutionError: ONNX Runtime cannot load the model, or has no room for the fused one.
     """
-    if device_of(settings) != "cpu":
+    if settings.device != "cpu":
         return model
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "fused.onnx"
@@ -141,7 +142,7 @@ def device_of(settings: WorkerSettings) -> str:
     """
     if settings.device == "cpu":
         return "cpu"
-    there = "CUDAExecutionProvider" in onnxruntime.get_available_providers() and gpu_count() > 0
+    there = cuda.PROVIDER in onnxruntime.get_available_providers() and cuda.gpu_count() > 0
     if there:
         return settings.device if ":" in settings.device else "cuda:0"
     if settings.device == "auto":
@@ -149,12 +150,6 @@ def device_of(settings: WorkerSettings) -> str:
     raise UsageError(
         f"--device {settings.device}: ONNX Runtime finds no CUDA device here; take --device cpu or auto"
     )
-
-
-def gpu_count() -> int:
-    """NVIDIA devices the kernel driver shows, without a CUDA library."""
-    root = Path("/proc/driver/nvidia/gpus")
-    return len(list(root.iterdir())) if root.is_dir() else 0
 
 
 def integer_instructions() -> str:
@@ -194,19 +189,16 @@ def _open(
     device = device_of(settings)
     providers: list[Any] = ["CPUExecutionProvider"]
     if device != "cpu":
-        cuda = {
-            "device_id": int(device.partition(":")[2]),
-            "cudnn_conv_algo_search": "DEFAULT",
-            "use_tf32": 0,
-        }
-        providers = [("CUDAExecutionProvider", cuda), "CPUExecutionProvider"]
+        cuda.prepare()
+        index = int(device.partition(":")[2])
+        providers = [(cuda.PROVIDER, cuda.provider_options(index, settings.gpu_part)), *providers]
     try:
         session = onnxruntime.InferenceSession(
             model, options, providers=providers, disabled_optimizers=disabled, enable_fallback=0
         )
     except Exception as error:  # ONNX Runtime raises classes of its own that share no root
         raise ExecutionError(f"ONNX Runtime cannot load the model: {_first_line(error)}") from error
-    if device != "cpu" and session.get_providers()[0] != "CUDAExecutionProvider":
+    if device != "cpu" and session.get_providers()[0] != cuda.PROVIDER:
         raise UsageError(
             f"--device {settings.device}: CUDA does not start; install distq[cuda] or take --device cpu"
         )

@@ -30,12 +30,21 @@ class Blob:
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """Where a worker computes: device as in ``--device``, threads of a session and for decoding, cache."""
+    """How a worker computes.
+
+    Attributes:
+        device: as in ``--device``.
+        threads: of a session; jobs take one: with more, float kernels cut their sums elsewhere.
+        cache_bytes: what it may keep between units.
+        decode_threads: that decode ahead of the session.
+        gpu_part: of a GPU's memory that a session may take; 1 is no limit.
+    """
 
     device: str = "cpu"
     threads: int = 1
     cache_bytes: int = 1 << 30
     decode_threads: int = 1
+    gpu_part: float = 1.0
 
     @property
     def cpus(self) -> int:

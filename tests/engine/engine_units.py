@@ -137,3 +137,22 @@ class Kept(Square):
         count = worker.cached("count", list, len)
         count.append(self.number)
         return {"count": np.array(len(count)), "process": np.array(os.getpid())}
+
+
+@dataclass(frozen=True)
+class DecodeThreads(Square):
+    """What the worker was told."""
+
+    def run(self, worker: Worker) -> Arrays:
+        return {"decode_threads": np.array(worker.settings.decode_threads)}
+
+
+@dataclass(frozen=True)
+class Where(Slow):
+    """The node that the unit ran on."""
+
+    def run(self, worker: Worker) -> Arrays:
+        import ray  # noqa: PLC0415  # units of other tests run without
+
+        super().run(worker)
+        return {"node": np.array(ray.get_runtime_context().get_node_id())}

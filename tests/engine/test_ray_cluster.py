@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from distq.engine.ray_cluster import Resources
-
 SCRIPT = """
 import os, sys
 sys.path[:0] = [{folder!r}]
@@ -83,7 +81,3 @@ def test_ctrl_c_ends_ray_quietly_and_leaves_nothing(tmp_path_factory: pytest.Tem
             break
         time.sleep(0.1)
     assert processes_with(mark) == []
-
-
-def test_what_a_cluster_has_is_said_in_plain_numbers() -> None:
-    assert str(Resources(16.0, 0.5)) == "16 CPUs and 0.5 GPUs"

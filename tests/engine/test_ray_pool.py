@@ -8,14 +8,11 @@ from pathlib import Path
 
 import pytest
 from engine_units import Kill, Refuse, Slow, Square
-from hypothesis import given
-from hypothesis import strategies as st
 
 from distq.engine.executor import LOOK_AHEAD
-from distq.engine.ray_cluster import Resources
-from distq.engine.ray_pool import RayExecutor, gpu_share, plan_workers
+from distq.engine.ray_pool import RayExecutor
 from distq.engine.ray_round import require_one_processor
-from distq.errors import DataError, ExecutionError, UsageError
+from distq.errors import DataError, ExecutionError
 from distq.replica.session import integer_instructions
 from distq.replica.worker import WorkerSettings
 
@@ -119,27 +116,6 @@ def test_a_run_left_early_is_over_when_the_next_begins(pool: RayExecutor) -> Non
     assert list(left) == []
 
 
-@pytest.mark.parametrize(
-    ("workers", "device", "there", "count", "share"),
-    [
-        (None, "cpu", Resources(8, 0), 8, 0),
-        (3, "cpu", Resources(8, 2), 3, 0),
-        (None, "cuda", Resources(16, 2), 2, 1),
-        (3, "cuda", Resources(16, 2), 3, 0.5),
-        (8, "cuda", Resources(16, 1), 8, 0.125),
-        (2, "auto", Resources(16, 4), 2, 1),
-        (2, "auto", Resources(16, 0), 2, 0),
-        (2, "cuda:1", Resources(16, 2), 2, 0),
-    ],
-)
-def test_workers_and_gpus_are_planned_from_what_there_is(
-    workers: int | None, device: str, there: Resources, count: int, share: float
-) -> None:
-    planned = plan_workers(workers, WorkerSettings(device=device), there)
-    assert planned == count
-    assert gpu_share(planned, device, there) == share
-
-
 def test_workers_on_different_processors_are_refused(pool: RayExecutor) -> None:
     list(pool.run([Square(1)]))
     assert pool._processors is not None
@@ -150,17 +126,3 @@ def test_workers_on_different_processors_are_refused(pool: RayExecutor) -> None:
         ExecutionError, match=r"avx512_vnni \(a, process 1\) and x86_64 avx2 \(c, process 3\); use"
     ):
         require_one_processor(known, "x86_64 avx2", "c, process 3")
-
-
-def test_threads_count_as_cpus() -> None:
-    settings = WorkerSettings(threads=4)
-    assert plan_workers(None, settings, Resources(10, 0)) == 2
-    assert plan_workers(None, WorkerSettings(decode_threads=5), Resources(10, 0)) == 2
-    with pytest.raises(UsageError, match=r"--workers 3 of 4 CPU each: .* 10 CPUs .* at most 2 workers"):
-        plan_workers(3, settings, Resources(10, 0))
-
-
-@given(workers=st.integers(1, 200), gpus=st.integers(1, 16))
-def test_all_workers_fit_on_the_gpus(workers: int, gpus: int) -> None:
-    share = gpu_share(workers, "cuda", Resources(1000, gpus))
-    assert gpus * int(1 / share + 1e-9) >= workers

@@ -98,6 +98,23 @@ def test_what_finished_around_a_poison_unit_is_journalled_and_not_piled_up(tmp_p
         assert [unit for unit in units if unit.key not in journal] == [units[2]]
 
 
+def test_nothing_is_lost_when_workers_join_while_units_run() -> None:
+    class Growing(Shuffled):
+        workers = 1
+
+        def run(self, units: Sequence[Unit]) -> Iterator[tuple[int, Arrays]]:
+            for position, arrays in super().run(units):
+                yield position, arrays
+                self.workers = 4
+
+    ahead = 4 * LOOK_AHEAD
+    order = [*range(1, ahead), 0, ahead]
+    units = [Square(number) for number in range(ahead + 1)]
+    assert values(run_units(Growing(order), None, units, SilentReporter())) == [
+        n**2 for n in range(ahead + 1)
+    ]
+
+
 def test_a_resumed_run_gives_the_bits_of_one_that_ran_through(
     ray_executor: RayExecutor, tmp_path: Path
 ) -> None:

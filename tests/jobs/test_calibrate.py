@@ -50,6 +50,7 @@ def test_run_json_says_what_was_run_on_what(calibrated: RunResult, model: Path, 
     assert found["options"]["seed"] == 0
     assert found["options"]["method"] == "kl"
     assert found["job"]["command"] == "calibrate"
+    assert found["device"] == "cpu"
     assert {"python", "numpy", "onnx"} <= set(found["versions"])
     assert found["model"]["path"] == str(model)
     assert len(found["model"]["sha256"]) == len(found["data"]["sha256"]) == 64
@@ -60,6 +61,23 @@ def test_run_json_says_what_was_run_on_what(calibrated: RunResult, model: Path, 
     assert found["integer_instructions"]
     assert found["float_layers"] == found["warnings"] == found["skipped_samples"] == []
     assert found["units"]["ran"] > 0
+
+
+def test_with_device_auto_the_run_says_what_the_workers_took(
+    model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Lines(SilentReporter):
+        def __init__(self) -> None:
+            self.lines: list[str] = []
+
+        def line(self, text: str) -> None:
+            self.lines.append(text)
+
+    monkeypatch.setattr("distq.replica.cuda.gpu_count", lambda: 0)
+    reporter = Lines()
+    calibrate(model, data, tmp_path / "run", samples=8, device="auto", reporter=reporter)
+    assert reporter.lines[0] == "--device auto: all workers (1) compute on cpu"
+    assert read_json(tmp_path / "run" / "run.json")["device"] == "cpu"
 
 
 def test_metrics_json_is_the_result(calibrated: RunResult) -> None:

@@ -82,6 +82,14 @@ def test_any_number_of_decoding_threads_gives_the_same_bits(
     assert run("tune", model, images, tmp_path / "run", decode_workers=threads) == expected["tune"]
 
 
+@pytest.mark.usefixtures("ray_session")
+def test_any_cpus_per_worker_give_the_same_bits(
+    model: Path, images: Path, expected: dict[str, dict[str, bytes]], tmp_path: Path
+) -> None:
+    found = run("tune", model, images, tmp_path / "run", executor="ray", workers=1, cpus_per_worker=3)
+    assert found == expected["tune"]
+
+
 def test_with_little_memory_work_is_done_again_and_gives_the_same_bits(
     model: Path, images: Path, expected: dict[str, dict[str, bytes]], tmp_path: Path
 ) -> None:
