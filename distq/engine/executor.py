@@ -23,7 +23,8 @@ class Unit(Protocol):
     """One piece of work; implementations are frozen dataclasses that travel to a worker.
 
     A unit may have an integer attribute ``affinity``: units of one number profit from what a worker keeps
-    between them, and an executor gives them to the same one while it can.
+    between them, and an executor gives them to the same one while it can. Where an attribute ``transient`` is
+    true the journal does not keep the result: it is large, and another unit's that is made of it is kept.
     """
 
     @property

@@ -42,7 +42,7 @@ def run_units(
 
     Args:
         executor: runs what the journal does not know.
-        journal: None where nothing is to be remembered.
+        journal: None where nothing is to be remembered; it never remembers a transient unit.
         units: small objects; all of them are held at once.
         reporter: is told of every finished unit, new or known; its stage was started by the caller.
         weight: what a unit counts in the reporter's stage, such as its number of images.
@@ -73,7 +73,7 @@ def run_units(
                 index, result = next(arriving)
                 most_early = max(most_early, LOOK_AHEAD * executor.workers)  # workers may join
                 arrived = every[missing[index]]
-                if journal is not None:
+                if journal is not None and not getattr(arrived, "transient", False):
                     journal.record_unit(arrived.key, arrived.label, result)
                 tally.ran += 1
                 reporter.advance(weight(arrived))

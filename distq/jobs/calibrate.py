@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ from distq.graph.resolve import resolve_names
 from distq.graph.state import State, initial_state
 from distq.jobs.compare import compare_models, comparison
 from distq.jobs.context import Job, choose_samples, data_spec, identity, interruptible, open_workers, versions
-from distq.jobs.correct import correct, float_means
+from distq.jobs.correct import correct_together, float_means
 from distq.jobs.kernels import float_layers
 from distq.jobs.observe import load_distributions, observe
 from distq.jobs.results import Comparison, CurvePoint, RunResult, SearchedLayer
@@ -70,9 +70,17 @@ def calibrated(job: Job) -> tuple[Table, State]:
 
 def corrected_state(job: Job, table: Table) -> State:
     """Weights and biases for a table's thresholds."""
-    state = initial_state(job.loaded.model, job.plan, encodings(table))
-    means = float_means(job)  # also without correction: it finds the samples that cannot be decoded
-    return correct(job, state, means) if job.options.bias_correction else state
+    return corrected_states([(job, table)])[0]
+
+
+def corrected_states(cases: Sequence[tuple[Job, Table]]) -> list[State]:
+    """Weights and biases for the thresholds of tables; all are forms of one run's network."""
+    plain = [initial_state(job.loaded.model, job.plan, encodings(table)) for job, table in cases]
+    means = [float_means(job) for job, _ in cases]  # also without correction: it finds what cannot be decoded
+    if not cases[0][0].options.bias_correction:
+        return plain
+    jobs = [job for job, _ in cases]
+    return correct_together(list(zip(jobs, plain, means, strict=True)))
 
 
 def starting_table(job: Job) -> Table:

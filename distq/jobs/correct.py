@@ -17,16 +17,16 @@ import numpy as np
 import numpy.typing as npt
 
 from distq.data.shards import deal
-from distq.engine.blas import one_blas_thread
 from distq.graph.layers import Layer
 from distq.graph.patches import Geometry
 from distq.graph.probes import shares, stages, with_means
 from distq.graph.qdq import export
-from distq.graph.state import Constants, IntegerWeight, Names, State, bias_constants, float_weight
+from distq.graph.state import Constants, Names, State, bias_constants, float_weight
 from distq.graph.subgraph import Network
 from distq.jobs.context import Job
 from distq.jobs.squashed import restore_squashed
-from distq.quant.rounding import round_by_covariance
+from distq.jobs.story import Story, tell_together
+from distq.replica.correction import Correction
 from distq.replica.cuts import Advance
 from distq.replica.float32 import LayerMeans
 from distq.replica.moments import InputMoments, LayerInput
@@ -36,8 +36,8 @@ from distq.replica.worker import Arrays, Blob, stable_sum
 MOST_IMAGES = 128
 """Means and covariances settle with fewer images than thresholds; more would only take longer."""
 
-MOMENTS_UNITS = 4
-"""Units that share a layer's images: sums of integers are the same in any, and each sends its own."""
+MOMENTS_UNITS, LEAST_MEASURED = 4, 10
+"""Units that share a layer's images, and images of one: each sends sums as large whatever it measured."""
 
 LARGEST_COVARIANCE = 2304
 """Inputs of an output beyond which weights are rounded to nearest: the covariance would take over 40 MB."""
@@ -75,6 +75,22 @@ def correct(job: Job, state: State, wanted: Means) -> State:
         state: thresholds, and weights and biases to start from.
         wanted: the mean outputs to restore, from :func:`float_means`.
     """
+    return correct_together([(job, state, wanted)])[0]
+
+
+def correct_together(cases: Sequence[tuple[Job, State, Means]]) -> list[State]:
+    """Correct several forms of one network at the same time.
+
+    A layer waits for those before it, so one form alone leaves workers idle.
+    """
+    job = cases[0][0]
+    job.reporter.start("rounding and bias correction", sum(len(wanted) for *_, wanted in cases), "layers")
+    states = tell_together(job, [_story(*case) for case in cases])
+    job.reporter.finish()
+    return states
+
+
+def _story(job: Job, state: State, wanted: Means) -> Story[State]:
     model, plan = job.loaded.model, job.plan
     names = Names.free_in(model)
     fused = job.fuse(export(model, plan, state))
@@ -82,75 +98,48 @@ def correct(job: Job, state: State, wanted: Means) -> State:
     numbers: Constants = {}
     weights: dict[str, Blob] = {}
     done: set[int] = set()
-    job.reporter.start("rounding and bias correction", len(wanted), "layers")
     for stage in stages(model, plan):
         done |= network.before([names.quantized(layer.inputs[0]) for layer in stage])
-        cut = network.crossing(done)
         replaced = Numbers.of(numbers, job.executor.share, dict(weights))
-        advance = Advance(blob, job.data, replaced, cut, shares(model))
-        inputs = tuple(_input(job, state, names, layer) for layer in stage)
-        pieces = deal(job.readable(_samples(job)), MOMENTS_UNITS)
-        units = [InputMoments(advance, inputs, piece, turn) for turn, piece in enumerate(pieces)]
-        moments = _total(list(job.results(units)))
-        job.cost_so_far.int8_forwards += float(moments["forwards"])
-        for i, layer in enumerate(stage):
-            state = _correct_layer(job, state, layer, wanted[layer.name], _of(moments, i))
-            numbers |= bias_constants(plan, state, names, layer)
-            integers = state.weights[layer.name].integers
-            weights[f"{names.weight(layer.name)}_quantized"] = job.executor.share(integers.tobytes())
-        job.reporter.advance(len(stage))
-    job.reporter.finish()
-    return restore_squashed(job, state, job.readable(_samples(job)))
-
-
-def _correct_layer(
-    job: Job, state: State, layer: Layer, wanted: npt.NDArray[np.float64], moments: Arrays
-) -> State:
-    """One layer's new weights and bias from the moments of its inputs."""
-    weight = state.weights[layer.name]
-    group = Geometry.of(job.loaded.model, layer).group
-    if "products" in moments:
-        original = float_weight(job.loaded.model, layer)
-        if original is not None:
-            weight = _rounded(original, weight, layer, group, moments)
+        advance = Advance(blob, job.data, replaced, network.crossing(done), shares(model))
+        found = yield from _corrections(job, state, advance, stage)
+        for layer, result in zip(stage, found, strict=True):
+            weight = replace(state.weights[layer.name], integers=result["integers"])
             state = replace(state, weights={**state.weights, layer.name: weight})
-    step = state.encodings[job.plan.by_tensor[layer.inputs[0]].name].scale
-    means = moments["sum"].astype(np.float64) / float(moments["positions"]) * step
-    mean = _output_mean(layer, group, weight.dequantized().astype(np.float64), means)
-    return state.with_biases({layer.name: wanted - mean})
+            state = state.with_biases({layer.name: wanted[layer.name] - result["mean"]})
+            numbers |= bias_constants(plan, state, names, layer)
+            weights[f"{names.weight(layer.name)}_quantized"] = job.executor.share(weight.integers.tobytes())
+        job.reporter.advance(len(stage))
+    return (yield from restore_squashed(job, state, job.readable(_samples(job))))
 
 
-def _rounded(
-    original: npt.NDArray[np.float32], weight: IntegerWeight, layer: Layer, group: int, moments: Arrays
-) -> IntegerWeight:
-    count = float(moments["samples"])
-    means = moments["means"] / count
-    covariance = moments["products"] / count - means[:, :, None] * means[:, None, :]
-    rows = original.T if layer.axis == 1 else original  # a Gemm with its outputs along the second axis
-    rows = rows.reshape(group, rows.shape[0] // group, -1)
-    scale = weight.scale.reshape(group, -1).astype(np.float64)
-    with one_blas_thread():
-        integers = round_by_covariance(rows.astype(np.float64), scale, covariance)
-    integers = integers.reshape(-1, integers.shape[2])
-    shaped = integers.T if layer.axis == 1 else integers
-    return replace(weight, integers=np.ascontiguousarray(shaped.reshape(original.shape)))
+def _corrections(job: Job, state: State, advance: Advance, stage: Sequence[Layer]) -> Story[list[Arrays]]:
+    """Measure what a stage's layers read, and correct them by it; what is known is not measured again."""
+    inputs = tuple(_input(job, state, layer) for layer in stage)
+    samples = job.readable(_samples(job))
+    pieces = deal(samples, min(MOMENTS_UNITS, -(-len(samples) // LEAST_MEASURED)))
+    measuring = [InputMoments(advance, inputs, piece, turn) for turn, piece in enumerate(pieces)]
+    keys = [unit.key for unit in measuring]
+    units = [
+        Correction(
+            layer=layer,
+            group=own.geometry.group,
+            step=state.encodings[job.plan.by_tensor[layer.inputs[0]].name].scale,
+            weight=state.weights[layer.name],
+            original=float_weight(job.loaded.model, layer) if own.patches else None,
+            measured=keys,
+        )
+        for layer, own in zip(stage, inputs, strict=True)
+    ]
+    if not all(unit.key in job.journal for unit in units):
+        moments = _total((yield measuring))
+        units = [replace(unit, moments=_of(moments, i)) for i, unit in enumerate(units)]
+    results = yield units
+    job.count_int8(units[:1], results[:1])
+    return results
 
 
-def _output_mean(
-    layer: Layer, group: int, weight: npt.NDArray[np.float64], means: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """Mean output without bias, (channels,), from the mean of what the weights multiply."""
-    if layer.op == "Gemm":
-        rows = weight if layer.axis == 0 else weight.T
-        return np.array([np.sum(row * means) for row in rows])
-    if layer.op == "ConvTranspose":
-        return np.array([np.sum(weight[:, c] * means) for c in range(weight.shape[1])])
-    grouped = means.reshape(group, -1)
-    outputs = weight.shape[0] // group
-    return np.array([np.sum(row.reshape(-1) * grouped[c // outputs]) for c, row in enumerate(weight)])
-
-
-def _input(job: Job, state: State, names: Names, layer: Layer) -> LayerInput:
+def _input(job: Job, state: State, layer: Layer) -> LayerInput:
     geometry = Geometry.of(job.loaded.model, layer)
     weight = state.weights[layer.name]
     inputs = weight.integers.size // weight.scale.size
@@ -159,7 +148,9 @@ def _input(job: Job, state: State, names: Names, layer: Layer) -> LayerInput:
         samples = max(LEAST_PATCHES, PATCHES_PER_INPUT * inputs)
         patches = -(-samples // len(job.readable(_samples(job))))
     encoding = state.encodings[job.plan.by_tensor[layer.inputs[0]].name]
-    return LayerInput(names.quantized(layer.inputs[0]), encoding.zero_point, geometry, patches)
+    return LayerInput(
+        Names.free_in(job.loaded.model).quantized(layer.inputs[0]), encoding.zero_point, geometry, patches
+    )
 
 
 def _total(results: Sequence[Arrays]) -> Arrays:
@@ -172,8 +163,10 @@ def _total(results: Sequence[Arrays]) -> Arrays:
 
 
 def _of(moments: Arrays, position: int) -> Arrays:
+    """What belongs to one of a stage's layers, and the forwards that all of them took."""
     prefix = f"{position}/"
-    return {name.removeprefix(prefix): a for name, a in moments.items() if name.startswith(prefix)}
+    own = {name.removeprefix(prefix): a for name, a in moments.items() if name.startswith(prefix)}
+    return {**own, "forwards": moments["forwards"]}
 
 
 def _samples(job: Job) -> Sequence[int]:

@@ -13,7 +13,7 @@ from distq.graph.probes import with_outputs
 from distq.graph.qdq import export
 from distq.graph.resolve import resolve_names
 from distq.graph.state import State
-from distq.jobs.calibrate import corrected_state
+from distq.jobs.calibrate import corrected_states
 from distq.jobs.compare import closest
 from distq.jobs.context import Job
 from distq.jobs.observe import observe
@@ -33,29 +33,38 @@ Factors = Mapping[Site, tuple[Evened, tuple[float, ...]]]
 """The factors of each site, and the width of each of its tensors with them."""
 
 
-def best_equalization(job: Job, table: Table, state: State) -> tuple[Job, Table, State]:
+def best_equalization(job: Job, table: Table, state: State | None) -> tuple[Job, Table, State]:
     """The job as it is, or on an equalized network that is significantly closer to float on tuning images.
 
-    Two forms are tried in turn, the second against what the first left: channels in front of depthwise
-    layers alone, which costs the weights nothing, and all. Each has its weights rounded and its biases
-    corrected before it is compared: without, the errors that correction takes away decide.
+    Two forms are tried, the second against what the first left: channels in front of depthwise layers alone,
+    which costs the weights nothing, and all. Each has its weights rounded and its biases corrected before it
+    is compared: without, the errors that correction takes away decide.
 
     Args:
         job: the run.
         table: thresholds it would search from.
-        state: what they became.
+        state: what they became; None where that is not known yet.
     """
     found = evened_sites(job)
     depthwise = {site: factors for site, factors in found.items() if site.depthwise}
-    best, label = (job, table, state), "as they are"
-    for name, chosen in (("evened out in front of depthwise layers", depthwise), ("evened out", found)):
-        if not chosen or (name == "evened out" and len(chosen) == len(depthwise)):
-            continue
-        choices, labels = (best, _equalized(job, chosen)), (label, name)
-        models = [export(j.loaded.model, j.plan, s) for j, _, s in choices]
-        taken = closest(job, "channels", models, labels, least_gain=LEAST_GAIN)
-        best, label = choices[taken], labels[taken]
-    return best
+    labels, forms = ["as they are"], [(job, table)]
+    if depthwise:
+        labels.append("evened out in front of depthwise layers")
+        forms.append(_equalized(job, depthwise))
+    if len(found) > len(depthwise):
+        labels.append("evened out")
+        forms.append(_equalized(job, found))
+    unknown = forms if state is None else forms[1:]
+    states = [*([] if state is None else [state]), *(corrected_states(unknown) if unknown else ())]
+    models = [export(form.loaded.model, form.plan, s) for (form, _), s in zip(forms, states, strict=True)]
+    best = 0
+    for other in range(1, len(forms)):
+        pair = (best, other)
+        taken = closest(
+            job, "channels", [models[i] for i in pair], [labels[i] for i in pair], least_gain=LEAST_GAIN
+        )
+        best = pair[taken]
+    return *forms[best], states[best]
 
 
 def evened_sites(job: Job) -> Factors:
@@ -98,7 +107,7 @@ def _widths(plan: Plan, results: Sequence[Arrays], position: int, bound: float) 
     return ChannelWidths(widths, stable_sum(power) / len(power), bound)
 
 
-def _equalized(job: Job, chosen: Factors) -> tuple[Job, Table, State]:
+def _equalized(job: Job, chosen: Factors) -> tuple[Job, Table]:
     model = job.loaded.model
     changed = equalized(model, {site: evened.factors for site, (evened, _) in chosen.items()})
     plan = make_plan(changed, job.plan.target, job.plan.scheme)
@@ -113,4 +122,4 @@ def _equalized(job: Job, chosen: Factors) -> tuple[Job, Table, State]:
             quantizer = plan.by_tensor[tensor]
             row = table[quantizer.name]
             table[quantizer.name] = with_headroom(plan, quantizer, row, evened.headroom, width)
-    return other, table, corrected_state(other, table)
+    return other, table

@@ -17,6 +17,7 @@ from distq.graph.heads import squashed, with_places
 from distq.graph.qdq import export
 from distq.graph.state import State
 from distq.jobs.context import Job
+from distq.jobs.story import Story
 from distq.replica.counts import CENTRES, ChannelCounts
 from distq.replica.worker import Arrays
 
@@ -30,7 +31,7 @@ COUNTED_TOGETHER = 32
 """Images of a unit."""
 
 
-def restore_squashed(job: Job, state: State, indices: Sequence[int]) -> State:
+def restore_squashed(job: Job, state: State, indices: Sequence[int]) -> Story[State]:
     """The state with the biases of these layers moved so that the mean behind the Sigmoid is as in float.
 
     Args:
@@ -45,7 +46,8 @@ def restore_squashed(job: Job, state: State, indices: Sequence[int]) -> State:
         return state
     places = [place for _, place in found]
     models = (job.loaded.serialized(), export(job.loaded.model, job.plan, state))
-    wanted, own = (_counts(job, with_places(model, places), indices) for model in models)
+    wanted = yield from _counts(job, with_places(models[0], places), indices)
+    own = yield from _counts(job, with_places(models[1], places), indices)
     job.cost_so_far.fp32_forwards += len(indices)
     job.cost_so_far.int8_forwards += len(indices)
     return state.with_biases(
@@ -85,8 +87,8 @@ def _mean_behind(counts: npt.NDArray[np.int64], shift: npt.NDArray[np.float64]) 
     return mean
 
 
-def _counts(job: Job, model: bytes, indices: Sequence[int]) -> Arrays:
+def _counts(job: Job, model: bytes, indices: Sequence[int]) -> Story[Arrays]:
     blob = job.executor.share(model)
     units = [ChannelCounts(blob, job.data, piece) for piece in shard(indices, COUNTED_TOGETHER)]
-    results = list(job.results(units))
+    results = yield units
     return {name: np.sum([r[name] for r in results], axis=0) for name in results[0]}

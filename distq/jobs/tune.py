@@ -34,6 +34,10 @@ COLUMNS = "{:12} {:20} {:>6} {:>7} {:>4} {}"
 """A line a layer; its name comes last, as it may be of any length."""
 
 
+EQUALIZING_EFFORT = 3
+"""Correcting one or two more forms of the network takes as long as searching it."""
+
+
 def tune(options: TuneOptions, reporter: Reporter, shared: SharedWork | None = None) -> RunResult:
     """Calibrate a model and search its thresholds, on its own workers or on those of a sweep.
 
@@ -90,12 +94,11 @@ def choose_start(job: Job, options: TuneOptions, table: Table, state: State) -> 
     distributions = DistributionSet.load(job.rundir.distributions).tensors
     searched = {q.name for q in chosen_quantizers(options, job)}
     start = best_start(job, table, state, distributions, searched)
-    if start is not table:
-        state = corrected_state(job, start)
+    corrected = state if start is table else None
     everything = not options.layers and not options.ignore_layers
-    if not (options.equalize and options.bias_correction and everything) or options.effort < 3:
-        return job, start, state
-    return best_equalization(job, start, state)
+    if options.equalize and options.bias_correction and everything and options.effort >= EQUALIZING_EFFORT:
+        return best_equalization(job, start, corrected)
+    return job, start, corrected_state(job, start) if corrected is None else corrected
 
 
 def search(

@@ -33,11 +33,10 @@ def round_by_covariance(weight: Floats, scale: Floats, covariance: Floats) -> np
     groups, outputs, inputs = weight.shape
     variance = np.einsum("gii->gi", covariance)
     order = np.argsort(-variance, axis=1, kind="stable")[:, ::-1]
-    columns = np.take_along_axis(weight, order[:, None, :], 2) / scale[..., None]
-    ordered = np.take_along_axis(np.take_along_axis(covariance, order[..., None], 1), order[:, None, :], 2)
-    factor = _factor(ordered)
+    columns = np.take_along_axis(weight / scale[..., None], order[:, None, :], 2).astype(np.float32)
+    factor = _factor(covariance, order)
     rounded = np.empty((groups, outputs, inputs), np.int8)
-    errors = np.empty((groups, outputs, inputs))
+    errors = np.empty_like(columns)
     for start in reversed(range(0, inputs, BLOCK)):
         end = min(start + BLOCK, inputs)
         targets = columns[:, :, start:end] + errors[:, :, end:] @ factor[:, end:, start:end]
@@ -52,15 +51,23 @@ def round_by_covariance(weight: Floats, scale: Floats, covariance: Floats) -> np
     return found
 
 
-def _factor(covariance: Floats) -> Floats:
-    """Lower Cholesky factor of the damped covariance, each column divided by its diagonal element.
+def _factor(covariance: Floats, order: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
+    """Lower Cholesky factor of the damped covariance in an order, columns divided by their diagonal element.
 
-    Inputs that never vary stand alone.
+    Inputs that never vary stand alone. In float32, as that halves the products, unless it is too coarse.
     """
     inputs = covariance.shape[1]
     mean = np.einsum("gii->g", covariance) / inputs
     damping = np.where(mean > 0, DAMPING * mean, 1.0)
-    damped = covariance + damping[:, None, None] * np.eye(inputs)
-    lower = np.linalg.cholesky(damped).astype(np.float64)
-    diagonal: Floats = np.einsum("gii->gi", lower)
-    return lower / diagonal[:, None, :]
+    unit = np.where(mean > 0, mean, 1.0)  # no power of a scale may leave the range of float32
+    damped = np.empty(covariance.shape, np.float32)
+    for group, columns in enumerate(order):
+        damped[group] = covariance[group][np.ix_(columns, columns)] / unit[group]
+    every = np.arange(inputs)
+    damped[:, every, every] += (damping / unit)[:, None].astype(np.float32)
+    try:
+        lower = np.linalg.cholesky(damped)
+    except np.linalg.LinAlgError:
+        lower = np.linalg.cholesky(damped.astype(np.float64)).astype(np.float32)
+    lower /= np.einsum("gii->gi", lower)[:, None, :].copy()
+    return lower

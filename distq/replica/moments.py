@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,8 @@ from distq.replica.cuts import Advance
 from distq.replica.keys import content_key
 from distq.replica.worker import Arrays, Worker
 
-EXACT_POSITIONS = 256
-"""Positions whose products of 8-bit integers less their zero point float32 adds exactly: 2^24 over 2^16."""
+EXACT = 2**24
+"""Sums of integers up to here are exact in float32, in any order."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ class InputMoments:
     inputs: tuple[LayerInput, ...]
     indices: Sequence[int]
     affinity: int | None = None
+    transient: ClassVar[bool] = True
+    """Sums of products take megabytes, and are of no use once the layer is corrected."""
 
     @cached_property
     def key(self) -> str:
@@ -93,13 +95,15 @@ def products_of(grouped: npt.NDArray[Any]) -> npt.NDArray[Any]:
         (groups, inputs, inputs), int32 where the sums fit, else float64.
     """
     groups, positions, inputs = grouped.shape
-    step = EXACT_POSITIONS if grouped.dtype == np.float32 else max(1, positions)
-    products = np.zeros((groups, inputs, inputs))
+    step = max(1, positions)
+    if grouped.dtype == np.float32:
+        step = int(EXACT // float(np.max(np.abs(grouped), initial=1.0)) ** 2)
+    products = np.zeros((groups, inputs, inputs), grouped.dtype if positions <= step else np.float64)
     for start in range(0, positions, step):
         block = grouped[:, start : start + step]
         products += block.transpose(0, 2, 1) @ block
-    fits = np.max(np.abs(products), initial=0.0) < 2**31
-    return products.astype(np.int32) if fits else products
+    largest = np.max(np.einsum("gii->gi", products), initial=0.0)  # no product exceeds the largest square
+    return products.astype(np.int32 if largest < 2**31 else np.float64)
 
 
 def by_group(patches: npt.NDArray[Any], groups: int) -> npt.NDArray[Any]:

@@ -126,7 +126,10 @@ def samples(count: int = SAMPLES, shape: Sequence[int] = SHAPE, seed: int = 0) -
 
 
 class Watched(LocalExecutor):
-    """Notes the key of every unit it runs; Ctrl-C comes before the unit behind ``stop_after``."""
+    """Notes the key of every unit it runs, and which are transient.
+
+    Ctrl-C comes before the unit behind ``stop_after``.
+    """
 
     def __init__(self, ran: list[str], stop_after: int | None = None) -> None:
         super().__init__(WorkerSettings())
@@ -138,7 +141,7 @@ class Watched(LocalExecutor):
             if len(self.ran) == self.stop_after:
                 raise KeyboardInterrupt
             ((_, arrays),) = super().run([unit])
-            self.ran.append(unit.key)
+            self.ran.append(("transient " if getattr(unit, "transient", False) else "") + unit.key)
             yield position, arrays
 
 

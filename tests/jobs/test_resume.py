@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,18 @@ from distq.jobs.results import RunResult
 
 Watch = Callable[..., list[str]]
 
+MEASURED_AT_A_TIME = 3
+"""Units that measure what a layer reads: one for each form of the network that is corrected."""
+
 
 def tune(model: Path, data: Path, out: Path, **options: Any) -> RunResult:
     given = {"executor": "local", "samples": 8, "tune_samples": 6, "shard_size": 4, **options}
     return distq.tune(model=model, data=data, out=out, **given)
+
+
+def only_transient(keys: set[str]) -> bool:
+    """Whether what ran twice only measured the layer that was being corrected."""
+    return all(key.startswith("transient ") for key in keys) and len(keys) <= MEASURED_AT_A_TIME
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +57,13 @@ def test_an_interrupted_run_goes_on_where_it_was(
         tune(model, data, tmp_path / "run")
     after = watch()
     resumed = tune(model, data, tmp_path / "run", resume=True)
-    assert before + after == every
+    assert set(before + after) == set(every)
+    assert only_transient(set(before) & set(after))
     assert bits(resumed.out) == bits(result.out)
     assert (resumed.holdout, resumed.tuning) == (result.holdout, result.tuning)
     units = read_json(resumed.out / "run.json")["units"]
     assert units["ran"] == len(after)
-    assert units["recalled"] >= len(before)
+    assert units["recalled"] >= len(before) - sum(key.startswith("transient") for key in before)
 
 
 def test_it_may_be_interrupted_again_and_again(
@@ -63,12 +71,17 @@ def test_it_may_be_interrupted_again_and_again(
 ) -> None:
     result, every = whole
     ran: list[str] = []
-    for number in range(0, len(every), 9):
+    for number in range(len(every)):
         some = watch(stop_after=9)
-        with pytest.raises(InterruptedRun) if number + 9 < len(every) else nullcontext():
+        try:
             tune(model, data, tmp_path / "run", resume=number > 0)
-        ran += some
-    assert ran == every
+            break
+        except InterruptedRun:
+            continue
+        finally:
+            ran += some
+    assert set(ran) == set(every)
+    assert all(key.startswith("transient ") for key in ran if ran.count(key) > 1)
     assert bits(tmp_path / "run") == bits(result.out)
 
 
@@ -84,7 +97,7 @@ def test_a_killed_process_leaves_a_torn_line_and_loses_one_unit(
     (journal.parent / ".thresholds.json.k3j2h1").write_bytes(b"half of it")
     after = watch()
     tune(model, data, tmp_path / "run", resume=True)
-    assert len(before) + len(after) <= len(every) + 1
+    assert len(before) + len(after) <= len(every) + 1 + MEASURED_AT_A_TIME
     assert bits(tmp_path / "run") == bits(result.out)
     assert set(tree(tmp_path / "run")) == set(tree(result.out))
 

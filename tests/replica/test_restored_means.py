@@ -8,6 +8,7 @@ from replica_helpers import Bench
 from distq.graph.heads import squashed, with_places
 from distq.graph.qdq import export
 from distq.jobs.squashed import restore_squashed
+from distq.jobs.story import tell_together
 from distq.replica.session import Session
 
 
@@ -21,6 +22,11 @@ def means_behind(bench, data):
     )
 
 
+def restored_means(bench, state):
+    job = bench.job()
+    return tell_together(job, [restore_squashed(job, state, bench.indices)])[0]
+
+
 @pytest.mark.parametrize("target", ["ort", "openvino", "tensorrt"])
 def test_a_clipped_detector_sees_as_much_as_in_float(tmp_path, target):
     bench = Bench(tmp_path, "detector", target)
@@ -32,7 +38,7 @@ def test_a_clipped_detector_sees_as_much_as_in_float(tmp_path, target):
         for name, encoding in bench.state.encodings.items()
     }
     state = replace(bench.state, encodings=clipped)
-    restored = restore_squashed(bench.job(), state, bench.indices)
+    restored = restored_means(bench, state)
     exact = means_behind(bench, bench.loaded.serialized())
     before, after = (means_behind(bench, export(model, plan, s)) for s in (state, restored))
     assert np.abs(after / exact - 1).max() < 0.02
@@ -44,4 +50,4 @@ def test_a_clipped_detector_sees_as_much_as_in_float(tmp_path, target):
 
 def test_a_network_without_a_sigmoid_behind_keeps_its_biases(tmp_path):
     bench = Bench(tmp_path, "four outputs")
-    assert restore_squashed(bench.job(), bench.state, bench.indices) is bench.state
+    assert restored_means(bench, bench.state) is bench.state
