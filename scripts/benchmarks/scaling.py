@@ -99,7 +99,14 @@ def measure_bookkeeping(workers: int, units: int, results: int = 30) -> float:
     seats = [Seat(ray, _Still) for _ in range(workers)]
     cluster: Any = SimpleNamespace(ray=ray)
     whole: Any = Round(
-        cluster, seats, [Nothing()] * units, retries=3, start_seconds=1e9, on_event=print, processors=None
+        cluster,
+        seats,
+        [Nothing()] * units,
+        retries=3,
+        start_seconds=1e9,
+        on_event=print,
+        processors=None,
+        grow=lambda: None,
     ).results()
     for _ in range(8):
         next(whole)
