@@ -35,12 +35,23 @@ def compare_models(
     indices: Sequence[int],
     *,
     reference: Blob | None = None,
+    again: bool = False,
 ) -> list[Arrays]:
-    """Results of the models on samples, one entry a shard; compared with the float model unless told."""
-    kept = [i for i in indices if (data.source, i) not in job.skipped]
+    """Results of the models on samples, one entry a shard.
+
+    Args:
+        job: the run.
+        stage: for the progress bar.
+        models: what is compared.
+        data: where the samples are.
+        indices: of the samples.
+        reference: what they are compared with; the float model unless told.
+        again: the same samples will be compared again.
+    """
+    kept = job.readable(indices, data)
     against = job.float_model if reference is None else reference
     pieces = shard(kept, job.options.shard_size)
-    units = [Evaluate(tuple(models), against, data, piece, turn) for turn, piece in enumerate(pieces)]
+    units = [Evaluate(tuple(models), against, data, piece, turn, again) for turn, piece in enumerate(pieces)]
     results = list(job.images(stage, units))
     for result in results:
         job.skip_unreadable(result, data)
@@ -60,7 +71,9 @@ def tuning_diffs(job: Job, stage: str, models: Sequence[bytes]) -> list[npt.NDAr
     An image's diff is its contribution to the NMSE, of the parts of the outputs where they are put together.
     """
     blobs = [job.executor.share(with_places(model, job.places)) for model in models]
-    results = compare_models(job, stage, blobs, job.data, job.selection.tuning, reference=job.float_parts)
+    results = compare_models(
+        job, stage, blobs, job.data, job.selection.tuning, reference=job.float_parts, again=True
+    )
     return [image_diffs(results, i) for i in range(len(models))]
 
 

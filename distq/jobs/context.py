@@ -121,11 +121,12 @@ class Job:
         self.warnings.append(text)
         self.reporter.warn(text)
 
-    def readable(self, indices: Sequence[int]) -> Sequence[int]:
-        """Calibration samples that could be decoded."""
+    def readable(self, indices: Sequence[int], data: DatasetSpec | None = None) -> Sequence[int]:
+        """Samples that could be decoded: of the calibration data, or of other data."""
         if not self.skipped:
             return indices
-        return [i for i in indices if (self.data.source, i) not in self.skipped]
+        source = (data or self.data).source
+        return [i for i in indices if (source, i) not in self.skipped]
 
     def fuse(self, model: bytes) -> bytes:
         """The graph that the workers run for a QDQ model (:func:`distq.replica.session.fuse`)."""

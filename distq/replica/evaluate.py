@@ -29,6 +29,7 @@ class Evaluate:
         float_model: what they are compared with; None to count right answers alone.
         data, indices: the samples.
         affinity: of units on the same samples, so that a worker finds the float outputs it has.
+        again: later units compare the same samples, so the worker keeps their float outputs.
     """
 
     models: tuple[Blob, ...]
@@ -36,6 +37,7 @@ class Evaluate:
     data: DatasetSpec
     indices: Sequence[int]
     affinity: int | None = None
+    again: bool = False
 
     @cached_property
     def key(self) -> str:
@@ -69,7 +71,9 @@ class Evaluate:
                 continue
             outputs = [open_session(worker, m).run(sample.inputs) for m in self.models]
             if self.float_model is not None:
-                reference = float_outputs(worker, self.float_model, self.data, sample.index, sample.inputs)
+                reference = float_outputs(
+                    worker, self.float_model, self.data, sample.index, sample.inputs, keep=self.again
+                )
                 rows = [compare(o, reference) for o in outputs]
                 for held, name in zip(statistics, STATISTICS, strict=True):
                     held.append([getattr(row, name)[0] for row in rows])

@@ -121,17 +121,22 @@ class LayerMeans:
 
 
 def float_outputs(
-    worker: Worker, model: Blob, data: DatasetSpec, index: int, inputs: Arrays | None = None
+    worker: Worker,
+    model: Blob,
+    data: DatasetSpec,
+    index: int,
+    inputs: Arrays | None = None,
+    *,
+    keep: bool = True,
 ) -> list[npt.NDArray[Any]]:
-    """Outputs of the float replica on one sample, computed once a worker."""
-
-    def compute() -> list[npt.NDArray[Any]]:
+    """Outputs of the float replica on one sample; kept for later units unless told that none will ask."""
+    place = ("float outputs", model.sha256, data, index)
+    found: list[npt.NDArray[Any]] | None = worker.get(place)
+    if found is None:
         feeds = inputs if inputs is not None else next(kept_inputs(worker, data, [index]))[1]
-        return open_session(worker, model).run(feeds)
-
-    found: list[npt.NDArray[Any]] = worker.cached(
-        ("float outputs", model.sha256, data, index), compute, lambda outputs: sum(o.nbytes for o in outputs)
-    )
+        found = open_session(worker, model).run(feeds)
+        if keep:
+            worker.keep(place, found, sum(o.nbytes for o in found))
     return found
 
 

@@ -191,7 +191,7 @@ def _sums(values: FloatArray) -> list[float]:
 
 def _sum_outputs(values: FloatArray) -> FloatArray:
     """Sum over outputs for each image."""
-    return np.array([math.fsum(row) for row in values], np.float64)
+    return np.fromiter(map(math.fsum, values), np.float64, len(values))
 
 
 def _cosine(dot: float, power: float, candidate_power: float) -> float:

@@ -26,6 +26,15 @@ def test_statistics_are_those_of_the_exported_models(tmp_path):
     assert (result["top1"] == -1).all()
 
 
+@pytest.mark.parametrize("again", [True, False])
+def test_float_outputs_are_kept_only_where_they_will_be_compared_again(tmp_path, again):
+    bench = Bench(tmp_path, "four outputs")
+    model = bench.executor.share(bench.quantized.export(bench.state))
+    bench.run(Evaluate((model,), bench.float_model, bench.data, bench.indices, again=again))
+    kept = [key for key in bench.executor._worker._kept if key[0] == "float outputs"]
+    assert len(kept) == (len(bench.indices) if again else 0)
+
+
 def rows(folder, scores, labels=None):
     """A classifier that gives its input back, and these inputs on disk."""
     b = Builder()
