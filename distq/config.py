@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from distq.errors import UsageError
+from distq.urls import shown
 
 Scheme = Literal["auto", "symmetric"]
 Target = Literal["ort", "openvino", "tensorrt"]
@@ -24,6 +25,9 @@ def _split_names(value: object) -> object:
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split_names)]
 """Layer names; a string is split at commas."""
+
+Place = Annotated[Path, PlainSerializer(shown, when_used="json-unless-none")]
+"""A path or a URL."""
 
 
 class CommonOptions(BaseModel):
@@ -52,13 +56,13 @@ class CalibrateOptions(CommonOptions):
     """Options of ``distq calibrate``; paths are as seen from the current folder."""
 
     model: Path
-    data: Path | None = None
+    data: Place | None = None
     out: Path
     preprocess: Path | None = None
-    labels: Path | None = None
+    labels: Place | None = None
     samples: Annotated[int, Field(ge=0)] = 128
     holdout: Annotated[int, Field(ge=0)] | None = None
-    holdout_data: Path | None = None
+    holdout_data: Place | None = None
     method: MethodName = "kl"
     bins: Annotated[int, Field(ge=128)] = 2048
     scheme: Scheme = "auto"
@@ -90,9 +94,9 @@ class EvaluateOptions(CommonOptions):
 
     candidate: Path
     against: Path | None = None
-    data: Path
+    data: Place
     preprocess: Path | None = None
-    labels: Path | None = None
+    labels: Place | None = None
     samples: Annotated[int, Field(ge=0)] = 0
 
 
@@ -101,7 +105,7 @@ class DiffOptions(CommonOptions):
 
     model: Path
     table: Path
-    data: Path
+    data: Place
     preprocess: Path | None = None
     samples: Annotated[int, Field(ge=0)] = 128
     tune_samples: Annotated[int, Field(ge=1)] = 16

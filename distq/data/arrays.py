@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 import zlib
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from distq.data.remote import read_url
 from distq.data.samples import Item, Values
 from distq.errors import DataError
 from distq.files import sha256_bytes
+from distq.urls import shown, url_of
 
 
 class ArraySource:
@@ -50,45 +53,52 @@ def open_npz(path: Path, names: tuple[str, ...] | None) -> ArraySource:
     """Load an .npz whose keys are input names.
 
     Args:
-        path: The file.
+        path: The file, or its URL.
         names: The model's inputs in order; None takes every key.
 
     Raises:
         DataError: the file is damaged, a key is missing or unknown, or lengths differ.
     """
+    url = url_of(path)
     try:
-        loaded = np.load(path, allow_pickle=False)
+        loaded = np.load(path if url is None else io.BytesIO(read_url(url)), allow_pickle=False)
         if isinstance(loaded, np.ndarray):
-            raise DataError(f"{path} is a single array: name it .npy, or save one array per input")
+            raise DataError(f"{shown(path)} is a single array: name it .npy, or save one array per input")
         with loaded as archive:
             _check_keys(path, archive.files, names)
             arrays = {name: archive[name] for name in names or archive.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
         raise _damaged(path, error) from None
     if not arrays:
-        raise DataError(f"{path} holds no arrays: save one per model input")
+        raise DataError(f"{shown(path)} holds no arrays: save one per model input")
     for name, array in arrays.items():
         _check_rank(path, name, array)
     lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) > 1:
         facts = ", ".join(f"{name} {length}" for name, length in lengths.items())
-        raise DataError(f"{path} holds different numbers of samples: {facts}: save equally many of each")
+        raise DataError(
+            f"{shown(path)} holds different numbers of samples: {facts}: save equally many of each"
+        )
     return ArraySource("npz", arrays)
 
 
 def open_npy(path: Path, names: tuple[str, ...] | None) -> ArraySource:
-    """Map an .npy into memory: samples are read from the disk as they are used.
+    """Map an .npy into memory: samples are read from the disk as they are used; behind a URL, all at once.
 
     Raises:
         DataError: the file is damaged, or the model has several inputs.
     """
     if names is not None and len(names) != 1:
         raise DataError(
-            f"{path} holds one input, the model has {len(names)} ({', '.join(names)}): "
+            f"{shown(path)} holds one input, the model has {len(names)} ({', '.join(names)}): "
             "save an .npz with these keys"
         )
+    url = url_of(path)
     try:
-        array = np.lib.format.open_memmap(path, mode="r")
+        if url is None:
+            array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+        else:
+            array = np.lib.format.read_array(io.BytesIO(read_url(url)), allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise _damaged(path, error) from None
     name = names[0] if names else "array"
@@ -99,18 +109,18 @@ def open_npy(path: Path, names: tuple[str, ...] | None) -> ArraySource:
 def _check_keys(path: Path, keys: list[str], names: tuple[str, ...] | None) -> None:
     if names is not None and set(keys) != set(names):
         raise DataError(
-            f"{path} has keys {', '.join(sorted(keys)) or '(none)'}, "
+            f"{shown(path)} has keys {', '.join(sorted(keys)) or '(none)'}, "
             f"the model's inputs are {', '.join(names)}: save one array per input under its name"
         )
 
 
 def _check_rank(path: Path, name: str, array: NDArray[Any]) -> None:
     if array.ndim == 0:
-        raise DataError(f"{path}: array {name!r} is a single number: give it a leading sample axis")
+        raise DataError(f"{shown(path)}: array {name!r} is a single number: give it a leading sample axis")
 
 
 def _damaged(path: Path, error: Exception) -> DataError:
     reason = " ".join(str(getattr(error, "strerror", None) or error).split())
     return DataError(
-        f"{path} cannot be read: {reason or type(error).__name__}; save it again as plain numbers"
+        f"{shown(path)} cannot be read: {reason or type(error).__name__}; save it again as plain numbers"
     )

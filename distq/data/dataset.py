@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -36,6 +38,7 @@ from distq.data.samples import (
 )
 from distq.data.sniff import open_source
 from distq.errors import PreprocessError
+from distq.urls import location
 
 __all__ = [
     "Dataset",
@@ -51,6 +54,7 @@ __all__ = [
 
 _HASHED_WHOLE = 10_000
 _PROBES = 1000
+_READERS = 16  # storage behind a network answers many at a time
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class DatasetSpec:
     """Where samples are and how they become inputs; picklable, so that it travels to workers.
 
     Attributes:
-        source: Folder, text list, LMDB folder, .npz or .npy.
+        source: Folder, text list, LMDB folder, .npz or .npy; a list or array also behind a URL.
         inputs: The model's inputs, in its order.
         preprocessing: Steps for images; None is RGB, unscaled (gray where the input has one channel).
         plugin: A Python file that preprocesses instead of steps.
@@ -85,7 +89,7 @@ class DatasetSpec:
         labels: Path | None = None,
         allow_code: bool = False,
     ) -> Self:
-        """Describe a data set by what a command is given; paths become absolute.
+        """Describe a data set by what a command is given; paths become absolute, URLs stay.
 
         Raises:
             PreprocessError: the preprocessing file is wrong or needs ``allow_code``.
@@ -93,12 +97,12 @@ class DatasetSpec:
         loaded = load_preprocessing(preprocess, allow_code)
         plugin = loaded if isinstance(loaded, Plugin) else None
         return cls(
-            source=str(source.absolute()),
+            source=location(source),
             inputs=tuple(inputs),
             preprocessing=loaded if isinstance(loaded, Preprocessing) else None,
             plugin=plugin.path if plugin else None,
             plugin_sha256=plugin.sha256 if plugin else None,
-            labels=str(labels.absolute()) if labels else None,
+            labels=location(labels) if labels else None,
         )
 
     def open(self) -> SourceDataset:
@@ -192,7 +196,8 @@ class SourceDataset:
     def _run(self, plugin: Plugin, item: Item, spec: InputSpec) -> NDArray[Any]:
         if not isinstance(item, ImageFile):
             raise PreprocessError(
-                f"plug-in {plugin.path} takes files, not the LMDB {self.spec.source}: use a folder or a list"
+                f"plug-in {plugin.path} takes files of this machine, not records or URLs as in "
+                f"{self.spec.source}: use a folder or a list of paths"
             )
         return plugin.apply(item.path, spec)
 
@@ -232,8 +237,10 @@ def manifest(spec: DatasetSpec, indices: Sequence[int]) -> Manifest:
     if len(indices) > _HASHED_WHOLE:
         step = -(-len(indices) // _PROBES)
         total.update(source.names_sha256().encode() + np.asarray(indices, "<i8").tobytes())
-    for index in indices[::step]:
-        content = _content_hash(source, index)
+    chosen = indices[::step]
+    with ThreadPoolExecutor(_READERS) as pool:
+        contents = list(pool.map(partial(_content_hash, source), chosen))
+    for index, content in zip(chosen, contents, strict=True):
         total.update(f"{index}\0".encode() + os.fsencode(source.name(index)) + f"\0{content}\n".encode())
     return Manifest(
         kind=source.kind,
@@ -248,5 +255,5 @@ def manifest(spec: DatasetSpec, indices: Sequence[int]) -> Manifest:
 def _content_hash(source: Source, index: int) -> str:
     try:
         return ",".join(hashlib.sha256(part).hexdigest() for part in source.stored(index))
-    except (OSError, ValueError):
+    except (OSError, ValueError, UnreadableSample):
         return "unreadable"  # a job may be allowed to leave it out

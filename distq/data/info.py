@@ -8,10 +8,12 @@ from pathlib import Path
 from distq.data.dataset import DatasetSpec
 from distq.data.folder import FolderSource
 from distq.data.image_header import image_size
+from distq.data.remote import url_size
 from distq.data.samples import ImageBytes, ImageFile, Item, Pixels, Source, UnreadableSample
 from distq.data.sniff import open_source
 from distq.data.text_list import TextListSource
 from distq.errors import DataError
+from distq.urls import url_of
 
 _SHOWN = 5
 
@@ -54,7 +56,7 @@ def describe_source(source: DatasetSpec | Path | str) -> SourceInfo:
     shown = range(min(_SHOWN, count))
     return SourceInfo(
         kind=opened.kind,
-        source=str(path),
+        source=url_of(path) or str(path),
         count=count,
         names=tuple(opened.name(index) for index in shown),
         shapes=tuple(_shapes(opened, index) for index in shown),
@@ -73,6 +75,9 @@ def _has_labels(source: Source) -> bool:
 def _stored_bytes(path: Path, source: Source) -> int:
     if isinstance(source, FolderSource | TextListSource):
         return sum(source.stored_size(index) for index in range(len(source)))
+    url = url_of(path)
+    if url is not None:
+        return url_size(url)
     return (path / "data.mdb" if path.is_dir() else path).stat().st_size
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from distq.data.text_list import read_lines, split_label
 from distq.errors import DataError
+from distq.urls import shown
 
 
 def load_labels(path: Path) -> dict[str, int]:
@@ -18,10 +19,13 @@ def load_labels(path: Path) -> dict[str, int]:
     for number, entry in read_lines(path):
         name, label = split_label(entry)
         if label is None:
-            raise DataError(f"{path} line {number} is not 'name label' with an integer label: {entry[:80]!r}")
+            raise DataError(
+                f"{shown(path)} line {number} is not 'name label' with an integer label: {entry[:80]!r}"
+            )
         if labels.setdefault(name, label) != label:
             raise DataError(
-                f"{path} line {number} gives {name} label {label}, before it had {labels[name]}: keep one"
+                f"{shown(path)} line {number} gives {name} label {label}, before it had "
+                f"{labels[name]}: keep one"
             )
     return labels
 
@@ -35,4 +39,6 @@ def find_label(labels: dict[str, int], aliases: tuple[str, ...], path: Path) -> 
     for alias in aliases:
         if alias in labels:
             return labels[alias]
-    raise DataError(f"{path} has no label for sample {aliases[0]}: add the line '{aliases[0]} <class>'")
+    raise DataError(
+        f"{shown(path)} has no label for sample {aliases[0]}: add the line '{aliases[0]} <class>'"
+    )

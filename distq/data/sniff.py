@@ -10,13 +10,14 @@ from distq.data.folder import FolderSource
 from distq.data.samples import Source
 from distq.data.text_list import TextListSource
 from distq.errors import DataError
+from distq.urls import url_of
 
 
 def open_source(path: Path, input_names: tuple[str, ...] | None) -> Source:
     """Open a folder, LMDB folder (it has ``data.mdb``), .npz, .npy, or a text list (any other file).
 
     Args:
-        path: The source.
+        path: The source; the last three also as a URL.
         input_names: The model's inputs in order; None when there is no model.
 
     Raises:
@@ -29,7 +30,7 @@ def open_source(path: Path, input_names: tuple[str, ...] | None) -> Source:
                 f"folder {path} gives one input, the model has {inputs}: use a text list or an .npz"
             )
         return LmdbSource(path) if (path / "data.mdb").exists() else FolderSource(path)
-    if not path.exists():
+    if url_of(path) is None and not path.exists():
         raise DataError(f"data {path} does not exist: give a folder, text list, LMDB folder, .npz or .npy")
     suffix = path.suffix.lower()
     if suffix == ".npz":

@@ -20,14 +20,15 @@ import onnx_ir as ir
 
 from distq.config import CalibrateOptions, CommonOptions
 from distq.data.dataset import DatasetSpec, InputSpec, manifest
+from distq.data.remote import IN_THIS_PROCESS, read_url
 from distq.data.shards import Selection, select, shard
 from distq.engine.executor import Executor, Unit
 from distq.engine.factory import open_executor
 from distq.engine.journal import Journal
 from distq.engine.progress import Reporter
 from distq.engine.run import Tally, run_units
-from distq.errors import DataError, InputError, InterruptedRun
-from distq.files import sha256_file
+from distq.errors import DataError, InputError, InterruptedRun, UsageError
+from distq.files import sha256_bytes, sha256_file
 from distq.graph.heads import Place
 from distq.graph.load import LoadedModel
 from distq.graph.plan import Plan
@@ -36,6 +37,7 @@ from distq.jobs.results import Cost, FloatLayer, SearchCost
 from distq.jobs.rundir import RunDir
 from distq.replica.session import fuse, integer_instructions
 from distq.replica.worker import Arrays, Blob, WorkerSettings
+from distq.urls import url_of
 
 PACKAGES = (
     "distq",
@@ -209,7 +211,15 @@ def input_specs(model: ir.Model) -> tuple[InputSpec, ...]:
 def data_spec(
     options: CommonOptions, source: Path, model: ir.Model, preprocess: Path | None, labels: Path | None
 ) -> DatasetSpec:
-    """Describe a data set for a model."""
+    """Describe a data set for a model.
+
+    Raises:
+        UsageError: it is in the memory of this process, and others are to read it.
+    """
+    for path in (source, labels):
+        url = None if path is None else url_of(path)
+        if url is not None and url.startswith(f"{IN_THIS_PROCESS}:") and options.executor != "local":
+            raise UsageError(f"{url} is in the memory of this process alone: give --executor local")
     return DatasetSpec.create(
         source, input_specs(model), preprocess=preprocess, labels=labels, allow_code=options.allow_code
     )
@@ -266,8 +276,9 @@ def file_identity(path: Path) -> str:
     Raises:
         InputError: it cannot be read.
     """
+    url = url_of(path)
     try:
-        return sha256_file(path)
+        return sha256_file(path) if url is None else sha256_bytes(read_url(url))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
 

@@ -17,6 +17,7 @@ from typing import get_type_hints
 from distq.config import CalibrateOptions, CommonOptions, DiffOptions, EvaluateOptions, TuneOptions
 from distq.errors import UsageError
 from distq.options import make_options, unknown_name
+from distq.urls import url_of
 from distq.yaml_text import parse_yaml
 
 COMMANDS: dict[str, type[CommonOptions]] = {
@@ -94,9 +95,9 @@ def _switch(path: Path, name: str, value: object) -> bool:
 
 
 def rooted(folder: Path, kind: type[CommonOptions], name: str, value: object) -> object:
-    """A relative path seen from the job file's folder; any other value unchanged."""
+    """A relative path seen from the job file's folder; any other value, and a URL, unchanged."""
     takes_path = get_type_hints(kind)[name] in (Path, Path | None)
-    return folder / value if takes_path and isinstance(value, str) else value
+    return folder / value if takes_path and isinstance(value, str) and url_of(value) is None else value
 
 
 def _kind(content: object) -> str:

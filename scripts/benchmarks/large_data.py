@@ -222,7 +222,7 @@ def document(plans: dict[str, Planned], runs: Sequence[Calibrated], given: argpa
             for run in runs
         ),
         "",
-        "On the driver about 100 bytes of each sample stay: the squared errors of its outputs, for the report.",
+        "On the driver about 100 bytes of each sample stay until the report: its squared errors.",
         "",
         *decoding.table(160, [1, 2], given.seed),
     ]

@@ -122,5 +122,5 @@ def test_an_edit_within_the_same_second_is_seen(tmp_path, photos):
 
 def test_it_needs_image_files(tmp_path):
     folder = write_lmdb(tmp_path / "db", {b"a": raw_datum(picture(4, 6))})
-    with pytest.raises(PreprocessError, match=r"takes files, not the LMDB .*db"):
+    with pytest.raises(PreprocessError, match=r"takes files of this machine, not records .*db"):
         create(folder, write(tmp_path, NHWC), image_input(3, 4, 6)).open().load(0)
