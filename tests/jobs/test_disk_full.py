@@ -157,7 +157,8 @@ def test_a_journal_that_does_not_fit_keeps_what_it_has(
     use_watched(monkeypatch, ran)
     assert invoke([*line, "--resume"]) == 0
     assert bits(tmp_path / "run") == bits(whole)
-    assert len(set(every) & set(ran)) <= 1, "only the unit that did not fit runs again"
+    again = {key for key in set(every) & set(ran) if not key.startswith("transient ")}
+    assert len(again) <= 1, "of what the journal keeps, only the unit that did not fit runs again"
 
 
 @pytest.fixture
