@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -134,14 +135,23 @@ class NetworkScorer(Scorer):
 
 
 class PrefixScorer(Scorer):
-    """Scores as the serial tuner does: INT8 up to the tensor, float behind it (REFERENCE.md 1.1)."""
+    """Scores as the serial tuner does: INT8 up to the tensor, float behind it (REFERENCE.md 1.1).
+
+    Each tensor has a network of its own. The next one is made while workers score in the one before: it
+    depends on where quantizers stand, and their numbers are fed.
+    """
 
     knows_current = False
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, state: State, searched: Sequence[Quantizer]) -> None:
+        """Take the numbers that networks are made with, and the tensors in the order of the search."""
         power, self._elements = float_power(job)
+        self._start = state
         self._order = [q.name for q in job.plan.quantizers]
+        self._searched = [q.name for q in searched]
         self._cutters: dict[str, Cutter] = {}
+        self._thread = ThreadPoolExecutor(1)
+        self._making: dict[str, Future[tuple[Plan, bytes]]] = {}
         super().__init__(job, np.zeros((len(job.readable(job.selection.tuning)), power.size)))
 
     def diff(self, error: Errors) -> Diffs:
@@ -150,18 +160,25 @@ class PrefixScorer(Scorer):
 
     def cutter(self, quantizer: Quantizer, table: Table, state: State) -> Cutter:
         """A network a quantizer, with everything behind it in float."""
-        if quantizer.name not in self._cutters:
-            job = self.job
-            decided = self._order[: self._order.index(quantizer.name) + 1]
-            plan = make_plan(job.loaded.model, job.plan.target, job.plan.scheme, tie=False, only=decided)
-            part = initial_state(
-                job.loaded.model, plan, {q.name: table[q.name].encoding for q in plan.quantizers}
-            )
-            part = part.with_biases({name: state.biases[name] for name in part.biases})
-            fused = job.fuse(export(job.loaded.model, plan, set_apart(part)))
-            cutter = Cutter(job, plan, fused, self.names, float_network=True)
-            self._cutters = {quantizer.name: cutter}
-        return self._cutters[quantizer.name]
+        del table, state
+        name = quantizer.name
+        if name not in self._cutters:
+            plan, fused = (self._making.pop(name, None) or self._thread.submit(self._make, name)).result()
+            self._cutters = {name: Cutter(self.job, plan, fused, self.names, float_network=True)}
+            for following in self._searched[self._searched.index(name) + 1 :][:1]:
+                self._making[following] = self._thread.submit(self._make, following)
+        return self._cutters[name]
+
+    def _make(self, name: str) -> tuple[Plan, bytes]:
+        """The plan that is INT8 up to a quantizer, and its fused network."""
+        job, start = self.job, self._start
+        decided = self._order[: self._order.index(name) + 1]
+        plan = make_plan(job.loaded.model, job.plan.target, job.plan.scheme, tie=False, only=decided)
+        part = initial_state(
+            job.loaded.model, plan, {q.name: start.encodings[q.name] for q in plan.quantizers}
+        )
+        part = part.with_biases({layer: start.biases[layer] for layer in part.biases})
+        return plan, job.fuse(export(job.loaded.model, plan, set_apart(part)))
 
 
 class Cutter:

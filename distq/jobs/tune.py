@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from distq.calibration.distributions import DistributionSet
@@ -106,7 +107,7 @@ def search(
 ) -> tuple[Table, State]:
     """Visit tensor by tensor; each decision stands for all later ones."""
     strategy = STRATEGIES[options.strategy](options.effort)
-    scorer = open_scorer(job, options.strategy, state)
+    scorer = open_scorer(job, options.strategy, state, searched)
     images = len(job.readable(job.selection.tuning))
     began, forwards = time.monotonic(), job.cost_so_far.int8_forwards
     decisions: list[Decision] = []
@@ -145,11 +146,11 @@ def search(
     return table, state
 
 
-def open_scorer(job: Job, strategy: StrategyName, state: State) -> Scorer:
+def open_scorer(job: Job, strategy: StrategyName, state: State, searched: Sequence[Quantizer]) -> Scorer:
     """What a strategy's candidates are measured by."""
     match strategy:
         case "bitmain":
-            return PrefixScorer(job)
+            return PrefixScorer(job, state, searched)
         case "tpu-mlir":
             return ReaderScorer(job)
         case "default" | "grid":

@@ -1,9 +1,8 @@
 """The serial tuner of the vendors (REFERENCE.md 1.1) in plain ONNX Runtime: what distq is measured against.
 
-For each layer it opens the float network anew and runs every image; for each candidate it writes the INT8
+For each layer it opens the float network anew and runs every image; for each candidate it makes the INT8
 network anew with that one threshold changed, opens it, and runs every image. INT8 up to the layer, float
-behind it. Greedy: a decision stands for all later layers. Kinder than the original: images are decoded once,
-and what does not depend on the candidate is written once a layer.
+behind it. Greedy: a decision stands for all later layers. Kinder than the original: images are decoded once.
 
     .venv/bin/python scripts/benchmarks/serial_tuner.py version-RFB-320
     .venv/bin/python scripts/benchmarks/serial_tuner.py squeezenet1.1 --layers-limit 8
@@ -20,13 +19,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 import onnxruntime
 from tuning_job import evenly, held_out_nmse, open_tuning
 
-from distq.graph.plan import Plan, Quantizer, make_plan
+from distq.graph.plan import Quantizer, make_plan
 from distq.graph.qdq import export
-from distq.graph.state import Names, State, initial_state, quantizer_constants
+from distq.graph.state import State, initial_state
 from distq.jobs.calibrate import calibrated
 from distq.jobs.context import Job
 from distq.jobs.thresholds import with_threshold
@@ -60,16 +58,6 @@ class Tally:
     diffs: dict[str, float] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Prefix:
-    """The network that is INT8 up to a layer and float behind it, with the layer's starting threshold."""
-
-    quantizer: Quantizer
-    plan: Plan
-    state: State
-    proto: onnx.ModelProto
-
-
 class SerialTuner:
     """Tunes thresholds as one process would, layer by layer and candidate by candidate."""
 
@@ -77,7 +65,6 @@ class SerialTuner:
         dataset = job.data.open()
         self.images: Images = [dataset.load(i).inputs for i in job.readable(job.selection.tuning)]
         self.model, self.plan = job.loaded.model, job.plan
-        self.names = Names.free_in(self.model)
         self.float_bytes = job.loaded.serialized()
         self.order = [q.name for q in self.plan.quantizers]
         self.table, self.state, self.level = dict(table), state, level
@@ -95,16 +82,13 @@ class SerialTuner:
         """Two sweeps from the layer's threshold; any smaller diff is taken."""
         reference = self.run(self.float_bytes)
         self.tally.float_forwards += len(self.images)
-        began = time.perf_counter()
-        prefix = self.prefix(quantizer)
-        self.tally.writing += time.perf_counter() - began
         start = self.table[quantizer.name].threshold
         best, best_diff = start, sys.float_info.max
         for factor in FACTORS:
             failures, step, previous = 0, 0, sys.float_info.max
             while failures < FAILURES:
                 candidate = start * factor**step
-                diff = self.score(prefix, candidate, reference)
+                diff = self.score(quantizer, candidate, reference)
                 if diff < best_diff:
                     best, best_diff, failures = candidate, diff, 0
                 elif diff >= previous:
@@ -115,26 +99,19 @@ class SerialTuner:
         self.state = self.state.with_encoding(quantizer.name, row.encoding)
         self.tally.diffs[quantizer.name] = best_diff
 
-    def prefix(self, quantizer: Quantizer) -> Prefix:
-        """Write the network of a layer."""
+    def written(self, quantizer: Quantizer, threshold: float) -> bytes:
+        """The network that is INT8 up to a layer, with a threshold for it, and float behind it."""
         decided = self.order[: self.order.index(quantizer.name) + 1]
         plan = make_plan(self.model, self.plan.target, self.plan.scheme, tie=False, only=decided)
-        part = initial_state(self.model, plan, {q.name: self.table[q.name].encoding for q in plan.quantizers})
-        part = part.with_biases({name: self.state.biases[name] for name in part.biases})
-        return Prefix(quantizer, plan, part, onnx.load_model_from_string(export(self.model, plan, part)))
+        rows = {q.name: self.table[q.name] for q in plan.quantizers}
+        rows[quantizer.name] = with_threshold(self.plan, quantizer, rows[quantizer.name], threshold, "serial")
+        state = initial_state(self.model, plan, {name: row.encoding for name, row in rows.items()})
+        return export(self.model, plan, state.with_biases({n: self.state.biases[n] for n in state.biases}))
 
-    def score(self, prefix: Prefix, threshold: float, reference: Outputs) -> float:
+    def score(self, quantizer: Quantizer, threshold: float, reference: Outputs) -> float:
         """Mean squared difference from float, summed over outputs, as a mean over images."""
         began = time.perf_counter()
-        name = prefix.quantizer.name
-        row = with_threshold(self.plan, prefix.quantizer, self.table[name], threshold, "serial")
-        changed = prefix.state.with_encoding(name, row.encoding)
-        numbers = quantizer_constants(prefix.plan, changed, self.names, name)
-        for initializer in prefix.proto.graph.initializer:
-            if initializer.name in numbers:
-                tensor = onnx.numpy_helper.from_array(numbers[initializer.name], initializer.name)
-                initializer.CopyFrom(tensor)
-        model = prefix.proto.SerializeToString()
+        model = self.written(quantizer, threshold)
         self.tally.writing += time.perf_counter() - began
         found = self.run(model)
         self.tally.candidates += 1
