@@ -6,7 +6,10 @@ Jobs are imported by the command that runs them, so that ``distq --help`` loads 
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -215,5 +218,15 @@ def _fail(message: str, code: int) -> int:
 
 
 def main() -> None:
-    """The entry point of the command ``distq``."""
-    sys.exit(invoke(sys.argv[1:]))
+    """The entry point of the command ``distq``; SIGTERM and a closed terminal end it as Ctrl-C does."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP
+            signal.signal(number, signal.default_int_handler)
+    code = invoke(sys.argv[1:])
+    if code == InterruptedRun.exit_code:  # Ray's threads, stopped in the middle, can crash Python's own end
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):  # a closed terminal
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from distq.config import CommonOptions
 from distq.engine.executor import Executor
 from distq.engine.local import LocalExecutor
+from distq.engine.ray_folder import remove_abandoned_folders
 from distq.engine.ray_pool import RayExecutor
 from distq.errors import UsageError
 from distq.replica.worker import WorkerSettings
@@ -14,6 +15,8 @@ from distq.replica.worker import WorkerSettings
 
 def open_executor(options: CommonOptions, on_event: Callable[[str], None]) -> Executor:
     """Open the executor of ``--executor``; close it, or use it in a ``with`` block.
+
+    Temporary folders of killed processes of distq are removed on the way.
 
     Args:
         options: of any job.
@@ -28,6 +31,7 @@ def open_executor(options: CommonOptions, on_event: Callable[[str], None]) -> Ex
             f"--gpus-per-worker {options.gpus_per_worker:g}: the workers compute on the processor; "
             "take --device cuda or auto with it, or leave it out"
         )
+    remove_abandoned_folders()
     settings = WorkerSettings(
         device=options.device,
         cache_bytes=options.cache_memory << 20,

@@ -11,18 +11,22 @@ import importlib
 import logging
 import os
 import secrets
-import shutil
+import signal
 import socket
-import tempfile
-from pathlib import Path
+import threading
+import time
+from collections.abc import Iterator
 from typing import Any
 
 from distq.engine.placement import Resources
+from distq.engine.ray_folder import RayFolder
 from distq.errors import ExecutionError, UsageError
 
 _CONNECT_SECONDS = 5.0
+_KNOCK_EVERY_SECONDS = 3.0
+_ANSWER_SECONDS = 1.0
+_MOST_UNANSWERED = 5
 _RAY_PORT = 6379
-_LONGEST_FOLDER = 40
 _WORKERS_PER_CORE = 4
 
 
@@ -43,16 +47,22 @@ class RayCluster:
         """
         self.ray: Any = importlib.import_module("ray")
         self._ours = False
-        self._folder: Path | None = None
+        self._folder: RayFolder | None = None
+        self._next_knock = 0.0
+        self._unanswered = 0
         if self.ray.is_initialized():
             return
         address = address or os.environ.get("RAY_ADDRESS") or None
-        if address is None or address == "local":
-            self._start(cpus)
-        else:
-            self._connect(address)
         self._ours = True
         atexit.register(self.close)
+        try:
+            if address is None or address == "local":
+                self._start(cpus)
+            else:
+                self._connect(address)
+        except BaseException:
+            self.close()
+            raise
 
     def nodes(self) -> list[Resources]:
         """CPUs and GPUs of each living node."""
@@ -64,6 +74,30 @@ class RayCluster:
         total = self.ray.available_resources()
         return Resources(float(total.get("CPU", 0)), float(total.get("GPU", 0)))
 
+    def require_head(self) -> None:
+        """Notice that Ray's head is gone before Ray does, which ends the process after a minute without it.
+
+        Cheap enough to be called for every unit: it knocks at most every three seconds.
+
+        Raises:
+            ExecutionError: the head did not answer for five times.
+        """
+        now = time.monotonic()
+        if now < self._next_knock or not self._ours or self.ray.util.client.ray.is_connected():
+            return
+        self._next_knock = now + _KNOCK_EVERY_SECONDS
+        head = self.ray.get_runtime_context().gcs_address
+        try:
+            _knock(head, _ANSWER_SECONDS)
+            self._unanswered = 0
+        except OSError as error:
+            self._unanswered += 1
+            if self._unanswered == _MOST_UNANSWERED:
+                raise ExecutionError(
+                    f"the Ray cluster's head at {head} is gone ({_one_line(error)}): have it started again, "
+                    "then continue with --resume"
+                ) from error
+
     def close(self) -> None:
         """Leave the cluster; a Ray started here ends and its temporary folder goes. Can be called twice."""
         if self._ours:
@@ -71,7 +105,7 @@ class RayCluster:
             atexit.unregister(self.close)
             self.ray.shutdown()
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.remove()
             self._folder = None
 
     def _start(self, cpus: int) -> None:
@@ -79,23 +113,22 @@ class RayCluster:
         if not {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():
             os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
         cores = machine_cores()
-        self._folder = _short_folder()
+        self._folder = RayFolder.make()
         try:
             self._init(
                 address="local",
                 num_cpus=min(max(cores, cpus), _WORKERS_PER_CORE * cores),
                 include_dashboard=False,
-                _temp_dir=str(self._folder),
+                _temp_dir=str(self._folder.path),
             )
         except _INIT_ERRORS as error:
-            self.close()
             raise ExecutionError(
                 f"Ray does not start on this machine: {_one_line(error)}; try --executor local"
             ) from error
 
     def _connect(self, address: str) -> None:
         remedy = "start it (ray start --head), correct --address, or leave it out to use this machine"
-        _knock(address, remedy)
+        _require_listener(address, remedy)
         try:
             self._init(address=address)
         except _INIT_ERRORS as error:
@@ -104,7 +137,8 @@ class RayCluster:
             ) from error
 
     def _init(self, **options: Any) -> None:  # noqa: ANN401  # Ray's own keyword arguments
-        self.ray.init(logging_level=logging.ERROR, log_to_driver=False, configure_logging=True, **options)
+        with _own_sigterm():
+            self.ray.init(logging_level=logging.ERROR, log_to_driver=False, configure_logging=True, **options)
         # Ray prints a paragraph on stderr for every process that dies, which the pool tells in one line;
         # there is no public switch, and where this one is gone nothing breaks
         with contextlib.suppress(ImportError):
@@ -115,6 +149,21 @@ class RayCluster:
 _INIT_ERRORS = (Exception, SystemExit)
 
 
+@contextlib.contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep a program's own answer to SIGTERM, which Ray replaces by one that exits with 15."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    except SystemExit as error:
+        if error.code == signal.SIGTERM:  # Ray's answer, while it was starting
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        if callable(handler) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
+
+
 def machine_cores() -> int:
     """Cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
@@ -122,25 +171,22 @@ def machine_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _knock(address: str, remedy: str) -> None:
+def _require_listener(address: str, remedy: str) -> None:
     """Fail within seconds where nothing listens: Ray itself tries for over a minute and writes on stderr."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host:
-        host, port = address, str(_RAY_PORT)
-    if address == "auto" or not port.isdigit():
+    host_and_port = address.removeprefix("ray://")
+    if ":" not in host_and_port:
+        host_and_port += f":{_RAY_PORT}"
+    if address == "auto" or not host_and_port.rpartition(":")[2].isdigit():
         return
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
+        _knock(host_and_port, _CONNECT_SECONDS)
     except OSError as error:
         raise UsageError(f"no Ray cluster at --address {address}: {_one_line(error)}; {remedy}") from error
 
 
-def _short_folder() -> Path:
-    # Ray's sockets lie 65 characters deeper, and the path of a socket ends at 107
-    base = tempfile.gettempdir()
-    if len(base) > _LONGEST_FOLDER - len("/distq-12345678"):
-        base = "/tmp"  # noqa: S108  # mkdtemp makes a folder of our own in it
-    return Path(tempfile.mkdtemp(prefix="distq-", dir=base))
+def _knock(address: str, seconds: float) -> None:
+    host, _, port = address.rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), timeout=seconds).close()
 
 
 def _one_line(error: BaseException) -> str:

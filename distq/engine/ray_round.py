@@ -106,6 +106,7 @@ class Round:
 
     def _collect(self) -> Iterator[tuple[int, Arrays]]:
         awaited = {seat.awaited: seat for seat in self._seats if seat.awaited is not None}
+        self._cluster.require_head()
         done, _ = self._ray.wait(list(awaited), num_returns=1, timeout=_WAIT_SECONDS)
         self._check_started()
         for reference in done:
@@ -135,6 +136,11 @@ class Round:
         try:
             outcome: Arrays | DistqError = self._ray.get(reference)
         except lost as error:
+            if "owner has died" in str(error):  # that is this process, and no actor will start any more
+                raise ExecutionError(
+                    "this machine's part of the Ray cluster (its raylet) is gone: have it started again, "
+                    "then continue with --resume"
+                ) from error
             self._requeue(seat, error)
             return None
         except errors.RayTaskError as error:  # the unit or its result could not travel

@@ -54,6 +54,7 @@ def test_ctrl_c_ends_ray_quietly_and_leaves_nothing(tmp_path_factory: pytest.Tem
     folder = tmp_path_factory.mktemp("t")
     environment = {**os.environ, "RAY_AUTH_TOKEN": mark, "TMPDIR": str(folder), "HOME": str(folder)}
     environment.pop("RAY_ADDRESS", None)
+    environment["PYTHONPATH"] = str(Path(__file__).parent)  # actors import the tests' units
     child = subprocess.Popen(  # noqa: S603  # our own interpreter and script
         [sys.executable, "-c", SCRIPT.format(folder=str(Path(__file__).parent))],
         env=environment,
