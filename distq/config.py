@@ -48,6 +48,7 @@ class CommonOptions(BaseModel):
     cpus_per_worker: Annotated[int, Field(ge=1, le=256)] | None = None
     gpus_per_worker: Annotated[float, Field(gt=0, le=1)] | None = None
     decode_workers: Annotated[int, Field(ge=1, le=256)] | None = None
+    stage_data: Path | None = None
     wait_for_workers: Annotated[int, Field(ge=0)] = 0
     retries: Annotated[int, Field(ge=0)] = 3
 

@@ -14,7 +14,7 @@ from distq.errors import ExecutionError
 _FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 
 
-def cannot_write(path: Path, error: OSError, then: str = "then --resume") -> ExecutionError:
+def cannot_write(path: Path | str, error: OSError, then: str = "then --resume") -> ExecutionError:
     """What a person is told of a file that the disk does not take: its name, the reason and the remedy."""
     remedy = "make room on the disk" if error.errno in _FULL else "make it writable"
     return ExecutionError(f"{path} cannot be written: {error.strerror}; {remedy}, {then}")

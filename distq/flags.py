@@ -84,6 +84,7 @@ FLAGS = {
     "decode_workers": Flag(
         PLACE, "Threads of a worker that decode while it computes (default: its CPUs).", "N"
     ),
+    "stage_data": Flag(PLACE, "Copy an LMDB, .npz or .npy to this folder of each node first.", "DIR"),
     "retries": Flag(PLACE, "Times a work unit runs again after the worker that had it was lost.", "N"),
     "out": Flag(OUTPUT, "Folder of the run; must be new unless with --resume.", "RUN"),
     "resume": Flag(OUTPUT, "Continue an interrupted run in --out."),

@@ -10,7 +10,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -37,6 +37,7 @@ from distq.data.samples import (
     Values,
 )
 from distq.data.sniff import open_source
+from distq.data.staging import LocalCopy, Stage, local_copy
 from distq.errors import PreprocessError
 from distq.urls import location
 
@@ -69,6 +70,7 @@ class DatasetSpec:
         labels: A file of ``name label`` lines, which goes before labels the source itself holds.
         plugin_sha256: SHA-256 of the plug-in; workers refuse a file that differs.
         pixel_limit: Images of more pixels are unreadable.
+        stage: What a worker copies to its node's own disk and reads there instead.
     """
 
     source: str
@@ -78,6 +80,7 @@ class DatasetSpec:
     labels: str | None = None
     plugin_sha256: str | None = None
     pixel_limit: int = DEFAULT_PIXEL_LIMIT
+    stage: Stage | None = None
 
     @classmethod
     def create(
@@ -117,6 +120,18 @@ class DatasetSpec:
             self.preprocessing.check_inputs(names)
         source = open_source(Path(self.source), names)
         return SourceDataset(self, source, load_labels(Path(self.labels)) if self.labels else None)
+
+    def open_copy(self) -> tuple[SourceDataset, LocalCopy | None]:
+        """Open a node's own copy where there is to be one, else the source; with what the copy stays by.
+
+        Raises:
+            ExecutionError: there is no room for a copy, or it differs.
+            DataError: as :meth:`open`.
+        """
+        if self.stage is None:
+            return self.open(), None
+        copy = local_copy(Path(self.source), self.stage)
+        return replace(self, source=str(copy.path), stage=None).open(), copy
 
     def describe_preprocessing(self) -> dict[str, Any]:
         """What the preprocessing is, JSON-able: the same for the same pixels, wherever the files are."""

@@ -321,8 +321,8 @@ def run_record(job: Job) -> dict[str, Any]:
         "device": job.executor.device,
         "versions": versions(),
         "model": {"path": str(job.loaded.path), "sha256": job.loaded.sha256},
-        "data": asdict(manifest(job.data, job.selection.calibration)),
-        "holdout": asdict(manifest(job.holdout_data, job.selection.holdout)),
+        "data": described(job.data, job.selection.calibration),
+        "holdout": described(job.holdout_data, job.selection.holdout),
         "preprocessing": job.data.describe_preprocessing(),
         "plugin_sha256": job.data.plugin_sha256,
         "integer_instructions": job.rundir.identity().get("integer_instructions"),
@@ -331,6 +331,12 @@ def run_record(job: Job) -> dict[str, Any]:
         "warnings": job.warnings,
         "units": {"ran": job.tally.ran, "recalled": job.tally.recalled},
     }
+
+
+def described(data: DatasetSpec, indices: Sequence[int]) -> dict[str, Any]:
+    """The manifest of samples, and what each node copied of their source."""
+    staged = {} if data.stage is None else {"staged": asdict(data.stage)}
+    return {**asdict(manifest(data, indices)), **staged}
 
 
 def write_metrics(rundir: RunDir, result: RunResult) -> None:

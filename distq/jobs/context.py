@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from distq.config import CalibrateOptions, CommonOptions
 from distq.data.dataset import DatasetSpec, InputSpec, manifest
 from distq.data.remote import IN_THIS_PROCESS, read_url
 from distq.data.shards import Selection, select, shard
+from distq.data.staging import plan_stage
 from distq.engine.executor import Executor, Unit
 from distq.engine.factory import open_executor
 from distq.engine.journal import Journal
@@ -60,6 +61,7 @@ NOT_IDENTITY = frozenset(
         "resume",
         "shard_size",
         "cache_memory",
+        "stage_data",
         "cpus_per_worker",
         "gpus_per_worker",
         "decode_workers",
@@ -220,9 +222,13 @@ def data_spec(
         url = None if path is None else url_of(path)
         if url is not None and url.startswith(f"{IN_THIS_PROCESS}:") and options.executor != "local":
             raise UsageError(f"{url} is in the memory of this process alone: give --executor local")
-    return DatasetSpec.create(
+    spec = DatasetSpec.create(
         source, input_specs(model), preprocess=preprocess, labels=labels, allow_code=options.allow_code
     )
+    if options.stage_data is None:
+        return spec
+    spec.open()  # what is damaged is said before it is hashed
+    return replace(spec, stage=plan_stage(source, options.stage_data))
 
 
 def choose_samples(

@@ -14,9 +14,11 @@ from distq.replica.worker import Arrays, Worker, array_bytes
 
 
 def open_dataset(worker: Worker, spec: DatasetSpec) -> Dataset:
-    """The data set, opened once on this worker."""
-    found: Dataset = worker.cached(("dataset", spec), spec.open, lambda _: 0)
-    return found
+    """The data set, opened once on this worker; a copy of its own stays as long as the worker."""
+    if spec not in worker.datasets:
+        worker.datasets[spec] = spec.open_copy()
+    dataset: Dataset = worker.datasets[spec][0]
+    return dataset
 
 
 def read_samples(

@@ -58,6 +58,7 @@ class Worker:
 
     settings: WorkerSettings
     fetch: Callable[[Blob], bytes]
+    datasets: dict[Hashable, Any] = field(default_factory=dict)  # small, and slow to open again
     _kept: OrderedDict[Hashable, tuple[int, Any]] = field(default_factory=OrderedDict)
     _bytes: int = 0
 

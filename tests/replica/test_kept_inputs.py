@@ -58,5 +58,5 @@ def test_a_worker_decodes_as_many_samples_at_a_time_as_it_has_decoding_threads(s
             return Sample(index, str(index), {"x": np.zeros((1, 4), np.float32)}, None)
 
     w = Worker(WorkerSettings(decode_threads=3), fetch=lambda blob: blob.handle)
-    w.keep(("dataset", spec), Meeting(), 0)
+    w.datasets[spec] = (Meeting(), None)
     assert [s.index for s in read_samples(w, spec, range(9))] == list(range(9))
