@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,6 @@ from distq.jobs.context import Job
 from distq.jobs.results import Accuracy, Comparison, FloatAccuracy
 from distq.replica.evaluate import STATISTICS, Evaluate
 from distq.replica.worker import Arrays, Blob
-from distq.search.acceptance import significant_improvement
 from distq.search.metrics import (
     ImageStatistics,
     cosine,
@@ -83,53 +82,35 @@ def image_diffs(results: Sequence[Arrays], model: int) -> npt.NDArray[np.float64
     return per_image_diff(stats.error, total_power(stats))
 
 
-def closest(
-    job: Job,
-    kind: str,
-    models: Sequence[bytes],
-    labels: Sequence[str],
-    *,
-    least_gain: float,
-    significantly: bool = True,
-) -> int:
+Better = Callable[[npt.NDArray[np.float64], npt.NDArray[np.float64]], bool]
+"""Whether the first diffs, (images,), are better than the second ones of the same images."""
+
+
+def closest(job: Job, kind: str, models: Sequence[bytes], labels: Sequence[str], better: Better) -> int:
     """Which model is closest to float on the tuning images; see :func:`choose`."""
-    diffs = tuning_diffs(job, f"choose {kind}", models)
-    return choose(job, kind, diffs, labels, least_gain=least_gain, significantly=significantly)
+    return choose(job, kind, tuning_diffs(job, f"choose {kind}", models), labels, better)
 
 
 def choose(
-    job: Job,
-    kind: str,
-    diffs: Sequence[npt.NDArray[np.float64]],
-    labels: Sequence[str],
-    *,
-    least_gain: float,
-    significantly: bool = True,
+    job: Job, kind: str, diffs: Sequence[npt.NDArray[np.float64]], labels: Sequence[str], better: Better
 ) -> int:
-    """The first choice, or the best of those clearly better than it on the tuning images.
+    """The best on the mean of those that are better than the first; the first where none is.
 
     Args:
         job: the run.
         kind: what is chosen, for the journal.
         diffs: of each choice on the tuning images, (images,).
         labels: what each is called.
-        least_gain: share of the first one's error that another must take away.
-        significantly: and on a significant paired improvement.
+        better: says so of a choice and the first.
     """
     means = [mean_over_images(diff) for diff in diffs]
     for label, mean in zip(labels, means, strict=True):
         job.reporter.line(f"{kind}, {label}: diff {mean:.6g}")
     order = sorted(range(len(diffs)), key=lambda i: (means[i], i))
-    limit = (1 - least_gain) * means[0]
-    better = (i for i in order if means[i] <= limit and (not significantly or _significant(diffs, i)))
-    best = next(better, 0)
+    best = next((i for i in order if i and better(diffs[i], diffs[0])), 0)
     job.journal.note(kind, chosen=labels[best], diffs=means)
     job.reporter.line(f"{kind}: {labels[best]}")
     return best
-
-
-def _significant(diffs: Sequence[npt.NDArray[np.float64]], position: int) -> bool:
-    return significant_improvement(diffs[position], diffs[0], len(diffs) - 1).accepted
 
 
 def accuracy(results: Sequence[Arrays], model: int) -> Accuracy:

@@ -98,10 +98,11 @@ def _story(job: Job, state: State, wanted: Means) -> Story[State]:
     numbers: Constants = {}
     weights: dict[str, Blob] = {}
     done: set[int] = set()
+    work = shares(model)
     for stage in stages(model, plan):
         done |= network.before([names.quantized(layer.inputs[0]) for layer in stage])
         replaced = Numbers.of(numbers, job.executor.share, dict(weights))
-        advance = Advance(blob, job.data, replaced, network.crossing(done), shares(model))
+        advance = Advance(blob, job.data, replaced, network.crossing(done), work)
         found = yield from _corrections(job, state, advance, stage)
         for layer, result in zip(stage, found, strict=True):
             weight = replace(state.weights[layer.name], integers=result["integers"])
@@ -155,10 +156,10 @@ def _input(job: Job, state: State, layer: Layer) -> LayerInput:
 
 def _total(results: Sequence[Arrays]) -> Arrays:
     """Sums of integers, exact in any order."""
-    found = {name: array.astype(np.float64) for name, array in results[0].items()}
+    found = dict(results[0])
     for result in results[1:]:
         for name, array in result.items():
-            found[name] += array
+            found[name] = np.add(found[name], array, dtype=np.float64)
     return found
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from distq.graph.equalize import Site, equalized, reader_weight, sites
 from distq.graph.plan import Plan, make_plan
@@ -22,6 +23,8 @@ from distq.quant.channel_factors import ChannelWidths, Evened, even_out
 from distq.quant.table import Table
 from distq.replica.float32 import ChannelRanges
 from distq.replica.worker import Arrays, stable_sum
+from distq.search.acceptance import significant_improvement
+from distq.search.metrics import mean_over_images
 
 LEAST_GAIN = 0.1
 """Less than this on a few images may be none on others."""
@@ -61,10 +64,15 @@ def best_equalization(job: Job, table: Table, state: State | None) -> tuple[Job,
     for other in range(1, len(forms)):
         pair = (best, other)
         taken = closest(
-            job, "channels", [models[i] for i in pair], [labels[i] for i in pair], least_gain=LEAST_GAIN
+            job, "channels", [models[i] for i in pair], [labels[i] for i in pair], _clearly_better
         )
         best = pair[taken]
     return *forms[best], states[best]
+
+
+def _clearly_better(candidate: npt.NDArray[np.float64], incumbent: npt.NDArray[np.float64]) -> bool:
+    enough = mean_over_images(candidate) <= (1 - LEAST_GAIN) * mean_over_images(incumbent)
+    return enough and significant_improvement(candidate, incumbent).accepted
 
 
 def evened_sites(job: Job) -> Factors:

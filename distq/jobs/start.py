@@ -1,7 +1,8 @@
 """Where a search starts: the thresholds of the method that is closest to float on the tuning images.
 
 No method is best everywhere: one network loses 7 dB to KL's clipping that another gains a decibel from. Each
-costs one forward an image to try, a fraction of what a single tensor's search does.
+costs one forward an image to try, a fraction of what a single tensor's search does. The job's own method
+stays unless another is better by more than a standard error: what gains less does as often lose on others.
 """
 
 from __future__ import annotations
@@ -16,9 +17,7 @@ from distq.jobs.context import Job
 from distq.jobs.scoring import NetworkScorer
 from distq.jobs.thresholds import calibrated_table, encodings
 from distq.quant.table import Table
-
-LEAST_GAIN = 0.1
-"""Less than this on a few images may be none on others."""
+from distq.search.acceptance import beyond_chance
 
 METHODS = ("mse", "max", "percentile", "kl")
 """What is tried beside the job's own method; the others are never far from one of these."""
@@ -47,4 +46,4 @@ def best_start(
         tables.append({q: found[q] if q in searched else row for q, row in table.items()})
     scorer = NetworkScorer(job, state)
     diffs = [scorer.diffs(replace(state, encodings=encodings(t))) for t in tables]
-    return tables[choose(job, "start", diffs, names, least_gain=LEAST_GAIN, significantly=False)]
+    return tables[choose(job, "start", diffs, names, beyond_chance)]

@@ -97,6 +97,22 @@ def significant_improvement(
     return _verdict(mean, statistic, critical, reason)
 
 
+def beyond_chance(candidate: npt.NDArray[np.float64], incumbent: npt.NDArray[np.float64]) -> bool:
+    """Whether the candidate's mean diff is lower by more than one standard error of the paired difference.
+
+    A weaker demand than :func:`significant_improvement`, for a choice between a few equals: where both may as
+    well be better, one has to be taken (the one-standard-error rule of Breiman et al., "Classification and
+    Regression Trees", 1984).
+
+    Raises:
+        ExecutionError: the two are not of the same images.
+    """
+    _require_pairs(candidate, incumbent)
+    if not (np.isfinite(candidate).all() and np.isfinite(incumbent).all()):
+        return bool(np.isfinite(candidate).all())
+    return -_mean(candidate - incumbent) > paired_standard_error(candidate, incumbent)
+
+
 def paired_standard_error(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
     """Standard error of the mean of ``a - b`` over images, both of shape (images,).
 

@@ -7,7 +7,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from distq.errors import ExecutionError, UsageError
-from distq.search.acceptance import paired_standard_error, significant_improvement, student_quantile
+from distq.search.acceptance import (
+    beyond_chance,
+    paired_standard_error,
+    significant_improvement,
+    student_quantile,
+)
 
 scores = hnp.arrays(np.float64, st.integers(2, 20), elements=st.floats(-1e6, 1e6))
 
@@ -164,6 +169,24 @@ def test_the_standard_error_of_one_image_is_unknown():
 
 def test_the_standard_error_of_values_that_are_not_finite_is_unknown():
     assert paired_standard_error(np.array([1.0, math.inf]), np.array([2.0, math.inf])) == math.inf
+
+
+def test_a_gain_of_more_than_a_standard_error_is_beyond_chance():
+    incumbent = np.full(4, 10.0)
+    noise = np.array([-1.0, 1.0, -1.0, 1.0])
+    error = paired_standard_error(incumbent + noise, incumbent)
+    assert beyond_chance(incumbent + noise - 1.01 * error, incumbent)
+    assert not beyond_chance(incumbent + noise - 0.99 * error, incumbent)
+    assert not beyond_chance(incumbent, incumbent)
+
+
+def test_of_two_choices_at_most_one_is_beyond_chance_and_a_finite_one_beats_one_that_is_not():
+    a, b = np.random.default_rng(0).random((2, 9))
+    assert beyond_chance(a, b) + beyond_chance(b, a) <= 1
+    broken = np.array([0.1, np.nan])
+    assert beyond_chance(np.ones(2), broken)
+    assert not beyond_chance(broken, np.ones(2))
+    assert not beyond_chance(np.zeros(1), np.ones(1))
 
 
 def test_scores_of_other_images_cannot_be_compared():
