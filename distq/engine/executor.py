@@ -6,6 +6,7 @@ merges results once, in unit order.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Protocol, Self
@@ -74,3 +75,18 @@ class Executor(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+class Pool(Executor, Protocol):
+    """An executor that owns its workers, and can have several jobs run on them at the same time."""
+
+    def split(self, parts: int, stopping: threading.Event) -> Sequence[Pool]:
+        """The workers dealt out to executors of their own, each for one thread; this one only closes them.
+
+        Args:
+            parts: how many, at most one per worker.
+            stopping: once set, what runs on any of them ends with InterruptedRun within about a second.
+        """
+
+    def hand_over(self, to: Self) -> None:
+        """Give the workers of a part that has nothing left to do to another, also while that one runs."""

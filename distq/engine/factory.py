@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from distq.config import CommonOptions
-from distq.engine.executor import Executor
+from distq.engine.executor import Pool
 from distq.engine.local import LocalExecutor
 from distq.engine.ray_folder import remove_abandoned_folders
 from distq.engine.ray_pool import RayExecutor
@@ -13,7 +13,7 @@ from distq.errors import UsageError
 from distq.replica.worker import WorkerSettings
 
 
-def open_executor(options: CommonOptions, on_event: Callable[[str], None]) -> Executor:
+def open_executor(options: CommonOptions, on_event: Callable[[str], None]) -> Pool:
     """Open the executor of ``--executor``; close it, or use it in a ``with`` block.
 
     Temporary folders of killed processes of distq are removed on the way.

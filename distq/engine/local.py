@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self
@@ -50,6 +51,14 @@ class LocalExecutor:
 
     def forget(self) -> None:
         """Nothing: the units hold the bytes."""
+
+    def split(self, parts: int, stopping: threading.Event) -> list[Self]:
+        """Itself: one worker cannot be dealt out."""
+        del parts, stopping
+        return [self]
+
+    def hand_over(self, to: Self) -> None:
+        """Nothing: there is no other."""
 
     def close(self) -> None:
         """Forget what the worker kept."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from copy import copy
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
@@ -14,7 +17,7 @@ from distq.engine.ray_actor import UnitActor, automatic_device
 from distq.engine.ray_cluster import RayCluster
 from distq.engine.ray_round import Round
 from distq.engine.ray_seat import Seat
-from distq.errors import ExecutionError
+from distq.errors import ExecutionError, InterruptedRun
 from distq.files import sha256_bytes
 from distq.replica.worker import Arrays, Blob, WorkerSettings
 
@@ -78,6 +81,8 @@ class RayExecutor:
         self._blobs: dict[str, Blob] = {}
         self._seats: list[Seat] = []
         self._last_run: Generator[tuple[int, Arrays]] = _no_run()
+        self._parts: list[Self] = []
+        self._stopping = threading.Event()
         try:
             nodes = self._cluster.nodes()
             self.device = self._resolved(settings.device, gpus=any(node.gpus for node in nodes))
@@ -130,15 +135,44 @@ class RayExecutor:
             start_seconds=self._start_seconds,
             on_event=self._on_event,
             processors=self._processors,
-            grow=self._grow,
+            attend=self._attend,
         ).results()
         return self._last_run
 
     def _open_seats(self, count: int) -> None:
         self._seats.extend(Seat(self._ray, self._create) for _ in range(count))
 
-    def _grow(self) -> None:
-        """Use the nodes that joined the cluster, unless the number of workers was given."""
+    def split(self, parts: int, stopping: threading.Event) -> list[Self]:
+        """The workers dealt out to executors of their own, each for one thread; the first gets what joins.
+
+        Args:
+            parts: how many, at most one per worker.
+            stopping: once set, what runs on any of them ends with InterruptedRun within about a second.
+        """
+        self._parts = [copy(self) for _ in range(parts)]
+        for number, part in enumerate(self._parts):
+            part._seats = self._seats[number::parts]
+            part._blobs, part._parts, part._last_run, part._stopping = {}, [], _no_run(), stopping
+            part._room = None if number else self._room
+        return self._parts
+
+    def hand_over(self, to: Self) -> None:
+        """Give the workers of a part that has nothing left to do to another, also while that one runs."""
+        seats, self._seats = self._seats, []
+        for seat in seats:
+            seat.open()
+        if self._room is not None:
+            to._room, self._room = self._room, None
+        to._seats.extend(seats)
+
+    def _attend(self) -> None:
+        """Between units: end when told to, and use the nodes that joined unless workers were counted out.
+
+        Raises:
+            InterruptedRun: told to.
+        """
+        if self._stopping.is_set():
+            raise InterruptedRun("interrupted")
         if self._room is None or time.monotonic() < self._look_again:
             return
         self._look_again = time.monotonic() + _LOOK_SECONDS
@@ -173,7 +207,7 @@ class RayExecutor:
 
     def close(self) -> None:
         """End the actors at once, then a Ray that was started for them."""
-        for seat in self._seats:
+        for seat in itertools.chain(self._seats, *(part._seats for part in self._parts)):
             seat.leave()
         self._seats.clear()
         self._blobs.clear()

@@ -31,7 +31,7 @@ class Round:
         start_seconds: float,
         on_event: Callable[[str], None],
         processors: dict[str, str] | None,
-        grow: Callable[[], None],
+        attend: Callable[[], None],
     ) -> None:
         self._cluster = cluster
         self._ray = cluster.ray
@@ -41,7 +41,7 @@ class Round:
         self._start_seconds = start_seconds
         self._on_event = on_event
         self._processors = processors  # kind of processor and who has it; None where it does not matter
-        self._grow = grow  # adds seats when nodes have joined
+        self._attend = attend  # may add seats, or end the run
         self._waiting = list(range(len(units)))  # in order
         self._lost: dict[int, list[str]] = {}  # where a unit's workers were lost
         self._failures: dict[int, DistqError] = {}
@@ -59,7 +59,7 @@ class Round:
             seat.open()
         try:
             while self._waiting or any(seat.in_flight for seat in self._seats):
-                self._grow()
+                self._attend()
                 self._submit()
                 yield from self._collect()
         finally:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -22,10 +23,20 @@ class SharingExecutor:
     """Runs units on another executor; results of some kinds are kept, and taken by later jobs of one scope.
 
     Attributes:
-        saved_seconds: what the results taken took when they were computed.
+        saved_seconds: what the results taken took when they were computed, in seconds of all workers.
     """
 
-    def __init__(self, executor: Executor, journal: Journal, scope: str, kinds: tuple[type, ...]) -> None:
+    def __init__(
+        self,
+        executor: Executor,
+        journal: Journal,
+        scope: str,
+        kinds: tuple[type, ...],
+        *,
+        lock: AbstractContextManager[Any] | None = None,
+        used: set[str] | None = None,
+        all_workers: int | None = None,
+    ) -> None:
         """Borrow an executor.
 
         Args:
@@ -33,12 +44,18 @@ class SharingExecutor:
             journal: where results are kept.
             scope: what these results depend on besides what a unit's key says.
             kinds: units whose results are kept.
+            lock: held while the journal is used, where jobs in other threads use it too.
+            used: gets the journal's keys of what is kept or taken, before it is looked for.
+            all_workers: of which the executor has a part; None: it has all.
         """
         self._executor = executor
         self._journal = journal
         self._scope = scope
         self._kinds = kinds
+        self._lock = lock or nullcontext()
+        self._all_workers = all_workers
         self.saved_seconds = 0.0
+        self._used = set() if used is None else used
 
     @property
     def workers(self) -> int:
@@ -65,7 +82,9 @@ class SharingExecutor:
             DistqError: as :meth:`Executor.run` does.
         """
         keys = [self._key(unit) for unit in units]
-        missing = [i for i, key in enumerate(keys) if key is None or key not in self._journal]
+        with self._lock:
+            self._used.update(key for key in keys if key is not None)
+            missing = [i for i, key in enumerate(keys) if key is None or key not in self._journal]
         absent = set(missing)
         arriving = self._executor.run([units[i] for i in missing])
         finished: set[int] = set()
@@ -97,11 +116,15 @@ class SharingExecutor:
         return content_key("shared", self._scope, unit.key) if isinstance(unit, self._kinds) else None
 
     def _record(self, key: str | None, unit: Unit, arrays: Arrays, seconds: float) -> None:
-        if key is not None:
-            self._journal.record_unit(key, unit.label, {**arrays, _SECONDS: np.array(seconds)})
+        if key is None:
+            return
+        part = self.workers / (self._all_workers or self.workers)
+        with self._lock:
+            self._journal.record_unit(key, unit.label, {**arrays, _SECONDS: np.array(seconds * part)})
 
     def _recall(self, key: str, unit: Unit) -> Arrays:
-        arrays = self._journal.get(key)
+        with self._lock:
+            arrays = self._journal.get(key)
         if arrays is None:
             raise FileFormatError(f"the sweep lost {unit.label} while it ran; start again with --resume")
         self.saved_seconds += float(arrays.pop(_SECONDS))

@@ -17,6 +17,7 @@ from distq.calibration.distributions import DistributionSet
 from distq.config import CalibrateOptions, TuneOptions, require_bins
 from distq.data.dataset import DatasetSpec, manifest
 from distq.data.shards import Selection
+from distq.engine.executor import Executor
 from distq.engine.journal import Journal
 from distq.engine.progress import Reporter
 from distq.errors import DataError, InputError, UsageError
@@ -183,9 +184,9 @@ def open_job(
     try:
         with Journal(rundir.journal) as journal, ExitStack() as stack:
             rundir.remove_leftovers()
-            executor = stack.enter_context(
-                open_workers(options, reporter) if shared is None else shared.lend(job_identity)
-            )
+            executor: Executor
+            executor = open_workers(options, reporter) if shared is None else shared.lend(job_identity)
+            stack.enter_context(executor)
             places = parts(loaded.model, plan)
             job = Job(
                 options,

@@ -23,7 +23,7 @@ from distq.data.dataset import DatasetSpec, InputSpec, manifest
 from distq.data.remote import IN_THIS_PROCESS, read_url
 from distq.data.shards import Selection, select, shard
 from distq.data.staging import plan_stage
-from distq.engine.executor import Executor, Unit
+from distq.engine.executor import Executor, Pool, Unit
 from distq.engine.factory import open_executor
 from distq.engine.journal import Journal
 from distq.engine.progress import Reporter
@@ -313,7 +313,7 @@ def interruptible() -> Iterator[None]:
         raise InterruptedRun("interrupted: continue with the same command and --resume") from None
 
 
-def open_workers(options: CommonOptions, reporter: Reporter) -> Executor:
+def open_workers(options: CommonOptions, reporter: Reporter) -> Pool:
     """The executor of the options; what happens to workers is shown as warnings."""
     executor = open_executor(options, reporter.warn)
     if options.device == "auto":

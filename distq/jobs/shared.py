@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from distq.engine.executor import Executor
@@ -18,39 +19,64 @@ _DEPENDS_ON = ("model", "data", "preprocess", "integer_instructions")
 
 
 class SharedWork:
-    """Lends its workers to one job after the other."""
+    """Lends workers to one job."""
 
-    def __init__(self, executor: Executor, journal: Journal) -> None:
+    def __init__(
+        self,
+        executor: Executor,
+        journal: Journal,
+        *,
+        lock: AbstractContextManager[Any],
+        used: set[str],
+        all_workers: int,
+    ) -> None:
+        """Prepare for a job, which may need no workers.
+
+        Args:
+            executor: the workers, or those of them that are for this job.
+            journal: of what the float network gave in earlier jobs.
+            lock: held while the journal is used; other threads use it too.
+            used: gets the journal's keys of what the job shares, before it looks for them.
+            all_workers: of which the executor has a part.
+        """
         self._executor = executor
         self._journal = journal
+        self._lock = lock
+        self._used = used
+        self._all_workers = all_workers
+        self._workers = executor.workers
         self._lent: SharingExecutor | None = None
-
-    def begin(self) -> None:
-        """A job begins; it may need no workers."""
-        self._lent = None
 
     def lend(self, identity: Mapping[str, Any]) -> SharingExecutor:
         """Workers for a job that knows results by its model, samples, preprocessing and device."""
         fields = {name: identity[name] for name in _DEPENDS_ON}
         scope = json.dumps({**fields, "device": self._executor.device}, sort_keys=True)
-        self._lent = SharingExecutor(self._executor, self._journal, scope, FLOAT_UNITS)
+        self._lent = SharingExecutor(
+            self._executor,
+            self._journal,
+            scope,
+            FLOAT_UNITS,
+            lock=self._lock,
+            used=self._used,
+            all_workers=self._all_workers,
+        )
         return self._lent
 
-    def seconds_of(self, name: str) -> float:
-        """What the shared results of a job that is over took when they were computed.
+    def seconds(self, name: str, own: float) -> float:
+        """What a job took of the sweep's workers: on a half of them an hour counts as half an hour.
 
-        Noted, so that a job that was finished before the sweep was resumed keeps its figure.
+        What was taken from earlier jobs counts as when it was computed. The sum is noted, so that a job that
+        was finished before the sweep was resumed keeps its figure.
 
         Args:
-            name: of the job that the workers were lent to last, or of one that needed none.
+            name: of the job.
+            own: seconds that it ran.
         """
-        if self._lent is None:
-            noted = [note for note in self._journal.notes("run") if note["name"] == name]
-            return float(noted[-1]["shared_seconds"]) if noted else 0.0
-        seconds = self._lent.saved_seconds
-        self._journal.note("run", name=name, shared_seconds=seconds)
-        return seconds
-
-    def drop_large_results(self) -> None:
-        """Free the disk when no further job needs what was computed so far."""
-        self._journal.remove_parts()
+        with self._lock:
+            if self._lent is None:
+                noted = [note for note in self._journal.notes("run") if note["name"] == name]
+                return float(noted[-1]["seconds"]) if noted else own
+            workers = (self._workers + self._executor.workers) / 2  # more may have joined
+            seconds = round(own * workers / self._all_workers + self._lent.saved_seconds, 3)
+            self._journal.note("run", name=name, seconds=seconds)
+            return seconds

@@ -1,25 +1,33 @@
-"""``distq sweep``: many runs, one after the other, on the same workers.
+"""``distq sweep``: many runs on the same workers, several at once.
 
-Runs on the same model, data and preprocessing follow each other. What the float network gives is computed
-by the first that needs it and kept for the others (:class:`distq.jobs.shared.SharedWork`); every run has its
-own folder and the files it would have alone.
+The first run takes all workers. Then they are dealt out, and runs go on side by side: a small network alone
+would leave most of them idle while its layers wait for one another. Whoever has nothing left to do hands its
+workers over. What the float network gives is computed by the first run that needs it and kept for the others
+(:class:`distq.jobs.shared.SharedWork`); every run has its own folder and the files it would have alone.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 from distq.config import CalibrateOptions, TuneOptions
+from distq.engine.executor import Executor, Pool
 from distq.engine.journal import Journal
 from distq.engine.progress import Reporter, SilentReporter
+from distq.engine.ray_cluster import machine_cores
 from distq.errors import InterruptedRun, UsageError
 from distq.jobs.calibrate import calibrate
 from distq.jobs.context import interruptible, open_workers
 from distq.jobs.results import RunResult
 from distq.jobs.rundir import RunDir
 from distq.jobs.shared import SharedWork
+from distq.jobs.sweep_queue import Queue, Turn
 from distq.jobs.sweep_results import (
     SweepResult,
     SweepRow,
@@ -38,13 +46,15 @@ _NETWORK = ("model", "data", "preprocess", "samples", "shuffle", "seed", "holdou
 class _OneRun(SilentReporter):
     """Within a sweep's bar a run shows its warnings only."""
 
-    def __init__(self, name: str, reporter: Reporter) -> None:
+    def __init__(self, name: str, reporter: Reporter, lock: AbstractContextManager[Any]) -> None:
         self._name = name
         self._reporter = reporter
+        self._lock = lock
 
     def warn(self, text: str) -> None:
         """With the name of the run."""
-        self._reporter.warn(f"{self._name}: {text}")
+        with self._lock:
+            self._reporter.warn(f"{self._name}: {text}")
 
 
 def sweep(wanted: Sweep, reporter: Reporter, *, resume: bool = False) -> SweepResult:
@@ -67,23 +77,87 @@ def sweep(wanted: Sweep, reporter: Reporter, *, resume: bool = False) -> SweepRe
     with (
         interruptible(),
         Journal(wanted.out / "journal.jsonl") as journal,
-        open_workers(wanted.place, reporter) as executor,
+        open_workers(wanted.place, reporter) as pool,
     ):
-        shared = SharedWork(executor, journal)
-        rows: list[SweepRow] = []
         reporter.start("sweep", len(wanted.runs), "runs")
-        for network, runs in enumerate(by_network(wanted.runs)):
-            for run in runs:
-                rows.append(_row(run, network, reporter, shared))
-                reporter.line(_summary(rows[-1]))
-                reporter.advance()
-            shared.drop_large_results()
+        rows = _Runs(wanted.runs, journal, reporter).all_on(pool)
+        journal.remove_parts()
         reporter.finish()
     files = (wanted.out / "results.csv", wanted.out / "results.json")
     seconds = round(time.monotonic() - started, 3)
     result = SweepResult(out=wanted.out, rows=ranked(rows), seconds=seconds, files=files)
     write_results(result)
     return result
+
+
+class _Runs:
+    """The runs of a sweep, on all workers or side by side on parts of them."""
+
+    def __init__(self, runs: Sequence[SweepRun], journal: Journal, reporter: Reporter) -> None:
+        self._queue = Queue(by_network(runs))
+        self._count = len(runs)
+        self._journal = journal
+        self._reporter = reporter
+        self._lock = threading.RLock()  # of the journal, the reporter and what is below
+        self._rows: dict[int, SweepRow] = {}
+        self._used: dict[int, set[str]] = {}  # keys in the journal, by network
+        self._busy: list[Pool] = []
+        self._all_workers = 0
+
+    def all_on(self, pool: Pool) -> list[SweepRow]:
+        """Run them all; rows come in the order of networks and runs.
+
+        Raises:
+            InterruptedRun: Ctrl-C.
+        """
+        self._all_workers = pool.workers
+        side_by_side = min(pool.workers, machine_cores(), self._count - 1)
+        if side_by_side > 1:
+            self._next(pool)
+            self._on_parts(pool, side_by_side)
+        while self._next(pool):
+            pass
+        return [self._rows[position] for position in sorted(self._rows)]
+
+    def _on_parts(self, pool: Pool, count: int) -> None:
+        stopping = threading.Event()
+        parts = pool.split(count, stopping)
+        self._busy = list(parts)
+        with ThreadPoolExecutor(len(parts), thread_name_prefix="distq-sweep") as threads:
+            try:
+                for ended in as_completed([threads.submit(self._on_part, part) for part in parts]):
+                    ended.result()
+            finally:  # also when one of them failed, or Ctrl-C came
+                self._queue.stop()
+                stopping.set()
+
+    def _on_part(self, part: Pool) -> None:
+        while self._next(part):
+            pass
+        with self._lock:
+            self._busy.remove(part)
+            if self._busy:
+                part.hand_over(min(self._busy, key=lambda other: other.workers))
+
+    def _next(self, executor: Executor) -> bool:
+        """Run the next one, whatever becomes of it; False when there is none."""
+        turn = self._queue.take()
+        if turn is None:
+            return False
+        with self._lock:
+            used = self._used.setdefault(turn.network, set())
+        shared = SharedWork(
+            executor, self._journal, lock=self._lock, used=used, all_workers=self._all_workers
+        )
+        row = _row(turn, _OneRun(turn.run.name, self._reporter, self._lock), shared)
+        with self._lock:
+            self._rows[turn.position] = row
+            if self._queue.over(turn):
+                unused = self._used.pop(turn.network).difference(*self._used.values())
+                self._journal.forget(unused)
+            self._reporter.line(_summary(row))
+            self._reporter.advance()
+        return True
 
 
 def by_network(runs: Sequence[SweepRun]) -> list[list[SweepRun]]:
@@ -112,17 +186,17 @@ def _take_folder(out: Path, *, resume: bool) -> None:
         raise UsageError(f"{out} cannot be made: {error.strerror}; give another --out") from error
 
 
-def _row(run: SweepRun, network: int, reporter: Reporter, shared: SharedWork) -> SweepRow:
+def _row(turn: Turn, reporter: Reporter, shared: SharedWork) -> SweepRow:
     """Run one, whatever becomes of it."""
-    shared.begin()
+    run = turn.run
     options = run.options.model_copy(update={"resume": run.options.out.exists()})
     try:
-        result = _start(options, _OneRun(run.name, reporter), shared)
+        result = _start(options, reporter, shared)
     except InterruptedRun:
         raise
     except Exception as error:  # noqa: BLE001  # whatever is wrong with one run, the others go on
-        return failed_row(run, network, " ".join(str(error).split()) or type(error).__name__)
-    return complete_row(run, network, result, shared.seconds_of(run.name))
+        return failed_row(run, turn.network, " ".join(str(error).split()) or type(error).__name__)
+    return complete_row(run, turn.network, result, shared.seconds(run.name, result.cost.seconds))
 
 
 def _start(options: CalibrateOptions, reporter: Reporter, shared: SharedWork) -> RunResult:

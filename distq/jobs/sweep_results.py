@@ -33,8 +33,8 @@ class SweepRow(_Result):
         float_accuracy: of the float model.
         float_layers: how many stay float.
         cost: what it took, and would have taken alone but for its seconds.
-        seconds: it took, with what its shared results took when they were computed, so that the run that
-            happened to come first does not pay for all.
+        seconds: it took of all workers (on a half of them, half of the time counts), with what its shared
+            results took when they were computed, so that the run that came first does not pay for all.
         best_for_time: no run of its network is as accurate in less time, or more accurate in the same.
         best_for_float_layers: the same with the number of float layers.
     """
@@ -69,7 +69,7 @@ class SweepResult(_Result):
         return tuple(row for row in self.rows if row.error is not None)
 
 
-def complete_row(run: SweepRun, network: int, result: RunResult, shared_seconds: float) -> SweepRow:
+def complete_row(run: SweepRun, network: int, result: RunResult, seconds: float) -> SweepRow:
     """The row of a run that came to its end."""
     held_out = result.holdout
     accuracy = None if held_out is None else (held_out.after or held_out.before)
@@ -84,7 +84,7 @@ def complete_row(run: SweepRun, network: int, result: RunResult, shared_seconds:
         float_accuracy=None if held_out is None else held_out.float,
         float_layers=len(result.float_layers),
         cost=result.cost,
-        seconds=round(result.cost.seconds + shared_seconds, 3),
+        seconds=seconds,
     )
 
 

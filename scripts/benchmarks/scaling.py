@@ -106,7 +106,7 @@ def measure_bookkeeping(workers: int, units: int, results: int = 30) -> float:
         start_seconds=1e9,
         on_event=print,
         processors=None,
-        grow=lambda: None,
+        attend=lambda: None,
     ).results()
     for _ in range(8):
         next(whole)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from engine_units import Kill, Refuse, Slow, Square
+from engine_units import Fetch, Kept, Kill, Refuse, Slow, Square
 
 from distq.engine.executor import LOOK_AHEAD
 from distq.engine.ray_pool import RayExecutor
 from distq.engine.ray_round import require_one_processor
-from distq.errors import DataError, ExecutionError
+from distq.errors import DataError, ExecutionError, InterruptedRun
 from distq.replica.session import integer_instructions
 from distq.replica.worker import WorkerSettings
 
@@ -114,6 +115,51 @@ def test_a_run_left_early_is_over_when_the_next_begins(pool: RayExecutor) -> Non
     next(left)
     assert [position for position, _ in pool.run([Square(3)])] == [0]
     assert list(left) == []
+
+
+class TestParts:
+    """Workers dealt out to threads."""
+
+    @pytest.fixture
+    def stopping(self) -> threading.Event:
+        return threading.Event()
+
+    @pytest.fixture
+    def parts(self, ray_session: None, stopping: threading.Event) -> Iterator[list[RayExecutor]]:
+        del ray_session
+        with RayExecutor(2, WorkerSettings()) as whole:
+            yield whole.split(2, stopping)
+
+    def test_each_runs_its_own_units_at_the_same_time(self, parts: list[RayExecutor]) -> None:
+        assert [part.workers for part in parts] == [1, 1]
+        blobs = [part.share(b"model") for part in parts]
+        parts[0].forget()
+        runs = [
+            part.run([Fetch(0, blob=blob) for _ in range(9)]) for part, blob in zip(parts, blobs, strict=True)
+        ]
+        for both in zip(*runs, strict=True):
+            assert {arrays["bytes"].tobytes() for _, arrays in both} == {b"model"}
+
+    def test_workers_are_handed_over_to_a_part_that_runs(self, parts: list[RayExecutor]) -> None:
+        taking, giving = parts
+        list(giving.run([Kept(0)]))
+        units = taking.run([Kept(number) for number in range(40)])
+        processes = {int(next(units)[1]["process"])}
+        giving.hand_over(taking)
+        assert (giving.workers, taking.workers) == (0, 2)
+        results = list(units)
+        processes |= {int(arrays["process"]) for _, arrays in results}
+        assert len(results) == 39
+        assert len(processes) == 2
+
+    def test_a_run_in_another_thread_is_ended(
+        self, parts: list[RayExecutor], stopping: threading.Event
+    ) -> None:
+        units = parts[0].run([Slow(number, seconds=0.01) for number in range(1000)])
+        next(units)
+        stopping.set()
+        with pytest.raises(InterruptedRun):
+            list(units)
 
 
 def test_workers_on_different_processors_are_refused(pool: RayExecutor) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections import Counter
 
+import onnx
 import pytest
 from job_helpers import read_json, use_watched
 
 import distq
 from distq.cli import invoke
 from distq.errors import InterruptedRun, UsageError
+from distq.jobs.calibrate import calibrate
 from distq.jobs.results import Accuracy
 from distq.jobs.sweep_results import SweepRow, ranked
 
@@ -98,6 +101,68 @@ class TestFailures:
 
         monkeypatch.setattr("distq.jobs.sweep.calibrate", calibrate)
         assert {row.error for row in distq.sweep(content).rows} == {"two lines"}
+
+
+@pytest.mark.usefixtures("ray_session")
+class TestSideBySide:
+    """On more than one worker, runs go on at the same time."""
+
+    @pytest.fixture
+    def parallel(self, content, monkeypatch, model, tmp_path):
+        monkeypatch.setattr("distq.jobs.sweep.machine_cores", lambda: 2)
+        other = tmp_path / "other.onnx"
+        proto = onnx.load(model)
+        proto.doc_string = "another network"
+        onnx.save(proto, other)
+        content["matrix"] |= {"model": [str(model), str(other)]}
+        return {**content, "executor": "ray", "workers": 2, "out": str(tmp_path / "parallel")}
+
+    def test_runs_have_the_bytes_they_have_one_by_one_and_nothing_is_computed_twice(self, parallel, content):
+        alone = distq.sweep(content)
+        together = distq.sweep(parallel)
+        assert not together.failed
+        assert [row.network for row in together.rows] == [0] * 4 + [1] * 4
+        for expected in alone.rows:
+            (row,) = (row for row in together.rows if row.name == expected.name)
+            assert row.accuracy == expected.accuracy
+            for name in FILES:
+                assert (row.out / name).read_bytes() == (expected.out / name).read_bytes()
+        keys = [record["key"] for record in records(together.out) if record["type"] == "unit"]
+        assert len(keys) == len(set(keys)) > 0
+        assert not (together.out / "parts").exists()
+
+    def test_results_that_several_networks_share_stay_until_the_last_is_over(self, parallel):
+        parallel["matrix"] = {"holdout": [1, 2, 3], "method": ["kl", "mse"]}
+        assert not distq.sweep(parallel).failed
+
+    def test_a_run_that_fails_leaves_the_others_alone(self, parallel):
+        parallel["matrix"]["method"] = ["kl"]
+        result = distq.sweep(broken(parallel))
+        assert [row.name for row in result.failed] == ["greedy"]
+        assert len(result.rows) == 5
+
+    def test_an_interrupted_sweep_goes_on_where_it_was(self, parallel, monkeypatch):
+        begun = []
+
+        def interrupted(options, reporter, shared):
+            begun.append(options.out)
+            if len(begun) == 4:
+                raise InterruptedRun("interrupted")
+            return calibrate(options, reporter, shared)
+
+        with monkeypatch.context() as patch:
+            patch.setattr("distq.jobs.sweep.calibrate", interrupted)
+            with pytest.raises(InterruptedRun):
+                distq.sweep(parallel)
+        assert len(begun) < 8
+        result = distq.sweep(parallel, resume=True)
+        assert not result.failed
+        assert len(result.rows) == 8
+
+
+def records(folder):
+    """Of a journal."""
+    return [json.loads(line)["record"] for line in (folder / "journal.jsonl").read_text().splitlines()]
 
 
 class TestResume:
