@@ -31,7 +31,10 @@ cluster = typer.Typer()
 
 
 @cluster.command(epilog=example("distq submit job.yaml --address http://HEAD:8265 --follow"))
-@takes(CommonOptions, only=tuple(name for name in PLACE_FLAGS if name not in {"address", "executor"}))
+@takes(
+    CommonOptions,
+    only=tuple(name for name in PLACE_FLAGS if name not in {"address", "executor", "stage_data"}),
+)
 def submit(
     values: dict[str, object],
     output: Output,

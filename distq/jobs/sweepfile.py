@@ -41,6 +41,7 @@ PLACE = (
     "wait_for_workers",
     "cache_memory",
     "decode_workers",
+    "stage_data",
     "retries",
 )
 """Options of the sweep as a whole, because its runs share the workers."""
@@ -106,7 +107,7 @@ def _sweep(folder: Path, content: Values, overrides: Mapping[str, object]) -> Sw
     for name in common:
         if name not in _OPTIONS or name == "name":
             raise UsageError(unknown_name(name, {**_OPTIONS, **dict.fromkeys(_SECTIONS)}, "key"))
-    place = {name: content[name] for name in PLACE if name in content}
+    place = {name: rooted(folder, CommonOptions, name, content[name]) for name in PLACE if name in content}
     place |= {name: value for name, value in overrides.items() if name in PLACE}
     workplace = make_options(CommonOptions, place)
     out = overrides.get("out", content.get("out"))
