@@ -15,7 +15,7 @@ from typing import Any
 
 from distq.calibration.distributions import DistributionSet
 from distq.config import CalibrateOptions, TuneOptions, require_bins
-from distq.data.dataset import DatasetSpec, manifest
+from distq.data.dataset import DatasetSpec, Manifest, manifest
 from distq.data.shards import Selection
 from distq.engine.executor import Executor
 from distq.engine.journal import Journal
@@ -89,7 +89,7 @@ def starting_table(job: Job) -> Table:
     options = job.options
     if options.table is not None:
         return given_table(job.plan, read_table(options.table))
-    wanted = distribution_identity(job.loaded, job.data, job.selection)
+    wanted = distribution_identity(job)
     if options.load_dist is not None:
         distributions = load_distributions(options.load_dist, wanted)
     else:
@@ -173,9 +173,8 @@ def open_job(
     loaded, plan = prepare_model(options)
     data, holdout_data, selection = prepare_data(options, loaded)
     rundir = RunDir(options.out)
-    job_identity = identity(
-        options=options, command=command, loaded=loaded, data=data, selection=selection, holdout=holdout_data
-    )
+    manifests = manifest(data, selection.calibration), manifest(holdout_data, selection.holdout)
+    job_identity = identity(options=options, command=command, loaded=loaded, data=data, manifests=manifests)
     existed = rundir.path.exists()
     made = rundir.claim(job_identity, resume=options.resume)
     if rundir.finished:
@@ -202,6 +201,7 @@ def open_job(
                 started,
                 executor.share(loaded.serialized()),
                 executor.share(with_places(loaded.serialized(), places)),
+                manifests,
                 places,
             )
             try:
@@ -302,14 +302,14 @@ def thresholds_only(options: CalibrateOptions, reporter: Reporter) -> RunResult:
     return result.model_copy(update={"files": rundir.files()})
 
 
-def distribution_identity(loaded: LoadedModel, data: DatasetSpec, selection: Selection) -> dict[str, str]:
+def distribution_identity(job: Job) -> dict[str, str]:
     """What a distribution file belongs to."""
-    own = manifest(data, selection.calibration)
+    own, _ = job.manifests
     return {
-        "model": loaded.sha256,
+        "model": job.loaded.sha256,
         "data set": own.sha256,
         "samples": str(own.selected),
-        "preprocessing": str(data.describe_preprocessing()),
+        "preprocessing": str(job.data.describe_preprocessing()),
     }
 
 
@@ -322,8 +322,8 @@ def run_record(job: Job) -> dict[str, Any]:
         "device": job.executor.device,
         "versions": versions(),
         "model": {"path": str(job.loaded.path), "sha256": job.loaded.sha256},
-        "data": described(job.data, job.selection.calibration),
-        "holdout": described(job.holdout_data, job.selection.holdout),
+        "data": described(job.data, job.manifests[0]),
+        "holdout": described(job.holdout_data, job.manifests[1]),
         "preprocessing": job.data.describe_preprocessing(),
         "plugin_sha256": job.data.plugin_sha256,
         "integer_instructions": job.rundir.identity().get("integer_instructions"),
@@ -334,10 +334,10 @@ def run_record(job: Job) -> dict[str, Any]:
     }
 
 
-def described(data: DatasetSpec, indices: Sequence[int]) -> dict[str, Any]:
+def described(data: DatasetSpec, samples: Manifest) -> dict[str, Any]:
     """The manifest of samples, and what each node copied of their source."""
     staged = {} if data.stage is None else {"staged": asdict(data.stage)}
-    return {**asdict(manifest(data, indices)), **staged}
+    return {**asdict(samples), **staged}
 
 
 def write_metrics(rundir: RunDir, result: RunResult) -> None:

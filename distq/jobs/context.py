@@ -19,7 +19,7 @@ from typing import Any
 import onnx_ir as ir
 
 from distq.config import CalibrateOptions, CommonOptions
-from distq.data.dataset import DatasetSpec, InputSpec, manifest
+from distq.data.dataset import DatasetSpec, InputSpec, Manifest
 from distq.data.remote import IN_THIS_PROCESS, read_url
 from distq.data.shards import Selection, select, shard
 from distq.data.staging import plan_stage
@@ -89,6 +89,10 @@ class Forwards:
     search: SearchCost | None = None
 
 
+Manifests = tuple[Manifest, Manifest]
+"""Of the samples that calibrate, and of those held out."""
+
+
 @dataclass
 class Job:
     """One run while it goes on.
@@ -96,6 +100,7 @@ class Job:
     Attributes:
         float_model: gives the outputs that reports compare with.
         float_parts: gives what choices compare with: the parts of these outputs.
+        manifests: of the samples that calibrate and those held out, as they were when the job began.
         places: of the parts; empty where the outputs themselves are compared.
     """
 
@@ -112,6 +117,7 @@ class Job:
     started: float
     float_model: Blob
     float_parts: Blob
+    manifests: Manifests
     places: tuple[Place, ...] = ()
     tally: Tally = field(default_factory=Tally)
     cost_so_far: Forwards = field(default_factory=Forwards)
@@ -251,8 +257,7 @@ def identity(
     command: str,
     loaded: LoadedModel,
     data: DatasetSpec,
-    selection: Selection,
-    holdout: DatasetSpec,
+    manifests: Manifests,
 ) -> dict[str, Any]:
     """The fields that decide a run's result."""
     fields = options.model_dump(mode="json")
@@ -262,8 +267,7 @@ def identity(
         if name not in NOT_IDENTITY and not isinstance(getattr(options, name), Path)
     }
     files = {name: getattr(options, name) for name in ("table", "load_dist", "labels")}
-    own = manifest(data, selection.calibration)
-    held = manifest(holdout, selection.holdout)
+    own, held = manifests
     return {
         "command": command,
         **chosen,

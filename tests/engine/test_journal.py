@@ -116,7 +116,7 @@ def written(path: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
     results = {
         "one": {"noise": np.arange(100.0)},
         "two": {"noise": np.arange(100.0) + 1},
-        "small": {"counts": np.arange(3), "max": np.array(1.5, np.float32)},
+        "small": {"counts": np.arange(3)},
         "sum": {"noise": np.arange(100.0) * 2 + 1},
         "score": {"error": np.array([[0.25]])},
     }
