@@ -37,10 +37,9 @@ def lowest_bits(top: int) -> int:
     return (top - LOWEST_TOP) << 23
 
 
-def window_buckets(magnitudes: npt.NDArray[np.float32], top: int) -> npt.NDArray[np.int64]:
+def window_buckets(magnitudes: npt.NDArray[np.float32], top: int) -> npt.NDArray[np.int32]:
     """Each magnitude's bucket in the window that ends with octave ``top``."""
-    bits = magnitudes.view(np.uint32).astype(np.int64)
-    return np.maximum(bits - lowest_bits(top), 0) >> DROPPED_BITS
+    return np.maximum(magnitudes.view(np.int32) - np.int32(lowest_bits(top)), 0) >> DROPPED_BITS
 
 
 def moved_up(counts: npt.NDArray[Any], octaves: int) -> npt.NDArray[Any]:

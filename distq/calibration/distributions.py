@@ -17,7 +17,7 @@ from distq.calibration.histogram import Distribution
 from distq.errors import FileFormatError
 from distq.files import atomic_write
 
-_FORMAT = "distq distributions 1"
+_FORMAT, _OLDER_FORMAT = "distq distributions 2", "distq distributions 1"
 _HEADER = "header"
 _REMEDY = "gather the distributions again with --dump-dist"
 
@@ -60,7 +60,7 @@ class DistributionSet:
         try:
             header = json.loads(arrays[_HEADER].tobytes())
             names, identity = header["tensors"], header["identity"]
-            known = header["format"] == _FORMAT
+            known = header["format"] in {_FORMAT, _OLDER_FORMAT}
         except (KeyError, TypeError, ValueError) as error:
             raise FileFormatError(f"{path} holds no distributions of distq: {_REMEDY}") from error
         if not known or not _is_strings(names) or not isinstance(identity, dict):

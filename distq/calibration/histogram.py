@@ -1,6 +1,6 @@
 """How often each magnitude occurs in a tensor, counted in one pass by the bits of its float32 values.
 
-The counts of any split of the values, merged in any order, are those of counting everything at once.
+The counts of any split of the arrays, merged in any order, are those of counting everything at once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from distq.calibration import buckets
 from distq.calibration.buckets import BUCKETS, Counts, Floats
 from distq.calibration.counter import Counter
-from distq.calibration.tail import NO_TAIL, Tail, at_least, tail_start
+from distq.calibration.tail import MOST, NO_TAIL, Tail, cut, lower_edge
 from distq.errors import FileFormatError
 
 _LARGEST = float(np.finfo(np.float32).max)
@@ -25,7 +25,8 @@ class Distribution:
     """Counts of one tensor's values.
 
     Attributes:
-        count: finite values, zeros included; the buckets sum to it.
+        count: finite values, zeros included; the buckets sum to it. Of a large array a value stands for its
+            neighbours too, see ``distq.calibration.counter``.
         zeros: values that are exactly 0 (or -0); they are in ``positive[0]``.
         nonfinite: NaN and infinities; they are in no bucket.
         min: smallest finite value, ``inf`` while count is 0.
@@ -33,7 +34,9 @@ class Distribution:
         top: float32 exponent field (octave + 127) of the window's highest octave, 15 at least.
         positive: int64 (32768,), values that are not negative, by magnitude.
         negative: the same for negative values; (0,) when there are none.
-        tail: float32, ascending, the largest magnitudes themselves, see ``distq.calibration.tail``.
+        tail: float32, in any order, the values of largest magnitude, see ``distq.calibration.tail``; what is
+            computed from a distribution takes them in place of the counts from bucket ``start`` on.
+        start: the lowest bucket whose values are all in the tail, 1 to 32768.
     """
 
     count: int
@@ -45,12 +48,13 @@ class Distribution:
     positive: Counts
     negative: Counts
     tail: Tail
+    start: int
 
     @classmethod
     def empty(cls) -> Self:
         """The distribution of nothing, to which others are added."""
         positive, negative = np.zeros(BUCKETS, np.int64), np.zeros(0, np.int64)
-        return cls(0, 0, 0, np.inf, -np.inf, buckets.LOWEST_TOP, positive, negative, NO_TAIL)
+        return cls(0, 0, 0, np.inf, -np.inf, buckets.LOWEST_TOP, positive, negative, NO_TAIL, 1)
 
     @classmethod
     def of(cls, values: npt.NDArray[Any]) -> Self:
@@ -62,11 +66,11 @@ class Distribution:
     @classmethod
     def counted(cls, counter: Counter) -> Self:
         """What a counter was given so far."""
-        counts, tail = counter.finish()
-        positive, negative = counts.astype(np.int64)
+        table, weight, tail, start = counter.finish()
+        positive, negative = table.astype(np.int64) * weight
         negative = negative if counter.min < 0 else negative[:0]
         c = counter
-        return cls(c.count, c.zeros, c.nonfinite, c.min, c.max, c.top, positive, negative, tail)
+        return cls(c.count, c.zeros, c.nonfinite, c.min, c.max, c.top, positive, negative, tail, start)
 
     def merge(self, other: Distribution) -> Distribution:
         """The distribution of both tensors' values together."""
@@ -86,12 +90,12 @@ class Distribution:
             self.negative = np.zeros(BUCKETS, np.int64)
         if other.negative.size:
             self.negative += buckets.moved_up(other.negative, top - other.top)
+        starts = (one.start - (top - one.top) * buckets.BUCKETS_PER_OCTAVE for one in (self, other))
+        self.tail, self.start = cut(np.concatenate((self.tail, other.tail)), top, max(1, *starts))
         self.top = top
         self.count += other.count
         self.zeros += other.zeros
         self.nonfinite += other.nonfinite
-        self.tail = np.concatenate((self.tail, other.tail))
-        self.tail = np.sort(at_least(self.tail, top, tail_start(self.magnitude_counts())))
         self.min = min(self.min, other.min)
         self.max = max(self.max, other.max)
 
@@ -105,11 +109,20 @@ class Distribution:
         """Whether no finite value is negative."""
         return self.min >= 0
 
+    @property
+    def total(self) -> int:
+        """Finite values, zeros included, the tail's own number in place of its counts."""
+        return self.zeros + int(self.magnitude_counts().sum())
+
+    def tail_magnitudes(self) -> Tail:
+        """The largest magnitudes, ascending."""
+        return np.sort(np.abs(self.tail))
+
     def magnitude_counts(self) -> Counts:
         """Counts of |x| per bucket without exact zeros, int64 (32768,)."""
         counts = self.positive + self.negative if self.negative.size else self.positive.copy()
         counts[0] -= self.zeros
-        return counts
+        return self._with_tail(counts, self.tail)
 
     def magnitudes(self) -> tuple[Floats, Counts]:
         """Centers and counts of the buckets of |x| that hold anything but exact zeros, ascending."""
@@ -119,12 +132,18 @@ class Distribution:
         """Centers and counts of the buckets of x that hold anything but exact zeros, ascending."""
         positive = self.positive.copy()
         positive[0] -= self.zeros
+        positive = self._with_tail(positive, self.tail[self.tail > 0])
         centers = buckets.centers(self.top)
         if not self.negative.size:
             return _held(centers, positive)
-        return _held(
-            np.concatenate((-centers[::-1], centers)), np.concatenate((self.negative[::-1], positive))
-        )
+        negative = self._with_tail(self.negative.copy(), self.tail[self.tail < 0])
+        return _held(np.concatenate((-centers[::-1], centers)), np.concatenate((negative[::-1], positive)))
+
+    def _with_tail(self, counts: Counts, tail: Tail) -> Counts:
+        """Put the values of the tail in place of what was counted there."""
+        places = buckets.window_buckets(np.abs(tail), self.top)
+        counts[self.start :] = np.bincount(places, minlength=BUCKETS)[self.start :]
+        return counts
 
     def bucket_edges(self) -> Floats:
         """Edges of the buckets of |x|, float64 (32769,), the first 0; a lower edge belongs to its bucket."""
@@ -140,25 +159,26 @@ class Distribution:
         Returns:
             float64 (len(edges) - 1,).
         """
-        counts = self.magnitude_counts()
-        start = tail_start(counts)
-        positions = np.minimum(self.bucket_edges()[: start + 1], self.absmax)
-        cumulative = np.append(0.0, np.cumsum(counts[:start]))
-        below = np.rint(np.interp(edges, positions, cumulative)) + np.searchsorted(self.tail, edges)
+        positions = np.minimum(self.bucket_edges()[: self.start + 1], self.absmax)
+        cumulative = np.append(0.0, np.cumsum(self.magnitude_counts()[: self.start]))
+        tail = np.searchsorted(self.tail_magnitudes(), edges)
+        below = np.rint(np.interp(edges, positions, cumulative)) + tail
         histogram: Floats = np.diff(below)
         return histogram
 
     def to_arrays(self, prefix: str = "") -> dict[str, npt.NDArray[Any]]:
         """Plain arrays under names that start with ``prefix``; buckets that are empty are left out."""
         arrays: dict[str, npt.NDArray[Any]] = {
-            f"{prefix}totals": np.array([self.count, self.zeros, self.nonfinite, self.top], np.int64),
+            f"{prefix}totals": np.array(
+                [self.count, self.zeros, self.nonfinite, self.top, self.start], np.int64
+            ),
             f"{prefix}range": np.array([self.min, self.max], np.float64),
         }
         for name, counts in (("positive", self.positive), ("negative", self.negative)):
             held = np.flatnonzero(counts)
             arrays[f"{prefix}{name}_buckets"] = held.astype(np.uint16)
             arrays[f"{prefix}{name}_counts"] = counts[held]
-        arrays[f"{prefix}tail"] = self.tail
+        arrays[f"{prefix}tail"] = np.sort(self.tail)
         return arrays
 
     @classmethod
@@ -169,19 +189,22 @@ class Distribution:
             FileFormatError: an array is missing or they do not fit together.
         """
         try:
-            count, zeros, nonfinite, top = (int(n) for n in arrays[f"{prefix}totals"])
+            count, zeros, nonfinite, top, *starts = (int(n) for n in arrays[f"{prefix}totals"])
             low, high = (float(x) for x in arrays[f"{prefix}range"])
             positive, negative = (
                 _dense(arrays[f"{prefix}{sign}_buckets"], arrays[f"{prefix}{sign}_counts"])
                 for sign in ("positive", "negative")
             )
             tail = arrays[f"{prefix}tail"]
+            if not starts:
+                tail, *starts = _first_format(tail, top, zeros, positive, negative)
+            (start,) = starts
         except (KeyError, ValueError, TypeError, IndexError, OverflowError) as error:
             raise FileFormatError(
                 f"distribution {prefix!r} is incomplete ({error}): gather it again with --dump-dist"
             ) from error
-        negative = negative if negative.any() else negative[:0]
-        result = cls(count, zeros, nonfinite, low, high, top, positive, negative, tail)
+        negative = negative if low < 0 or negative.any() else negative[:0]
+        result = cls(count, zeros, nonfinite, low, high, top, positive, negative, tail, start)
         if not _is_consistent(result):
             raise FileFormatError(
                 f"distribution {prefix!r} contradicts itself: gather it again with --dump-dist"
@@ -210,11 +233,26 @@ def _dense(indices: npt.NDArray[Any], counts: npt.NDArray[Any]) -> Counts:
     return dense
 
 
+def _first_format(
+    magnitudes: Tail, top: int, zeros: int, positive: Counts, negative: Counts
+) -> tuple[Tail, int]:
+    """Tail and start of format 1, which counted all values and kept ascending magnitudes for a tail."""
+    counts = positive + negative
+    counts[0] -= zeros
+    start = BUCKETS - int(np.searchsorted(np.cumsum(counts[:0:-1]), MOST, side="right"))
+    if counts[start:].sum() != magnitudes.size:
+        raise ValueError("tail and counts differ")
+    places = buckets.window_buckets(magnitudes, top)
+    position = np.arange(places.size) - np.searchsorted(places, places)  # in its bucket
+    return np.where(position < negative[places], -magnitudes, magnitudes), start
+
+
 def _is_consistent(distribution: Distribution) -> bool:
     """Whether the exact numbers, buckets and tail of a distribution from outside can be of one tensor."""
     d = distribution
     if d.count == 0:
-        return (d.min, d.max, d.zeros, d.top, d.tail.size) == (np.inf, -np.inf, 0, buckets.LOWEST_TOP, 0)
+        nothing = (np.inf, -np.inf, 0, buckets.LOWEST_TOP, 0, 1)
+        return (d.min, d.max, d.zeros, d.top, d.tail.size, d.start) == nothing
     return (
         -_LARGEST <= d.min <= d.max <= _LARGEST
         and int(d.positive.sum() + d.negative.sum()) == d.count
@@ -227,13 +265,13 @@ def _is_consistent(distribution: Distribution) -> bool:
 
 
 def _tail_fits(distribution: Distribution) -> bool:
-    tail, counts = distribution.tail, distribution.magnitude_counts()
-    if tail.dtype != np.float32 or tail.ndim != 1 or not np.all((tail >= 0) & (tail <= distribution.absmax)):
+    d = distribution
+    if d.tail.dtype != np.float32 or d.tail.ndim != 1 or not 1 <= d.start <= BUCKETS:
         return False
-    start = tail_start(counts)
-    in_tail = np.bincount(buckets.window_buckets(tail, distribution.top), minlength=BUCKETS)
+    if not d.tail.size:
+        return d.start > buckets.window_buckets(np.float32([d.absmax]), d.top)[0]
+    least = lower_edge(d.top, d.start)
     return bool(
-        np.all(tail[1:] >= tail[:-1])
-        and not in_tail[:start].any()
-        and np.array_equal(in_tail[start:], counts[start:])
+        np.all((d.tail >= d.min) & (d.tail <= d.max) & (np.abs(d.tail) >= least))
+        and np.abs(d.tail).max() == d.absmax
     )

@@ -22,9 +22,11 @@ from distq.replica.float32 import Observe, unreadable_arrays
 from distq.replica.keys import content_key
 from distq.replica.worker import Arrays
 
-LARGE_SHARD, ENOUGH_UNITS = 32, 8
-"""A unit's result is as large whatever it counted: so larger ones, while there are enough."""
+LARGE_SHARD, ENOUGH_UNITS = 64, 4
+"""A unit's result is as large whatever it counted: so larger ones, while there are enough for the workers."""
 
+COUNTED, COUNTED_OF_SAMPLE = 1 << 20, 8192
+"""Values of a tensor that are counted: about so many, of each sample as many, but not fewer than these."""
 
 SUMMED = 64
 """Results that wait in the journal before their sum takes their place: a thousand would fill disks."""
@@ -80,8 +82,10 @@ def observe(job: Job) -> dict[str, Distribution]:
     tensors = tuple(q.name for q in job.plan.quantizers)
     model = job.executor.share(with_outputs(job.loaded.model, tensors))
     images = job.readable(job.selection.calibration)
-    pieces = shard(images, max(job.options.shard_size, min(LARGE_SHARD, len(images) // ENOUGH_UNITS)))
-    units = [Observe(model, tensors, job.data, indices) for indices in pieces]
+    counted = max(COUNTED_OF_SAMPLE, COUNTED // len(job.selection.calibration))
+    enough = max(ENOUGH_UNITS, 2 * job.executor.workers)
+    pieces = shard(images, max(job.options.shard_size, min(LARGE_SHARD, len(images) // enough)))
+    units = [Observe(model, tensors, job.data, indices, counted) for indices in pieces]
     groups = [units[end - SUMMED : end] for end in range(SUMMED, len(units) + 1, SUMMED)]
     keys = list(accumulate(groups, _sum_key, initial=""))[1:]
     known, sums = Sums.known(job.journal, keys, len(tensors))

@@ -32,11 +32,14 @@ class Observe:
     tensors: tuple[str, ...]
     data: DatasetSpec
     indices: Sequence[int]
+    counted: int | None = None  # values of a tensor that are counted of a sample at most; None: all
 
     @cached_property
     def key(self) -> str:
         """Identity of the unit."""
-        return content_key("counts", self.model.sha256, self.tensors, self.data.source, self.indices)
+        return content_key(
+            "counts", self.model.sha256, self.tensors, self.data.source, self.indices, self.counted
+        )
 
     @property
     def label(self) -> str:
@@ -48,7 +51,7 @@ class Observe:
         session = open_session(worker, self.model)
         number = len(self.tensors)
         memory: Memory = worker.cached(("counting", number), lambda: Memory(number), lambda m: m.nbytes)
-        counters = [Counter(memory, i) for i in range(number)]
+        counters = [Counter(memory, i, self.counted) for i in range(number)]
         unreadable: list[UnreadableSample] = []
         for sample in read_samples(worker, self.data, self.indices):
             if isinstance(sample, UnreadableSample):

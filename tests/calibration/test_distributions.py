@@ -52,18 +52,39 @@ def test_the_file_is_a_plain_npz_with_this_layout(tmp_path):
     with np.load(tmp_path / "d.npz", allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}
     header = json.loads(arrays.pop("header").tobytes())
-    assert header == {"format": "distq distributions 1", "identity": {"model": "m"}, "tensors": ["x"]}
+    assert header == {"format": "distq distributions 2", "identity": {"model": "m"}, "tensors": ["x"]}
     assert {name: array.tolist() for name, array in arrays.items()} == {
-        "0/totals": [4, 1, 1, 128],
+        "0/totals": [4, 1, 1, 128, 1],
         "0/range": [-2.0, 1.0],
         "0/positive_buckets": [0, 14 * 2048],
         "0/positive_counts": [1, 2],
         "0/negative_buckets": [15 * 2048],
         "0/negative_counts": [1],
-        "0/tail": [1.0, 1.0, 2.0],
+        "0/tail": [-2.0, 1.0, 1.0],
     }
     with zipfile.ZipFile(tmp_path / "d.npz") as archive:
         assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+
+
+def test_a_file_of_the_first_format_is_loaded(tmp_path):
+    header = {"format": "distq distributions 1", "identity": IDENTITY, "tensors": ["x"]}
+    arrays = {
+        "header": np.frombuffer(json.dumps(header).encode(), np.uint8),
+        "0/totals": np.array([5, 1, 1, 128]),
+        "0/range": np.array([-2.0, 1.0]),
+        "0/positive_buckets": np.array([0, 14 * 2048], np.uint16),
+        "0/positive_counts": np.array([1, 2]),
+        "0/negative_buckets": np.array([14 * 2048, 15 * 2048], np.uint16),
+        "0/negative_counts": np.array([1, 1]),
+        "0/tail": np.array([1.0, 1.0, 1.0, 2.0], np.float32),
+    }
+    np.savez(tmp_path / "d.npz", **arrays)
+    loaded = DistributionSet.load(tmp_path / "d.npz")
+    same = Distribution.of(np.array([0.0, 1.0, 1.0, -1.0, -2.0, np.inf]))
+    assert contents(loaded) == contents(DistributionSet({"x": same}, IDENTITY))
+    np.savez(tmp_path / "short.npz", **arrays | {"0/tail": np.array([1.0, 2.0], np.float32)})
+    with pytest.raises(FileFormatError, match="tail"):
+        DistributionSet.load(tmp_path / "short.npz")
 
 
 def test_the_same_identity_passes_in_any_order_and_another_does_not():

@@ -6,7 +6,7 @@ from distq.calibration.histogram import Distribution
 
 def test_the_tail_holds_the_largest_magnitudes_of_both_signs_exactly():
     values = np.random.default_rng(0).standard_normal(50_000).astype(np.float32)
-    kept = Distribution.of(values).tail
+    kept = Distribution.of(values).tail_magnitudes()
     assert tail.MOST / 2 < kept.size <= tail.MOST
     np.testing.assert_array_equal(kept, np.sort(np.abs(values))[-kept.size :])
 

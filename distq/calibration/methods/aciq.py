@@ -26,10 +26,10 @@ def aciq(distribution: Distribution, bins: int, levels: int | None) -> float:  #
     """
     if distribution.is_non_negative:
         values, counts = distribution.magnitudes()
-        mean, total = 0.0, distribution.count - distribution.zeros
+        mean, total = 0.0, distribution.total - distribution.zeros
     else:
         values, counts = distribution.values()
-        total = distribution.count
+        total = distribution.total
         mean = float(np.sum(values * counts)) / total
     zeros = total - int(counts.sum())
     deviation = (float(np.sum(np.abs(values - mean) * counts)) + abs(mean) * zeros) / total

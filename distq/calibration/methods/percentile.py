@@ -17,7 +17,7 @@ def percentile(distribution: Distribution, bins: int, levels: int | None) -> flo
     Order statistics in the tail are exact, others known to their bucket (1/2048 of an octave). Where less
     than 0.01 % of the values are not zero the percentile says nothing about them, and T is max |x|.
     """
-    rank = (distribution.count - 1) * PERCENT / 100
+    rank = (distribution.total - 1) * PERCENT / 100
     lower = _order_statistic(distribution, math.floor(rank))
     upper = _order_statistic(distribution, math.ceil(rank))
     return lower + (upper - lower) * (rank - math.floor(rank)) or distribution.absmax
@@ -27,8 +27,9 @@ def _order_statistic(distribution: Distribution, rank: int) -> float:
     """The ``rank``-th smallest magnitude, counted from 0; a bucket's values are taken as evenly spread."""
     if rank < distribution.zeros:
         return 0.0
-    if rank >= distribution.count - distribution.tail.size:
-        return float(distribution.tail[rank - distribution.count])
+    from_top = distribution.total - rank
+    if from_top <= distribution.tail.size:
+        return float(distribution.tail_magnitudes()[-from_top])
     cumulative = np.cumsum(distribution.magnitude_counts()) + distribution.zeros
     bucket = int(np.searchsorted(cumulative, rank, side="right"))
     below = int(cumulative[bucket - 1]) if bucket else distribution.zeros
