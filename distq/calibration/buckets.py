@@ -39,7 +39,8 @@ def lowest_bits(top: int) -> int:
 
 def window_buckets(magnitudes: npt.NDArray[np.float32], top: int) -> npt.NDArray[np.int32]:
     """Each magnitude's bucket in the window that ends with octave ``top``."""
-    return np.maximum(magnitudes.view(np.int32) - np.int32(lowest_bits(top)), 0) >> DROPPED_BITS
+    found: npt.NDArray[np.int32] = magnitudes.view(np.int32) - np.int32(lowest_bits(top))
+    return np.maximum(found, 0) >> DROPPED_BITS
 
 
 def moved_up(counts: npt.NDArray[Any], octaves: int) -> npt.NDArray[Any]:

@@ -18,10 +18,10 @@ def pack(counters: Sequence[Counter]) -> dict[str, npt.NDArray[Any]]:
     """A row for each tensor, in order.
 
     Returns:
-        ``totals``, int64 (tensors, 9): count, zeros, nonfinite, top, start of the tail, for how many values
-        a count stands, and how much of what follows is the tensor's: rows of counts, bytes of a count, values
-        of the tail. ``ranges``, float64 (tensors, 2). ``counts``: bytes of unsigned integers; the first one
-        is 0, and meant to be what is left of count. ``tails``: float32.
+        ``totals``, int64 (tensors, 10): count, sampled, zeros, nonfinite, top, start of the tail, for how
+        many values a count stands, and how much of what follows is the tensor's: rows of counts, bytes of a
+        count, values of the tail. ``ranges``, float64 (tensors, 2). ``counts``: bytes of unsigned integers;
+        the first one is 0, and meant to be what is left of count. ``tails``: float32.
     """
     totals, ranges = [], []
     counts, tails = [np.zeros(0, np.uint8)], [NO_TAIL]
@@ -33,6 +33,7 @@ def pack(counters: Sequence[Counter]) -> dict[str, npt.NDArray[Any]]:
         totals.append(
             (
                 counter.count,
+                counter.sampled,
                 counter.zeros,
                 counter.nonfinite,
                 counter.top,
@@ -47,7 +48,7 @@ def pack(counters: Sequence[Counter]) -> dict[str, npt.NDArray[Any]]:
         counts.append(rows.reshape(-1).view(np.uint8))
         tails.append(tail)
     return {
-        "totals": np.array(totals, np.int64).reshape(-1, 9),
+        "totals": np.array(totals, np.int64).reshape(-1, 10),
         "ranges": np.array(ranges, np.float64).reshape(-1, 2),
         "counts": np.concatenate(counts),
         "tails": np.concatenate(tails),
@@ -58,10 +59,12 @@ def unpack(arrays: Mapping[str, npt.NDArray[Any]]) -> Iterator[Distribution]:
     """The distributions that ``pack`` packed, one at a time."""
     counts, tails = arrays["counts"], arrays["tails"]
     for row, (low, high) in zip(arrays["totals"].tolist(), arrays["ranges"].tolist(), strict=True):
-        count, zeros, nonfinite, top, start, weight, signs, width, tail = row
+        count, sampled, zeros, nonfinite, top, start, weight, signs, width, tail = row
         size = signs * BUCKETS * width
         own = counts[:size].view(f"u{width}").reshape(signs, BUCKETS).astype(np.int64) * weight
         own[0, 0] = count - own.sum()
         negative = own[1] if signs > 1 else own[0, :0]
-        yield Distribution(count, zeros, nonfinite, low, high, top, own[0], negative, tails[:tail], start)
+        yield Distribution(
+            count, zeros, nonfinite, low, high, top, own[0], negative, tails[:tail], start, sampled
+        )
         counts, tails = counts[size:], tails[tail:]

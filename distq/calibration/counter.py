@@ -95,7 +95,8 @@ class Counter:
 
     Attributes:
         count: finite values; a counted one stands for as many as ``spacing`` says.
-        zeros: of these, values that are exactly 0 (or -0).
+        sampled: values that were counted.
+        zeros: of ``count``, values that are exactly 0 (or -0).
         nonfinite: NaN and infinities.
         min: smallest finite value, ``inf`` while there is none.
         max: largest finite value, ``-inf`` while there is none.
@@ -103,7 +104,7 @@ class Counter:
     """
 
     def __init__(self, memory: Memory | None = None, position: int = 0, most: int | None = None) -> None:
-        self.count = self.zeros = self.nonfinite = 0
+        self.count = self.sampled = self.zeros = self.nonfinite = 0
         self.min, self.max = float("inf"), float("-inf")
         self.top = buckets.LOWEST_TOP
         self._memory = memory or Memory(1)
@@ -213,6 +214,7 @@ class Counter:
         if self._recent_size + block.size > _EXACT:
             self._set_aside()
         self._recent_size += block.size
+        self.sampled += block.size
         self.count += block.size * self._step
         bits = block.view(np.int32)
         keys = np.bitwise_and(bits, _MAGNITUDE, out=self._memory.keys[: block.size])

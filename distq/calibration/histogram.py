@@ -37,6 +37,7 @@ class Distribution:
         tail: float32, in any order, the values of largest magnitude, see ``distq.calibration.tail``; what is
             computed from a distribution takes them in place of the counts from bucket ``start`` on.
         start: the lowest bucket whose values are all in the tail, 1 to 32768.
+        sampled: values that were counted; each stands for count / sampled.
     """
 
     count: int
@@ -49,12 +50,13 @@ class Distribution:
     negative: Counts
     tail: Tail
     start: int
+    sampled: int
 
     @classmethod
     def empty(cls) -> Self:
         """The distribution of nothing, to which others are added."""
         positive, negative = np.zeros(BUCKETS, np.int64), np.zeros(0, np.int64)
-        return cls(0, 0, 0, np.inf, -np.inf, buckets.LOWEST_TOP, positive, negative, NO_TAIL, 1)
+        return cls(0, 0, 0, np.inf, -np.inf, buckets.LOWEST_TOP, positive, negative, NO_TAIL, 1, 0)
 
     @classmethod
     def of(cls, values: npt.NDArray[Any]) -> Self:
@@ -70,7 +72,9 @@ class Distribution:
         positive, negative = table.astype(np.int64) * weight
         negative = negative if counter.min < 0 else negative[:0]
         c = counter
-        return cls(c.count, c.zeros, c.nonfinite, c.min, c.max, c.top, positive, negative, tail, start)
+        return cls(
+            c.count, c.zeros, c.nonfinite, c.min, c.max, c.top, positive, negative, tail, start, c.sampled
+        )
 
     def merge(self, other: Distribution) -> Distribution:
         """The distribution of both tensors' values together."""
@@ -94,6 +98,7 @@ class Distribution:
         self.tail, self.start = cut(np.concatenate((self.tail, other.tail)), top, max(1, *starts))
         self.top = top
         self.count += other.count
+        self.sampled += other.sampled
         self.zeros += other.zeros
         self.nonfinite += other.nonfinite
         self.min = min(self.min, other.min)
@@ -170,7 +175,7 @@ class Distribution:
         """Plain arrays under names that start with ``prefix``; buckets that are empty are left out."""
         arrays: dict[str, npt.NDArray[Any]] = {
             f"{prefix}totals": np.array(
-                [self.count, self.zeros, self.nonfinite, self.top, self.start], np.int64
+                [self.count, self.zeros, self.nonfinite, self.top, self.start, self.sampled], np.int64
             ),
             f"{prefix}range": np.array([self.min, self.max], np.float64),
         }
@@ -189,22 +194,23 @@ class Distribution:
             FileFormatError: an array is missing or they do not fit together.
         """
         try:
-            count, zeros, nonfinite, top, *starts = (int(n) for n in arrays[f"{prefix}totals"])
+            count, zeros, nonfinite, top, *more = (int(n) for n in arrays[f"{prefix}totals"])
             low, high = (float(x) for x in arrays[f"{prefix}range"])
             positive, negative = (
                 _dense(arrays[f"{prefix}{sign}_buckets"], arrays[f"{prefix}{sign}_counts"])
                 for sign in ("positive", "negative")
             )
             tail = arrays[f"{prefix}tail"]
-            if not starts:
-                tail, *starts = _first_format(tail, top, zeros, positive, negative)
-            (start,) = starts
+            if not more:
+                tail, start = _first_format(tail, top, zeros, positive, negative)
+                more = [start, count]
+            start, sampled = more
         except (KeyError, ValueError, TypeError, IndexError, OverflowError) as error:
             raise FileFormatError(
                 f"distribution {prefix!r} is incomplete ({error}): gather it again with --dump-dist"
             ) from error
         negative = negative if low < 0 or negative.any() else negative[:0]
-        result = cls(count, zeros, nonfinite, low, high, top, positive, negative, tail, start)
+        result = cls(count, zeros, nonfinite, low, high, top, positive, negative, tail, start, sampled)
         if not _is_consistent(result):
             raise FileFormatError(
                 f"distribution {prefix!r} contradicts itself: gather it again with --dump-dist"
@@ -251,11 +257,12 @@ def _is_consistent(distribution: Distribution) -> bool:
     """Whether the exact numbers, buckets and tail of a distribution from outside can be of one tensor."""
     d = distribution
     if d.count == 0:
-        nothing = (np.inf, -np.inf, 0, buckets.LOWEST_TOP, 0, 1)
-        return (d.min, d.max, d.zeros, d.top, d.tail.size, d.start) == nothing
+        nothing = (np.inf, -np.inf, 0, buckets.LOWEST_TOP, 0, 1, 0)
+        return (d.min, d.max, d.zeros, d.top, d.tail.size, d.start, d.sampled) == nothing
     return (
         -_LARGEST <= d.min <= d.max <= _LARGEST
         and int(d.positive.sum() + d.negative.sum()) == d.count
+        and 0 < d.sampled <= d.count
         and 0 <= d.zeros <= int(d.positive[0])
         and d.nonfinite >= 0
         and (d.min < 0) == (d.negative.size > 0)
@@ -268,9 +275,9 @@ def _tail_fits(distribution: Distribution) -> bool:
     d = distribution
     if d.tail.dtype != np.float32 or d.tail.ndim != 1 or not 1 <= d.start <= BUCKETS:
         return False
+    least = float(lower_edge(d.top, d.start))
     if not d.tail.size:
-        return d.start > buckets.window_buckets(np.float32([d.absmax]), d.top)[0]
-    least = lower_edge(d.top, d.start)
+        return d.absmax < least
     return bool(
         np.all((d.tail >= d.min) & (d.tail <= d.max) & (np.abs(d.tail) >= least))
         and np.abs(d.tail).max() == d.absmax

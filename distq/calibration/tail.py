@@ -78,7 +78,7 @@ class TailCandidates:
             found = _about_most(values, lower_edge(top, 1), flags)
         self.least = max(self.least, lower_edge(top, 1))
         if found is None:
-            found = _at_least(values, self.least, flags, negative=low <= -self.least)
+            found = _at_least(values, self.least, flags, negative=low <= -float(self.least))
         self._kept.append(found)
         self._fresh += found.size
         if self._fresh > MOST:
@@ -105,9 +105,7 @@ def _about_most(values: Tail, least: np.float32, flags: npt.NDArray[np.bool_]) -
     return found if found.size > MOST else None
 
 
-def _at_least(
-    values: Tail, least: np.float32, flags: npt.NDArray[np.bool_], *, negative: bool
-) -> Tail:
+def _at_least(values: Tail, least: np.float32, flags: npt.NDArray[np.bool_], *, negative: bool) -> Tail:
     """Values of at least this magnitude, which is positive; to take is faster than to pick by a mask."""
     above = values.take(np.greater_equal(values, least, out=flags).nonzero()[0])
     if not negative:

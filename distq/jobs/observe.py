@@ -25,7 +25,7 @@ from distq.replica.worker import Arrays
 LARGE_SHARD, ENOUGH_UNITS = 64, 4
 """A unit's result is as large whatever it counted: so larger ones, while there are enough for the workers."""
 
-COUNTED, COUNTED_OF_SAMPLE = 1 << 20, 8192
+COUNTED, COUNTED_OF_SAMPLE = 1 << 21, 8192
 """Values of a tensor that are counted: about so many, of each sample as many, but not fewer than these."""
 
 SUMMED = 64

@@ -54,7 +54,7 @@ def test_the_file_is_a_plain_npz_with_this_layout(tmp_path):
     header = json.loads(arrays.pop("header").tobytes())
     assert header == {"format": "distq distributions 2", "identity": {"model": "m"}, "tensors": ["x"]}
     assert {name: array.tolist() for name, array in arrays.items()} == {
-        "0/totals": [4, 1, 1, 128, 1],
+        "0/totals": [4, 1, 1, 128, 1, 4],
         "0/range": [-2.0, 1.0],
         "0/positive_buckets": [0, 14 * 2048],
         "0/positive_counts": [1, 2],

@@ -5,9 +5,11 @@ What KL, SYMKL and JSD share: REFERENCE.md 2.1, from Bitmain's ``calibration_mat
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 
 from distq.calibration.buckets import Floats
 from distq.calibration.histogram import Distribution
@@ -26,16 +28,44 @@ def logarithm(probabilities: Floats) -> Floats:
 
 
 def least_divergence(
-    distribution: Distribution, bins: int, levels: int | None, divergence: Divergence
+    distribution: Distribution, bins: int, levels: int | None, divergence: Divergence, curvature: float = 1
 ) -> float:
-    """T = w * i of the first least divergence among i = B, 2B, ..., N; N is raised to a multiple of B."""
+    """T = w * i of the first least divergence among i = B, 2B, ..., N; N is raised to a multiple of B.
+
+    Args:
+        distribution: of the tensor.
+        bins: N.
+        levels: B.
+        divergence: in log10.
+        curvature: c, where it is near c / 2 * sum((P - Q)^2 / Q) / ln 10 for P near Q.
+    """
     levels = magnitude_levels(distribution, levels)
     bins = -(-bins // levels) * levels
     width = distribution.absmax / (bins - 1)
-    histogram = distribution.magnitude_histogram((np.arange(bins + 1) - 0.5).clip(0) * width)
+    edges = (np.arange(bins + 1) - 0.5).clip(0) * width
+    histogram = distribution.magnitude_histogram(edges)
     candidates = range(levels, bins + 1, levels)
     losses = [candidate_divergence(histogram, kept, levels, divergence) for kept in candidates]
+    extra = distribution.count / max(distribution.sampled, 1) - 1
+    if extra:
+        in_part = (histogram > 0) & (edges[1:] <= distribution.bucket_edges()[distribution.start])
+        scale = curvature * extra / (2 * math.log(10) * histogram.sum())
+        losses = [
+            loss - scale * chance(in_part[:kept], levels)
+            for loss, kept in zip(losses, candidates, strict=True)
+        ]
     return width * candidates[int(np.argmin(losses))]
+
+
+def chance(occupied: npt.NDArray[np.bool_], levels: int) -> int:
+    """By how many bins more than one the groups of a quantized histogram are occupied.
+
+    When each counted value stands for s, equal bins of a group come out unequal by chance: a bin of n has
+    variance s n, not n as of all values. So the divergence is expected to be larger by half of s - 1 for each
+    bin of a group but one, over the number of values (as in Miller, "Note on the bias of information
+    estimates", 1955): the more, the more bins are kept. This is taken off, or the threshold would be too low.
+    """
+    return int(np.maximum(occupied.reshape(levels, -1).sum(axis=1) - 1, 0).sum())
 
 
 def candidate_divergence(histogram: Floats, kept: int, levels: int, divergence: Divergence) -> float:

@@ -10,7 +10,7 @@ from distq.calibration.methods.kl import kl_divergence
 
 def jsd(distribution: Distribution, bins: int, levels: int | None) -> float:
     """T of the least Jensen-Shannon divergence; it is at most log10(2), so clipping is never forbidden."""
-    return least_divergence(distribution, bins, levels, jensen_shannon_divergence)
+    return least_divergence(distribution, bins, levels, jensen_shannon_divergence, curvature=1 / 4)
 
 
 def jensen_shannon_divergence(p: Floats, q: Floats) -> float:

@@ -15,7 +15,7 @@ def symkl(distribution: Distribution, bins: int, levels: int | None) -> float:
     Both logarithms carry KL's own 1e-30: where Q is 0 and P is not (clipped values on an empty bin) it acts
     as the same near-infinite penalty; where P is 0 so is Q.
     """
-    return least_divergence(distribution, bins, levels, symmetric_divergence)
+    return least_divergence(distribution, bins, levels, symmetric_divergence, curvature=2)
 
 
 def symmetric_divergence(p: Floats, q: Floats) -> float:

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from distq.calibration.methods.divergence import candidate_divergence
+from distq.calibration.methods.divergence import candidate_divergence, chance
 from distq.calibration.methods.jsd import jensen_shannon_divergence
 from distq.calibration.methods.kl import kl_divergence
 from distq.calibration.methods.symkl import symmetric_divergence
@@ -53,3 +53,19 @@ def test_clipping_onto_an_empty_bin_is_forbidden_by_kl_and_symkl_but_bounded_for
     assert symmetric_divergence(p, q) > 2.8
     apart = jensen_shannon_divergence(np.array([1.0, 0.0]), np.array([0.0, 1.0]))
     assert apart == pytest.approx(math.log10(2))
+
+
+@pytest.mark.parametrize("kept", [512, 1024, 2048])
+@pytest.mark.parametrize(
+    ("divergence", "curvature"),
+    [(kl_divergence, 1), (symmetric_divergence, 2), (jensen_shannon_divergence, 1 / 4)],
+)
+def test_what_chance_adds_when_one_value_in_37_is_counted_is_taken_off(divergence, curvature, kept):
+    rng = np.random.default_rng(0)
+    every = rng.poisson(1e5 * np.exp(-2 * (np.arange(kept) / kept) ** 2)).astype(float)
+    part = 37.0 * rng.binomial(every.astype(int), 1 / 37)
+    of_all, of_part = (candidate_divergence(h, kept, 128, divergence) for h in (every, part))
+    scale = curvature * 36 / (2 * math.log(10) * part.sum())
+    assert of_part - scale * chance(part[:kept] > 0, 128) == pytest.approx(
+        of_all, abs=0.15 * (of_part - of_all)
+    )
