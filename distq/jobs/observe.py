@@ -28,6 +28,9 @@ LARGE_SHARD, ENOUGH_UNITS = 64, 4
 COUNTED, COUNTED_OF_SAMPLE = 1 << 21, 8192
 """Values of a tensor that are counted: about so many, of each sample as many, but not fewer than these."""
 
+COUNTED_WHOLE = frozenset({"jsd"})
+"""Methods that count all values: JSD's cuts differ by 1 %, and what chance adds to it is not known well."""
+
 SUMMED = 64
 """Results that wait in the journal before their sum takes their place: a thousand would fill disks."""
 
@@ -82,7 +85,9 @@ def observe(job: Job) -> dict[str, Distribution]:
     tensors = tuple(q.name for q in job.plan.quantizers)
     model = job.executor.share(with_outputs(job.loaded.model, tensors))
     images = job.readable(job.selection.calibration)
-    counted = max(COUNTED_OF_SAMPLE, COUNTED // len(job.selection.calibration))
+    counted = None
+    if job.options.method not in COUNTED_WHOLE:
+        counted = max(COUNTED_OF_SAMPLE, COUNTED // len(job.selection.calibration))
     enough = max(ENOUGH_UNITS, 2 * job.executor.workers)
     pieces = shard(images, max(job.options.shard_size, min(LARGE_SHARD, len(images) // enough)))
     units = [Observe(model, tensors, job.data, indices, counted) for indices in pieces]
