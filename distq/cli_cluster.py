@@ -39,13 +39,14 @@ def submit(
     values: dict[str, object],
     output: Output,
     job_file: Annotated[
-        Path, typer.Argument(metavar="JOB.yaml", help="Its model, data and out are paths on the cluster.")
+        Path,
+        typer.Argument(metavar="JOB.yaml", help="A job or sweep; model, data, out are on the cluster."),
     ],
     address: Address = None,
     *,
     follow: Annotated[bool, switch("--follow", "Show what the job prints, until it is over.", None)] = False,
 ) -> None:
-    """Run a job file on a cluster; submitting the same job again continues it."""
+    """Run a job or sweep file on a cluster; submitting the same again continues it."""
     from distq.jobs.cluster_job import submit as submit_job
 
     reporter = make_reporter(quiet=output.quiet, json=output.json)

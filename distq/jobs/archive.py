@@ -1,4 +1,4 @@
-"""A run folder as lines of text: RUN comes back through a job's log, the way out of a cluster's HTTP port.
+"""A run folder, or a sweep's, as lines of text: RUN comes back through a job's log, the way out of a cluster.
 
     distq-run 1 <files> <bytes>
     distq-file <name> <bytes> <SHA-256>       then its base64, in lines
@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -19,12 +20,16 @@ from distq.errors import ExecutionError, UsageError
 from distq.files import cannot_write, sha256_file
 from distq.jobs.rundir import RunDir
 
+SWEEP_FILES = ("results.csv", "results.json")
+
 LARGEST_RUN = 1 << 30
 """Bytes: the log stays on the head's disk until the cluster ends, at 4/3 of this."""
 
 _FORMAT = "distq-run 1"
 _LINE_BYTES = 9_000  # 12,000 characters: Ray hands a log on in pieces of 20,000
 _AGAIN = "fetch it again"
+_NAME = re.compile(r"[0-9A-Za-z+_-][0-9A-Za-z._+-]*/", re.ASCII)
+"""Folder of a run within a sweep (:mod:`distq.jobs.sweepfile` makes these names)."""
 
 
 def write_run(folder: Path, write: Callable[[str], object]) -> None:
@@ -37,8 +42,7 @@ def write_run(folder: Path, write: Callable[[str], object]) -> None:
     Raises:
         UsageError: it is no run, holds nothing yet, or is larger than ``LARGEST_RUN``.
     """
-    run = RunDir(folder)
-    files = run.files()
+    files = RunDir(folder).files() or _sweep_files(folder)
     if not files:
         raise UsageError(f"{folder} holds no run of distq on this machine: is it the right path?")
     total = sum(path.stat().st_size for path in files)
@@ -49,7 +53,7 @@ def write_run(folder: Path, write: Callable[[str], object]) -> None:
         )
     write(f"{_FORMAT} {len(files)} {total}\n")
     for path in files:
-        write(f"distq-file {path.name} {path.stat().st_size} {sha256_file(path)}\n")
+        write(f"distq-file {path.relative_to(folder).as_posix()} {path.stat().st_size} {sha256_file(path)}\n")
         with path.open("rb") as stream:
             while piece := stream.read(_LINE_BYTES):
                 write(base64.b64encode(piece).decode("ascii") + "\n")
@@ -72,15 +76,16 @@ def read_run(
             written.
     """
     lines = _lines(pieces)
-    known = {path.name for path in RunDir(folder).every_file()}
+    known = {path.name for path in RunDir(folder).every_file()} | set(SWEEP_FILES)
     written = []
     for line in lines:
         match line.split():
             case ["distq-run", "1", _, total] if total.isdigit():
                 on_size(int(total))
-            case ["distq-file", name, size, sha256] if name in known and size.isdigit():
+            case ["distq-file", name, size, sha256] if _file_of(name) in known and size.isdigit():
                 path = folder / name
                 try:
+                    path.parent.mkdir(exist_ok=True)
                     _read_file(lines, path, int(size), on_bytes)
                 except OSError as error:
                     raise cannot_write(path, error, f"then {_AGAIN}") from error
@@ -92,6 +97,19 @@ def read_run(
             case ["distq-end"]:
                 return tuple(written)
     raise ExecutionError(f"the run did not come whole: {_AGAIN}")
+
+
+def _file_of(name: str) -> str:
+    """The name without the folder of a run; what is no such folder stays, and is then no known name."""
+    folder = _NAME.match(name)
+    return name[folder.end() :] if folder else name
+
+
+def _sweep_files(folder: Path) -> tuple[Path, ...]:
+    """Results of a sweep and of each of its runs, as far as they are there."""
+    results = [folder / name for name in SWEEP_FILES if (folder / name).is_file()]
+    runs = sorted(path for path in folder.glob("*") if path.is_dir() and _NAME.fullmatch(f"{path.name}/"))
+    return (*results, *(path for run in runs for path in RunDir(run).files()))
 
 
 def _read_file(lines: Iterator[str], path: Path, size: int, on_bytes: Callable[[int], object]) -> None:

@@ -70,7 +70,7 @@ def submit(
     """Start a job on a cluster, or find it where it runs; what an earlier attempt finished is not done again.
 
     Args:
-        job_file: as ``distq run`` takes it.
+        job_file: as ``distq run`` or ``distq sweep`` takes it.
         address: the URL of the head's dashboard.
         overrides: options that replace the file's.
         reporter: takes warnings.
@@ -157,14 +157,17 @@ def fetch(job_id: str, address: str | None, out: Path | None, reporter: Reporter
         raise UsageError(f"folder {parent} does not exist: make it first")
     temporary = Path(tempfile.mkdtemp(dir=parent, prefix=f".{folder.name}."))
     try:
-        names = [path.name for path in _receive(jobs, job_id, run, temporary, reporter)]
+        received = _receive(jobs, job_id, run, temporary, reporter)
+        names = [path.relative_to(temporary).as_posix() for path in received]
         temporary.chmod(0o755)
         temporary.rename(folder)
         sync_folder(parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return FetchResult(
-        id=job_id, finished="metrics.json" in names, files=tuple(folder / name for name in names)
+        id=job_id,
+        finished=not {"metrics.json", "results.json"}.isdisjoint(names),
+        files=tuple(folder / name for name in names),
     )
 
 

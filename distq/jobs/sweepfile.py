@@ -102,6 +102,11 @@ def load_sweep(source: Path | Mapping[str, object], overrides: Mapping[str, obje
         raise UsageError(f"{where}{error}") from None
 
 
+def is_sweep(content: Mapping[str, object]) -> bool:
+    """Whether a file is of a sweep, not of one job."""
+    return "matrix" in content or "include" in content
+
+
 def _sweep(folder: Path, content: Values, overrides: Mapping[str, object]) -> Sweep:
     common = {name: value for name, value in content.items() if name not in _SECTIONS}
     for name in common:

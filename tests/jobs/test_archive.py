@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,43 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "journal.jsonl").write_bytes(b"stays")
     (folder / "mine.txt").write_bytes(b"stays too")
     return folder
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory, run: Path) -> Path:
+    folder = tmp_path_factory.mktemp("sweep")
+    (folder / "results.csv").write_text("name\n")
+    (folder / "results.json").write_text("{}")
+    (folder / "journal.jsonl").write_bytes(b"stays")
+    for name in ("net-kl", "net-1.5+x"):
+        shutil.copytree(run, folder / name)
+    (folder / "parts").mkdir()
+    (folder / "parts" / "0.npz").write_bytes(b"stays")
+    return folder
+
+
+def test_a_sweep_comes_with_its_results_and_the_files_of_its_runs(sweep: Path, tmp_path: Path) -> None:
+    names = {path.relative_to(tmp_path).as_posix() for path in read([text_of(sweep)], tmp_path)}
+    assert names == {"results.csv", "results.json"} | {
+        f"{run}/{name}" for run in ("net-kl", "net-1.5+x") for name in CONTENT
+    }
+    for name in names:
+        assert (tmp_path / name).read_bytes() == (sweep / name).read_bytes()
+
+
+def test_a_sweep_that_was_interrupted_comes_as_far_as_it_is(sweep: Path, tmp_path: Path) -> None:
+    shutil.copytree(sweep / "net-kl", tmp_path / "there" / "net-kl")
+    (tmp_path / "here").mkdir()
+    written = read([text_of(tmp_path / "there")], tmp_path / "here")
+    assert {path.parent.name for path in written} == {"net-kl"}
+
+
+@pytest.mark.parametrize(
+    "name", ["../run.json", "a/../run.json", "a/b/run.json", ".ssh/run.json", "/run.json"]
+)
+def test_no_file_comes_to_another_place(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ExecutionError, match="belongs to no run"):
+        read([f"distq-run 1 1 0\ndistq-file {name} 0 x\ndistq-end\n"], tmp_path)
 
 
 def text_of(folder: Path) -> str:

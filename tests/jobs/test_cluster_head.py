@@ -183,3 +183,22 @@ def test_a_job_is_submitted_cancelled_resumed_and_fetched(head: Head, tmp_path: 
     failed = call(head, "submit", str(job), "--follow")
     assert failed.returncode == 3
     assert "failed on the cluster: cannot read the model" in failed.stderr.splitlines()[-1]
+
+
+@pytest.mark.cluster
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are looked up in /proc")
+def test_a_sweep_is_submitted_and_fetched(head: Head, tmp_path: Path) -> None:
+    shutil.copy(ASSETS / "preprocess.yaml", tmp_path / "p.yaml")
+    sweep = tmp_path / "sweep.yaml"
+    sweep.write_text(
+        f"command: calibrate\nmodel: {ASSETS / 'digits.onnx'}\ndata: {ASSETS / 'labels.txt'}\n"
+        f"preprocess: p.yaml\nsamples: 16\nholdout: 16\nout: {head.storage / 'sweep'}\n"
+        "matrix:\n  method: [kl, mse, max]\n"
+    )
+    submitted = call(head, "submit", str(sweep), "--follow", "--json")
+    assert submitted.returncode == 0, submitted.stderr
+    out = tmp_path / "got"
+    assert call(head, "fetch", json.loads(submitted.stdout)["id"], "--out", str(out)).returncode == 0
+    results = json.loads((out / "results.json").read_bytes())
+    assert {row["name"] for row in results["rows"]} == {"kl", "mse", "max"}
+    assert (out / "mse" / "model.int8.onnx").stat().st_size > 0

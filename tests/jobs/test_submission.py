@@ -10,6 +10,7 @@ import yaml
 from distq.errors import UsageError
 from distq.jobs.jobfile import load_job
 from distq.jobs.submission import JOB_FILE, LARGEST_FILE, make_submission
+from distq.jobs.sweepfile import load_sweep
 
 STEPS = b"inputs: {'*': {steps: [{scale: 2.0}]}}\n"
 VALUES = {
@@ -100,3 +101,76 @@ def test_a_command_without_a_run_folder_is_not_resumed(job) -> None:
     submission = make_submission(job(command="eval", candidate="/cluster/a.onnx", **options))
     assert submission.run is None
     assert submission.entrypoint == "distq run job.yaml"
+
+
+class TestSweep:
+    """A sweep file travels like a job file."""
+
+    @pytest.fixture
+    def sweep(self, tmp_path: Path):
+        """Writes a sweep file beside two preprocessing files of one name."""
+        for folder, steps in (("parts", STEPS), ("others", STEPS + b"# another\n")):
+            (tmp_path / folder).mkdir()
+            (tmp_path / folder / "p.yaml").write_bytes(steps)
+        values = {
+            "command": "calibrate",
+            "data": "/cluster/photos",
+            "out": "/cluster/runs/all",
+            "samples": 16,
+            "matrix": {
+                "network": [
+                    {"model": "/cluster/a.onnx", "preprocess": "parts/p.yaml"},
+                    {"model": "/cluster/b.onnx", "preprocess": "others/p.yaml", "name": "second"},
+                ],
+                "method": ["kl", "mse"],
+            },
+            "exclude": [{"preprocess": "others/p.yaml", "method": ["kl"]}],
+            "include": [{"model": "/cluster/c.onnx", "preprocess": "parts/p.yaml", "name": "third"}],
+        }
+
+        def write(**options: object) -> Path:
+            path = tmp_path / "sweep.yaml"
+            path.write_text(yaml.safe_dump({**values, **options}))
+            return path
+
+        return write
+
+    def test_what_arrives_is_the_same_sweep(self, sweep, tmp_path: Path) -> None:
+        submission = make_submission(sweep(address="auto"), {"workers": 5})
+        assert submission.entrypoint == "distq sweep job.yaml --resume"
+        assert (submission.command, submission.run) == ("sweep", "/cluster/runs/all")
+        assert set(submission.files) == {JOB_FILE, "preprocess/p.yaml", "preprocess/2/p.yaml"}
+        place = tmp_path / "there"
+        submission.write(place)
+        there, here = load_sweep(place / JOB_FILE), load_sweep(sweep(), {"workers": 5})
+        assert there.place == here.place
+        assert there.out == here.out
+        assert [run.name for run in there.runs] == [run.name for run in here.runs]
+        for ours, theirs in zip(here.runs, there.runs, strict=True):
+            assert theirs.options.preprocess.read_bytes() == ours.options.preprocess.read_bytes()
+            ignored = {"preprocess"}
+            assert theirs.options.model_dump(exclude=ignored) == ours.options.model_dump(exclude=ignored)
+
+    def test_its_content_decides_its_id(self, sweep, tmp_path: Path) -> None:
+        first = make_submission(sweep()).id
+        assert make_submission(sweep()).id == first
+        (tmp_path / "others" / "p.yaml").write_bytes(STEPS)
+        assert make_submission(sweep()).id != first
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"out": "runs"},
+            {"data": "photos"},
+            {"matrix": {"model": ["a.onnx"]}},
+            {"matrix": {"network": [{"model": "a.onnx"}]}, "exclude": []},
+            {"include": [{"model": "a.onnx"}]},
+        ],
+    )
+    def test_models_data_and_run_must_be_paths_on_the_cluster(self, sweep, options) -> None:
+        with pytest.raises(UsageError, match=r"is relative: models, data and RUN are not uploaded"):
+            make_submission(sweep(**{"exclude": [], **options}))
+
+    def test_a_wrong_sweep_is_refused_here(self, sweep) -> None:
+        with pytest.raises(UsageError, match="unknown option metod: did you mean method"):
+            make_submission(sweep(include=[{"metod": "kl"}]))
