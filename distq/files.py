@@ -9,15 +9,35 @@ import os
 import tempfile
 from pathlib import Path
 
-from distq.errors import ExecutionError
+from distq.errors import ExecutionError, UsageError
 
 _FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 
 
+def is_full(error: OSError) -> bool:
+    """Whether what failed failed for want of room."""
+    return error.errno in _FULL
+
+
 def cannot_write(path: Path | str, error: OSError, then: str = "then --resume") -> ExecutionError:
     """What a person is told of a file that the disk does not take: its name, the reason and the remedy."""
-    remedy = "make room on the disk" if error.errno in _FULL else "make it writable"
+    remedy = "make room on the disk" if is_full(error) else "make it writable"
     return ExecutionError(f"{path} cannot be written: {error.strerror}; {remedy}, {then}")
+
+
+def make_run_folder(path: Path) -> None:
+    """Make the folder of ``--out`` and those above it.
+
+    Raises:
+        UsageError: it cannot be there.
+        ExecutionError: the disk is full.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if is_full(error):
+            raise cannot_write(path, error) from error
+        raise UsageError(f"{path} cannot be made: {error.strerror}; give another --out") from error
 
 
 def atomic_write(path: Path, data: bytes) -> None:

@@ -23,6 +23,8 @@ def read_url(url: str) -> bytes:
         content: bytes = filesystem.cat_file(path)
     except FileNotFoundError:
         raise UnreadableSample(f"{url} does not exist: check the URL") from None
+    except IsADirectoryError:
+        raise UnreadableSample(f"{url} is a folder: give a list or array, or the folder's path") from None
     except PermissionError as error:
         raise UnreadableSample(f"{url} must not be read ({_flat(error)}): check the credentials") from None
     except Exception as error:  # each storage raises classes of its own

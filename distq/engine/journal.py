@@ -23,7 +23,7 @@ from typing import Any, Self
 
 from distq.engine.packing import pack_arrays, unpack_arrays
 from distq.errors import FileFormatError, UsageError
-from distq.files import atomic_write, cannot_write, sha256_bytes, sha256_file
+from distq.files import atomic_write, cannot_write, is_full, sha256_bytes, sha256_file
 from distq.replica.worker import Arrays
 
 _VERSION = 1
@@ -61,6 +61,8 @@ class Journal:
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
+            if is_full(error):
+                raise cannot_write(path, error) from error
             raise UsageError(f"{path}: {error.strerror}; choose another --out") from error
         try:
             self._lock()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from distq.errors import FileFormatError, UsageError
-from distq.files import atomic_write
+from distq.files import atomic_write, make_run_folder
 
 _FOLLOWS = {"data", "holdout"}
 """Fields that also change with others, such as --samples: those are named first."""
@@ -84,12 +84,7 @@ class RunDir:
             ExecutionError: the disk does not take its first file.
         """
         if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
-            try:
-                self.path.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise UsageError(
-                    f"{self.path} cannot be made: {error.strerror}; give another --out"
-                ) from error
+            make_run_folder(self.path)
             self.write_json(self.run, {"job": identity})
             return True
         if not resume:

@@ -22,6 +22,7 @@ from distq.engine.journal import Journal
 from distq.engine.progress import Reporter, SilentReporter
 from distq.engine.ray_cluster import machine_cores
 from distq.errors import InterruptedRun, UsageError
+from distq.files import make_run_folder
 from distq.jobs.calibrate import calibrate
 from distq.jobs.context import interruptible, open_workers
 from distq.jobs.results import RunResult
@@ -175,15 +176,13 @@ def _take_folder(out: Path, *, resume: bool) -> None:
 
     Raises:
         UsageError: it is taken, or cannot be made.
+        ExecutionError: the disk is full.
     """
     if not resume and out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise UsageError(f"{out} exists: give another --out, or --resume to continue the sweep in it")
     if RunDir(out).run.exists():
         raise UsageError(f"{out} is a single run, not the folder of a sweep: give another --out")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{out} cannot be made: {error.strerror}; give another --out") from error
+    make_run_folder(out)
 
 
 def _row(turn: Turn, reporter: Reporter, shared: SharedWork) -> SweepRow:

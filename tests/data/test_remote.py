@@ -184,6 +184,7 @@ def test_an_unreadable_image_may_be_left_out(served: str, local: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
+        ("file:///tmp", "file:///tmp is a folder: give a list or array"),
         ("nonsense://x/list.txt", "Protocol not known: nonsense; give a path, or a URL"),
         ("memory://a::file://b/list.txt", "chains several URLs"),
     ],

@@ -162,15 +162,15 @@ def test_a_journal_that_does_not_fit_keeps_what_it_has(
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
-    """A file system in memory that takes so many bytes; called again, its size changes."""
+def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """A file system in memory with a limit such as ``size=4096``; called again, the limit changes."""
     place = tmp_path / "disk"
     place.mkdir()
     mount = shutil.which("mount")
 
-    def resize(size: int) -> Path:
+    def resize(limit: str) -> Path:
         remount = ",remount" if place.is_mount() else ""
-        command = [mount or "mount", "-t", "tmpfs", "-o", f"size={size}{remount}", "tmpfs", str(place)]
+        command = [mount or "mount", "-t", "tmpfs", "-o", f"{limit}{remount}", "tmpfs", str(place)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # ours
         if done.returncode:
             pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
@@ -183,17 +183,19 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
         subprocess.run(["umount", str(place)], check=True)  # noqa: S603, S607  # ours
 
 
+@pytest.mark.parametrize("limit", ["size={0}k", "size=4m,nr_inodes={0}"])
 def test_a_file_system_that_is_full_again_and_again(
-    small_disk: Callable[[int], Path],
+    limit: str,
+    small_disk: Callable[[str], Path],
     line: list[str],
     whole: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    page = resource.getpagesize()
-    command = [*line[: line.index("--dump-dist")], "--out", str(small_disk(3 * page) / "run")]
+    step = 12 if "k" in limit else 1
+    command = [*line[: line.index("--dump-dist")], "--out", str(small_disk(limit.format(step)) / "run")]
     failures = 0
-    for pages in range(3, 200, 3):
-        small_disk(pages * page)
+    for most in range(step, 100 * step, step):
+        small_disk(limit.format(most))
         code = invoke([*command, "--resume"])
         if code == 0:
             break
