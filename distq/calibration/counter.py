@@ -31,6 +31,7 @@ _LOOK, _BLOCK = 1 << 17, 1 << 16
 _EXACT = 1 << 24
 """Up to here float32, in which OpenCV counts, holds every integer."""
 
+_INFINITE = np.float32(np.inf).view(np.uint32)
 _SIGN, _MAGNITUDE = np.int32(-(2**31)), np.int32(2**31 - 1)
 _ZEROS = np.zeros(_BLOCK, np.int32)
 _UPPER_BYTES = [3, 2] if sys.byteorder == "little" else [0, 1]
@@ -166,7 +167,7 @@ class Counter:
     def _look(self, values: npt.NDArray[np.float32]) -> None:
         """Take from whole arrays, or from a part of one, a row each, what is exact and what is counted."""
         chosen = values[:, :: self._step]
-        low, high = float(values.min()), float(values.max())
+        low, high = self._extremes(values)
         if not math.isfinite(low) or not math.isfinite(high):  # both are NaN when any value is
             finite = values[np.isfinite(values)]
             self.nonfinite += values.size - finite.size
@@ -187,6 +188,14 @@ class Counter:
             self._count_chosen()
         self._chosen[self._chose : self._chose + chosen.size].reshape(chosen.shape)[...] = chosen
         self._chose += chosen.size
+
+    def _extremes(self, values: npt.NDArray[np.float32]) -> tuple[float, float]:
+        """The smallest value, or 0 where it is larger and 0 or less is known already; and the largest."""
+        if self.min <= 0:
+            largest = values.view(np.uint32).max()
+            if largest < _INFINITE:  # then none is negative either
+                return 0.0, float(largest.view(np.float32))
+        return float(values.min()), float(values.max())
 
     def _count_chosen(self) -> None:
         size, self._chose = self._chose, 0

@@ -43,10 +43,16 @@ def cut(values: Tail, top: int, start: int) -> tuple[Tail, int]:
     Returns:
         The values and their lowest bucket, above the highest one where that alone has too many.
     """
-    places = np.maximum(window_buckets(np.abs(values), top) - (start - 1), 0)
+    if not values.size:
+        return NO_TAIL, start
+    places = window_buckets(np.abs(values), top)
+    base = max(start, int(places.min())) - 1
+    places = np.maximum(places - base, 0)  # 0 is below the start
     from_top = np.cumsum(np.bincount(places)[:0:-1])
-    least = 1 + from_top.size - int(np.searchsorted(from_top, MOST, side="right"))
-    return values.take((places >= least).nonzero()[0]), start - 1 + least
+    fitting = int(np.searchsorted(from_top, MOST, side="right"))
+    least = 1 + from_top.size - fitting
+    kept = values.take((places >= least).nonzero()[0])
+    return kept, start if fitting == from_top.size else base + least
 
 
 class TailCandidates:
@@ -69,13 +75,13 @@ class TailCandidates:
 
         Args:
             values: float32 (n,), in the window ``top``.
-            low: the smallest of them.
+            low: the smallest of them; any that is not negative will do for another.
             top: the window of all that was added so far.
             flags: (n,), overwritten.
         """
         found = None
         if not self.least:
-            found = _about_most(values, lower_edge(top, 1), flags)
+            found = _about_most(values, lower_edge(top, 1), flags, negative=low < 0)
         self.least = max(self.least, lower_edge(top, 1))
         if found is None:
             found = _at_least(values, self.least, flags, negative=low <= -float(self.least))
@@ -95,13 +101,15 @@ class TailCandidates:
         return max(bits >> DROPPED_BITS, 1)
 
 
-def _about_most(values: Tail, least: np.float32, flags: npt.NDArray[np.bool_]) -> Tail | None:
+def _about_most(
+    values: Tail, least: np.float32, flags: npt.NDArray[np.bool_], *, negative: bool
+) -> Tail | None:
     """A little more than ``MOST`` values of largest magnitude, as a sample suggests; None if it does not."""
     sample = np.sort(np.abs(values[:: max(values.size // _SAMPLE, 1)]))
     rank = 3 * MOST * sample.size // (2 * values.size)
     if not 0 < rank < sample.size or sample[-rank] <= least:
         return None
-    found = _at_least(values, sample[-rank], flags, negative=True)
+    found = _at_least(values, sample[-rank], flags, negative=negative)
     return found if found.size > MOST else None
 
 
