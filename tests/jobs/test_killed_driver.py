@@ -23,7 +23,6 @@ import distq
 ASSETS = Path(distq.__file__).parent / "assets"
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # looked at only
 SECONDS = 120  # for any one thing to happen
-GONE_SECONDS = 10  # within which nothing of a killed run is left
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,7 @@ def test_a_killed_driver_leaves_a_folder_at_most_which_the_next_command_removes(
     assert killed.poll() is None
     killed.kill()
     killed.wait()
-    wait_until(lambda: not place.processes(), GONE_SECONDS)
+    wait_until(lambda: not place.processes())
     assert set(SHARED_MEMORY.iterdir()) <= before_it
     before = place.finished_units()
 
@@ -134,7 +133,7 @@ def test_a_killed_driver_leaves_a_folder_at_most_which_the_next_command_removes(
         130,
         "distq: interrupted: continue with the same command and --resume\n",
     )
-    wait_until(lambda: not place.processes(), GONE_SECONDS)
+    wait_until(lambda: not place.processes())
     assert place.ray_folders() == []
     keys = place.finished_units()
     assert keys[: len(before)] == before
