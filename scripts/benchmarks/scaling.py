@@ -97,7 +97,7 @@ def measure_bookkeeping(workers: int, units: int, results: int = 30) -> float:
         exceptions=errors, wait=lambda found, **_: (found[:1], found[1:]), get=lambda _: _Answer()
     )
     seats = [Seat(ray, _Still) for _ in range(workers)]
-    cluster: Any = SimpleNamespace(ray=ray)
+    cluster: Any = SimpleNamespace(ray=ray, require_head=lambda: None)
     whole: Any = Round(
         cluster,
         seats,
