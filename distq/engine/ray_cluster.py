@@ -13,6 +13,7 @@ import os
 import secrets
 import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from typing import Any
 
 from distq.engine.placement import Resources
 from distq.engine.ray_folder import RayFolder
+from distq.engine.ray_reaper import start_reaper
 from distq.errors import ExecutionError, UsageError
 
 _CONNECT_SECONDS = 5.0
@@ -48,6 +50,7 @@ class RayCluster:
         self.ray: Any = importlib.import_module("ray")
         self._ours = False
         self._folder: RayFolder | None = None
+        self._reaper: subprocess.Popen[bytes] | None = None
         self._next_knock = 0.0
         self._unanswered = 0
         if self.ray.is_initialized():
@@ -104,6 +107,10 @@ class RayCluster:
             self._ours = False
             atexit.unregister(self.close)
             self.ray.shutdown()
+        if self._reaper is not None:
+            self._reaper.kill()
+            self._reaper.communicate()
+            self._reaper = None
         if self._folder is not None:
             self._folder.remove()
             self._folder = None
@@ -114,6 +121,7 @@ class RayCluster:
             os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
         cores = machine_cores()
         self._folder = RayFolder.make()
+        self._reaper = start_reaper(self._folder.path)
         try:
             self._init(
                 address="local",
