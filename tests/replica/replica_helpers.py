@@ -8,7 +8,7 @@ from networks import Quantized
 from zoo import NETWORKS
 
 from distq.config import TuneOptions
-from distq.data.dataset import DatasetSpec
+from distq.data.dataset import DatasetSpec, manifest
 from distq.data.shards import Selection
 from distq.engine.local import LocalExecutor
 from distq.engine.progress import SilentReporter
@@ -76,6 +76,7 @@ class Bench:
             data=self.data,
             selection=Selection(calibration=self.indices, tuning=self.indices, holdout=()),
             holdout_data=self.data,
+            manifests=(manifest(self.data, self.indices), manifest(self.data, ())),
             journal=None,
             executor=self.executor,
             started=0.0,
