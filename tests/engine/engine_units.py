@@ -50,6 +50,18 @@ class Slow(Square):
 
 
 @dataclass(frozen=True)
+class Held(Square):
+    """The square, once a file is there."""
+
+    gate: Path = Path()
+
+    def run(self, worker: Worker) -> Arrays:
+        while not self.gate.exists():
+            time.sleep(0.01)
+        return super().run(worker)
+
+
+@dataclass(frozen=True)
 class Big(Square):
     """More than Ray sends by value."""
 
