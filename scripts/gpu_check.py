@@ -7,8 +7,7 @@ For each network: calibration on the processor and on the GPU, the largest relat
 and the images a second that calibration takes with one and with two replicas on each GPU, decoding included.
 
 Float sums in another order move a threshold a little, most where it is the best of many alike (MSE): two
-kernels
-of one processor gave up to 0.8 %, so the default tolerance is 1 %.
+kernels of one processor gave up to 0.8 %, so the default tolerance is 1 %.
 
 Exit codes: 0 all thresholds agree within --tolerance, 3 some do not, 2 there is no GPU, or bad input.
 """
