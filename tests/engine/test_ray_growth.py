@@ -14,19 +14,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from cluster_processes import processes_with
 
 SECONDS = 120
 STORY = Path(__file__).with_name("growing_cluster.py")
-
-
-def processes_with(mark: str) -> list[int]:
-    """Processes that inherited an environment with ``mark`` in it."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if mark.encode() in (folder / "environ").read_bytes() and int(folder.name) != os.getpid():
-                found.append(int(folder.name))
-    return found
 
 
 @pytest.mark.cluster

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from cluster_processes import processes_with
 
 import distq
 
@@ -53,16 +54,6 @@ def free_port() -> int:
             found.bind(("127.0.0.1", port))
             return port
     raise RuntimeError("no free port")
-
-
-def processes_with(mark: str) -> list[int]:
-    """Processes that inherited an environment with ``mark`` in it."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if mark.encode() in (folder / "environ").read_bytes() and int(folder.name) != os.getpid():
-                found.append(int(folder.name))
-    return found
 
 
 @pytest.fixture(scope="module")
