@@ -82,7 +82,7 @@ FLAGS = {
         PLACE, "Memory in which a worker keeps what it would otherwise compute again.", "MiB"
     ),
     "decode_workers": Flag(
-        PLACE, "Threads of a worker that decode while it computes (default: its CPUs).", "N"
+        PLACE, "Threads of a worker (beside a GPU: actors) that decode meanwhile (default: its CPUs).", "N"
     ),
     "stage_data": Flag(PLACE, "Copy an LMDB, .npz or .npy to this folder of each node first.", "DIR"),
     "retries": Flag(PLACE, "Times a work unit runs again after the worker that had it was lost.", "N"),

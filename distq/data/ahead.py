@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
+from typing import TypeVar
 
 from distq.data.samples import Dataset, Sample, UnreadableSample
+
+Begun = TypeVar("Begun")
+Done = TypeVar("Done")
 
 
 def load_ahead(
@@ -40,14 +44,30 @@ def load_ahead(
             error.index = index
             return error
 
-    remaining = iter(indices)
-    pending: deque[Future[Sample | UnreadableSample]] = deque()
+    def begin(index: int) -> Future[Sample | UnreadableSample]:
+        return pool.submit(load, index)
+
     pool = ThreadPoolExecutor(threads, thread_name_prefix="distq-decode")
     try:
-        pending.extend(pool.submit(load, index) for index in islice(remaining, depth))
-        while pending:
-            loaded = pending.popleft().result()
-            pending.extend(pool.submit(load, index) for index in islice(remaining, 1))
-            yield loaded
+        yield from in_order(begin, Future.result, indices, depth)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def in_order(
+    begin: Callable[[int], Begun], finish: Callable[[Begun], Done], indices: Iterable[int], depth: int
+) -> Iterator[Done]:
+    """Begin something for each index, and give the results in the order of the indices.
+
+    Args:
+        begin: starts it elsewhere and returns at once.
+        finish: waits for what ``begin`` returned.
+        indices: in which order.
+        depth: most that are begun and that the caller has not taken.
+    """
+    remaining = iter(indices)
+    pending = deque(begin(index) for index in islice(remaining, depth))
+    while pending:
+        done = finish(pending.popleft())
+        pending.extend(begin(index) for index in islice(remaining, 1))
+        yield done

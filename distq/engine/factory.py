@@ -36,6 +36,7 @@ def open_executor(options: CommonOptions, on_event: Callable[[str], None]) -> Po
         device=options.device,
         cache_bytes=options.cache_memory << 20,
         decode_threads=options.decode_workers or options.cpus_per_worker or 1,
+        decode_actors=options.decode_workers or 0,
         gpu_part=options.gpus_per_worker or 1.0,
     )
     if options.executor == "ray":

@@ -24,18 +24,33 @@ class Resources:
 
 @dataclass(frozen=True)
 class Booking:
-    """What one worker books on a node; ``gpus`` is 0, 1, or a part of one GPU."""
+    """What one worker books on a node.
+
+    Attributes:
+        cpus: for itself.
+        gpus: 0, 1, or a part of one GPU.
+        decoders: actors that decode beside it on the same node, a CPU each.
+    """
 
     cpus: int
     gpus: float
+    decoders: int = 0
 
     def __str__(self) -> str:
-        cpus = f"{self.cpus} CPU{'s' if self.cpus > 1 else ''}"
-        return f"{cpus} and {self.gpus:g} GPU" if self.gpus else cpus
+        booked = f"{self.cpus} CPU{'s' if self.cpus > 1 else ''}"
+        if self.decoders:
+            booked += f", {self.decoders} CPU{'s' if self.decoders > 1 else ''} to decode"
+        return f"{booked} and {self.gpus:g} GPU" if self.gpus else booked
+
+    @property
+    def bundle(self) -> dict[str, float]:
+        """All of it, as Ray names it."""
+        bundle = {"CPU": float(self.cpus + self.decoders), "GPU": self.gpus}
+        return {name: amount for name, amount in bundle.items() if amount}
 
     def fit_on(self, node: Resources) -> int:
         """How many such workers a node has room for; none is spread over two GPUs."""
-        by_cpus = int(node.cpus // self.cpus)
+        by_cpus = int(node.cpus // (self.cpus + self.decoders))
         return min(by_cpus, int(node.gpus) * int(1 / self.gpus)) if self.gpus else by_cpus
 
     def room(self, nodes: Sequence[Resources]) -> int:
@@ -58,6 +73,7 @@ def plan(
     gpus: float | None,
     nodes: Sequence[Resources],
     *,
+    decoders: int = 0,
     may_grow: bool = False,
 ) -> Placement:
     """Plan the workers of a job.
@@ -71,6 +87,7 @@ def plan(
         cpus: of a worker.
         gpus: of a worker, at most 1; None: a whole one, or the largest equal part with which all fit.
         nodes: what each node has.
+        decoders: actors beside each worker that decode.
         may_grow: more workers than there is room for now are fine: nodes are expected.
 
     Raises:
@@ -78,15 +95,15 @@ def plan(
             there.
     """
     if device != "cuda":
-        return _checked(workers, Booking(cpus, 0.0), nodes, may_grow=may_grow)
+        return _checked(workers, Booking(cpus, 0.0, decoders), nodes, may_grow=may_grow)
     if sum(node.gpus for node in nodes) < 1 and not may_grow:
         raise UsageError(f"--device cuda: the Ray cluster has {described(nodes)}; use --device cpu")
     if gpus is None and workers is not None and not may_grow:
         for sharing in range(1, workers + 1):
-            booking = Booking(cpus, part(1 / sharing))
+            booking = Booking(cpus, part(1 / sharing), decoders)
             if booking.room(nodes) >= workers:
                 return Placement(workers, booking)
-    return _checked(workers, Booking(cpus, part(gpus or 1.0)), nodes, may_grow=may_grow)
+    return _checked(workers, Booking(cpus, part(gpus or 1.0), decoders), nodes, may_grow=may_grow)
 
 
 def part(gpus: float) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 
 from distq.engine.attempt import attempt
 from distq.engine.executor import Unit
+from distq.engine.ray_decoders import RayDecoders
 from distq.errors import DistqError
 from distq.replica.worker import Arrays, Blob, Worker, WorkerSettings
 
@@ -18,7 +19,8 @@ class UnitActor:
     """Runs units one after the other in its own process."""
 
     def __init__(self, settings: WorkerSettings) -> None:
-        self._worker = Worker(settings, fetch=_fetch)
+        self._decoders = RayDecoders(settings.decode_actors) if settings.decode_actors else None
+        self._worker = Worker(settings, fetch=fetch, decoders=self._decoders)
 
     def hello(self) -> tuple[str, str]:
         """Host, process and Ray's node, for a person, and the kind of processor; who answers is ready."""
@@ -26,6 +28,8 @@ class UnitActor:
 
         from distq.replica.session import integer_instructions  # noqa: PLC0415  # the driver needs no ONNX Runtime for it
 
+        if self._decoders is not None:
+            self._decoders.require()
         node = ray.get_runtime_context().get_node_id()[:_NODE_DIGITS]
         return f"{platform.node()}, process {os.getpid()}, node {node}", integer_instructions()
 
@@ -41,7 +45,8 @@ def automatic_device() -> str:
     return device_of(WorkerSettings("auto")).partition(":")[0]
 
 
-def _fetch(blob: Blob) -> bytes:
+def fetch(blob: Blob) -> bytes:
+    """The bytes of a blob from Ray's object store."""
     import ray  # noqa: PLC0415  # this module is also imported where no Ray is wanted
 
     handle: Any = blob.handle

@@ -60,7 +60,8 @@ class RayExecutor:
                 when nodes join.
             settings: of every worker.
             address: of a cluster; None: this process's Ray, or RAY_ADDRESS, or a new one on this machine.
-            cpus: that each actor books; None: as many as the settings keep busy.
+            cpus: that each actor books; None: as many as the settings keep busy. Actors that decode beside it
+                come on top.
             gpus: the part of a GPU that each actor books on ``cuda``, and may fill; None: so that all fit.
             retries: how often a unit runs again after the worker that ran it was lost.
             on_event: takes one line for each lost worker.
@@ -72,8 +73,9 @@ class RayExecutor:
             UsageError: there is no such cluster, or it has fewer CPUs or GPUs than asked for.
             ExecutionError: Ray does not start on this machine.
         """
-        cpus = cpus or settings.cpus
-        self._cluster = RayCluster(address, (workers or 1) * cpus)
+        likely = settings.on(settings.device)
+        wanted = (cpus or likely.cpus) + likely.decode_actors
+        self._cluster = RayCluster(address, (workers or 1) * wanted)
         self._ray: Any = self._cluster.ray
         self._retries = retries
         self._on_event = on_event
@@ -87,15 +89,20 @@ class RayExecutor:
             nodes = self._cluster.nodes()
             self.device = self._resolved(settings.device, gpus=any(node.gpus for node in nodes))
             self._processors: dict[str, str] | None = {} if self.device == "cpu" else None
-            placed = plan(workers, self.device, cpus, gpus, nodes, may_grow=wait_seconds > 0)
-            self._booking = booked = placed.booking
+            own = settings.on(self.device)
+            placed = plan(
+                workers,
+                self.device,
+                cpus or own.cpus,
+                gpus,
+                nodes,
+                decoders=own.decode_actors,
+                may_grow=wait_seconds > 0,
+            )
+            self._booking = placed.booking
+            self._settings = replace(own, gpu_part=placed.booking.gpus or gpus or 1.0)
             self._room = None if workers is not None else placed.workers
             self._look_again = time.monotonic() + _LOOK_SECONDS
-            actor = self._ray.remote(UnitActor).options(
-                num_cpus=booked.cpus, num_gpus=booked.gpus, max_restarts=0, max_task_retries=0
-            )
-            own = replace(settings, device=self.device, gpu_part=booked.gpus or gpus or 1.0)
-            self._create: Callable[[], Any] = lambda: actor.remote(own)
             self._open_seats(placed.workers)
         except BaseException:
             self.close()
@@ -140,7 +147,24 @@ class RayExecutor:
         return self._last_run
 
     def _open_seats(self, count: int) -> None:
-        self._seats.extend(Seat(self._ray, self._create) for _ in range(count))
+        self._seats.extend(Seat(self._ray, self._open_actor) for _ in range(count))
+
+    def _open_actor(self) -> tuple[Any, Any]:
+        """An actor; with decode actors in a placement group, else they might find no CPU on its node."""
+        booked, group, strategy = self._booking, None, None
+        if booked.decoders:
+            group = self._ray.util.placement_group([booked.bundle])
+            strategy = self._ray.util.scheduling_strategies.PlacementGroupSchedulingStrategy(
+                group, placement_group_capture_child_tasks=True
+            )
+        actor = self._ray.remote(UnitActor).options(
+            num_cpus=booked.cpus,
+            num_gpus=booked.gpus,
+            max_restarts=0,
+            max_task_retries=0,
+            scheduling_strategy=strategy,
+        )
+        return actor.remote(self._settings), group
 
     def split(self, parts: int, stopping: threading.Event) -> list[Self]:
         """The workers dealt out to executors of their own, each for one thread; the first gets what joins.

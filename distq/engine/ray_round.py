@@ -10,9 +10,10 @@ from distq.engine.attempt import unexpected
 from distq.engine.executor import LOOK_AHEAD, Unit
 from distq.engine.placement import described
 from distq.engine.ray_cluster import RayCluster
+from distq.engine.ray_decoders import DecoderLost
 from distq.engine.ray_seat import Seat
 from distq.errors import DistqError, ExecutionError
-from distq.replica.worker import Arrays
+from distq.replica.worker import Arrays, own
 
 _IN_FLIGHT = 2  # the second is already there when the first ends
 _WAIT_SECONDS = 1.0
@@ -149,11 +150,13 @@ class Round:
             raise ExecutionError(
                 f"the Ray cluster is lost: {_first_line(error)}; start again with --resume"
             ) from error
+        if isinstance(outcome, DecoderLost):
+            self._requeue(seat, outcome)
+            return None
         seat.in_flight.popleft()
         if isinstance(outcome, DistqError):
             return outcome
-        # a large result is a read-only view of Ray's object store, which it would keep from being freed
-        return {name: array if array.flags.writeable else array.copy() for name, array in outcome.items()}
+        return own(outcome)
 
     def _requeue(self, seat: Seat, error: Exception) -> None:
         where = f"{seat.where} ({_reason(error)})"
@@ -257,7 +260,7 @@ def _reason(error: Exception) -> str:
         return "its node ran out of memory"
     if "node has died" in text or "node was terminated" in text:
         return "its node is gone"
-    return "its process ended"
+    return "a decode worker's process ended" if isinstance(error, DecoderLost) else "its process ended"
 
 
 def _first_line(error: Exception) -> str:

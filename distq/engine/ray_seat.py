@@ -15,7 +15,13 @@ class Seat:
     The actor runs its units in the order given, so only the first of ``in_flight`` can be running.
     """
 
-    def __init__(self, ray: Any, create: Callable[[], Any]) -> None:  # noqa: ANN401  # Ray's module and handles
+    def __init__(self, ray: Any, create: Callable[[], tuple[Any, Any]]) -> None:  # noqa: ANN401  # Ray's module and handles
+        """Open an actor.
+
+        Args:
+            ray: the module.
+            create: gives an actor, and the placement group that holds it and its decode actors, or None.
+        """
         self.in_flight: deque[tuple[int, Any]] = deque()
         self.failed_starts = 0
         self.where: str | None = None
@@ -23,6 +29,7 @@ class Seat:
         self._ray = ray
         self._create = create
         self._actor: Any = None
+        self._group: Any = None
         self._greeting: Any = None
         self._since = 0.0
         self.open()
@@ -47,7 +54,7 @@ class Seat:
     def open(self) -> None:
         """Have an actor here: nothing happens where there is one."""
         if self._actor is None:
-            self._actor = self._create()
+            self._actor, self._group = self._create()
             self._greeting = self._actor.hello.remote()
             self._since = time.monotonic()
 
@@ -72,5 +79,7 @@ class Seat:
         if self._actor is not None:
             with contextlib.suppress(Exception):  # Ray may be gone before us
                 self._ray.kill(self._actor, no_restart=True)
-            self._actor = self._greeting = None
+                if self._group is not None:
+                    self._ray.util.remove_placement_group(self._group)
+            self._actor = self._group = self._greeting = None
         return unfinished

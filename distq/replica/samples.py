@@ -28,8 +28,13 @@ def read_samples(
 
     A model of a fixed batch gets a sample as often as the batch has places: each place computes the same.
     """
-    threads = worker.settings.decode_threads
-    for sample in load_ahead(open_dataset(worker, spec), indices, threads, depth=max(4, 2 * threads)):
+    threads, actors = worker.settings.decode_threads, worker.settings.decode_actors
+    depth = max(4, 2 * (actors or threads))
+    if worker.decoders is not None:
+        samples = worker.decoders.load_ahead(spec, indices, depth)
+    else:
+        samples = load_ahead(open_dataset(worker, spec), indices, threads, depth)
+    for sample in samples:
         yield sample if isinstance(sample, UnreadableSample) else _fill_batch(sample, spec)
 
 

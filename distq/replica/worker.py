@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from distq.data.dataset import DatasetSpec, Sample, UnreadableSample
 
 Arrays = dict[str, npt.NDArray[Any]]
 """What a unit returns: named numpy arrays, nothing else, so that a result can be stored without pickle."""
@@ -37,6 +39,7 @@ class WorkerSettings:
         threads: of a session; jobs take one: with more, float kernels cut their sums elsewhere.
         cache_bytes: what it may keep between units.
         decode_threads: that decode ahead of the session.
+        decode_actors: that decode in place of threads, each in a process and on a CPU of its own.
         gpu_part: of a GPU's memory that a session may take; 1 is no limit.
     """
 
@@ -44,12 +47,28 @@ class WorkerSettings:
     threads: int = 1
     cache_bytes: int = 1 << 30
     decode_threads: int = 1
+    decode_actors: int = 0
     gpu_part: float = 1.0
 
     @property
     def cpus(self) -> int:
         """CPUs a worker keeps busy; a single decoding thread shares the session's."""
         return self.threads + self.decode_threads - 1
+
+    def on(self, device: str) -> WorkerSettings:
+        """The same once the device is known: actors decode beside a GPU, threads on a processor."""
+        if device == "cpu":
+            return replace(self, device=device, decode_actors=0)
+        return replace(self, device=device, decode_threads=1 if self.decode_actors else self.decode_threads)
+
+
+class Decoders(Protocol):
+    """Processes beside a worker that decode for it."""
+
+    def load_ahead(
+        self, spec: DatasetSpec, indices: Sequence[int], depth: int
+    ) -> Iterator[Sample | UnreadableSample]:
+        """As :func:`distq.data.ahead.load_ahead`, and what it gives belongs to the caller."""
 
 
 @dataclass
@@ -58,6 +77,7 @@ class Worker:
 
     settings: WorkerSettings
     fetch: Callable[[Blob], bytes]
+    decoders: Decoders | None = None  # None: threads of this process decode
     datasets: dict[Hashable, Any] = field(default_factory=dict)  # small, and slow to open again
     _kept: OrderedDict[Hashable, tuple[int, Any]] = field(default_factory=OrderedDict)
     _bytes: int = 0
@@ -98,6 +118,11 @@ class Worker:
 def array_bytes(arrays: Arrays) -> int:
     """Memory of named arrays."""
     return sum(array.nbytes for array in arrays.values())
+
+
+def own(arrays: Arrays) -> Arrays:
+    """Arrays that can be written and kept: large ones from Ray are views, and hold its object store."""
+    return {name: array if array.flags.writeable else array.copy() for name, array in arrays.items()}
 
 
 def stable_sum(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from distq.data.dataset import DatasetSpec, UnreadableSample
 from distq.engine.blas import blas_threads
 from distq.errors import DataError
+from distq.replica.samples import read_samples
 from distq.replica.worker import Arrays, Blob, Worker
 
 
@@ -160,6 +163,26 @@ class DecodeThreads(Square):
 
 
 @dataclass(frozen=True)
+class Decoded(Square):
+    """Samples of a data set with one input, as the worker gets them, and which process that is."""
+
+    data: DatasetSpec = field(default=DatasetSpec("", ()))
+    indices: Sequence[int] = ()
+
+    def run(self, worker: Worker) -> Arrays:
+        found = []
+        for sample in read_samples(worker, self.data, self.indices):
+            if isinstance(sample, UnreadableSample):
+                raise sample
+            found.append(sample.inputs["x"])
+        return {
+            "x": np.concatenate(found),
+            "process": np.array(os.getpid()),
+            "writable": np.array(all(array.flags.writeable for array in found)),
+        }
+
+
+@dataclass(frozen=True)
 class Where(Slow):
     """The node that the unit ran on."""
 
@@ -168,3 +191,18 @@ class Where(Slow):
 
         super().run(worker)
         return {"node": np.array(ray.get_runtime_context().get_node_id())}
+
+
+@dataclass(frozen=True)
+class DecoderNodes(Where):
+    """The node of the unit, its GPUs, and the nodes of the actors that decode for it."""
+
+    def run(self, worker: Worker) -> Arrays:
+        import ray  # noqa: PLC0415  # units of other tests run without
+
+        nodes = [
+            actor.__ray_call__.remote(lambda _: ray.get_runtime_context().get_node_id())
+            for actor in worker.decoders._actors
+        ]
+        gpus = len(ray.get_gpu_ids())
+        return super().run(worker) | {"gpus": np.array(gpus), "decoders": np.array(ray.get(nodes))}

@@ -6,7 +6,7 @@ import json
 import sys
 from typing import Any
 
-from engine_units import Where
+from engine_units import DecoderNodes, Where
 from ray.cluster_utils import Cluster
 
 from distq.engine import ray_pool
@@ -49,9 +49,20 @@ def main() -> None:
             seen["growing"] = [before, nodes_used(growing, cluster, 2, num_cpus=2), growing.workers, events]
         seen["refused"] = [refusal(cluster.address, 4, 1), refusal(cluster.address, None, 3)]
         with RayExecutor(4, WorkerSettings(), cluster.address, wait_seconds=60) as waiting:
-            seen["waiting"] = [waiting.workers, nodes_used(waiting, cluster, 3, num_cpus=1, num_gpus=1)]
+            seen["waiting"] = [waiting.workers, nodes_used(waiting, cluster, 3, num_cpus=2, num_gpus=1)]
         with RayExecutor(None, WorkerSettings("auto"), cluster.address) as automatic:
             seen["automatic"] = [automatic.device, automatic.workers]
+        with RayExecutor(None, WorkerSettings("cuda", decode_actors=1), cluster.address) as beside:
+            [(_, arrays)] = beside.run([DecoderNodes(0)])
+            seen["decoding"] = [
+                beside.workers,
+                int(arrays["gpus"]),
+                arrays["decoders"].tolist() == [arrays["node"]],
+            ]
+        try:
+            RayExecutor(None, WorkerSettings("cuda", decode_actors=2), cluster.address)
+        except UsageError as error:
+            seen["decoding"].append(str(error))
     finally:
         cluster.shutdown()
     sys.stdout.write(json.dumps(seen))

@@ -34,6 +34,17 @@ def test_workers_are_planned_from_what_each_node_has(asked, nodes, planned, book
 
 
 @pytest.mark.parametrize(
+    ("gpus", "decoders", "planned"), [(None, 7, 4), (0.5, 7, 4), (0.5, 3, 8), (None, 15, 2)]
+)
+def test_cpus_that_decode_are_on_the_node_of_their_worker(gpus, decoders, planned):
+    placed = plan(None, "cuda", 1, gpus, GPU_NODES, decoders=decoders)
+    assert placed == Placement(planned, Booking(1, gpus or 1, decoders))
+    assert placed.booking.bundle == {"CPU": 1 + decoders, "GPU": gpus or 1}
+    with pytest.raises(UsageError, match=f"a worker of 1 CPU, 16 CPUs to decode and {gpus or 1:g} GPU: "):
+        plan(None, "cuda", 1, gpus, GPU_NODES, decoders=16)
+
+
+@pytest.mark.parametrize(
     ("asked", "nodes", "named", "there", "remedy"),
     [
         ((5, "cpu", 1, None), [Resources(4, 0)],

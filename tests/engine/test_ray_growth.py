@@ -51,4 +51,7 @@ def test_nodes_that_join_while_a_job_runs_are_used() -> None:
         f"a worker of 3 CPUs: {there}; no node has room for one",
     ]
     assert seen["waiting"] == [4, 3]
-    assert seen["automatic"] == ["cpu", 4], "the node's GPU is of no use to this ONNX Runtime"
+    assert seen["automatic"] == ["cpu", 5], "the node's GPU is of no use to this ONNX Runtime"
+    there = "the Ray cluster has 5 CPUs and 1 GPUs on 3 nodes, at most 2 CPUs and 1 GPUs on one"
+    refused = f"a worker of 1 CPU, 2 CPUs to decode and 1 GPU: {there}; no node has room for one"
+    assert seen["decoding"] == [1, 1, True, refused]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from job_helpers import bits, read_json, samples
 
 import distq
+from distq.replica.worker import WorkerSettings
 
 COUNT = 24
 JOBS: dict[str, dict[str, Any]] = {
@@ -80,6 +82,22 @@ def test_any_number_of_decoding_threads_gives_the_same_bits(
     threads: int, model: Path, images: Path, expected: dict[str, dict[str, bytes]], tmp_path: Path
 ) -> None:
     assert run("tune", model, images, tmp_path / "run", decode_workers=threads) == expected["tune"]
+
+
+@pytest.mark.usefixtures("ray_session")
+@pytest.mark.parametrize("job", ["calibrate", "tune"])
+def test_decoding_in_actors_gives_the_same_bits(
+    job: str, model: Path, images: Path, expected: dict[str, dict[str, bytes]], tmp_path: Path
+) -> None:
+    def beside_a_gpu(settings: WorkerSettings, device: str) -> WorkerSettings:
+        assert device == "cpu", "where it computes all the same"
+        assert settings.decode_actors == 2
+        return replace(settings, decode_threads=1)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WorkerSettings, "on", beside_a_gpu)
+        found = run(job, model, images, tmp_path / "run", executor="ray", workers=1, decode_workers=2)
+    assert found == expected[job]
 
 
 @pytest.mark.usefixtures("ray_session")
