@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,10 +34,23 @@ if TYPE_CHECKING:
     from distq.jobs.sweep_plan import SweepPlan
     from distq.jobs.sweep_results import SweepResult
 
-try:
-    __version__ = version("distq")
-except PackageNotFoundError:  # a source tree on PYTHONPATH
-    __version__ = "0+unknown"
+    __version__: str
+else:
+
+    def __getattr__(name: str) -> str:
+        """``__version__``, looked up when it is wanted: what looks takes as long to load as all of this."""
+        if name != "__version__":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415  # see above
+
+        try:
+            return version("distq")
+        except PackageNotFoundError:  # a source tree on PYTHONPATH
+            return "0+unknown"
+
+
+# ONNX Runtime reads it when it loads; it reports to Microsoft, and leaves files in $TMPDIR and ~/.cache
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = [
     "DataError",

@@ -119,6 +119,7 @@ class RayCluster:
         # Ray would write a token into the home folder; its processes also take one from the environment
         if not {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():
             os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else it reports to Ray's makers
         cores = machine_cores()
         self._folder = RayFolder.make()
         self._reaper = start_reaper(self._folder.path)
