@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
@@ -18,6 +19,7 @@ from distq.config import CalibrateOptions, CommonOptions, EvaluateOptions, TuneO
 from distq.errors import ExecutionError, InterruptedRun, ModelError
 from distq.jobs.results import Accuracy, Comparison, Cost, EvaluateResult, FloatAccuracy, RunResult
 
+PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 COMMANDS = [
     ["calibrate"],
     ["tune"],
@@ -107,6 +109,29 @@ def test_help_loads_neither_ray_nor_onnx_runtime():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)  # noqa: S603  # our own code
     assert run.returncode == 0
+
+
+@pytest.mark.parametrize("loading", ["typer", "distq.config", "distq.tables"])
+def test_ctrl_c_while_the_command_loads(loading):
+    entry = tomllib.loads(PYPROJECT.read_text())["project"]["scripts"]["distq"]
+    module, _, function = entry.partition(":")
+    code = f"""
+import importlib.abc, os, signal, sys
+
+class Interrupting(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == {loading!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+from {module} import {function}
+assert not {{"typer", "pydantic", "importlib.metadata"}} & sys.modules.keys(), "what comes before is short"
+sys.meta_path.insert(0, Interrupting())
+signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests may run where it is ignored
+sys.argv = ["distq", "doctor"]
+{function}()
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603  # our own code
+    assert (run.returncode, run.stdout, run.stderr) == (130, "", "distq: interrupted\n")
 
 
 def test_choices_complete_in_the_shell(monkeypatch, capsys):
