@@ -21,7 +21,7 @@ import onnx_ir as ir
 from distq.config import CalibrateOptions, CommonOptions
 from distq.data.dataset import DatasetSpec, InputSpec, Manifest
 from distq.data.remote import IN_THIS_PROCESS, read_url
-from distq.data.shards import Selection, select, shard
+from distq.data.shards import DEFAULT_HOLDOUT, Selection, select, shard
 from distq.data.staging import plan_stage
 from distq.engine.executor import Executor, Pool, Unit
 from distq.engine.factory import open_executor
@@ -88,6 +88,12 @@ class Forwards:
     int8_forwards: float = 0.0
     search: SearchCost | None = None
 
+
+MOST_COMPARED = DEFAULT_HOLDOUT
+"""Calibration samples, the first ones, that ``calibrate`` compares its model with float on.
+
+All of them would be a second pass over the data, for a figure that the held-out samples give more honestly.
+"""
 
 Manifests = tuple[Manifest, Manifest]
 """Of the samples that calibrate, and of those held out."""
@@ -245,7 +251,7 @@ def choose_samples(
     separate = len(holdout_data.open()) if options.holdout_data is not None else None
     samples = options.samples if "samples" in options.model_fields_set else min(options.samples, count)
     calibrating = samples or count
-    wanted = tune_samples if tune_samples is not None else calibrating
+    wanted = min(calibrating, MOST_COMPARED) if tune_samples is None else tune_samples
     if tune_samples is not None and "tune_samples" not in options.model_fields_set:
         wanted = min(wanted, calibrating)
     return select(count, samples, wanted, options.holdout, options.shuffle, options.seed, separate)

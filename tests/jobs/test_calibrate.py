@@ -24,6 +24,7 @@ from job_helpers import (
     write_photos,
 )
 
+import distq
 from distq.data.shards import permutation
 from distq.engine.progress import SilentReporter
 from distq.errors import DataError
@@ -91,6 +92,19 @@ def test_metrics_json_is_the_result(calibrated: RunResult) -> None:
     assert set(found["cost"]) == {"fp32_forwards", "int8_forwards", "seconds", "workers", "peak_rss_mb"}
     assert found["cost"]["workers"] == 1
     assert RunResult.model_validate({"out": calibrated.out, "files": calibrated.files, **found}) == calibrated
+
+
+def test_of_many_samples_the_first_five_hundred_are_compared(model: Path, tmp_path: Path) -> None:
+    many = samples(520)
+    np.save(tmp_path / "many.npy", many)
+    np.save(tmp_path / "first.npy", many[:500])
+    found = calibrate(model, tmp_path / "many.npy", tmp_path / "run", samples=520, shard_size=40)
+    assert found.tuning is not None
+    assert found.tuning.images == read_json(tmp_path / "run" / "metrics.json")["tuning"]["images"] == 500
+    first = distq.evaluate(
+        tmp_path / "run" / "model.int8.onnx", against=model, data=tmp_path / "first.npy", executor="local"
+    )
+    assert first.candidate == found.tuning.before
 
 
 def test_the_nmse_is_that_of_the_two_models_in_onnx_runtime(calibrated: RunResult, model: Path) -> None:
