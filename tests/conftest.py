@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
 import pytest
 from hypothesis import settings
 
@@ -63,3 +64,13 @@ def ray_executor(ray_session: None) -> Iterator[RayExecutor]:
     del ray_session
     with RayExecutor(2, WorkerSettings()) as executor:
         yield executor
+
+
+@pytest.fixture
+def memory(local: Path) -> Iterator[str]:
+    """The files of a test module's own ``local`` at a URL, in this process's memory."""
+    storage = fsspec.filesystem("memory")
+    for path in local.rglob("*.*"):
+        storage.pipe_file(f"/bucket/{path.relative_to(local)}", path.read_bytes())
+    yield "memory://bucket"
+    storage.rm("/bucket", recursive=True)

@@ -39,16 +39,6 @@ def local(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def memory(local: Path) -> Iterator[str]:
-    """The same files at a URL."""
-    storage = fsspec.filesystem("memory")
-    for path in local.rglob("*.*"):
-        storage.pipe_file(f"/bucket/{path.relative_to(local)}", path.read_bytes())
-    yield "memory://bucket"
-    storage.rm("/bucket", recursive=True)
-
-
 class Server(http.server.SimpleHTTPRequestHandler):
     """A folder over HTTP; what is called ``secret`` is refused."""
 

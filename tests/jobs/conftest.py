@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,6 +31,20 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def calibrated(model: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> RunResult:
     """A run of calibrate: eight samples calibrate, the other four are held out."""
     return calibrate(model, data, tmp_path_factory.mktemp("calibrated") / "run", samples=8)
+
+
+@pytest.fixture
+def content(model: Path, data: Path, tmp_path: Path) -> dict[str, Any]:
+    """A sweep of two methods by two schemes."""
+    return {
+        "command": "calibrate",
+        "model": str(model),
+        "data": str(data),
+        "samples": 8,
+        "executor": "local",
+        "out": str(tmp_path / "sweep"),
+        "matrix": {"method": ["kl", "mse"], "scheme": ["auto", "symmetric"]},
+    }
 
 
 @pytest.fixture

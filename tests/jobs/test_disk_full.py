@@ -208,21 +208,8 @@ def test_a_file_system_that_is_full_again_and_again(
     assert bits(Path(command[-1])) == bits(whole)
 
 
-def test_results_of_a_sweep_that_do_not_fit(
-    model: Path,
-    data: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    content: dict[str, Any] = {
-        "command": "calibrate",
-        "model": str(model),
-        "data": str(data),
-        "samples": 8,
-        "executor": "local",
-        "out": str(tmp_path / "sweep"),
-        "matrix": {"method": ["kl", "mse"]},
-    }
+def test_results_of_a_sweep_that_do_not_fit(content: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    content["matrix"] = {"method": ["kl", "mse"]}
     for number, name in enumerate(("results.csv", "results.json")):
         with monkeypatch.context() as patch:
             full_at(patch, name)

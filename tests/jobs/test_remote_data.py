@@ -28,16 +28,6 @@ def local(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def memory(local: Path) -> Iterator[str]:
-    """The same in this process's memory."""
-    storage = fsspec.filesystem("memory")
-    for path in local.rglob("*.*"):
-        storage.pipe_file(f"/bucket/{path.relative_to(local)}", path.read_bytes())
-    yield "memory://bucket"
-    storage.rm("/bucket", recursive=True)
-
-
-@pytest.fixture
 def served(local: Path) -> Iterator[str]:
     """The same over HTTP, as other processes see it too."""
 

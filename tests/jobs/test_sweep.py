@@ -20,20 +20,6 @@ from distq.jobs.sweep_results import SweepRow, ranked
 FILES = ("thresholds.json", "model.int8.onnx")
 
 
-@pytest.fixture
-def content(model, data, tmp_path):
-    """Two methods by two schemes."""
-    return {
-        "command": "calibrate",
-        "model": str(model),
-        "data": str(data),
-        "samples": 8,
-        "executor": "local",
-        "out": str(tmp_path / "sweep"),
-        "matrix": {"method": ["kl", "mse"], "scheme": ["auto", "symmetric"]},
-    }
-
-
 def broken(content):
     """The same, with a run that fails: it has no such samples to hold out."""
     return {**content, "include": [{"holdout": 100, "name": "greedy"}]}
