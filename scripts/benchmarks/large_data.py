@@ -222,9 +222,7 @@ def document(plans: dict[str, Planned], runs: Sequence[Calibrated], given: argpa
             for run in runs
         ),
         "",
-        "On the driver about 100 bytes of each sample stay until the report: its squared errors.",
-        "",
-        *decoding.table(160, [1, 2], given.seed),
+        *decoding.table(160, [1, 2], [1, 2], given.seed),
     ]
     return "\n".join(lines)
 
