@@ -107,7 +107,7 @@ def measure(spec: DatasetSpec, model: bytes, threads: int, actors: int) -> Busy:
             computing += time.perf_counter() - start
             images += 1
     seconds = time.perf_counter() - began
-    named = f"{actors} actors" if actors else f"{threads} threads"
+    named = f"in actors: {actors}" if actors else f"in threads: {threads}"
     return Busy(named, images / seconds, computing / seconds)
 
 
