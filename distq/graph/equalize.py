@@ -95,7 +95,7 @@ def equalized(model: ir.Model, scales: Mapping[Site, Floats]) -> ir.Model:
 
     Only a Clip between writers and readers now ends a channel at its bound times the channel's factor.
     """
-    copy = ir.from_proto(ir.to_proto(model))
+    copy = model.clone()
     values = {v.name: v for node in copy.graph for v in node.outputs}
     for site, scale in scales.items():
         if not site.writers:

@@ -21,7 +21,7 @@ def with_outputs(model: ir.Model, tensors: Collection[str]) -> bytes:
 
     Where nothing is left, it keeps its own outputs: ONNX Runtime loads no network without any.
     """
-    copy = _copy(model)
+    copy = model.clone()
     values = {v.name: v for node in copy.graph for v in node.outputs}
     wanted = [values[name] for name in tensors if name in values]
     if wanted:
@@ -31,7 +31,7 @@ def with_outputs(model: ir.Model, tensors: Collection[str]) -> bytes:
 
 def with_means(model: ir.Model, layers: Sequence[Layer]) -> bytes:
     """The float network with each layer's mean over batch and positions, (channels,), as outputs."""
-    copy = _copy(model)
+    copy = model.clone()
     nodes = {node.name: node for node in copy.graph}
     _set_outputs(copy, [_mean(copy, nodes[layer.node], _rank(model, layer)) for layer in layers])
     return _bytes(copy)
@@ -62,20 +62,31 @@ def with_shifts(model: ir.Model, plan: Plan, state: State, layers: Sequence[Laye
     return _bytes(copy)
 
 
-def stages(model: ir.Model, plan: Plan) -> list[list[Layer]]:
-    """Layers with a bias, in stages: a stage's inputs depend only on the layers of earlier stages."""
+def stages(model: ir.Model, plan: Plan, behind: Collection[str] | None = None) -> list[list[Layer]]:
+    """Layers with a bias, in stages: a stage's inputs depend only on the layers of earlier stages.
+
+    Args:
+        model: the float network.
+        plan: for it.
+        behind: only layers that read one of these tensors, or what depends on one; None: all.
+    """
     depth: dict[ir.Value, int] = {}
+    reached = {v for v in model.graph.inputs if behind is None or v.name in behind}
     layers = {layer.node: layer for layer in plan.layers}
     found: dict[int, list[Layer]] = {}
     for node in model.graph:
-        deepest = max((depth.get(v, 0) for v in node.inputs if v is not None), default=0)
+        inputs = [v for v in node.inputs if v is not None]
+        deepest = max((depth.get(v, 0) for v in inputs), default=0)
+        concerned = behind is None or not reached.isdisjoint(inputs)
         layer = layers.get(node.name or "")
-        if layer is not None:
+        if layer is not None and concerned:
             if has_bias(layer):
                 found.setdefault(deepest, []).append(layer)
             deepest += 1
         for value in node.outputs:
             depth[value] = deepest
+            if concerned or value.name in (behind or ()):
+                reached.add(value)
     return [found[d] for d in sorted(found)]
 
 
@@ -108,10 +119,6 @@ def shares(model: ir.Model) -> dict[str, float]:
         found[node.name or ""] = weight.size * positions
     total = sum(found.values()) or 1.0
     return {name: count / total for name, count in found.items()}
-
-
-def _copy(model: ir.Model) -> ir.Model:
-    return ir.from_proto(ir.to_proto(model))
 
 
 def _rank(model: ir.Model, layer: Layer) -> int:

@@ -24,7 +24,7 @@ def export(model: ir.Model, plan: Plan, state: State) -> bytes:
 
 def quantized_model(model: ir.Model, plan: Plan, state: State) -> ir.Model:
     """A copy of the model with quantizers where the plan puts them and integer weights and biases."""
-    copy = upgraded(ir.from_proto(ir.to_proto(model)), max(plan.opset, model.opset_imports[""]))
+    copy = upgraded(model.clone(), max(plan.opset, model.opset_imports[""]))
     names = Names.free_in(model)
     writer = _Writer(copy, plan, names, constants(plan, state, names))
     writer.drop_saturated()

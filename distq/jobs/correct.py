@@ -10,7 +10,8 @@ Equalization and Bias Correction", ICCV 2019, section 4.2, in its measured form)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -29,7 +30,7 @@ from distq.jobs.story import Story, tell_together
 from distq.replica.correction import Correction
 from distq.replica.cuts import Advance
 from distq.replica.float32 import LayerMeans
-from distq.replica.moments import InputMoments, LayerInput
+from distq.replica.moments import InputMoments, LayerInput, total
 from distq.replica.numbers import Numbers
 from distq.replica.worker import Arrays, Blob, stable_sum
 
@@ -39,8 +40,11 @@ MOST_IMAGES = 128
 MOMENTS_UNITS, LEAST_MEASURED = 4, 10
 """Units that share a layer's images, and images of one: each sends sums as large whatever it measured."""
 
-LARGEST_COVARIANCE = 2304
-"""Inputs of an output beyond which weights are rounded to nearest: the covariance would take over 40 MB."""
+LARGEST_COVARIANCE = 1152
+"""Inputs of an output beyond which their channels are cut into blocks, and errors stay within a block.
+
+The time goes with the cube of a block's inputs.
+"""
 
 LEAST_PATCHES, PATCHES_PER_INPUT = 1024, 8
 """Patches that make a covariance: neighbouring positions tell little new, and few inputs need few."""
@@ -67,30 +71,49 @@ def float_means(job: Job) -> Means:
     }
 
 
-def correct(job: Job, state: State, wanted: Means) -> State:
+def correct(job: Job, state: State, wanted: Means, changed: Collection[str] | None = None) -> State:
     """Round weights and correct biases, layer by layer.
 
     Args:
         job: the run.
         state: thresholds, and weights and biases to start from.
         wanted: the mean outputs to restore, from :func:`float_means`.
+        changed: quantizers with new thresholds since the state was corrected: layers that lie behind none of
+            them stay as they are. None: all layers are corrected.
     """
-    return correct_together([(job, state, wanted)])[0]
+    return correct_together([(job, state, wanted)], changed)[0]
 
 
-def correct_together(cases: Sequence[tuple[Job, State, Means]]) -> list[State]:
+def correct_together(
+    cases: Sequence[tuple[Job, State, Means]], changed: Collection[str] | None = None
+) -> list[State]:
     """Correct several forms of one network at the same time.
 
-    A layer waits for those before it, so one form alone leaves workers idle.
+    A layer waits for those before it, so one form alone leaves workers idle. Where each worker has a form of
+    its own, it measures and rounds a layer in one go; otherwise the images are dealt out.
     """
     job = cases[0][0]
-    job.reporter.start("rounding and bias correction", sum(len(wanted) for *_, wanted in cases), "layers")
-    states = tell_together(job, [_story(*case) for case in cases])
+    dealt = job.executor.workers > len(cases)
+    stories = []
+    layers = 0
+    for turn, (form, state, wanted) in enumerate(cases):
+        found = stages(form.loaded.model, form.plan, None if changed is None else _tensors(form, changed))
+        layers += sum(map(len, found))
+        stories.append(_story(form, state, wanted, found, None if dealt else turn))
+    job.reporter.start("rounding and bias correction", layers, "layers")
+    states = tell_together(job, stories)
     job.reporter.finish()
     return states
 
 
-def _story(job: Job, state: State, wanted: Means) -> Story[State]:
+def _tensors(job: Job, quantizers: Collection[str]) -> set[str]:
+    return {tensor for q in job.plan.quantizers if q.name in quantizers for tensor in q.tensors}
+
+
+def _story(
+    job: Job, state: State, wanted: Means, found: Sequence[Sequence[Layer]], turn: int | None
+) -> Story[State]:
+    """Correct a form's layers, stage by stage; ``turn`` is that of the worker that does it, if one does."""
     model, plan = job.loaded.model, job.plan
     names = Names.free_in(model)
     fused = job.fuse(export(model, plan, state))
@@ -99,12 +122,13 @@ def _story(job: Job, state: State, wanted: Means) -> Story[State]:
     weights: dict[str, Blob] = {}
     done: set[int] = set()
     work = shares(model)
-    for stage in stages(model, plan):
-        done |= network.before([names.quantized(layer.inputs[0]) for layer in stage])
+    for stage in found:
+        inputs = [_input(job, state, layer, names) for layer in stage]
+        done |= network.before([wanted_input.tensor for wanted_input in inputs])
         replaced = Numbers.of(numbers, job.executor.share, dict(weights))
         advance = Advance(blob, job.data, replaced, network.crossing(done), work)
-        found = yield from _corrections(job, state, advance, stage)
-        for layer, result in zip(stage, found, strict=True):
+        results = yield from _corrections(job, state, advance, list(zip(stage, inputs, strict=True)), turn)
+        for layer, result in zip(stage, results, strict=True):
             weight = replace(state.weights[layer.name], integers=result["integers"])
             state = replace(state, weights={**state.weights, layer.name: weight})
             state = state.with_biases({layer.name: wanted[layer.name] - result["mean"]})
@@ -114,60 +138,53 @@ def _story(job: Job, state: State, wanted: Means) -> Story[State]:
     return (yield from restore_squashed(job, state, job.readable(_samples(job))))
 
 
-def _corrections(job: Job, state: State, advance: Advance, stage: Sequence[Layer]) -> Story[list[Arrays]]:
+def _corrections(
+    job: Job, state: State, advance: Advance, stage: Sequence[tuple[Layer, LayerInput]], turn: int | None
+) -> Story[list[Arrays]]:
     """Measure what a stage's layers read, and correct them by it; what is known is not measured again."""
-    inputs = tuple(_input(job, state, layer) for layer in stage)
     samples = job.readable(_samples(job))
     pieces = deal(samples, min(MOMENTS_UNITS, -(-len(samples) // LEAST_MEASURED)))
-    measuring = [InputMoments(advance, inputs, piece, turn) for turn, piece in enumerate(pieces)]
-    keys = [unit.key for unit in measuring]
     units = [
         Correction(
             layer=layer,
-            group=own.geometry.group,
             step=state.encodings[job.plan.by_tensor[layer.inputs[0]].name].scale,
             weight=state.weights[layer.name],
             original=float_weight(job.loaded.model, layer) if own.patches else None,
-            measured=keys,
+            measuring=[InputMoments(advance, own, piece) for piece in pieces],
+            affinity=turn,
         )
-        for layer, own in zip(stage, inputs, strict=True)
+        for layer, own in stage
     ]
-    if not all(unit.key in job.journal for unit in units):
-        moments = _total((yield measuring))
-        units = [replace(unit, moments=_of(moments, i)) for i, unit in enumerate(units)]
+    if turn is None and not all(unit.key in job.journal for unit in units):
+        measuring = [replace(m, affinity=i) for unit in units for i, m in enumerate(unit.measuring)]
+        moments = yield measuring
+        parts = [moments[i : i + len(pieces)] for i in range(0, len(moments), len(pieces))]
+        units = [replace(unit, moments=total(part)) for unit, part in zip(units, parts, strict=True)]
     results = yield units
-    job.count_int8(units[:1], results[:1])
+    job.count_int8(units, results)
     return results
 
 
-def _input(job: Job, state: State, layer: Layer) -> LayerInput:
+def _input(job: Job, state: State, layer: Layer, names: Names) -> LayerInput:
     geometry = Geometry.of(job.loaded.model, layer)
     weight = state.weights[layer.name]
     inputs = weight.integers.size // weight.scale.size
+    blocks = cut_into(inputs // math.prod(geometry.kernel), math.prod(geometry.kernel))
     patches = 0
-    if job.options.rounding == "gptq" and layer.op in {"Conv", "Gemm"} and 1 < inputs <= LARGEST_COVARIANCE:
-        samples = max(LEAST_PATCHES, PATCHES_PER_INPUT * inputs)
+    if job.options.rounding == "gptq" and layer.op in {"Conv", "Gemm"} and inputs > 1:
+        samples = max(LEAST_PATCHES, PATCHES_PER_INPUT * inputs // blocks)
         patches = -(-samples // len(job.readable(_samples(job))))
     encoding = state.encodings[job.plan.by_tensor[layer.inputs[0]].name]
-    return LayerInput(
-        Names.free_in(job.loaded.model).quantized(layer.inputs[0]), encoding.zero_point, geometry, patches
+    return LayerInput(names.quantized(layer.inputs[0]), encoding.zero_point, geometry, patches, blocks)
+
+
+def cut_into(channels: int, kernel: int) -> int:
+    """The fewest equal blocks of channels, a kernel each, that stay within ``LARGEST_COVARIANCE``."""
+    return next(
+        n
+        for n in range(1, channels + 1)
+        if channels % n == 0 and (channels // n * kernel <= LARGEST_COVARIANCE or n == channels)
     )
-
-
-def _total(results: Sequence[Arrays]) -> Arrays:
-    """Sums of integers, exact in any order."""
-    found = dict(results[0])
-    for result in results[1:]:
-        for name, array in result.items():
-            found[name] = np.add(found[name], array, dtype=np.float64)
-    return found
-
-
-def _of(moments: Arrays, position: int) -> Arrays:
-    """What belongs to one of a stage's layers, and the forwards that all of them took."""
-    prefix = f"{position}/"
-    own = {name.removeprefix(prefix): a for name, a in moments.items() if name.startswith(prefix)}
-    return {**own, "forwards": moments["forwards"]}
 
 
 def _samples(job: Job) -> Sequence[int]:

@@ -74,15 +74,19 @@ class Sums:
         return 0, cls("", [Distribution.empty() for _ in range(tensors)], nothing)
 
 
-def observe(job: Job) -> dict[str, Distribution]:
+def observe(job: Job, quantizers: Sequence[str] | None = None) -> dict[str, Distribution]:
     """One float pass over the calibration samples; counts are merged in unit order.
 
     Every so many units the journal gets their sum in place of their results.
 
+    Args:
+        job: the run.
+        quantizers: whose tensors are observed; None: all.
+
     Raises:
         DataError: an unreadable sample too many, or NaN or inf in a tensor.
     """
-    tensors = tuple(q.name for q in job.plan.quantizers)
+    tensors = tuple(q.name for q in job.plan.quantizers if quantizers is None or q.name in quantizers)
     model = job.executor.share(with_outputs(job.loaded.model, tensors))
     images = job.readable(job.selection.calibration)
     counted = None

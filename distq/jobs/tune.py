@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 
 from distq.calibration.distributions import DistributionSet
@@ -62,7 +62,7 @@ def tune(options: TuneOptions, reporter: Reporter, shared: SharedWork | None = N
         chosen = {q for q in chosen_quantizers(options, base) if not has_headroom(first[q.name])}
         searched = [q for q in job.plan.quantizers if q in chosen]
         tuned, state = search(job, options, searched, start, state)
-        model = export(job.loaded.model, job.plan, state) if tuned == start else settle(job, state)
+        model = settle(job, state, moved(start, tuned))
         return finish(job, before, reconsider(base, options, first, choice, Outcome(job.plan, tuned, model)))
 
 
@@ -98,7 +98,7 @@ def choose_start(job: Job, options: TuneOptions, table: Table, state: State) -> 
     corrected = state if start is table else None
     everything = not options.layers and not options.ignore_layers
     if options.equalize and options.bias_correction and everything and options.effort >= EQUALIZING_EFFORT:
-        return best_equalization(job, start, corrected)
+        return best_equalization(job, start, corrected, distributions)
     return job, start, corrected_state(job, start) if corrected is None else corrected
 
 
@@ -186,11 +186,18 @@ def change(before: float, after: float) -> str:
     return " -> ".join(texts)
 
 
-def settle(job: Job, state: State) -> bytes:
-    """Round and correct again for the thresholds found; keep what is closer to float on tuning images."""
+def moved(start: Table, tuned: Table) -> list[str]:
+    """Quantizers that a search gave other scales; a threshold beyond what a tensor can hold changes none."""
+    return [name for name, row in tuned.items() if row.encoding != start[name].encoding]
+
+
+def settle(job: Job, state: State, changed: Collection[str]) -> bytes:
+    """Round and correct again what lies behind changed thresholds; keep what is closer on tuning images."""
     model, plan = job.loaded.model, job.plan
     choices = [export(model, plan, state)]
-    if job.options.bias_correction:
-        choices.append(export(model, plan, correct(job, state, float_means(job))))
+    if changed and job.options.bias_correction:
+        choices.append(export(model, plan, correct(job, state, float_means(job), changed)))
+    if len(choices) == 1:
+        return choices[0]
     scores = [mean_over_images(diff) for diff in tuning_diffs(job, "compare corrections", choices)]
     return choices[min(range(len(choices)), key=lambda i: (scores[i], i))]

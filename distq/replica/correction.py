@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -13,6 +13,7 @@ from distq.graph.layers import Layer
 from distq.graph.state import IntegerWeight
 from distq.quant.rounding import round_by_covariance
 from distq.replica.keys import arrays_key, content_key
+from distq.replica.moments import InputMoments, total
 from distq.replica.worker import Arrays, Worker
 
 
@@ -22,21 +23,21 @@ class Correction:
 
     Attributes:
         layer: which.
-        group: of a Conv.
         step: scale of its input.
         weight: as it is.
         original: in float, where it is to be rounded anew.
-        measured: keys of the units that the moments come from.
-        moments: the sums of these; not part of the identity, as they follow from the keys.
+        measuring: the units that measure what it reads, each on some of the samples.
+        moments: what they found in all; None: this unit runs them. Not part of the identity.
+        affinity: see :class:`~distq.engine.executor.Unit`.
     """
 
     layer: Layer
-    group: int
     step: float
     weight: IntegerWeight
     original: npt.NDArray[np.float32] | None
-    measured: Sequence[str]
-    moments: Arrays = field(default_factory=dict)
+    measuring: Sequence[InputMoments]
+    moments: Arrays | None = None
+    affinity: int | None = None
 
     @cached_property
     def key(self) -> str:
@@ -44,8 +45,8 @@ class Correction:
         arrays: Arrays = {"integers": self.weight.integers, "scale": self.weight.scale}
         if self.original is not None:
             arrays["original"] = self.original
-        own = (self.layer.op, self.layer.axis, self.weight.axis, self.group, self.step)
-        return content_key("correction", *own, arrays_key(arrays), self.measured)
+        own = (self.layer.op, self.layer.axis, self.weight.axis, self._group, self.step)
+        return content_key("correction", *own, arrays_key(arrays), [unit.key for unit in self.measuring])
 
     @property
     def label(self) -> str:
@@ -57,26 +58,34 @@ class Correction:
 
         ``forwards``: whole networks that the moments took.
         """
-        del worker
+        moments = self.moments
+        if moments is None:
+            moments = total([unit.run(worker) for unit in self.measuring])
         weight = self.weight
         if self.original is not None:
-            weight = replace(weight, integers=self._rounded(self.original))
-        means = self.moments["sum"].astype(np.float64) / float(self.moments["positions"]) * self.step
-        mean = output_mean(self.layer, self.group, weight.dequantized().astype(np.float64), means)
-        return {"integers": weight.integers, "mean": mean, "forwards": self.moments["forwards"]}
+            weight = replace(weight, integers=self._rounded(self.original, moments))
+        means = moments["sum"].astype(np.float64) / float(moments["positions"]) * self.step
+        mean = output_mean(self.layer, self._group, weight.dequantized().astype(np.float64), means)
+        return {"integers": weight.integers, "mean": mean, "forwards": moments["forwards"]}
 
-    def _rounded(self, original: npt.NDArray[np.float32]) -> npt.NDArray[np.int8]:
-        count = float(self.moments["samples"])
-        means = self.moments["means"] / count
-        covariance = self.moments["products"] / count
+    @property
+    def _group(self) -> int:
+        return self.measuring[0].input.geometry.group
+
+    def _rounded(self, original: npt.NDArray[np.float32], moments: Arrays) -> npt.NDArray[np.int8]:
+        count = float(moments["samples"])
+        means = moments["means"] / count
+        covariance = moments["products"] / count
         covariance -= means[:, :, None] * means[:, None, :]
         transposed = self.layer.axis == 1  # a Gemm with its outputs along the second axis
         rows = original.T if transposed else original
-        rows = rows.reshape(self.group, rows.shape[0] // self.group, -1)
-        scale = self.weight.scale.reshape(self.group, -1).astype(np.float64)
-        integers = round_by_covariance(rows.astype(np.float64), scale, covariance)
-        integers = integers.reshape(-1, integers.shape[2])
-        shaped = integers.T if transposed else integers
+        blocks = self.measuring[0].input.blocks
+        shape = (self._group, rows.shape[0] // self._group, blocks, -1)
+        apart = rows.astype(np.float64).reshape(shape).transpose(0, 2, 1, 3)
+        scale = np.repeat(self.weight.scale.reshape(self._group, -1), blocks, axis=0).astype(np.float64)
+        integers = round_by_covariance(apart.reshape(len(scale), *apart.shape[2:]), scale, covariance)
+        together = integers.reshape(apart.shape).transpose(0, 2, 1, 3).reshape(rows.shape[0], -1)
+        shaped = together.T if transposed else together
         return np.ascontiguousarray(shaped.reshape(original.shape))
 
 

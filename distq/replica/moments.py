@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -14,6 +15,8 @@ from distq.graph.patches import Geometry, patch_sums, sampled_patches
 from distq.replica.cuts import Advance
 from distq.replica.keys import content_key
 from distq.replica.worker import Arrays, Worker
+
+Floats = npt.NDArray[np.float64]
 
 EXACT = 2**24
 """Sums of integers up to here are exact in float32, in any order."""
@@ -28,20 +31,25 @@ class LayerInput:
         zero_point: the integer that stands for zero.
         geometry: how the layer walks over it.
         patches: positions of an image whose products are summed, for rounding; 0: none.
+        blocks: that each group's input channels are cut into; products are taken within a block alone.
     """
 
     tensor: str
     zero_point: int
     geometry: Geometry
     patches: int
+    blocks: int = 1
 
 
 @dataclass(frozen=True)
 class InputMoments:
-    """Sums over samples of what layers multiply. All are sums of integers, exact in float64 in any order."""
+    """Sums over samples of what a layer multiplies.
+
+    All are of integers, and exact in float64 in any order.
+    """
 
     advance: Advance
-    inputs: tuple[LayerInput, ...]
+    input: LayerInput
     indices: Sequence[int]
     affinity: int | None = None
     transient: ClassVar[bool] = True
@@ -50,39 +58,52 @@ class InputMoments:
     @cached_property
     def key(self) -> str:
         """Identity of the unit."""
-        return content_key("moments", self.advance.key, [asdict(i) for i in self.inputs], self.indices)
+        return content_key("moments", self.advance.key, asdict(self.input), self.indices)
 
     @property
     def label(self) -> str:
         """For a person."""
-        return f"inputs of {self.inputs[0].tensor}, samples {self.indices[0]}-{self.indices[-1]}"
+        return f"inputs of {self.input.tensor}, samples {self.indices[0]}-{self.indices[-1]}"
 
     def run(self, worker: Worker) -> Arrays:
-        """By the input's position i.
+        """Sums over all positions, and where products are asked for over the sampled positions.
 
-        ``i/sum`` (channels, *kernel) and ``i/positions`` over all positions; where products are asked for,
-        over the sampled positions ``i/products`` (groups, inputs, inputs), ``i/means`` (groups, inputs),
-        sums, and ``i/samples``.
+        ``sum`` (channels, *kernel) and ``positions``; ``products`` (blocks, inputs, inputs), ``means``
+        (blocks, inputs), which are sums too, and ``samples``; ``forwards``. Blocks are of all groups.
         """
-        found: Arrays = {}
-        patches: dict[int, list[npt.NDArray[Any]]] = {}
+        wanted = self.input
         crossings, forwards = self.advance.crossing(worker, self.indices)
-        found["forwards"] = np.array(forwards)
+        sums: Floats = np.zeros(())
+        positions = 0
+        patches = []
         for index, crossing in zip(self.indices, crossings, strict=True):
-            for i, wanted in enumerate(self.inputs):
-                data = crossing[wanted.tensor]
-                sums, positions = patch_sums(wanted.geometry, data, wanted.zero_point)
-                _add(found, f"{i}/sum", sums)
-                _add(found, f"{i}/positions", np.array(positions))
-                if wanted.patches:
-                    sampled = sampled_patches(wanted.geometry, data, wanted.zero_point, wanted.patches, index)
-                    patches.setdefault(i, []).append(sampled)
-        for i, pieces in patches.items():
-            grouped = by_group(np.concatenate(pieces), self.inputs[i].geometry.group)
-            found[f"{i}/products"] = products_of(grouped)
-            found[f"{i}/means"] = grouped.sum(axis=1, dtype=np.float64)
-            found[f"{i}/samples"] = np.array(grouped.shape[1])
+            data = crossing[wanted.tensor]
+            own, count = patch_sums(wanted.geometry, data, wanted.zero_point)
+            sums = sums + own
+            positions += count
+            if wanted.patches:
+                patches.append(
+                    sampled_patches(wanted.geometry, data, wanted.zero_point, wanted.patches, index)
+                )
+        found = {"sum": sums, "positions": np.array(positions), "forwards": np.array(forwards)}
+        if patches:
+            grouped = by_group(np.concatenate(patches), wanted.geometry.group * wanted.blocks)
+            found["products"] = products_of(grouped)
+            found["means"] = grouped.sum(axis=1, dtype=np.float64)
+            found["samples"] = np.array(grouped.shape[1])
         return found
+
+
+def total(results: Sequence[Arrays]) -> Arrays:
+    """What units over parts of the samples found, together: sums of integers, exact in any order."""
+    if len(results) == 1:
+        return results[0]
+    return {
+        name: functools.reduce(
+            functools.partial(np.add, dtype=np.float64), [result[name] for result in results]
+        )
+        for name in results[0]
+    }
 
 
 def products_of(grouped: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -110,7 +131,3 @@ def by_group(patches: npt.NDArray[Any], groups: int) -> npt.NDArray[Any]:
     """(positions, channels, kernel) as (groups, positions, inputs of a group)."""
     positions, channels, kernel = patches.shape
     return patches.reshape(positions, groups, channels // groups * kernel).transpose(1, 0, 2)
-
-
-def _add(found: Arrays, name: str, value: npt.NDArray[Any]) -> None:
-    found[name] = found[name] + value if name in found else value

@@ -29,7 +29,7 @@ from distq.config import TuneOptions
 from distq.graph.qdq import export
 from distq.jobs.calibrate import calibrated
 from distq.jobs.context import Job
-from distq.jobs.tune import choose_start, chosen_quantizers, search, settle
+from distq.jobs.tune import choose_start, chosen_quantizers, moved, search, settle
 from distq.quant.table import Table
 
 NETWORKS = ("version-RFB-320", "mobilenet_v1_0.75_224", "squeezenet1.1")
@@ -126,7 +126,7 @@ def default_strategy(title: str, job: Job, options: TuneOptions) -> tuple[Figure
     tuned, tuned_state = search(searching, options, layers, start, start_state)
     decided, forwards = time.perf_counter(), job.cost().int8_forwards - forwards
     model = export(searching.loaded.model, searching.plan, start_state)
-    after = settle(searching, tuned_state) if tuned != start else model
+    after = settle(searching, tuned_state, moved(start, tuned))
     settling = time.perf_counter() - decided
     nmse = held_out_nmse(job, before, model, after)
     figures = Figures(decided - began, forwards, scored(job), nmse[0], nmse[2], thresholds(tuned))

@@ -63,6 +63,20 @@ def test_a_stage_holds_layers_whose_inputs_depend_on_earlier_stages_alone(load):
         done |= {layer.name for layer in stage}
 
 
+def test_only_layers_behind_a_tensor_are_named_on_request(load):
+    quantized = Quantized(load(branched()))
+    model, plan = quantized.loaded.model, quantized.plan
+
+    def behind(*tensors):
+        return [layer.name for stage in stages(model, plan, tensors) for layer in stage]
+
+    assert behind() == []
+    assert behind("x") == [layer.name for stage in stages(model, plan) for layer in stage]
+    assert behind("joined") == ["boxes"]
+    assert behind("both", "mean") == ["t17", "t23", "boxes"]
+    assert behind("low") == ["t9", "t12", "t23", "t17", "boxes"]
+
+
 def test_a_product_without_a_bias_is_in_no_stage(load):
     quantized = Quantized(load(NETWORKS["MatMul of two tensors"]()))
     assert stages(quantized.loaded.model, quantized.plan) == []

@@ -8,19 +8,20 @@ from replica_helpers import Bench, numbers_of
 from distq.graph.patches import Geometry, patch_sums, sampled_patches
 from distq.graph.probes import stages
 from distq.replica.cuts import Advance
-from distq.replica.moments import InputMoments, LayerInput, by_group, products_of
+from distq.replica.moments import InputMoments, LayerInput, by_group, products_of, total
 
 
-def unit_of(bench, stage, indices, patches=4):
-    tensors = [bench.names.quantized(layer.inputs[0]) for layer in stage]
-    inputs = []
-    for layer, tensor in zip(stage, tensors, strict=True):
-        encoding = bench.state.encodings[bench.plan.by_tensor[layer.inputs[0]].name]
-        geometry = Geometry.of(bench.loaded.model, layer)
-        wanted = 0 if layer.op == "ConvTranspose" else patches
-        inputs.append(LayerInput(tensor, encoding.zero_point, geometry, wanted))
-    advance = Advance(bench.blob, bench.data, numbers_of({}), tuple(dict.fromkeys(tensors)))
-    return InputMoments(advance, tuple(inputs), indices)
+def unit_of(bench, layer, indices, patches=4, blocks=1):
+    tensor = bench.names.quantized(layer.inputs[0])
+    encoding = bench.state.encodings[bench.plan.by_tensor[layer.inputs[0]].name]
+    geometry = Geometry.of(bench.loaded.model, layer)
+    wanted = 0 if layer.op == "ConvTranspose" else patches
+    read = LayerInput(tensor, encoding.zero_point, geometry, wanted, blocks)
+    return InputMoments(Advance(bench.blob, bench.data, numbers_of({}), (tensor,)), read, indices)
+
+
+def layers_of(bench):
+    return [layer for stage in stages(bench.loaded.model, bench.plan) for layer in stage]
 
 
 @pytest.mark.parametrize("name", ["many branches", "ConvTranspose", "Gemm, transposed"])
@@ -29,38 +30,45 @@ def test_moments_are_those_of_the_integers_that_layers_read(tmp_path, name):
     read = sorted({bench.names.quantized(layer.inputs[0]) for layer in bench.plan.layers})
     part = bench.network.extract(bench.network.inputs, read, {})
     values = [run_literally(part, feeds) for feeds in bench.feeds]
-    for stage in stages(bench.loaded.model, bench.plan):
-        unit = unit_of(bench, stage, bench.indices)
-        found = bench.run(unit)
-        for i, layer in enumerate(unit.inputs):
-            arguments = [(layer.geometry, v[layer.tensor], layer.zero_point) for v in values]
-            sums, positions = zip(*(patch_sums(*a) for a in arguments), strict=True)
-            np.testing.assert_array_equal(found[f"{i}/sum"], sum(sums))
-            assert found[f"{i}/positions"] == sum(positions)
-            if layer.patches:
-                sampled = [sampled_patches(*a, layer.patches, index) for index, a in enumerate(arguments)]
-                rows = by_group(np.concatenate(sampled), layer.geometry.group)
-                products = np.einsum("gpi,gpj->gij", rows, rows)
-                np.testing.assert_array_equal(found[f"{i}/products"], products)
-                np.testing.assert_array_equal(found[f"{i}/means"], rows.sum(1))
-                assert found[f"{i}/samples"] == rows.shape[1]
+    for layer in layers_of(bench):
+        unit = unit_of(bench, layer, bench.indices)
+        found, own = bench.run(unit), unit.input
+        arguments = [(own.geometry, v[own.tensor], own.zero_point) for v in values]
+        sums, positions = zip(*(patch_sums(*a) for a in arguments), strict=True)
+        np.testing.assert_array_equal(found["sum"], sum(sums))
+        assert found["positions"] == sum(positions)
+        if own.patches:
+            sampled = [sampled_patches(*a, own.patches, index) for index, a in enumerate(arguments)]
+            rows = by_group(np.concatenate(sampled), own.geometry.group)
+            products = np.einsum("gpi,gpj->gij", rows, rows)
+            np.testing.assert_array_equal(found["products"], products)
+            np.testing.assert_array_equal(found["means"], rows.sum(1))
+            assert found["samples"] == rows.shape[1]
 
 
 def test_any_split_of_the_samples_sums_to_the_same_bits(tmp_path):
     bench = Bench(tmp_path, "many branches", samples=3)
-    for stage in stages(bench.loaded.model, bench.plan):
-        whole = bench.run(unit_of(bench, stage, (0, 1, 2)))
-        first, rest = (bench.run(unit_of(bench, stage, part)) for part in ((2,), (0, 1)))
-        assert whole.keys() == first.keys()
+    for layer in layers_of(bench):
+        whole = bench.run(unit_of(bench, layer, (0, 1, 2)))
+        found = total([bench.run(unit_of(bench, layer, part)) for part in ((2,), (0, 1))])
+        assert whole.keys() == found.keys()
         for name in whole.keys() - {"forwards"}:
-            np.testing.assert_array_equal(first[name].astype(np.float64) + rest[name], whole[name])
+            np.testing.assert_array_equal(found[name], whole[name])
 
 
 def test_products_are_left_out_where_nobody_asks(tmp_path):
     bench = Bench(tmp_path, "SiLU")
-    stage = stages(bench.loaded.model, bench.plan)[0]
-    found = bench.run(unit_of(bench, stage, bench.indices, patches=0))
-    assert set(found) == {"0/sum", "0/positions", "forwards"}
+    found = bench.run(unit_of(bench, layers_of(bench)[0], bench.indices, patches=0))
+    assert set(found) == {"sum", "positions", "forwards"}
+
+
+def test_blocks_hold_the_products_within_them(tmp_path):
+    bench = Bench(tmp_path, "SiLU")
+    layer = next(one for one in layers_of(bench) if one.inputs[0] != "x")
+    whole = bench.run(unit_of(bench, layer, bench.indices))["products"][0]
+    halves = bench.run(unit_of(bench, layer, bench.indices, blocks=2))["products"]
+    middle = len(whole) // 2
+    np.testing.assert_array_equal(halves, [whole[:middle, :middle], whole[middle:, middle:]])
 
 
 @given(bits=st.sampled_from([8, 16]), positions=st.integers(0, 800), seed=st.integers(0, 99))

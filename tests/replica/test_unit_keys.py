@@ -58,12 +58,13 @@ UNITS = {
         [*({"advance": other} for other in OTHER_ADVANCES), {"float_model": OTHER}, {"indices": (1,)}],
     ),
     "moments": (
-        InputMoments(ADVANCE, (LAYER,), (0, 1)),
+        InputMoments(ADVANCE, LAYER, (0, 1)),
         [
             *({"advance": other} for other in OTHER_ADVANCES),
-            {"inputs": (replace(LAYER, zero_point=0),)},
-            {"inputs": (replace(LAYER, patches=0),)},
-            {"inputs": (replace(LAYER, geometry=replace(GEOMETRY, strides=(2, 1))),)},
+            {"input": replace(LAYER, zero_point=0)},
+            {"input": replace(LAYER, patches=0)},
+            {"input": replace(LAYER, blocks=2)},
+            {"input": replace(LAYER, geometry=replace(GEOMETRY, strides=(2, 1)))},
             {"indices": (0, 1, 2)},
         ],
     ),

@@ -1,0 +1,63 @@
+from dataclasses import replace
+
+import pytest
+from replica_helpers import Bench
+
+from distq.engine.journal import Journal
+from distq.engine.local import LocalExecutor
+from distq.jobs.correct import correct, correct_together, cut_into, float_means
+
+
+class Crowd(LocalExecutor):
+    """Says it has more workers than any job has forms."""
+
+    workers = 8
+
+
+def numbers(state):
+    weights = {name: weight.integers.tobytes() for name, weight in state.weights.items()}
+    return weights, {name: bias.tobytes() for name, bias in state.biases.items()}
+
+
+@pytest.mark.parametrize("name", ["many branches", "SiLU", "detector"])
+def test_one_worker_alone_and_many_with_the_images_dealt_out_correct_to_the_same_bits(tmp_path, name):
+    bench = Bench(tmp_path, name)
+    job = bench.job()
+    wanted = float_means(job)
+    with Journal(tmp_path / "journal") as journal:
+        crowd = replace(job, executor=Crowd(bench.worker.settings), journal=journal)
+        dealt = correct(crowd, bench.state, wanted)
+    alone = correct(job, bench.state, wanted)
+    assert numbers(dealt) == numbers(alone)
+    assert numbers(alone) != numbers(bench.state)
+
+
+def test_forms_corrected_together_are_those_corrected_one_by_one(tmp_path):
+    bench = Bench(tmp_path, "many branches")
+    job = bench.job()
+    wanted = float_means(job)
+    name, encoding = next(iter(bench.state.encodings.items()))
+    other = bench.state.with_encoding(name, replace(encoding, scale=encoding.scale / 2))
+    states = [bench.state, other]
+    together = correct_together([(job, state, wanted) for state in states])
+    assert [numbers(s) for s in together] == [numbers(correct(job, s, wanted)) for s in states]
+
+
+@pytest.mark.parametrize("position", range(6))
+def test_correcting_what_lies_behind_a_changed_threshold_is_correcting_everything(tmp_path, position):
+    bench = Bench(tmp_path, "many branches")
+    job = bench.job()
+    wanted = float_means(job)
+    corrected = correct(job, bench.state, wanted)
+    name = list(corrected.encodings)[position]
+    encoding = corrected.encodings[name]
+    changed = corrected.with_encoding(name, replace(encoding, scale=encoding.scale * 0.8))
+    assert numbers(correct(job, changed, wanted, [name])) == numbers(correct(job, changed, wanted))
+
+
+@pytest.mark.parametrize(
+    ("channels", "kernel", "blocks"),
+    [(128, 9, 1), (256, 9, 2), (512, 9, 4), (4096, 1, 4), (1200, 1, 2), (1201, 1, 1201), (3, 2401, 3)],
+)
+def test_many_inputs_are_cut_into_the_fewest_equal_blocks_of_channels(channels, kernel, blocks):
+    assert cut_into(channels, kernel) == blocks
