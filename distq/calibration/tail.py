@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from distq.calibration.buckets import DROPPED_BITS, lowest_bits, window_buckets
+from distq.calibration.buckets import DROPPED_BITS, lowest_bits
 
 MOST = 8192
 """Values of a tail at most: several per bin of a histogram with the default 2048 bins."""
@@ -43,16 +43,13 @@ def cut(values: Tail, top: int, start: int) -> tuple[Tail, int]:
     Returns:
         The values and their lowest bucket, above the highest one where that alone has too many.
     """
-    if not values.size:
-        return NO_TAIL, start
-    places = window_buckets(np.abs(values), top)
-    base = max(start, int(places.min())) - 1
-    places = np.maximum(places - base, 0)  # 0 is below the start
-    from_top = np.cumsum(np.bincount(places)[:0:-1])
-    fitting = int(np.searchsorted(from_top, MOST, side="right"))
-    least = 1 + from_top.size - fitting
-    kept = values.take((places >= least).nonzero()[0])
-    return kept, start if fitting == from_top.size else base + least
+    bits = values.view(np.int32) & np.int32(2**31 - 1)
+    lowest = lowest_bits(top)
+    if bits.size > MOST:
+        rank = bits.size - MOST - 1
+        too_many = int(np.partition(bits, rank)[rank]) - lowest >> DROPPED_BITS
+        start = max(start, too_many + 1)
+    return values.take((bits >= lowest + (start << DROPPED_BITS)).nonzero()[0]), start
 
 
 class TailCandidates:
