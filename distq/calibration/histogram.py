@@ -14,10 +14,12 @@ import numpy.typing as npt
 from distq.calibration import buckets
 from distq.calibration.buckets import BUCKETS, Counts, Floats
 from distq.calibration.counter import Counter
-from distq.calibration.tail import MOST, NO_TAIL, Tail, cut, lower_edge
+from distq.calibration.tail import NO_TAIL, Tail, cut, lower_edge
 from distq.errors import FileFormatError
 
 _LARGEST = float(np.finfo(np.float32).max)
+_MOST_OF_FIRST_FORMAT = 8192
+"""Values of a tail at most, in files of format 1."""
 
 
 @dataclass(eq=False)
@@ -245,7 +247,7 @@ def _first_format(
     """Tail and start of format 1, which counted all values and kept ascending magnitudes for a tail."""
     counts = positive + negative
     counts[0] -= zeros
-    start = BUCKETS - int(np.searchsorted(np.cumsum(counts[:0:-1]), MOST, side="right"))
+    start = BUCKETS - int(np.searchsorted(np.cumsum(counts[:0:-1]), _MOST_OF_FIRST_FORMAT, side="right"))
     if counts[start:].sum() != magnitudes.size:
         raise ValueError("tail and counts differ")
     places = buckets.window_buckets(magnitudes, top)

@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from distq.calibration.buckets import DROPPED_BITS, lowest_bits
 
-MOST = 8192
-"""Values of a tail at most: several per bin of a histogram with the default 2048 bins."""
+MOST = 4096
+"""Values of a tail at most: two per bin of a histogram with the default 2048 bins."""
 
 _SAMPLE = 2048
 
@@ -43,13 +43,15 @@ def cut(values: Tail, top: int, start: int) -> tuple[Tail, int]:
     Returns:
         The values and their lowest bucket, above the highest one where that alone has too many.
     """
-    bits = values.view(np.int32) & np.int32(2**31 - 1)
-    lowest = lowest_bits(top)
+    bits = (values.view(np.int32) & np.int32(2**31 - 1)) - np.int32(lowest_bits(top))
     if bits.size > MOST:
-        rank = bits.size - MOST - 1
-        too_many = int(np.partition(bits, rank)[rank]) - lowest >> DROPPED_BITS
-        start = max(start, too_many + 1)
-    return values.take((bits >= lowest + (start << DROPPED_BITS)).nonzero()[0]), start
+        places = bits >> DROPPED_BITS
+        base = max(start, int(places.min()))
+        from_top = np.cumsum(np.bincount(np.maximum(places - (base - 1), 0))[:0:-1])  # 0 is below the base
+        fitting = int(np.searchsorted(from_top, MOST, side="right"))
+        if fitting < from_top.size:
+            start = base + from_top.size - fitting
+    return values.take((bits >= start << DROPPED_BITS).nonzero()[0]), start
 
 
 class TailCandidates:
@@ -76,10 +78,8 @@ class TailCandidates:
             top: the window of all that was added so far.
             flags: (n,), overwritten.
         """
-        found = None
-        if not self.least:
-            found = _about_most(values, lower_edge(top, 1), flags, negative=low < 0)
         self.least = max(self.least, lower_edge(top, 1))
+        found = None if self._kept else _about_most(values, self.least, flags, negative=low < 0)
         if found is None:
             found = _at_least(values, self.least, flags, negative=low <= -float(self.least))
         self._kept.append(found)
@@ -102,7 +102,8 @@ def _about_most(
     values: Tail, least: np.float32, flags: npt.NDArray[np.bool_], *, negative: bool
 ) -> Tail | None:
     """A little more than ``MOST`` values of largest magnitude, as a sample suggests; None if it does not."""
-    sample = np.sort(np.abs(values[:: max(values.size // _SAMPLE, 1)]))
+    step = values.size // _SAMPLE | 1  # odd, or of many tensors the same few columns would be seen
+    sample = np.sort(np.abs(values[::step]))
     rank = 3 * MOST * sample.size // (2 * values.size)
     if not 0 < rank < sample.size or sample[-rank] <= least:
         return None

@@ -22,10 +22,10 @@ from distq.replica.float32 import Observe, unreadable_arrays
 from distq.replica.keys import content_key
 from distq.replica.worker import Arrays
 
-LARGE_SHARD, ENOUGH_UNITS = 64, 4
-"""A unit's result is as large whatever it counted: so larger ones, while there are enough for the workers."""
+LARGE_SHARD, UNITS_OF_A_WORKER = 64, 2
+"""A unit's result is as large whatever it counted: so larger ones, while each worker has so many of them."""
 
-COUNTED, COUNTED_OF_SAMPLE = 1 << 21, 8192
+COUNTED, COUNTED_OF_SAMPLE = 1 << 19, 1024
 """Values of a tensor that are counted: about so many, of each sample as many, but not fewer than these."""
 
 COUNTED_WHOLE = frozenset({"jsd"})
@@ -92,7 +92,7 @@ def observe(job: Job, quantizers: Sequence[str] | None = None) -> dict[str, Dist
     counted = None
     if job.options.method not in COUNTED_WHOLE:
         counted = max(COUNTED_OF_SAMPLE, COUNTED // len(job.selection.calibration))
-    enough = max(ENOUGH_UNITS, 2 * job.executor.workers)
+    enough = UNITS_OF_A_WORKER * job.executor.workers
     pieces = shard(images, max(job.options.shard_size, min(LARGE_SHARD, len(images) // enough)))
     units = [Observe(model, tensors, job.data, indices, counted) for indices in pieces]
     groups = [units[end - SUMMED : end] for end in range(SUMMED, len(units) + 1, SUMMED)]

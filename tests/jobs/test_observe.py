@@ -43,7 +43,7 @@ def test_sums_take_the_place_of_results_and_resume_goes_on_from_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("distq.jobs.observe.SUMMED", summed)
-    monkeypatch.setattr("distq.jobs.observe.ENOUGH_UNITS", 8)
+    monkeypatch.setattr("distq.jobs.observe.UNITS_OF_A_WORKER", 8)
     before = watch(stop_after)
     with pytest.raises(InterruptedRun):
         calibrate(model, many, tmp_path / "run", **OPTIONS)
@@ -65,7 +65,7 @@ def test_a_sum_remembers_which_samples_could_not_be_decoded(
     options = {**OPTIONS, "skip_bad": 1}
     whole = calibrate(model, photos, tmp_path / "whole", **options)
     monkeypatch.setattr("distq.jobs.observe.SUMMED", 2)
-    monkeypatch.setattr("distq.jobs.observe.ENOUGH_UNITS", 8)
+    monkeypatch.setattr("distq.jobs.observe.UNITS_OF_A_WORKER", 8)
     watch(stop_after=5)
     with pytest.raises(InterruptedRun):
         calibrate(model, photos, tmp_path / "run", **options)
