@@ -1,28 +1,44 @@
-"""The command ``distq``, also as ``python -m distq``: loads what it needs, then hands over to distq.cli."""
+"""The command ``distq``, also as ``python -m distq``: sees to Ctrl-C, then loads distq.cli and hands over."""
 
 from __future__ import annotations
 
 import os
 import signal
+import threading
+from importlib.machinery import ExtensionFileLoader
 from types import FrameType
+
+_AGAIN_SECONDS = 0.01
 
 
 def main() -> None:
-    """Run the command; Ctrl-C while its modules load ends it in one line, as it does later."""
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.default_int_handler:  # a shell's background job ignores it
-        signal.signal(signal.SIGINT, _leave)
-    from distq import cli  # noqa: PLC0415  # half a second, in which Python would answer with a traceback
+    """Run the command; Ctrl-C, SIGTERM and a closed terminal end it in one line, also while modules load."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) in {signal.SIG_DFL, signal.default_int_handler}:  # nohup ignores SIGHUP
+            signal.signal(number, interrupt)
+    try:
+        from distq import cli  # noqa: PLC0415  # half a second, in which Python would answer with a traceback
 
-    signal.signal(signal.SIGINT, before)
-    cli.main()
+        cli.main()
+    except KeyboardInterrupt:  # before the command line was read: nothing has begun
+        os.write(2, b"distq: interrupted\n")
+        os._exit(130)
 
 
-def _leave(number: int, frame: FrameType | None) -> None:
-    """End at once: nothing has begun, and an exception might be lost in a module that is being loaded."""
-    del number, frame
-    os.write(2, b"distq: interrupted\n")
-    os._exit(130)
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt; while an extension module loads a moment later, because some crash of it.
+
+    Raises:
+        KeyboardInterrupt: none is being loaded.
+    """
+    while frame is not None:
+        if isinstance(frame.f_locals.get("self"), ExtensionFileLoader):
+            again = threading.Timer(_AGAIN_SECONDS, os.kill, [os.getpid(), number])
+            again.daemon = True
+            again.start()
+            return
+        frame = frame.f_back
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

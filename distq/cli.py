@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -218,10 +217,7 @@ def _fail(message: str, code: int) -> int:
 
 
 def main() -> None:
-    """The entry point of the command ``distq``; SIGTERM and a closed terminal end it as Ctrl-C does."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores SIGHUP
-            signal.signal(number, signal.default_int_handler)
+    """Run the command line of this process, and end it."""
     code = invoke(sys.argv[1:])
     if code == InterruptedRun.exit_code:  # Ray's threads, stopped in the middle, can crash Python's own end
         atexit._run_exitfuncs()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import tomllib
@@ -111,8 +112,9 @@ def test_help_loads_neither_ray_nor_onnx_runtime():
     assert run.returncode == 0
 
 
-@pytest.mark.parametrize("loading", ["typer", "distq.config", "distq.tables"])
-def test_ctrl_c_while_the_command_loads(loading):
+@pytest.mark.parametrize("loading", ["typer", "distq.tables", "distq.jobs.doctor", "onnx.onnx_cpp2py_export"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_while_modules_load(number, loading):
     entry = tomllib.loads(PYPROJECT.read_text())["project"]["scripts"]["distq"]
     module, _, function = entry.partition(":")
     code = f"""
@@ -121,7 +123,8 @@ import importlib.abc, os, signal, sys
 class Interrupting(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
         if name == {loading!r}:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), {int(number)})
+            sys.meta_path.remove(self)
 
 from {module} import {function}
 assert not {{"typer", "pydantic", "importlib.metadata"}} & sys.modules.keys(), "what comes before is short"
