@@ -38,8 +38,8 @@ class Journal:
     """The journal of one run folder; one process at a time has it open.
 
     Every record is written at once, so a killed process loses none. The disk is made to keep them (fsync) at
-    every note, at close, and after a second of unit records: a power cut costs the units of the last second,
-    which are simply run again, and 60,000 units do not wait 60,000 times for the disk.
+    close, and with the first record a second after the last time: a power cut costs what was recorded since,
+    which is simply found again, and 60,000 records do not wait 60,000 times for the disk.
     """
 
     def __init__(self, path: Path) -> None:
@@ -128,7 +128,6 @@ class Journal:
         """
         self._append({"type": "note", "kind": kind, "fields": fields})
         self._notes.append((kind, fields))
-        self._sync()
 
     def notes(self, kind: str) -> list[dict[str, Any]]:
         """The fields of all notes of one kind, in the order written."""
