@@ -8,14 +8,13 @@ from functools import cached_property, lru_cache
 import onnx
 import onnxruntime
 
-from distq.files import sha256_bytes
+_SMALL_BYTES = 1024
 
 
 class Network:
     """An ONNX graph that can be cut; nodes are known by their position in the file."""
 
     def __init__(self, data: bytes) -> None:
-        self.sha256 = sha256_bytes(data)
         self.proto = onnx.load_model_from_string(data)
         graph = self.proto.graph
         self.nodes = list(graph.node)
@@ -37,11 +36,26 @@ class Network:
 
     @cached_property
     def types(self) -> dict[str, int]:
-        """ONNX element type of every tensor, as ONNX Runtime sees it."""
-        probe = onnx.ModelProto()
-        probe.CopyFrom(self.proto)
-        del probe.graph.output[:]
-        probe.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in self.producer)
+        """ONNX element type of every tensor, as ONNX Runtime sees it.
+
+        Weights are inputs of what it is asked about: their values do not matter, and are slow to load.
+        """
+        listed = {v.name for v in self.proto.graph.input}
+        constants = [t for name, t in self.initializers.items() if name not in listed]
+        weights = [t for t in constants if t.ByteSize() > _SMALL_BYTES]
+        graph = onnx.helper.make_graph(
+            self.nodes,
+            "types",
+            [
+                *self.proto.graph.input,
+                *(onnx.helper.make_tensor_value_info(t.name, t.data_type, list(t.dims)) for t in weights),
+            ],
+            [onnx.helper.make_empty_tensor_value_info(name) for name in self.producer],
+            [t for t in constants if t.ByteSize() <= _SMALL_BYTES],
+        )
+        probe = onnx.helper.make_model(
+            graph, opset_imports=list(self.proto.opset_import), ir_version=self.proto.ir_version
+        )
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.log_severity_level = 4

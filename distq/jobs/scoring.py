@@ -28,6 +28,7 @@ from distq.graph.state import (
 from distq.graph.subgraph import Network
 from distq.jobs.context import Job
 from distq.jobs.thresholds import with_threshold
+from distq.quant.scheme import Encoding
 from distq.quant.table import Table
 from distq.replica import int8
 from distq.replica.cuts import Advance
@@ -54,7 +55,8 @@ class Scorer(ABC):
         self.job = job
         self.names = Names.free_in(job.loaded.model)
         self._current = current  # squared error (images, outputs) of the state as decided so far
-        self._scored: dict[float, Errors] = {}
+        self._encodings: dict[float, Encoding] = {}  # of the thresholds scored
+        self._scored: dict[Encoding, Errors] = {}
 
     def score(
         self,
@@ -66,34 +68,35 @@ class Scorer(ABC):
     ) -> dict[float, Diffs]:
         """Diff per image, (images,), of each threshold on the first images (None: all).
 
-        Known ones are not run again.
+        Known ones are not run again, and thresholds that come to the same scale run once: no threshold
+        beyond what a tensor holds changes anything.
         """
         wanted = len(self._current) if images is None else images
         cutter = self.cutter(quantizer, table, state)
         reached = cutter.reached(quantizer)
-        here = state.encodings[quantizer.name]
-        for threshold in thresholds:
-            row = with_threshold(self.job.plan, quantizer, table[quantizer.name], threshold, "search")
-            if self.knows_current and row.encoding == here:
-                self._scored[threshold] = self._current
-        known = {t: len(self._scored[t]) if t in self._scored else 0 for t in thresholds}
+        if self.knows_current:
+            self._scored[state.encodings[quantizer.name]] = self._current
+        own = {t: cutter.encoding(quantizer, t, table) for t in thresholds}
+        known = {encoding: len(self._scored.get(encoding, ())) for encoding in own.values()}
         for done in sorted(set(known.values())):
-            new = [t for t in thresholds if known[t] == done]
+            new = [encoding for encoding, images_known in known.items() if images_known == done]
             if done >= wanted:
                 continue
-            errors = cutter.errors(quantizer, new, table, state, (done, wanted))
-            for threshold, error in zip(new, errors, strict=True):
+            errors = cutter.errors(quantizer, new, state, (done, wanted))
+            for encoding, error in zip(new, errors, strict=True):
                 complete = np.where(reached, error, self._current[done:wanted])
-                earlier = self._scored.get(threshold, complete[:0])
-                self._scored[threshold] = np.concatenate([earlier, complete])
-        return {t: self.diff(self._scored[t]) for t in thresholds}
+                earlier = self._scored.get(encoding, complete[:0])
+                self._scored[encoding] = np.concatenate([earlier, complete])
+        self._encodings |= own
+        return {t: self.diff(self._scored[encoding]) for t, encoding in own.items()}
 
     def decide(self, threshold: float) -> None:
         """The quantizer scored last gets this threshold."""
-        found = self._scored.get(threshold, self._current)
-        if len(found) == len(self._current):
-            self._current = found
-        self._scored = {}
+        if threshold in self._encodings:
+            found = self._scored[self._encodings[threshold]]
+            if len(found) == len(self._current):
+                self._current = found
+        self._encodings, self._scored = {}, {}
 
     @abstractmethod
     def diff(self, error: Errors) -> Diffs:
@@ -221,23 +224,23 @@ class Cutter:
         units = [int8.Errors(advance, job.float_model, hand.indices, hand.turn) for hand in hands]
         return self._collect(units, hands, axis=0)
 
+    def encoding(self, quantizer: Quantizer, threshold: float, table: Table) -> Encoding:
+        """What a threshold comes to."""
+        return with_threshold(self._plan, quantizer, table[quantizer.name], threshold, "search").encoding
+
     def errors(
         self,
         quantizer: Quantizer,
-        thresholds: Sequence[float],
-        table: Table,
+        encodings: Sequence[Encoding],
         state: State,
         images: tuple[int, int],
     ) -> Errors:
         """Squared errors (candidates, images, outputs) on tuning images ``images[0]`` to ``images[1]``."""
         job, network, plan, names = self._job, self._network, self._plan, self._names
         touched = self._touched(quantizer)
-        rows = [with_threshold(plan, quantizer, table[quantizer.name], t, "search") for t in thresholds]
         candidates = tuple(
-            quantizer_constants(
-                plan, state.with_encoding(quantizer.name, row.encoding), names, quantizer.name
-            )
-            for row in rows
+            quantizer_constants(plan, state.with_encoding(quantizer.name, encoding), names, quantizer.name)
+            for encoding in encodings
         )
         advance = self._advance(state, network.frontier(network.behind(touched)))
         tuning = job.readable(job.selection.tuning)

@@ -59,7 +59,7 @@ class Advance:
         found: list[Arrays] = []
         forwards = 0.0
         for index in indices:
-            place = ("cut", net.sha256, self.data, index)
+            place = ("cut", self.network.sha256, self.data, index)
             cut, before, crossing = worker.get(place) or ((), "", {})
             if cut not in valid:
                 valid[cut] = _before(net, numbers, cut)
@@ -97,7 +97,7 @@ class Advance:
             part = net.extract(fed, wanted, own, promote)
             return Session(part, worker.settings, fused=True, float_network=self.float_network)
 
-        key = ("part", net.sha256, fed, wanted, tuple(promote), numbers.key(used))
+        key = ("part", self.network.sha256, fed, wanted, tuple(promote), numbers.key(used))
         found: Session = worker.cached(key, build, lambda _: SESSION_BYTES)
         return found
 

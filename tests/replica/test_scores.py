@@ -9,7 +9,7 @@ from replica_helpers import Bench
 
 from distq.graph.heads import with_places
 from distq.graph.qdq import export
-from distq.jobs.scoring import NetworkScorer, float_power
+from distq.jobs.scoring import NetworkScorer, PrefixScorer, float_power
 from distq.jobs.thresholds import with_threshold
 from distq.replica.session import Session
 from distq.search.metrics import compare, per_image_diff
@@ -101,3 +101,19 @@ def test_the_threshold_a_tensor_has_scores_as_the_model_as_it_is(tmp_path):
         own = bench.table[quantizer.name].threshold
         np.testing.assert_array_equal(scorer.score(quantizer, [own], bench.table, bench.state)[own], wanted)
         scorer.decide(own)
+
+
+def test_thresholds_beyond_what_a_tensor_holds_run_once(tmp_path):
+    bench = Bench(tmp_path, "Clip(0, 6)")
+    job = bench.job()
+    scorer = PrefixScorer(job, bench.state, bench.plan.quantizers)
+    quantizer = bench.plan.by_tensor["h"]
+    before = job.cost_so_far.int8_forwards
+    first = scorer.score(quantizer, [6.0, 7.0, 8.0], bench.table, bench.state)
+    once = job.cost_so_far.int8_forwards - before
+    np.testing.assert_array_equal(first[7.0], first[6.0])
+    scorer.score(quantizer, [9.0, 10.0], bench.table, bench.state)
+    assert job.cost_so_far.int8_forwards - before == once
+    other = scorer.score(quantizer, [3.0], bench.table, bench.state)[3.0]
+    assert job.cost_so_far.int8_forwards - before > once
+    assert not np.array_equal(other, first[6.0])
