@@ -37,8 +37,8 @@ from distq.replica.worker import Arrays, Blob, stable_sum
 MOST_IMAGES = 128
 """Means and covariances settle with fewer images than thresholds; more would only take longer."""
 
-MOMENTS_UNITS, LEAST_MEASURED = 4, 10
-"""Units that share a layer's images, and images of one: each sends sums as large whatever it measured."""
+MOMENTS_UNITS, LEAST_MEASURED = 4, 32
+"""Units that share a layer's images, and images of one: fewer are measured sooner than their sums are sent."""
 
 LARGEST_COVARIANCE = 1152
 """Inputs of an output beyond which their channels are cut into blocks, and errors stay within a block.
@@ -89,11 +89,11 @@ def correct_together(
 ) -> list[State]:
     """Correct several forms of one network at the same time.
 
-    A layer waits for those before it, so one form alone leaves workers idle. Where each worker has a form of
-    its own, it measures and rounds a layer in one go; otherwise the images are dealt out.
+    A layer waits for those before it, so one form alone leaves workers idle. Many images are dealt out where
+    there are more workers than forms; otherwise one worker measures and rounds a layer of a form in one go.
     """
     job = cases[0][0]
-    dealt = job.executor.workers > len(cases)
+    dealt = job.executor.workers > len(cases) and _pieces(job) > 1
     stories = []
     layers = 0
     for turn, (form, state, wanted) in enumerate(cases):
@@ -143,7 +143,7 @@ def _corrections(
 ) -> Story[list[Arrays]]:
     """Measure what a stage's layers read, and correct them by it; what is known is not measured again."""
     samples = job.readable(_samples(job))
-    pieces = deal(samples, min(MOMENTS_UNITS, -(-len(samples) // LEAST_MEASURED)))
+    pieces = deal(samples, _pieces(job))
     units = [
         Correction(
             layer=layer,
@@ -163,6 +163,10 @@ def _corrections(
     results = yield units
     job.count_int8(units, results)
     return results
+
+
+def _pieces(job: Job) -> int:
+    return max(1, min(MOMENTS_UNITS, len(job.readable(_samples(job))) // LEAST_MEASURED))
 
 
 def _input(job: Job, state: State, layer: Layer, names: Names) -> LayerInput:
