@@ -38,7 +38,7 @@ MOST_IMAGES = 128
 """Means and covariances settle with fewer images than thresholds; more would only take longer."""
 
 MOMENTS_UNITS, LEAST_MEASURED = 4, 32
-"""Units that share a layer's images, and images of one: fewer are measured sooner than their sums are sent."""
+"""Units that share a layer's images, and images of one: fewer are measured sooner than sums are sent."""
 
 LARGEST_COVARIANCE = 1152
 """Inputs of an output beyond which their channels are cut into blocks, and errors stay within a block.

@@ -68,17 +68,17 @@ def test_any_shard_size_gives_the_same_bits(
     assert run(job, model, images, out, shard_size=size) == expected[job]
 
 
-@pytest.mark.usefixtures("ray_session")
+@pytest.fixture
+def dealt_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few images are dealt out to correct a layer, as many are."""
+    monkeypatch.setattr(correct, "LEAST_MEASURED", 8)
+
+
+@pytest.mark.usefixtures("ray_session", "dealt_out")
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_any_number_of_ray_workers_gives_the_same_bits(
-    workers: int,
-    model: Path,
-    images: Path,
-    expected: dict[str, dict[str, bytes]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    workers: int, model: Path, images: Path, expected: dict[str, dict[str, bytes]], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(correct, "LEAST_MEASURED", 8)  # a layer's images are dealt out too
     found = run("tune", model, images, tmp_path / "run", executor="ray", workers=workers, shard_size=2)
     assert found == expected["tune"]
     assert read_json(tmp_path / "run" / "metrics.json")["cost"]["workers"] == workers
