@@ -6,7 +6,7 @@ covariance the variance of what rounding does to it.
 
 from __future__ import annotations
 
-import itertools
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,7 +106,7 @@ class Geometry:
         return found
 
 
-def patch_sums(geometry: Geometry, data: npt.NDArray[Any], zero_point: int) -> tuple[Floats, int]:
+def patch_sums(geometry: Geometry, summed: Floats, count: int, zero_point: int) -> tuple[Floats, int]:
     """Sum of each patch element over all output positions; the sums are of integers and exact.
 
     Along each axis a kernel offset meets some of the input's pixels, whatever the other axes do; so the sums
@@ -114,21 +114,21 @@ def patch_sums(geometry: Geometry, data: npt.NDArray[Any], zero_point: int) -> t
 
     Args:
         geometry: of the layer.
-        data: its integer input, (batch, channels, ...).
+        summed: its integer inputs, added up: (channels, ...).
+        count: how many these were.
         zero_point: the integer that stands for zero.
 
     Returns:
-        (channels, *kernel) of integers less the zero point, and the number of output positions, batch
-        included.
+        (channels, *kernel) of integers less the zero point, and the number of output positions of all inputs.
     """
+    sums = summed - zero_point * count
     if geometry.op == "Gemm":
-        return data.sum(axis=0, dtype=np.float64) - zero_point * data.shape[0], data.shape[0]
-    positions = geometry.positions(data.shape[2:])
-    met = geometry.met(data.shape[2:], positions)
-    sums = data.sum(axis=0, dtype=np.float64) - zero_point * data.shape[0]
-    for matrix in met:  # each turn takes the first remaining axis of pixels and appends one of kernel offsets
+        return sums, count
+    positions = geometry.positions(summed.shape[1:])
+    for matrix in geometry.met(summed.shape[1:], positions):
+        # each turn takes the first remaining axis of pixels and appends one of kernel offsets
         sums = np.tensordot(sums, matrix, axes=(1, 1))
-    return sums, data.shape[0] * int(np.prod(positions))
+    return sums, count * int(np.prod(positions))
 
 
 def sampled_patches(
@@ -144,18 +144,22 @@ def sampled_patches(
     if geometry.op == "Gemm":
         return _centred(data[:most, :, None], zero_point, exact)
     size = data.shape[2:]
-    padded = np.pad(data[0], ((0, 0), *geometry.padding(size)), constant_values=zero_point)
     positions = geometry.positions(size)
     total = int(np.prod(positions))
     count = min(most, total)
     shift = (seed * 0.6180339887498949) % 1.0
     chosen = np.minimum(((np.arange(count) + shift) * total / count).astype(np.int64), total - 1)
-    starts = [c * s for c, s in zip(np.unravel_index(chosen, positions), geometry.strides, strict=True)]
-    columns = []
-    for offset in itertools.product(*map(range, geometry.kernel)):
-        index: Any = tuple(p + o * d for p, o, d in zip(starts, offset, geometry.dilations, strict=True))
-        columns.append(padded[(slice(None), *index)])  # (channels, positions)
-    return _centred(np.stack(columns, axis=-1).transpose(1, 0, 2), zero_point, exact)
+    offsets = np.unravel_index(np.arange(math.prod(geometry.kernel)), geometry.kernel)
+    inside = np.ones((count, len(offsets[0])), bool)
+    pixels = []
+    for axis, starts in enumerate(np.unravel_index(chosen, positions)):
+        first = starts * geometry.strides[axis] - geometry.padding(size)[axis][0]
+        pixel = first[:, None] + offsets[axis] * geometry.dilations[axis]
+        inside &= (pixel >= 0) & (pixel < size[axis])
+        pixels.append(np.clip(pixel, 0, size[axis] - 1))
+    found = _centred(data[0][(slice(None), *pixels)], zero_point, exact)  # (channels, positions, kernel)
+    found *= inside  # padding is zero
+    return found.transpose(1, 0, 2)
 
 
 def _centred(data: npt.NDArray[Any], zero_point: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -73,19 +74,27 @@ class InputMoments:
         """
         wanted = self.input
         crossings, forwards = self.advance.crossing(worker, self.indices)
-        sums: Floats = np.zeros(())
-        positions = 0
+        added: dict[tuple[int, ...], Floats] = {}  # inputs of a shape, added up
+        counts: Counter[tuple[int, ...]] = Counter()
         patches = []
         for index, crossing in zip(self.indices, crossings, strict=True):
             data = crossing[wanted.tensor]
-            own, count = patch_sums(wanted.geometry, data, wanted.zero_point)
-            sums = sums + own
-            positions += count
+            shape = data.shape[1:]
+            added.setdefault(shape, np.zeros(shape))
+            added[shape] += data.sum(axis=0)
+            counts[shape] += len(data)
             if wanted.patches:
                 patches.append(
                     sampled_patches(wanted.geometry, data, wanted.zero_point, wanted.patches, index)
                 )
-        found = {"sum": sums, "positions": np.array(positions), "forwards": np.array(forwards)}
+        sums, positions = zip(
+            *(patch_sums(wanted.geometry, added[s], counts[s], wanted.zero_point) for s in added), strict=True
+        )
+        found = {
+            "sum": np.sum(sums, axis=0),
+            "positions": np.array(sum(positions)),
+            "forwards": np.array(forwards),
+        }
         if patches:
             grouped = by_group(np.concatenate(patches), wanted.geometry.group * wanted.blocks)
             found["products"] = products_of(grouped)

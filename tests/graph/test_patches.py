@@ -54,7 +54,7 @@ def test_weights_times_summed_patches_are_the_summed_outputs(load, op, shape, at
     loaded, layer, weight = layer_of(load, op, shape, attributes, ["N", 4, 9, 8])
     data, zero_point = integers((2, 4, 9, 8)), 100
     geometry = Geometry.of(loaded.model, layer)
-    sums, positions = patch_sums(geometry, data, zero_point)
+    sums, positions = patch_sums(geometry, data.sum(0, dtype=float), len(data), zero_point)
     outputs = run_literally(loaded.serialized(), {"x": data.astype(np.float32) - zero_point})["y"]
     assert positions == outputs.size // outputs.shape[1]
     assert sums.shape == (4, 3, 2) or shape[2:] == (1, 1)
@@ -98,7 +98,7 @@ def test_one_and_three_dimensions_work_as_two(load, rank):
     shape, size = (6, 4, *[3] * rank), [5, 6, 7][:rank]
     loaded, layer, weight = layer_of(load, "Conv", shape, {"pads": [1] * 2 * rank}, [1, 4, *size])
     data = integers((1, 4, *size))
-    sums, positions = patch_sums(Geometry.of(loaded.model, layer), data, 128)
+    sums, positions = patch_sums(Geometry.of(loaded.model, layer), data.sum(0, dtype=float), len(data), 128)
     outputs = run_literally(loaded.serialized(), {"x": data.astype(np.float32) - 128})["y"]
     assert positions == np.prod(size)
     found = (weight.astype(np.float64) * sums).reshape(6, -1).sum(1)
@@ -110,7 +110,7 @@ def test_one_and_three_dimensions_work_as_two(load, rank):
 def test_a_gemm_sums_and_samples_its_rows(load):
     loaded, layer, _ = layer_of(load, "Gemm", (8, 5), {}, ["N", 8])
     geometry, data = Geometry.of(loaded.model, layer), integers((3, 8))
-    sums, positions = patch_sums(geometry, data, 7)
+    sums, positions = patch_sums(geometry, data.sum(0, dtype=float), len(data), 7)
     np.testing.assert_array_equal(sums, (data.astype(int) - 7).sum(0))
     assert positions == 3
     np.testing.assert_array_equal(sampled_patches(geometry, data, 7, 2, 0)[..., 0], data[:2].astype(int) - 7)
@@ -119,7 +119,7 @@ def test_a_gemm_sums_and_samples_its_rows(load):
 def test_sums_of_integers_are_exact_whatever_the_order():
     geometry = Geometry("Conv", (3, 3), (1, 1), (1, 1), (1, 1, 1, 1), "NOTSET", (0, 0), 1)
     data = np.random.default_rng(0).integers(0, 65536, (4, 3, 16, 16), np.uint16)
-    whole = patch_sums(geometry, data, 30_000)[0]
-    parts = [patch_sums(geometry, data[i : i + 1], 30_000)[0] for i in (3, 0, 2, 1)]
+    whole = patch_sums(geometry, data.sum(0, dtype=float), len(data), 30_000)[0]
+    parts = [patch_sums(geometry, data[i].astype(float), 1, 30_000)[0] for i in (3, 0, 2, 1)]
     np.testing.assert_array_equal(sum(parts), whole)
     assert (whole == np.rint(whole)).all()

@@ -34,7 +34,9 @@ def test_moments_are_those_of_the_integers_that_layers_read(tmp_path, name):
         unit = unit_of(bench, layer, bench.indices)
         found, own = bench.run(unit), unit.input
         arguments = [(own.geometry, v[own.tensor], own.zero_point) for v in values]
-        sums, positions = zip(*(patch_sums(*a) for a in arguments), strict=True)
+        sums, positions = zip(
+            *(patch_sums(g, v.sum(0, dtype=float), len(v), z) for g, v, z in arguments), strict=True
+        )
         np.testing.assert_array_equal(found["sum"], sum(sums))
         assert found["positions"] == sum(positions)
         if own.patches:
