@@ -13,7 +13,7 @@ from distq.graph.state import State
 from distq.jobs.calibrate import Outcome, corrected_state
 from distq.jobs.compare import accuracy, compare_models, tuning_diffs
 from distq.jobs.context import Job
-from distq.jobs.results import CurvePoint
+from distq.jobs.results import Accuracy, CurvePoint
 from distq.jobs.thresholds import full_table, given_table, with_threshold
 from distq.jobs.worst import Choice, worst
 from distq.quant.table import Table
@@ -64,7 +64,7 @@ def best_choice(
         better, rows = with_choice(job, table, choice)
         found.append((choice, better, rows, corrected_state(better, rows)))
     models = [export(j.loaded.model, j.plan, numbers) for _, j, _, numbers in found]
-    best = found[_closest(job, models) if len(models) > 1 else 0]
+    best = found[closest_on_tuning(job, models) if len(models) > 1 else 0]
     for label, names in (("16 bits", best[0].int16), ("float", best[0].float_layers)):
         if names:
             job.reporter.line(f"{label} for {', '.join(names)}")
@@ -103,7 +103,7 @@ def reconsider(base: Job, options: TuneOptions, start: Table, choice: Choice, fo
         base.reporter.line("the search left the choice as it was")
     else:
         other = Outcome(job.plan, rows, export(job.loaded.model, job.plan, numbers))
-        better = _closest(base, [found.model, other.model]) == 1
+        better = closest_on_tuning(base, [found.model, other.model]) == 1
         found, choice = (other, again) if better else (found, choice)
         base.reporter.line(
             f"chosen again after the search: {'the new' if better else 'the first'} choice stays"
@@ -119,19 +119,18 @@ def curve(job: Job, choice: Choice, models: Sequence[bytes]) -> tuple[CurvePoint
     """The accuracy of models on the tuning images, each with one more of what was chosen."""
     blobs = [job.executor.share(model) for model in models]
     results = compare_models(job, "curve of the budget", blobs, job.data, job.selection.tuning)
-    points = []
-    for count in range(len(models)):
-        part, figures = choice.first(count), accuracy(results, count)
-        points.append(
-            CurvePoint(
-                budget=count,
-                int16=part.int16,
-                float_layers=part.float_layers,
-                nmse=figures.nmse,
-                sqnr_db=figures.sqnr_db,
-            )
-        )
-    return tuple(points)
+    return tuple(point(choice.first(count), accuracy(results, count)) for count in range(len(models)))
+
+
+def point(choice: Choice, figures: Accuracy) -> CurvePoint:
+    """What a choice leaves, as a point of the curve."""
+    return CurvePoint(
+        budget=len(choice),
+        int16=choice.int16,
+        float_layers=choice.float_layers,
+        nmse=figures.nmse,
+        sqnr_db=figures.sqnr_db,
+    )
 
 
 def _without_choice(plan: Plan, start: Table, found: Table) -> Table:
@@ -146,7 +145,7 @@ def _without_choice(plan: Plan, start: Table, found: Table) -> Table:
     return table
 
 
-def _closest(job: Job, models: Sequence[bytes]) -> int:
+def closest_on_tuning(job: Job, models: Sequence[bytes]) -> int:
     """Which model is closest to float on the tuning images; of equals the first."""
     scores = [mean_over_images(diff) for diff in tuning_diffs(job, "compare choices", models)]
     return min(range(len(scores)), key=lambda i: (scores[i], i))

@@ -56,7 +56,7 @@ def best_equalization(
     """
     tried = promising(evened_sites(job), len(job.plan.quantizers))
     labels = ["as they are", *tried]
-    forms = [(job, table), *(_equalized(job, distributions, found) for found in tried.values())]
+    forms = [(job, table), *(evened_form(job, distributions, found) for found in tried.values())]
     unknown = forms if state is None else forms[1:]
     states = [*([] if state is None else [state]), *(corrected_states(unknown) if unknown else ())]
     models = [export(form.loaded.model, form.plan, s) for (form, _), s in zip(forms, states, strict=True)]
@@ -138,7 +138,7 @@ def _widths(plan: Plan, results: Sequence[Arrays], position: int, bound: float) 
     return ChannelWidths(widths, stable_sum(power) / len(power), bound)
 
 
-def _equalized(job: Job, known: Mapping[str, Distribution], chosen: Factors) -> tuple[Job, Table]:
+def evened_form(job: Job, known: Mapping[str, Distribution], chosen: Factors) -> tuple[Job, Table]:
     """The job on the equalized network; of the known tensors those that are scaled are observed again."""
     model = job.loaded.model
     changed = equalized(model, {site: evened.factors for site, (evened, _) in chosen.items()})

@@ -20,6 +20,7 @@ from distq.jobs.compare import tuning_diffs
 from distq.jobs.context import Job, interruptible
 from distq.jobs.correct import correct, float_means
 from distq.jobs.equalize import best_equalization
+from distq.jobs.evened_budget import even_out_anew
 from distq.jobs.reader_scoring import ReaderScorer
 from distq.jobs.results import RunResult, SearchCost
 from distq.jobs.scoring import NetworkScorer, PrefixScorer, Scorer
@@ -53,17 +54,18 @@ def tune(options: TuneOptions, reporter: Reporter, shared: SharedWork | None = N
     with interruptible(), open_job(options, "tune", reporter, shared) as found:
         if isinstance(found, RunResult):
             return found
-        job = found
-        chosen_quantizers(options, job)
-        table, state = calibrated(job)
-        before = Outcome(job.plan, table, export(job.loaded.model, job.plan, state))
-        base, first, state = choose_start(job, options, table, state)
+        given = found
+        chosen_quantizers(options, given)
+        table, state = calibrated(given)
+        before = Outcome(given.plan, table, export(given.loaded.model, given.plan, state))
+        base, first, state = choose_start(given, options, table, state)
         job, start, state, choice = spend(base, options, first, state)
         chosen = {q for q in chosen_quantizers(options, base) if not has_headroom(first[q.name])}
         searched = [q for q in job.plan.quantizers if q in chosen]
         tuned, state = search(job, options, searched, start, state)
         model = settle(job, state, moved(start, tuned))
-        return finish(job, before, reconsider(base, options, first, choice, Outcome(job.plan, tuned, model)))
+        after = reconsider(base, options, first, choice, Outcome(job.plan, tuned, model))
+        return finish(job, before, even_out_anew(given, base, after))
 
 
 def chosen_quantizers(options: TuneOptions, job: Job) -> list[Quantizer]:
