@@ -86,11 +86,6 @@ Better = Callable[[npt.NDArray[np.float64], npt.NDArray[np.float64]], bool]
 """Whether the first diffs, (images,), are better than the second ones of the same images."""
 
 
-def closest(job: Job, kind: str, models: Sequence[bytes], labels: Sequence[str], better: Better) -> int:
-    """Which model is closest to float on the tuning images; see :func:`choose`."""
-    return choose(job, kind, tuning_diffs(job, f"choose {kind}", models), labels, better)
-
-
 def choose(
     job: Job, kind: str, diffs: Sequence[npt.NDArray[np.float64]], labels: Sequence[str], better: Better
 ) -> int:

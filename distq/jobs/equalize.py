@@ -16,7 +16,7 @@ from distq.graph.qdq import export
 from distq.graph.resolve import resolve_names
 from distq.graph.state import State
 from distq.jobs.calibrate import corrected_states
-from distq.jobs.compare import closest
+from distq.jobs.compare import choose, tuning_diffs
 from distq.jobs.context import Job
 from distq.jobs.observe import observe
 from distq.jobs.thresholds import calibrated_table, with_headroom
@@ -55,17 +55,18 @@ def best_equalization(
         distributions: of its quantized tensors.
     """
     tried = promising(evened_sites(job), len(job.plan.quantizers))
+    if not tried:
+        job.reporter.line("channels: as they are, since evening them out promises too little")
     labels = ["as they are", *tried]
     forms = [(job, table), *(evened_form(job, distributions, found) for found in tried.values())]
     unknown = forms if state is None else forms[1:]
     states = [*([] if state is None else [state]), *(corrected_states(unknown) if unknown else ())]
     models = [export(form.loaded.model, form.plan, s) for (form, _), s in zip(forms, states, strict=True)]
+    diffs = tuning_diffs(job, "choose channels", models) if tried else []
     best = 0
     for other in range(1, len(forms)):
         pair = (best, other)
-        taken = closest(
-            job, "channels", [models[i] for i in pair], [labels[i] for i in pair], _clearly_better
-        )
+        taken = choose(job, "channels", [diffs[i] for i in pair], [labels[i] for i in pair], _clearly_better)
         best = pair[taken]
     return *forms[best], states[best]
 
