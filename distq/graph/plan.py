@@ -109,8 +109,8 @@ def make_plan(
         scheme: ``auto`` or ``symmetric``.
         int16: names of tensors whose quantizer gets 16 bits.
         tie: share quantizers through operators that only pass values on.
-        only: quantize these outputs' nodes alone and leave the rest float (the INT8 prefix of the serial
-            tuner).
+        only: quantize these tensors and the nodes that write them alone and leave the rest float (the INT8
+            prefix of the serial tuner).
         float_layers: names of layers that stay float: a quantizer that only they read is left out.
 
     Raises:
@@ -120,7 +120,7 @@ def make_plan(
     require_16_bits(target, wanted=bool(int16))
     scheme = "symmetric" if target == "tensorrt" else scheme
     roles = _roles(model.graph, target, only, float_layers)
-    if not roles.layers:
+    if not roles.layers and only is None:
         raise ModelError(
             "the model has no Conv, ConvTranspose, Gemm or MatMul in float32 that INT8 can carry: "
             "export it in float32, with constant weights"
@@ -131,6 +131,8 @@ def make_plan(
         if node.op_type in COMPUTE | {"Add"} and (f := saturating_follower(node)) is not None
     }
     tensors, ties = _ort_tensors(roles, followers, scheme) if target == "ort" else (_layer_inputs(roles), [])
+    if target == "ort" and only is not None:  # also what float nodes write and only later layers read
+        tensors.update(v for v in _values(model.graph) if v.name in only)
     groups = _groups(model.graph, tensors, ties if tie else [])
     unknown = set(int16) - {v.name for v in tensors}
     if unknown:
@@ -176,9 +178,12 @@ def _roles(
 
 
 def _is_within(node: ir.Node, layer: Layer | None, target: Target, tensors: set[str]) -> bool:
-    """Whether a node belongs to the part of the network whose quantizers are these tensors."""
+    """Whether a node belongs to the part of the network whose quantizers are these tensors.
+
+    A MatMul of two tensors does when one of them is there: with either alone in INT8 it would run in float.
+    """
     if target != "ort":
-        return layer is not None and tensors.issuperset(layer.inputs)
+        return layer is not None and not tensors.isdisjoint(layer.inputs)
     return bool(tensors & {node.outputs[0].name, (saturating_follower(node) or node).outputs[0].name})
 
 
@@ -276,10 +281,14 @@ def _groups(
         if a in parent and b in parent:
             parent[root(a)] = root(b)
     members: dict[ir.Value, list[ir.Value]] = {}
-    for value in (*graph.inputs, *(v for node in graph for v in node.outputs)):
+    for value in _values(graph):
         if value in parent:
             members.setdefault(root(value), []).append(value)
     return list(members.values())
+
+
+def _values(graph: ir.Graph) -> list[ir.Value]:
+    return [*graph.inputs, *(v for node in graph for v in node.outputs)]
 
 
 def _quantizer(graph: ir.Graph, group: list[ir.Value]) -> Quantizer:

@@ -231,6 +231,19 @@ def test_only_quantizes_what_is_named_and_leaves_the_rest_float(load):
 
 
 @pytest.mark.parametrize(
+    ("target", "name"),
+    [("ort", "SiLU"), ("ort", "MatMul of two tensors"), ("openvino", "MatMul of two tensors")],
+)
+def test_every_quantizer_of_a_plan_is_in_the_part_up_to_it(load, target, name):
+    loaded = load(NETWORKS[name]())
+    order = [q.name for q in plan_of(loaded, target, tie=False).quantizers]
+    for count in range(1, len(order) + 1):
+        part = plan_of(loaded, target, tie=False, only=order[:count])
+        assert {q.name for q in part.quantizers} >= set(order[:count])
+        assert all(not part.by_tensor.keys().isdisjoint(layer.inputs) for layer in part.layers)
+
+
+@pytest.mark.parametrize(
     ("name", "found"),
     [("h", "h"), ("y", "y"), ("a", "h"), ("Conv_a", "h"), ("Relu_h", "h"), ("Conv_y", "y"), ("x", "x")],
 )
