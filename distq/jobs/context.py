@@ -9,13 +9,15 @@ import platform
 import resource
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from distq.config import CalibrateOptions, CommonOptions
@@ -108,6 +110,7 @@ class Job:
         float_parts: gives what choices compare with: the parts of these outputs.
         manifests: of the samples that calibrate and those held out, as they were when the job began.
         places: of the parts; empty where the outputs themselves are compared.
+        means: mean output of each layer in float, by its name, where it follows from another form's.
     """
 
     options: CalibrateOptions
@@ -125,6 +128,7 @@ class Job:
     float_parts: Blob
     manifests: Manifests
     places: tuple[Place, ...] = ()
+    means: Mapping[str, npt.NDArray[np.float64]] | None = None
     tally: Tally = field(default_factory=Tally)
     cost_so_far: Forwards = field(default_factory=Forwards)
     warnings: list[str] = field(default_factory=list)

@@ -11,7 +11,7 @@ Equalization and Bias Correction", ICCV 2019, section 4.2, in its measured form)
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -49,7 +49,7 @@ The time goes with the cube of a block's inputs.
 LEAST_PATCHES, PATCHES_PER_INPUT = 1024, 8
 """Patches that make a covariance: neighbouring positions tell little new, and few inputs need few."""
 
-Means = dict[str, npt.NDArray[np.float64]]
+Means = Mapping[str, npt.NDArray[np.float64]]
 
 
 def float_means(job: Job) -> Means:
@@ -135,7 +135,8 @@ def _story(
             numbers |= bias_constants(plan, state, names, layer)
             weights[f"{names.weight(layer.name)}_quantized"] = job.executor.share(weight.integers.tobytes())
         job.reporter.advance(len(stage))
-    return (yield from restore_squashed(job, state, job.readable(_samples(job))))
+    corrected = {layer.name for stage in found for layer in stage}
+    return (yield from restore_squashed(job, state, corrected, job.readable(_samples(job))))
 
 
 def _corrections(
@@ -173,9 +174,9 @@ def _input(job: Job, state: State, layer: Layer, names: Names) -> LayerInput:
     geometry = Geometry.of(job.loaded.model, layer)
     weight = state.weights[layer.name]
     inputs = weight.integers.size // weight.scale.size
-    blocks = cut_into(inputs // math.prod(geometry.kernel), math.prod(geometry.kernel))
-    patches = 0
+    patches, blocks = 0, 1
     if job.options.rounding == "gptq" and layer.op in {"Conv", "Gemm"} and inputs > 1:
+        blocks = cut_into(inputs // math.prod(geometry.kernel), math.prod(geometry.kernel))
         samples = max(LEAST_PATCHES, PATCHES_PER_INPUT * inputs // blocks)
         patches = -(-samples // len(job.readable(_samples(job))))
     encoding = state.encodings[job.plan.by_tensor[layer.inputs[0]].name]
@@ -183,7 +184,10 @@ def _input(job: Job, state: State, layer: Layer, names: Names) -> LayerInput:
 
 
 def cut_into(channels: int, kernel: int) -> int:
-    """The fewest equal blocks of channels, a kernel each, that stay within ``LARGEST_COVARIANCE``."""
+    """The fewest equal blocks of channels, a kernel each, that stay within ``LARGEST_COVARIANCE``.
+
+    Of a prime number of channels each is a block, and what is left of rounding by covariance is within them.
+    """
     return next(
         n
         for n in range(1, channels + 1)

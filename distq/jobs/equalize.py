@@ -18,6 +18,7 @@ from distq.graph.state import State
 from distq.jobs.calibrate import corrected_states
 from distq.jobs.compare import choose, tuning_diffs
 from distq.jobs.context import Job
+from distq.jobs.correct import Means, float_means
 from distq.jobs.observe import observe
 from distq.jobs.thresholds import calibrated_table, with_headroom
 from distq.quant.channel_factors import ChannelWidths, Evened, even_out
@@ -148,7 +149,8 @@ def evened_form(job: Job, known: Mapping[str, Distribution], chosen: Factors) ->
     if wide:
         names = resolve_names(changed, plan, wide, "--int16-layers")
         plan = make_plan(changed, job.plan.target, job.plan.scheme, int16=names)
-    other = replace(job, loaded=replace(job.loaded, model=changed), plan=plan)
+    means = scaled_means(job, float_means(job), chosen)
+    other = replace(job, loaded=replace(job.loaded, model=changed), plan=plan, means=means)
     scaled = {tensor for site in chosen for tensor in site.quantized}
     new = [q.name for q in plan.quantizers if q.name not in known or not scaled.isdisjoint(q.tensors)]
     table = calibrated_table(plan, {**known, **observe(other, new)}, METHOD, job.options.bins)
@@ -158,3 +160,14 @@ def evened_form(job: Job, known: Mapping[str, Distribution], chosen: Factors) ->
             row = table[quantizer.name]
             table[quantizer.name] = with_headroom(plan, quantizer, row, evened.headroom, width)
     return other, table
+
+
+def scaled_means(job: Job, means: Means, chosen: Factors) -> Means:
+    """Mean outputs of the layers once channels are scaled: those of layers that write them are divided."""
+    found = dict(means)
+    layers = {layer.node: layer.name for layer in job.plan.layers}
+    for site, (evened, _) in chosen.items():
+        for writer in site.writers:
+            if layers.get(writer) in found:
+                found[layers[writer]] = found[layers[writer]] / evened.factors
+    return found

@@ -120,11 +120,11 @@ class NetworkScorer(Scorer):
         fused = job.fuse(exported)
         self._cutter = Cutter(job, job.plan, fused, names)
         self._power = float_power(job)[0]
-        super().__init__(job, self._cutter.current(state))
+        super().__init__(job, self._cutter.current([state])[0])
 
-    def diffs(self, state: State) -> Diffs:
+    def diffs(self, states: Sequence[State]) -> list[Diffs]:
         """Diff per tuning image, (images,), of other numbers on the same plan and weights."""
-        return self.diff(self._cutter.current(state))
+        return [self.diff(error) for error in self._cutter.current(states)]
 
     def diff(self, error: Errors) -> Diffs:
         """NMSE of each image; the mean over images is the NMSE."""
@@ -215,14 +215,19 @@ class Cutter:
         own = (names.scale(quantizer.name), names.zero_point(quantizer.name))
         return (*(names.quantized(t) for t in quantizer.tensors), *own, *biases)
 
-    def current(self, state: State) -> Errors:
-        """Squared errors (images, outputs) of the state as it is."""
+    def current(self, states: Sequence[State]) -> list[Errors]:
+        """Squared errors (images, outputs) of states as they are."""
         job = self._job
-        advance = self._advance(state, tuple(self._network.outputs))
         tuning = job.readable(job.selection.tuning)
         hands = turns(tuning, 0, len(tuning))
-        units = [int8.Errors(advance, job.float_model, hand.indices, hand.turn) for hand in hands]
-        return self._collect(units, hands, axis=0)
+        advances = [self._advance(state, tuple(self._network.outputs)) for state in states]
+        units = [
+            int8.Errors(advance, job.float_model, hand.indices, hand.turn)
+            for advance in advances
+            for hand in hands
+        ]
+        errors = self._errors(units)
+        return [in_order(errors[i : i + len(hands)], hands, 0) for i in range(0, len(errors), len(hands))]
 
     def encoding(self, quantizer: Quantizer, threshold: float, table: Table) -> Encoding:
         """What a threshold comes to."""
@@ -248,7 +253,7 @@ class Cutter:
         units = [
             Score(advance, touched, candidates, job.float_model, hand.indices, hand.turn) for hand in hands
         ]
-        return self._collect(units, hands, axis=1)
+        return in_order(self._errors(units), hands, axis=1)
 
     def _advance(self, state: State, cut: tuple[str, ...]) -> Advance:
         if self._numbers is None or self._numbers[0] is not state:
@@ -257,11 +262,10 @@ class Cutter:
         numbers = self._numbers[1]
         return Advance(self._blob, self._job.data, numbers, cut, self._shares, self._float_network)
 
-    def _collect(self, units: Sequence[Score | int8.Errors], hands: Sequence[Hand], axis: int) -> Errors:
-        """Results of units that took images in turns, back in the order of the images."""
+    def _errors(self, units: Sequence[Score | int8.Errors]) -> list[Errors]:
         results = list(self._job.results(units))
         self._job.count_int8(units, results)
-        return in_order([result["error"] for result in results], hands, axis)
+        return [result["error"] for result in results]
 
 
 TURNS, TOGETHER = 8, 2

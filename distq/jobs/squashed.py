@@ -7,7 +7,7 @@ the Sigmoid the background is close to 0, and the mean is how many objects there
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -31,16 +31,21 @@ COUNTED_TOGETHER = 32
 """Images of a unit."""
 
 
-def restore_squashed(job: Job, state: State, indices: Sequence[int]) -> Story[State]:
+def restore_squashed(
+    job: Job, state: State, corrected: Collection[str], indices: Sequence[int]
+) -> Story[State]:
     """The state with the biases of these layers moved so that the mean behind the Sigmoid is as in float.
 
     Args:
         job: the run.
         state: everything corrected as usual.
+        corrected: names of the layers that were; others have been restored before.
         indices: samples to measure on.
     """
     found = [
-        (layer, place) for layer, place in squashed(job.loaded.model, job.plan) if layer.name in state.biases
+        (layer, place)
+        for layer, place in squashed(job.loaded.model, job.plan)
+        if layer.name in state.biases and layer.name in corrected
     ]
     if not found:
         return state

@@ -45,5 +45,5 @@ def best_start(
         found = calibrated_table(job.plan, distributions, name, job.options.bins)
         tables.append({q: found[q] if q in searched else row for q, row in table.items()})
     scorer = NetworkScorer(job, state)
-    diffs = [scorer.diffs(replace(state, encodings=encodings(t))) for t in tables]
+    diffs = scorer.diffs([replace(state, encodings=encodings(t)) for t in tables])
     return tables[choose(job, "start", diffs, names, beyond_chance)]

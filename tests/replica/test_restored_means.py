@@ -24,7 +24,7 @@ def means_behind(bench, data):
 
 def restored_means(bench, state):
     job = bench.job()
-    return tell_together(job, [restore_squashed(job, state, bench.indices)])[0]
+    return tell_together(job, [restore_squashed(job, state, state.biases, bench.indices)])[0]
 
 
 @pytest.mark.parametrize("target", ["ort", "openvino", "tensorrt"])
