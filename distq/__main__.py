@@ -20,7 +20,7 @@ def main() -> None:
         from distq import cli  # noqa: PLC0415  # half a second, in which Python would answer with a traceback
 
         cli.main()
-    except KeyboardInterrupt:  # before the command line was read: nothing has begun
+    except KeyboardInterrupt:  # before the command line was read, or once more as the command ends
         os.write(2, b"distq: interrupted\n")
         os._exit(130)
 

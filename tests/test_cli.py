@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
 import sys
-import tomllib
 from pathlib import Path
 from types import ModuleType
 
@@ -20,7 +17,6 @@ from distq.config import CalibrateOptions, CommonOptions, EvaluateOptions, TuneO
 from distq.errors import ExecutionError, InterruptedRun, ModelError
 from distq.jobs.results import Accuracy, Comparison, Cost, EvaluateResult, FloatAccuracy, RunResult
 
-PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 COMMANDS = [
     ["calibrate"],
     ["tune"],
@@ -103,40 +99,6 @@ def test_version(capsys):
     assert shown(capsys)[0].startswith("distq ")
 
 
-def test_help_loads_neither_ray_nor_onnx_runtime():
-    code = (
-        "import sys, distq.cli; distq.cli.invoke(['tune', '--help']);"
-        "sys.exit(any(name in sys.modules for name in ('ray', 'onnxruntime', 'onnx', 'cv2')))"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)  # noqa: S603  # our own code
-    assert run.returncode == 0
-
-
-@pytest.mark.parametrize("loading", ["typer", "distq.tables", "distq.jobs.doctor", "onnx.onnx_cpp2py_export"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_while_modules_load(number, loading):
-    entry = tomllib.loads(PYPROJECT.read_text())["project"]["scripts"]["distq"]
-    module, _, function = entry.partition(":")
-    code = f"""
-import importlib.abc, os, signal, sys
-
-class Interrupting(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name == {loading!r}:
-            os.kill(os.getpid(), {int(number)})
-            sys.meta_path.remove(self)
-
-from {module} import {function}
-assert not {{"typer", "pydantic", "importlib.metadata"}} & sys.modules.keys(), "what comes before is short"
-sys.meta_path.insert(0, Interrupting())
-signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests may run where it is ignored
-sys.argv = ["distq", "doctor"]
-{function}()
-"""
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603  # our own code
-    assert (run.returncode, run.stdout, run.stderr) == (130, "", "distq: interrupted\n")
-
-
 def test_choices_complete_in_the_shell(monkeypatch, capsys):
     monkeypatch.setenv("_DISTQ_COMPLETE", "complete_bash")
     monkeypatch.setenv("COMP_WORDS", "distq tune --method ")
@@ -202,15 +164,6 @@ def test_the_traceback_is_shown_on_request(job, capsys, monkeypatch):
 def test_eval_cannot_be_resumed_and_does_not_say_so(error, job, capsys):
     job("evaluate", error)
     assert cli.invoke(["eval", "m.onnx", "--data", "d", "--quiet"]) == 130
-    assert one_line(capsys) == "distq: interrupted"
-
-
-def test_ctrl_c_before_a_job_begins(monkeypatch, capsys):
-    def stop(_address):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("distq.jobs.doctor.examine", stop)
-    assert cli.invoke(["doctor"]) == 130
     assert one_line(capsys) == "distq: interrupted"
 
 
