@@ -79,7 +79,8 @@ class Seat:
         if self._actor is not None:
             with contextlib.suppress(Exception):  # Ray may be gone before us
                 self._ray.kill(self._actor, no_restart=True)
-                if self._group is not None:
-                    self._ray.util.remove_placement_group(self._group)
-            self._actor = self._group = self._greeting = None
+        if self._group is not None:
+            with contextlib.suppress(Exception):  # also where the actor could not be ended
+                self._ray.util.remove_placement_group(self._group)
+        self._actor = self._group = self._greeting = None
         return unfinished
