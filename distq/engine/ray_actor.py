@@ -20,7 +20,7 @@ class UnitActor:
 
     def __init__(self, settings: WorkerSettings) -> None:
         self._decoders = RayDecoders(settings.decode_actors) if settings.decode_actors else None
-        self._worker = Worker(settings, fetch=fetch, decoders=self._decoders)
+        self._worker = Worker(settings, fetch=_fetch, decoders=self._decoders)
 
     def hello(self) -> tuple[str, str]:
         """Host, process and Ray's node, for a person, and the kind of processor; who answers is ready."""
@@ -45,7 +45,7 @@ def automatic_device() -> str:
     return device_of(WorkerSettings("auto")).partition(":")[0]
 
 
-def fetch(blob: Blob) -> bytes:
+def _fetch(blob: Blob) -> bytes:
     """The bytes of a blob from Ray's object store."""
     import ray  # noqa: PLC0415  # this module is also imported where no Ray is wanted
 

@@ -11,9 +11,10 @@ from typing import Any
 from distq.data.ahead import in_order
 from distq.data.dataset import DatasetSpec, Sample, UnreadableSample
 from distq.engine.attempt import unexpected
+from distq.engine.blas import one_blas_thread
 from distq.errors import DistqError
 from distq.replica.samples import open_dataset
-from distq.replica.worker import Worker, WorkerSettings, own
+from distq.replica.worker import Blob, Worker, WorkerSettings, own
 
 
 class DecoderLost(DistqError):  # noqa: N818  # it says what happened, and never reaches a person
@@ -24,7 +25,7 @@ class DecodeActor:
     """Decodes and preprocesses samples in its own process, of data sets that it opens itself."""
 
     def __init__(self) -> None:
-        self._worker = Worker(WorkerSettings(), fetch=lambda blob: bytes(blob.handle))
+        self._worker = Worker(WorkerSettings(), fetch=_no_models)
 
     def ready(self) -> None:
         """Who answers is ready."""
@@ -32,11 +33,16 @@ class DecodeActor:
     def load(self, spec: DatasetSpec, index: int) -> Sample | DistqError:
         """A sample, or the error that a thread of the worker would have met."""
         try:
-            return open_dataset(self._worker, spec).load(index)
+            with one_blas_thread():
+                return open_dataset(self._worker, spec).load(index)
         except DistqError as error:
             return error
         except (Exception, SystemExit) as error:  # noqa: BLE001  # a plug-in may raise anything, or call sys.exit
             return unexpected(f"sample {index} of {spec.source}", error)
+
+
+def _no_models(blob: Blob) -> bytes:
+    raise NotImplementedError(f"a decode actor runs no model and fetches none: {blob}")
 
 
 class RayDecoders:

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from engine_units import Decoded
 
-from distq.data.dataset import DatasetSpec, InputSpec, UnreadableSample
+from distq.data.dataset import DatasetSpec, InputSpec, Sample, UnreadableSample
+from distq.engine.blas import blas_threads
 from distq.engine.local import LocalExecutor
+from distq.engine.ray_decoders import DecodeActor
 from distq.engine.ray_pool import RayExecutor
 from distq.errors import DistqError, ExecutionError, UsageError
 from distq.replica.worker import WorkerSettings
@@ -91,6 +93,15 @@ def test_they_decode_in_processes_of_their_own_in_order_and_are_gone_afterwards(
     assert decoders.isdisjoint({int(arrays["process"]), os.getpid()})
     assert arrays["writable"], "what a worker keeps must not hold the object store"
     require(lambda: not any(running(process) for process in decoders) and free_cpus() == 4)
+
+
+def test_a_plug_in_has_one_blas_thread_as_in_a_unit(plugged: Callable[[str], DatasetSpec]) -> None:
+    if blas_threads() is None:
+        pytest.skip("the linear algebra library of this numpy is not known")
+    data = plugged("from distq.engine.blas import blas_threads; number = blas_threads()")
+    sample = DecodeActor().load(data, 3)
+    assert isinstance(sample, Sample)
+    assert sample.inputs["x"].tolist() == [[1, os.getpid()]]
 
 
 def test_their_cpus_count_when_more_is_asked_for_than_there_is(ray_session: None) -> None:
