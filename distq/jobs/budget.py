@@ -13,7 +13,7 @@ from distq.graph.state import State
 from distq.jobs.calibrate import Outcome, corrected_state
 from distq.jobs.compare import accuracy, compare_models, tuning_diffs
 from distq.jobs.context import Job
-from distq.jobs.results import Accuracy, CurvePoint
+from distq.jobs.results import CurvePoint
 from distq.jobs.thresholds import full_table, given_table, with_threshold
 from distq.jobs.worst import Choice, worst
 from distq.quant.table import Table
@@ -65,7 +65,8 @@ def best_choice(
         found.append((choice, better, rows, corrected_state(better, rows)))
     models = [export(j.loaded.model, j.plan, numbers) for _, j, _, numbers in found]
     best = found[closest_on_tuning(job, models) if len(models) > 1 else 0]
-    for label, names in (("16 bits", best[0].int16), ("float", best[0].float_layers)):
+    shown = best[0].in_effect(job)
+    for label, names in (("16 bits", shown.int16), ("float", shown.float_layers)):
         if names:
             job.reporter.line(f"{label} for {', '.join(names)}")
     return best
@@ -112,25 +113,27 @@ def reconsider(base: Job, options: TuneOptions, start: Table, choice: Choice, fo
     for count in range(1, len(choice)):
         job, rows = with_choice(base, table, choice.first(count))
         models.append(export(job.loaded.model, job.plan, corrected_state(job, rows)))
-    return replace(found, curve=curve(base, choice, [*models, found.model]))
+    firsts = [choice.first(count) for count in range(len(models) + 1)]
+    return replace(found, curve=curve(base, firsts, [*models, found.model]))
 
 
-def curve(job: Job, choice: Choice, models: Sequence[bytes]) -> tuple[CurvePoint, ...]:
-    """The accuracy of models on the tuning images, each with one more of what was chosen."""
+def curve(job: Job, choices: Sequence[Choice], models: Sequence[bytes]) -> tuple[CurvePoint, ...]:
+    """What each choice leaves on the tuning images, by the model made with it."""
     blobs = [job.executor.share(model) for model in models]
     results = compare_models(job, "curve of the budget", blobs, job.data, job.selection.tuning)
-    return tuple(point(choice.first(count), accuracy(results, count)) for count in range(len(models)))
-
-
-def point(choice: Choice, figures: Accuracy) -> CurvePoint:
-    """What a choice leaves, as a point of the curve."""
-    return CurvePoint(
-        budget=len(choice),
-        int16=choice.int16,
-        float_layers=choice.float_layers,
-        nmse=figures.nmse,
-        sqnr_db=figures.sqnr_db,
-    )
+    points = []
+    for position, choice in enumerate(choices):
+        figures = accuracy(results, position)
+        points.append(
+            CurvePoint(
+                budget=len(choice),
+                int16=choice.in_effect(job).int16,
+                float_layers=choice.float_layers,
+                nmse=figures.nmse,
+                sqnr_db=figures.sqnr_db,
+            )
+        )
+    return tuple(points)
 
 
 def _without_choice(plan: Plan, start: Table, found: Table) -> Table:

@@ -153,12 +153,20 @@ def finish(job: Job, before: Outcome, after: Outcome | None) -> RunResult:
         cost=job.cost(),
         float_layers=tuple(job.float_layers),
         warnings=tuple(job.warnings),
-        layers=tuple(SearchedLayer.model_validate(note) for note in job.journal.notes("layer")),
+        layers=tuple(searched_layers(job.journal, final.table)),
         curve=final.curve,
     )
     job.rundir.write_json(job.rundir.run, {**run_record(job), "budget": final.budget})
     write_metrics(job.rundir, result)
     return result.model_copy(update={"files": job.rundir.files()})
+
+
+def searched_layers(journal: Journal, table: Table) -> Iterator[SearchedLayer]:
+    """What the search made of tensors, where it stands in the table: a later choice may have replaced it."""
+    for note in journal.notes("layer"):
+        row = table.get(note["name"])
+        if row is not None and row.threshold == note["threshold"]:
+            yield SearchedLayer.model_validate(note)
 
 
 @contextmanager

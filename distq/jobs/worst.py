@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from distq.config import TuneOptions
 from distq.graph.plan import Plan, make_plan
@@ -34,6 +34,11 @@ class Choice:
     def same_as(self, other: Choice) -> bool:
         """Whether both chose the same, in any order."""
         return set(self.int16) == set(other.int16) and set(self.float_layers) == set(other.float_layers)
+
+    def in_effect(self, job: Job) -> Choice:
+        """Without tensors that only float layers read: these have no quantizer."""
+        tensors = self.plan(job).by_tensor
+        return replace(self, int16=tuple(name for name in self.int16 if name in tensors))
 
     def plan(self, job: Job) -> Plan:
         """The job's plan with this choice; a tensor that only float layers read needs no 16 bits."""

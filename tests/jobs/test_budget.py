@@ -9,7 +9,16 @@ import numpy as np
 import onnx
 import pytest
 from budget_networks import one_bad_layer, one_wide_tensor
-from job_helpers import bits, read_json, samples, thresholds, use_watched, write_model
+from job_helpers import (
+    bits,
+    depthwise_network,
+    read_json,
+    samples,
+    three_layers,
+    thresholds,
+    use_watched,
+    write_model,
+)
 
 import distq
 from distq.cli import invoke
@@ -24,6 +33,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("budget")
     write_model(folder / "wide.onnx", one_wide_tensor())
     write_model(folder / "bad.onnx", one_bad_layer())
+    write_model(folder / "three.onnx", three_layers())
+    write_model(folder / "depthwise.onnx", depthwise_network())
     np.save(folder / "data.npy", samples(16))
     return folder
 
@@ -81,6 +92,22 @@ def test_the_layer_whose_weights_round_off_stays_float(place: Path, tmp_path: Pa
 def test_both_budgets_are_spent_16_bits_first(place: Path, tmp_path: Path, target: str) -> None:
     found = tune(place, "wide", tmp_path / "run", target=target, int16_budget=1, float_budget=1)
     assert [(len(p.int16), len(p.float_layers)) for p in found.curve] == [(0, 0), (1, 0), (1, 1)]
+
+
+def test_a_tensor_that_only_a_float_layer_reads_is_not_named(
+    place: Path, tmp_path: Path, target: str
+) -> None:
+    name = {"ort": "three", "openvino": "depthwise"}[target]
+    other = {"method": "mse", "effort": 3, "equalize": True} if target == "ort" else {}
+    options = {"int16_budget": 1, "float_budget": 1, **other}
+    found = tune(place, name, tmp_path / "run", target=target, **options)
+    assert [(p.budget, len(p.int16), len(p.float_layers)) for p in found.curve] == [
+        (0, 0, 0),
+        (1, 1, 0),
+        (2, 0, 1),
+    ]
+    assert read_json(tmp_path / "run" / "run.json")["budget"]["int16"] == []
+    assert {row["bits"] for row in thresholds(tmp_path / "run").values()} == {8}
 
 
 def test_without_a_budget_there_is_no_curve(place: Path, tmp_path: Path, target: str) -> None:
