@@ -92,14 +92,18 @@ def gated() -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize(
-    ("network", "searched"),
+    ("network", "layers", "searched"),
     [
-        (three_layers, ["first", "second", "average", "flat", "scores"]),
-        (gated, ["x", "first", "gated", "second"]),
+        (three_layers, (), ["first", "second", "average", "flat", "scores"]),
+        (gated, ("x", "first", "gated", "second"), ["x", "first", "gated", "second"]),
     ],
 )
 def test_bitmain_is_the_serial_tuner(
-    network: Callable[[], onnx.ModelProto], searched: list[str], data: Path, tmp_path: Path
+    network: Callable[[], onnx.ModelProto],
+    layers: tuple[str, ...],
+    searched: list[str],
+    data: Path,
+    tmp_path: Path,
 ) -> None:
     model = write_model(tmp_path / "model.onnx", network())
     found = distq.tune(
@@ -111,7 +115,7 @@ def test_bitmain_is_the_serial_tuner(
         tune_samples=5,
         strategy="bitmain",
         bias_correction=False,
-        layers=searched,
+        layers=layers,
     )
     start = read_table(found.out / "thresholds.calibrated.json")
     serial = Serial(load_model(model), start, list(samples()[:5]))
