@@ -146,7 +146,7 @@ class CurvePoint(_Result):
 
     Attributes:
         budget: how many: 16-bit activations first, then float layers.
-        int16, float_layers: which; the worst first.
+        int16, float_layers: which; the worst first. A tensor that only float layers read is left out.
         nmse, sqnr_db: as in :class:`Accuracy`.
     """
 
@@ -158,7 +158,12 @@ class CurvePoint(_Result):
 
 
 class RunResult(_Result):
-    """Outcome of calibrate or tune; ``layers`` is what was searched, ``curve`` what a budget was spent on."""
+    """Outcome of calibrate or tune.
+
+    Attributes:
+        layers: what the search made of tensors, where no later choice replaced it.
+        curve: what a budget was spent on.
+    """
 
     out: Path
     files: tuple[Path, ...]

@@ -28,3 +28,17 @@ def one_bad_layer() -> onnx.ModelProto:
     graph.add("Conv", ["silenced", graph.constant(weight)], "bad", pads=[1] * 4)
     graph.conv("bad", (4, 4), "y")
     return graph.model({"y": (1, 4, 8, 8)})
+
+
+def searched_behind_depthwise() -> onnx.ModelProto:
+    """Depthwise blocks, then ``loud``: one channel is large and hardly read, and a Mul forbids factors."""
+    graph = Graph(1)
+    loud = graph.conv(graph.depthwise_blocks(4), (8, 8), "loud_sums", gain=(5, 1, 1, 1, 1, 1, 1, 1))
+    graph.add("Relu", [loud], "loud")
+    weight = graph.rng.standard_normal((6, 8, 1, 1)) * 0.3
+    weight[:, 0] *= 0.01
+    graph.add("Conv", ["loud", graph.constant(weight)], "read")
+    graph.add("Mul", ["loud", graph.constant(0.0)], "silenced")
+    graph.add("ReduceMean", ["silenced"], "zero", axes=[1], keepdims=1)
+    graph.add("Add", ["read", "zero"], "y")
+    return graph.model({"y": (1, 6, 8, 8)})

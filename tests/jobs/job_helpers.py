@@ -69,6 +69,16 @@ class Graph:
         weight = self.constant(self.rng.standard_normal(features) / np.sqrt(features[0]))
         return self.add("Gemm", [source, weight, self.constant(np.zeros(features[1]))], output)
 
+    def depthwise_blocks(self, blocks: int) -> str:
+        """Depthwise and pointwise Convs of ``x`` in turn, each with a Relu; the last has 8 channels."""
+        channels, value = 3, "x"
+        for block in range(blocks):
+            depthwise = self.conv(value, (channels, channels), f"depthwise{block}_sums", group=channels)
+            value = self.add("Relu", [depthwise], f"depthwise{block}")
+            pointwise = self.conv(value, (channels, 8), f"pointwise{block}_sums", kernel=1)
+            channels, value = 8, self.add("Relu", [pointwise], f"pointwise{block}")
+        return value
+
     def model(
         self, outputs: dict[str, Sequence[int]], inputs: dict[str, Sequence[int]] | None = None
     ) -> onnx.ModelProto:
@@ -99,13 +109,8 @@ def three_layers(seed: int = 1) -> onnx.ModelProto:
 def depthwise_network(seed: int = 0, blocks: int = 4) -> onnx.ModelProto:
     """Depthwise and pointwise Convs in turn, each with a Relu, then average and Gemm: (1, 6)."""
     graph = Graph(seed)
-    channels, value = 3, "x"
-    for block in range(blocks):
-        depthwise = graph.conv(value, (channels, channels), f"depthwise{block}_sums", group=channels)
-        value = graph.add("Relu", [depthwise], f"depthwise{block}")
-        pointwise = graph.conv(value, (channels, 8), f"pointwise{block}_sums", kernel=1)
-        channels, value = 8, graph.add("Relu", [pointwise], f"pointwise{block}")
-    graph.add("Flatten", [graph.add("GlobalAveragePool", [value], "average")], "flat")
+    average = graph.add("GlobalAveragePool", [graph.depthwise_blocks(blocks)], "average")
+    graph.add("Flatten", [average], "flat")
     graph.gemm("flat", (8, CLASSES), "scores")
     return graph.model({"scores": (1, CLASSES)})
 

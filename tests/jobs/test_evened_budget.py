@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from budget_networks import searched_behind_depthwise
 from job_helpers import bits, depthwise_network, read_json, samples, thresholds, write_model
 
 import distq
@@ -28,23 +29,23 @@ class Lines(SilentReporter):
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("evened")
     write_model(folder / "model.onnx", depthwise_network())
-    np.save(folder / "data.npy", samples(16))
+    write_model(folder / "searched.onnx", searched_behind_depthwise())
+    np.save(folder / "data.npy", samples(24))
     return folder
 
 
-def tune(place: Path, out: Path, shard_size: int = 8, model: str = "model.onnx") -> RunResult:
+def tune(place: Path, out: Path, model: str = "model.onnx", **options: int) -> RunResult:
     """A run that takes the network evened out anew."""
+    given = {"samples": 8, "int16_budget": 2, "shard_size": 8, **options}
     log = Lines()
     found = distq.tune(
         model=place / model,
         data=place / "data.npy",
         out=out,
-        samples=8,
         target="openvino",
-        int16_budget=2,
         executor="local",
-        shard_size=shard_size,
         reporter=log,
+        **given,
     )
     assert [line for line in log.lines if line.startswith("evened out anew, with 16 bits for ")]
     return found
@@ -85,6 +86,14 @@ def test_what_is_reported_as_found_is_in_the_table(run: RunResult) -> None:
         layer.name: rows[layer.name]["threshold"] for layer in run.layers
     }
     assert not [layer.name for layer in run.layers if rows[layer.name]["method"].endswith("+headroom")]
+
+
+def test_what_the_search_changed_stays_where_no_factors_are(place: Path, tmp_path: Path) -> None:
+    found = tune(place, tmp_path / "run", model="searched.onnx", samples=16, int16_budget=1)
+    (changed,) = [layer for layer in found.layers if layer.accepted]
+    row = thresholds(tmp_path / "run")[changed.name]
+    assert changed.start != row["threshold"] == changed.threshold
+    assert (changed.name, row["method"]) == ("loud", "default")
 
 
 def test_a_tensor_with_16_bits_gets_no_factors(run: RunResult) -> None:
