@@ -176,7 +176,10 @@ class PrefixScorer(Scorer):
         """The plan that is INT8 up to a quantizer, and its fused network."""
         job, start = self.job, self._start
         decided = self._order[: self._order.index(name) + 1]
-        plan = make_plan(job.loaded.model, job.plan.target, job.plan.scheme, tie=False, only=decided)
+        wide = [q.name for q in job.plan.quantizers if q.bits == 16 and q.name in decided]
+        plan = make_plan(
+            job.loaded.model, job.plan.target, job.plan.scheme, tie=False, only=decided, int16=wide
+        )
         part = initial_state(
             job.loaded.model, plan, {q.name: start.encodings[q.name] for q in plan.quantizers}
         )

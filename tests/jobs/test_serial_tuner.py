@@ -127,3 +127,24 @@ def test_bitmain_is_the_serial_tuner(
     assert {name: row["threshold"] for name, row in thresholds(found.out).items()} == {
         name: row.threshold for name, row in serial.table.items()
     }
+
+
+@pytest.mark.parametrize("strategy", ["bitmain", "tpu-mlir", "grid"])
+def test_every_rule_takes_tensors_with_16_bits(strategy: str, data: Path, tmp_path: Path) -> None:
+    model = write_model(tmp_path / "model.onnx", three_layers())
+    wide = make_plan(load_model(model).model, "openvino", "auto").quantizers[1].name
+    found = distq.tune(
+        model=model,
+        data=data,
+        out=tmp_path / "run",
+        executor="local",
+        samples=8,
+        tune_samples=5,
+        target="openvino",
+        strategy=strategy,
+        int16_layers=(wide,),
+    )
+    assert [row.bits for name, row in read_table(found.out / "thresholds.json").items() if name == wide] == [
+        16
+    ]
+    assert wide in {layer.name for layer in found.layers}
