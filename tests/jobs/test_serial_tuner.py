@@ -18,6 +18,7 @@ from distq.graph.load import LoadedModel, load_model
 from distq.graph.plan import make_plan
 from distq.graph.qdq import export
 from distq.graph.state import initial_state
+from distq.jobs.results import RunResult
 from distq.jobs.thresholds import with_threshold
 from distq.quant.table import Row, Table, read_table
 from distq.replica.session import Session
@@ -91,6 +92,18 @@ def gated() -> onnx.ModelProto:
     return graph.model({"second": (1, 2, 8, 8)})
 
 
+def tuned(model: Path, data: Path, folder: Path, **options: Any) -> RunResult:
+    return distq.tune(
+        model=model,
+        data=data,
+        out=folder / "run",
+        executor="local",
+        samples=8,
+        tune_samples=5,
+        **options,
+    )
+
+
 @pytest.mark.parametrize(
     ("network", "layers", "searched"),
     [
@@ -106,17 +119,7 @@ def test_bitmain_is_the_serial_tuner(
     tmp_path: Path,
 ) -> None:
     model = write_model(tmp_path / "model.onnx", network())
-    found = distq.tune(
-        model=model,
-        data=data,
-        out=tmp_path / "run",
-        executor="local",
-        samples=8,
-        tune_samples=5,
-        strategy="bitmain",
-        bias_correction=False,
-        layers=layers,
-    )
+    found = tuned(model, data, tmp_path, strategy="bitmain", bias_correction=False, layers=layers)
     start = read_table(found.out / "thresholds.calibrated.json")
     serial = Serial(load_model(model), start, list(samples()[:5]))
     notes = {note["name"]: note for note in journal_notes(found.out)}
@@ -133,17 +136,7 @@ def test_bitmain_is_the_serial_tuner(
 def test_every_rule_takes_tensors_with_16_bits(strategy: str, data: Path, tmp_path: Path) -> None:
     model = write_model(tmp_path / "model.onnx", three_layers())
     wide = make_plan(load_model(model).model, "openvino", "auto").quantizers[1].name
-    found = distq.tune(
-        model=model,
-        data=data,
-        out=tmp_path / "run",
-        executor="local",
-        samples=8,
-        tune_samples=5,
-        target="openvino",
-        strategy=strategy,
-        int16_layers=(wide,),
-    )
+    found = tuned(model, data, tmp_path, target="openvino", strategy=strategy, int16_layers=(wide,))
     assert [row.bits for name, row in read_table(found.out / "thresholds.json").items() if name == wide] == [
         16
     ]
