@@ -7,9 +7,14 @@ import errno
 import hashlib
 import os
 import tempfile
+import zipfile
+import zlib
 from pathlib import Path
 
 from distq.errors import ExecutionError, UsageError
+
+BROKEN_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError)
+"""What reading a damaged .npz raises; RuntimeError: of a password, or of a compression nobody knows."""
 
 _FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -15,7 +14,7 @@ import numpy.typing as npt
 
 from distq.calibration.histogram import Distribution
 from distq.errors import FileFormatError
-from distq.files import atomic_write
+from distq.files import BROKEN_ARCHIVE, atomic_write
 
 _FORMAT, _OLDER_FORMAT = "distq distributions 2", "distq distributions 1"
 _HEADER = "header"
@@ -114,6 +113,6 @@ def _read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
                 arrays[entry.removesuffix(".npy")] = np.lib.format.read_array(content, allow_pickle=False)
     except FileNotFoundError as error:
         raise FileFormatError(f"there is no distribution file {path}: {_REMEDY}") from error
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, TypeError) as error:
+    except (OSError, TypeError, *BROKEN_ARCHIVE) as error:
         raise FileFormatError(f"{path} is damaged or no distribution file ({error}): {_REMEDY}") from error
     return arrays

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +12,7 @@ from numpy.typing import NDArray
 from distq.data.remote import read_url
 from distq.data.samples import Item, Values
 from distq.errors import DataError
-from distq.files import sha256_bytes
+from distq.files import BROKEN_ARCHIVE, sha256_bytes
 from distq.urls import shown, url_of
 
 
@@ -67,7 +65,7 @@ def open_npz(path: Path, names: tuple[str, ...] | None) -> ArraySource:
         with loaded as archive:
             _check_keys(path, archive.files, names)
             arrays = {name: archive[name] for name in names or archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+    except (OSError, *BROKEN_ARCHIVE) as error:
         raise _damaged(path, error) from None
     if not arrays:
         raise DataError(f"{shown(path)} holds no arrays: save one per model input")

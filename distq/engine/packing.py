@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import zipfile
-import zlib
 
 import numpy as np
 
 from distq.errors import FileFormatError
+from distq.files import BROKEN_ARCHIVE
 from distq.replica.worker import Arrays
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date a zip can hold
@@ -44,6 +44,6 @@ def unpack_arrays(data: bytes) -> Arrays:
                 with archive.open(entry) as stream:
                     array = np.lib.format.read_array(stream, allow_pickle=False)
                 arrays[entry.filename.removesuffix(".npy")] = array
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError, NotImplementedError) as error:
+    except (KeyError, *BROKEN_ARCHIVE) as error:
         raise FileFormatError(f"the arrays of a unit are damaged ({error}); run the unit again") from error
     return arrays

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from distq.engine.attempt import unexpected
 from distq.engine.blas import one_blas_thread
 from distq.errors import DistqError
 from distq.replica.samples import open_dataset
-from distq.replica.worker import Blob, Worker, WorkerSettings, own
+from distq.replica.worker import own
 
 
 class DecoderLost(DistqError):  # noqa: N818  # it says what happened, and never reaches a person
@@ -25,7 +25,7 @@ class DecodeActor:
     """Decodes and preprocesses samples in its own process, of data sets that it opens itself."""
 
     def __init__(self) -> None:
-        self._worker = Worker(WorkerSettings(), fetch=_no_models)
+        self._opened: dict[Hashable, Any] = {}
 
     def ready(self) -> None:
         """Who answers is ready."""
@@ -34,15 +34,11 @@ class DecodeActor:
         """A sample, or the error that a thread of the worker would have met."""
         try:
             with one_blas_thread():
-                return open_dataset(self._worker, spec).load(index)
+                return open_dataset(self._opened, spec).load(index)
         except DistqError as error:
             return error
         except (Exception, SystemExit) as error:  # noqa: BLE001  # a plug-in may raise anything, or call sys.exit
             return unexpected(f"sample {index} of {spec.source}", error)
-
-
-def _no_models(blob: Blob) -> bytes:
-    raise NotImplementedError(f"a decode actor runs no model and fetches none: {blob}")
 
 
 class RayDecoders:

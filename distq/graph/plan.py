@@ -20,6 +20,7 @@ from distq.graph.layers import (
     float_data,
     saturating_follower,
 )
+from distq.graph.values import values_of
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def make_plan(
     }
     tensors, ties = _ort_tensors(roles, followers, scheme) if target == "ort" else (_layer_inputs(roles), [])
     if target == "ort" and only is not None:  # also what float nodes write and only later layers read
-        tensors.update(v for v in _values(model.graph) if v.name in only)
+        tensors.update(v for v in values_of(model.graph) if v.name in only)
     groups = _groups(model.graph, tensors, ties if tie else [])
     unknown = set(int16) - {v.name for v in tensors}
     if unknown:
@@ -281,14 +282,10 @@ def _groups(
         if a in parent and b in parent:
             parent[root(a)] = root(b)
     members: dict[ir.Value, list[ir.Value]] = {}
-    for value in _values(graph):
+    for value in values_of(graph):
         if value in parent:
             members.setdefault(root(value), []).append(value)
     return list(members.values())
-
-
-def _values(graph: ir.Graph) -> list[ir.Value]:
-    return [*graph.inputs, *(v for node in graph for v in node.outputs)]
 
 
 def _quantizer(graph: ir.Graph, group: list[ir.Value]) -> Quantizer:

@@ -71,7 +71,7 @@ def stages(model: ir.Model, plan: Plan, behind: Collection[str] | None = None) -
         behind: only layers that read one of these tensors, or what depends on one; None: all.
     """
     depth: dict[ir.Value, int] = {}
-    reached = {v for v in model.graph.inputs if behind is None or v.name in behind}
+    reached = {v for v in model.graph.inputs if v.name in (behind or ())}
     layers = {layer.node: layer for layer in plan.layers}
     found: dict[int, list[Layer]] = {}
     for node in model.graph:

@@ -11,7 +11,7 @@ from distq.graph.layers import Layer
 from distq.graph.load import upgraded
 from distq.graph.plan import Plan
 from distq.graph.state import PARTS, Constants, Names, State, constants, has_bias
-from distq.graph.values import register, take_over
+from distq.graph.values import register, take_over, values_of
 
 
 def export(model: ir.Model, plan: Plan, state: State) -> bytes:
@@ -31,7 +31,7 @@ def quantized_model(model: ir.Model, plan: Plan, state: State) -> ir.Model:
     nodes = {node.name or "": node for node in copy.graph}
     for layer in plan.layers:
         writer.quantize_layer(layer, nodes[layer.node])
-    values = {value.name or "": value for value in _values(copy.graph)}
+    values = {value.name or "": value for value in values_of(copy.graph)}
     for quantizer in plan.quantizers:
         for tensor in quantizer.tensors:
             writer.quantize_tensor(values[tensor], quantizer.name)
@@ -113,7 +113,3 @@ class _Writer:
             value.name = self.names.unquantized(tensor)
             out.name = tensor
             self.graph.outputs[position] = out
-
-
-def _values(graph: ir.Graph) -> list[ir.Value]:
-    return [*graph.inputs, *(value for node in graph for value in node.outputs)]

@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from distq.graph.layers import Layer
 from distq.graph.plan import Plan
-from distq.graph.values import constant
+from distq.graph.values import constant, values_of
 from distq.quant.scheme import Encoding, fit_weight_scale, quantize_bias, quantize_weight, round_weight
 
 Constants = dict[str, npt.NDArray[Any]]
@@ -77,7 +77,7 @@ class Names:
     @classmethod
     def free_in(cls, model: ir.Model) -> Names:
         """Names that no value of the model has, and that differ from one another."""
-        values = [v.name or "" for v in (*model.graph.inputs, *(v for n in model.graph for v in n.outputs))]
+        values = [v.name or "" for v in values_of(model.graph)]
         taken = {*values, *model.graph.initializers}
         counter = 0
         while True:

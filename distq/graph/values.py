@@ -13,13 +13,14 @@ def constant(value: ir.Value | None) -> np.ndarray | None:
     return value.const_value.numpy()
 
 
+def values_of(graph: ir.Graph) -> list[ir.Value]:
+    """Inputs, and what nodes write, in graph order."""
+    return [*graph.inputs, *(value for node in graph for value in node.outputs)]
+
+
 def add_initializer(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
     """Register an array as initializer under a name that is free."""
-    taken = {
-        *graph.initializers,
-        *(v.name for v in graph.inputs),
-        *(v.name for n in graph for v in n.outputs),
-    }
+    taken = {*graph.initializers, *(v.name for v in values_of(graph))}
     free, counter = name, 1
     while free in taken:
         free, counter = f"{name}_{counter}", counter + 1

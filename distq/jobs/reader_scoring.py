@@ -14,7 +14,7 @@ from distq.graph.plan import Plan, Quantizer
 from distq.graph.probes import with_outputs
 from distq.graph.qdq import export
 from distq.graph.state import Names, State
-from distq.graph.values import is_float
+from distq.graph.values import is_float, values_of
 from distq.jobs.context import Job
 from distq.jobs.scoring import Cutter, Diffs, Errors, Scorer, in_order, turns
 from distq.jobs.thresholds import with_threshold
@@ -81,7 +81,7 @@ def alone(plan: Plan, quantizer: Quantizer) -> Plan:
 def read_by(model: ir.Model, quantizer: Quantizer) -> Sequence[str]:
     """Outputs of the nodes that read a quantizer's tensors; of what nothing reads, the tensor itself."""
     found: dict[str, None] = {}
-    for value in (*model.graph.inputs, *(v for node in model.graph for v in node.outputs)):
+    for value in values_of(model.graph):
         if value.name not in quantizer.tensors:
             continue
         for node in dict.fromkeys(use.node for use in value.uses()):

@@ -197,9 +197,8 @@ def settle(job: Job, state: State, changed: Collection[str]) -> bytes:
     """Round and correct again what lies behind changed thresholds; keep what is closer on tuning images."""
     model, plan = job.loaded.model, job.plan
     choices = [export(model, plan, state)]
-    if changed and job.options.bias_correction:
-        choices.append(export(model, plan, correct(job, state, float_means(job), changed)))
-    if len(choices) == 1:
+    if not changed or not job.options.bias_correction:
         return choices[0]
+    choices.append(export(model, plan, correct(job, state, float_means(job), changed)))
     scores = [mean_over_images(diff) for diff in tuning_diffs(job, "compare corrections", choices)]
     return choices[min(range(len(choices)), key=lambda i: (scores[i], i))]

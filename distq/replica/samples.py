@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,11 +13,11 @@ from distq.data.dataset import Dataset, DatasetSpec, Sample, UnreadableSample, l
 from distq.replica.worker import Arrays, Worker, array_bytes
 
 
-def open_dataset(worker: Worker, spec: DatasetSpec) -> Dataset:
-    """The data set, opened once on this worker; a copy of its own stays as long as the worker."""
-    if spec not in worker.datasets:
-        worker.datasets[spec] = spec.open_copy()
-    dataset: Dataset = worker.datasets[spec][0]
+def open_dataset(opened: dict[Hashable, Any], spec: DatasetSpec) -> Dataset:
+    """The data set, opened once among these; a copy of its own stays as long as they do."""
+    if spec not in opened:
+        opened[spec] = spec.open_copy()
+    dataset: Dataset = opened[spec][0]
     return dataset
 
 
@@ -33,7 +33,7 @@ def read_samples(
     if worker.decoders is not None:
         samples = worker.decoders.load_ahead(spec, indices, depth)
     else:
-        samples = load_ahead(open_dataset(worker, spec), indices, threads, depth)
+        samples = load_ahead(open_dataset(worker.datasets, spec), indices, threads, depth)
     for sample in samples:
         yield sample if isinstance(sample, UnreadableSample) else _fill_batch(sample, spec)
 

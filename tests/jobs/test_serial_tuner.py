@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from itertools import count
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import pytest
 from job_helpers import Graph, journal_notes, samples, three_layers, thresholds, write_model
+from serial_rule import serial_rule
 
 import distq
 from distq.graph.load import LoadedModel, load_model
@@ -62,20 +63,7 @@ class Serial:
         """Name, threshold and number scored of each layer, greedily in order."""
         for name in names:
             start = self.table[name].threshold
-            best, best_diff, scored = start, math.inf, 0
-            for factor in (1.01, 0.99):
-                failures, previous = 0, math.inf
-                for step in count():
-                    candidate = start * factor**step
-                    diff = self.diff(name, candidate)
-                    scored += 1
-                    if diff < best_diff:
-                        best, best_diff, failures = candidate, diff, 0
-                    elif diff >= previous:
-                        failures += 1
-                    previous = diff
-                    if failures == 3:
-                        break
+            best, _, scored = serial_rule(start, partial(self.diff, name))
             if best != start:
                 self.table = {**self.table, name: self.row(name, best)}
             yield name, best, scored

@@ -38,7 +38,7 @@ def test_what_is_kept_is_not_read_again(spec):
 
 def test_the_data_set_is_opened_once(spec):
     w = worker()
-    assert open_dataset(w, spec) is open_dataset(w, spec)
+    assert open_dataset(w.datasets, spec) is open_dataset(w.datasets, spec)
     assert [s.index for s in read_samples(w, spec, [4, 0])] == [4, 0]
 
 

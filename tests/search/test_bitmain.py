@@ -1,10 +1,10 @@
 import random
-import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from search_helpers import constant, distinct, drive, drive_in_pieces, rough_curve
+from serial_rule import serial_rule
 
 from distq.search.bitmain import BitmainStrategy
 
@@ -28,25 +28,6 @@ def twelve(value):
 
 def begin(threshold, absmax=1000.0):
     return BitmainStrategy().search(threshold, absmax)
-
-
-def serial_rule(threshold, score):
-    """The rule written down once more, as the loop a single process would run."""
-    best, best_diff = threshold, sys.float_info.max
-    scored = 0
-    for factor in (1.01, 0.99):
-        fail, k, before = 0, 0, sys.float_info.max
-        while fail != 3:
-            candidate = threshold * factor**k
-            diff = score(candidate)
-            scored += 1
-            if diff < best_diff:
-                best, best_diff, fail = candidate, diff, 0
-            elif diff >= before:
-                fail += 1
-            before = diff
-            k += 1
-    return best, best_diff, scored
 
 
 def plain_rule_stops_after(diffs):
