@@ -46,7 +46,9 @@ def automatic_device() -> str:
 
 
 def _fetch(blob: Blob) -> bytes:
-    """The bytes of a blob from Ray's object store."""
+    """The bytes of a blob: the worker's own, or from Ray's object store."""
+    if isinstance(blob.handle, bytes):
+        return blob.handle
     import ray  # noqa: PLC0415  # this module is also imported where no Ray is wanted
 
     handle: Any = blob.handle

@@ -202,13 +202,31 @@ def bias_constants(plan: Plan, state: State, names: Names, layer: Layer) -> Cons
     """int32 bias, its scale and zero point, or the float32 bias; empty for a layer that holds none."""
     if layer.name not in state.biases:
         return {}
-    if plan.float_biases:
-        return {names.float_bias(layer.name): state.biases[layer.name].astype(np.float32)}
-    reader = plan.by_tensor[layer.inputs[0]].name
-    integers, scale = quantize_bias(
-        state.biases[layer.name], state.encodings[reader].scale, state.weights[layer.name].scale
-    )
-    stem = names.bias(layer.name)
+    step = None if plan.float_biases else state.encodings[plan.by_tensor[layer.inputs[0]].name].scale
+    weight_scale = state.weights[layer.name].scale
+    return bias_as_stored(names, layer.name, state.biases[layer.name], step, weight_scale)
+
+
+def bias_as_stored(
+    names: Names,
+    layer: str,
+    bias: npt.NDArray[np.float64],
+    step: float | None,
+    weight_scale: npt.NDArray[np.float32],
+) -> Constants:
+    """The constants of a layer's bias.
+
+    Args:
+        names: of the model.
+        layer: its name.
+        bias: (channels,).
+        step: scale of what the layer reads; None where biases are kept in float.
+        weight_scale: of its weights.
+    """
+    if step is None:
+        return {names.float_bias(layer): bias.astype(np.float32)}
+    integers, scale = quantize_bias(bias, step, weight_scale)
+    stem = names.bias(layer)
     return {
         f"{stem}_quantized": integers,
         f"{stem}_scale": scale,

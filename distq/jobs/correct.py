@@ -22,23 +22,25 @@ from distq.graph.layers import Layer
 from distq.graph.patches import Geometry
 from distq.graph.probes import shares, stages, with_means
 from distq.graph.qdq import export
-from distq.graph.state import Constants, Names, State, bias_constants, float_weight
+from distq.graph.state import Names, State, float_weight
 from distq.graph.subgraph import Network
 from distq.jobs.context import Job
 from distq.jobs.squashed import restore_squashed
 from distq.jobs.story import Story, tell_together
-from distq.replica.correction import Correction
-from distq.replica.cuts import Advance
+from distq.replica.chain import Chain, CorrectChain, Uncorrected
 from distq.replica.float32 import LayerMeans
-from distq.replica.moments import InputMoments, LayerInput, total
-from distq.replica.numbers import Numbers
-from distq.replica.worker import Arrays, Blob, stable_sum
+from distq.replica.moments import LayerInput, total
+from distq.replica.worker import Arrays, stable_sum
 
 MOST_IMAGES = 128
 """Means and covariances settle with fewer images than thresholds; more would only take longer."""
 
 MOMENTS_UNITS, LEAST_MEASURED = 4, 32
 """Units that share a layer's images, and images of one: fewer are measured sooner than sums are sent."""
+
+STAGES_TOGETHER = 8
+"""Stages that one worker corrects in one go: as many as a lost worker costs at most. A word to the driver in
+between takes longer than a small layer."""
 
 LARGEST_COVARIANCE = 1152
 """Inputs of an output beyond which their channels are cut into blocks, and errors stay within a block.
@@ -117,70 +119,71 @@ def _story(
     model, plan = job.loaded.model, job.plan
     names = Names.free_in(model)
     fused = job.fuse(export(model, plan, state))
-    network, blob = Network(fused), job.executor.share(fused)
-    numbers: Constants = {}
-    weights: dict[str, Blob] = {}
-    done: set[int] = set()
-    work = shares(model)
-    for stage in found:
-        inputs = [_input(job, state, layer, names) for layer in stage]
-        done |= network.before([wanted_input.tensor for wanted_input in inputs])
-        replaced = Numbers.of(numbers, job.executor.share, dict(weights))
-        advance = Advance(blob, job.data, replaced, network.crossing(done), work)
-        results = yield from _corrections(job, state, advance, list(zip(stage, inputs, strict=True)), turn)
-        for layer, result in zip(stage, results, strict=True):
-            weight = replace(state.weights[layer.name], integers=result["integers"])
-            state = replace(state, weights={**state.weights, layer.name: weight})
-            state = state.with_biases({layer.name: wanted[layer.name] - result["mean"]})
-            numbers |= bias_constants(plan, state, names, layer)
-            weights[f"{names.weight(layer.name)}_quantized"] = job.executor.share(weight.integers.tobytes())
-        job.reporter.advance(len(stage))
+    stages = [[_uncorrected(job, state, names, layer, wanted) for layer in stage] for stage in found]
+    chain = Chain(job.executor.share(fused), job.data, shares(model), stages)
+    results = yield from (_dealt(job, Network(fused), chain) if turn is None else _by_one(job, chain, turn))
+    for layer, result in zip((layer for stage in stages for layer in stage), results, strict=True):
+        name = layer.layer.name
+        weight = replace(layer.weight, integers=result["integers"])
+        state = replace(state, weights={**state.weights, name: weight})
+        state = state.with_biases({name: layer.bias(result)})
     corrected = {layer.name for stage in found for layer in stage}
     return (yield from restore_squashed(job, state, corrected, job.readable(_samples(job))))
 
 
-def _corrections(
-    job: Job, state: State, advance: Advance, stage: Sequence[tuple[Layer, LayerInput]], turn: int | None
-) -> Story[list[Arrays]]:
-    """Measure what a stage's layers read, and correct them by it; what is known is not measured again."""
+def _by_one(job: Job, chain: Chain, turn: int) -> Story[list[Arrays]]:
+    """Have one worker correct all, some stages in one go."""
     samples = job.readable(_samples(job))
-    pieces = deal(samples, _pieces(job))
-    units = [
-        Correction(
-            layer=layer,
-            step=state.encodings[job.plan.by_tensor[layer.inputs[0]].name].scale,
-            weight=state.weights[layer.name],
-            original=float_weight(job.loaded.model, layer) if own.patches else None,
-            measuring=[InputMoments(advance, own, piece) for piece in pieces],
-            affinity=turn,
-        )
-        for layer, own in stage
-    ]
-    if turn is None and not all(unit.key in job.journal for unit in units):
-        measuring = [replace(m, affinity=i) for unit in units for i, m in enumerate(unit.measuring)]
-        moments = yield measuring
-        parts = [moments[i : i + len(pieces)] for i in range(0, len(moments), len(pieces))]
-        units = [replace(unit, moments=total(part)) for unit, part in zip(units, parts, strict=True)]
-    results = yield units
-    job.count_int8(units, results)
-    return results
+    found: list[Arrays] = []
+    while chain.stages:
+        together = replace(chain, stages=chain.stages[:STAGES_TOGETHER])
+        unit = CorrectChain(together, samples, turn)
+        results = yield [unit]
+        job.count_int8([unit], results)
+        layers = unit.each(results[0])
+        found += layers
+        job.reporter.advance(len(layers))
+        chain = chain.rest(layers, job.executor.share, STAGES_TOGETHER)
+    return found
+
+
+def _dealt(job: Job, network: Network, chain: Chain) -> Story[list[Arrays]]:
+    """Have all workers measure what a stage's layers read; what is known is not measured again."""
+    pieces = deal(job.readable(_samples(job)), _pieces(job))
+    found: list[Arrays] = []
+    while chain.stages:
+        units = chain.first(network, job.executor.share, pieces)
+        if not all(unit.key in job.journal for unit in units):
+            measuring = [replace(m, affinity=i) for unit in units for i, m in enumerate(unit.measuring)]
+            moments = yield measuring
+            parts = [moments[i : i + len(pieces)] for i in range(0, len(moments), len(pieces))]
+            units = [replace(unit, moments=total(part)) for unit, part in zip(units, parts, strict=True)]
+        results = yield units
+        job.count_int8(units, results)
+        found += results
+        job.reporter.advance(len(results))
+        chain = chain.rest(results, job.executor.share)
+    return found
 
 
 def _pieces(job: Job) -> int:
     return max(1, min(MOMENTS_UNITS, len(job.readable(_samples(job))) // LEAST_MEASURED))
 
 
-def _input(job: Job, state: State, layer: Layer, names: Names) -> LayerInput:
+def _uncorrected(job: Job, state: State, names: Names, layer: Layer, wanted: Means) -> Uncorrected:
     geometry = Geometry.of(job.loaded.model, layer)
     weight = state.weights[layer.name]
     inputs = weight.integers.size // weight.scale.size
-    patches, blocks = 0, 1
+    patches, blocks, original = 0, 1, None
     if job.options.rounding == "gptq" and layer.op in {"Conv", "Gemm"} and inputs > 1:
         blocks = cut_into(inputs // math.prod(geometry.kernel), math.prod(geometry.kernel))
         samples = max(LEAST_PATCHES, PATCHES_PER_INPUT * inputs // blocks)
         patches = -(-samples // len(job.readable(_samples(job))))
+        original = float_weight(job.loaded.model, layer)
     encoding = state.encodings[job.plan.by_tensor[layer.inputs[0]].name]
-    return LayerInput(names.quantized(layer.inputs[0]), encoding.zero_point, geometry, patches, blocks)
+    read = LayerInput(names.quantized(layer.inputs[0]), encoding.zero_point, geometry, patches, blocks)
+    mean, float_bias = wanted[layer.name], job.plan.float_biases
+    return Uncorrected(layer, names, read, encoding.scale, weight, original, mean, float_bias)
 
 
 def cut_into(channels: int, kernel: int) -> int:

@@ -7,7 +7,10 @@ import pytest
 from replica_helpers import numbers_of
 
 from distq.data.dataset import DatasetSpec, InputSpec
+from distq.graph.layers import Layer
 from distq.graph.patches import Geometry
+from distq.graph.state import IntegerWeight, Names
+from distq.replica.chain import Chain, CorrectChain, Uncorrected
 from distq.replica.cuts import Advance
 from distq.replica.evaluate import Evaluate
 from distq.replica.float32 import LayerMeans, Observe, Outputs
@@ -31,6 +34,35 @@ OTHER_ADVANCES = [
 ]
 CANDIDATES = ({"s": np.float32([0.5])}, {"s": np.float32([0.4])})
 LAYER = LayerInput("t", 128, GEOMETRY, patches=4)
+CONV = Layer("y", "conv", "Conv", ("t",), "y", "w", None, 0)
+INTEGERS = np.ones((2, 3, 3, 3), np.int8)
+WEIGHT = IntegerWeight(INTEGERS, np.float32([0.1, 0.2]), 0)
+ORIGINAL = np.ones((2, 3, 3, 3), np.float32)
+WAITING = Uncorrected(CONV, Names(), LAYER, 0.5, WEIGHT, ORIGINAL, np.array([0.0, 1.0]), float_bias=False)
+OTHERS_WAITING = [
+    replace(WAITING, layer=replace(CONV, op="Gemm")),
+    replace(WAITING, names=Names("_distq0")),
+    replace(WAITING, input=replace(LAYER, patches=0)),
+    replace(WAITING, step=0.25),
+    replace(WAITING, weight=replace(WEIGHT, integers=2 * INTEGERS)),
+    replace(WAITING, weight=replace(WEIGHT, scale=np.float32([0.1, 0.3]))),
+    replace(WAITING, weight=replace(WEIGHT, axis=1)),
+    replace(WAITING, original=2 * ORIGINAL),
+    replace(WAITING, original=None),
+    replace(WAITING, mean=np.array([0.0, 2.0])),
+    replace(WAITING, float_bias=True),
+]
+CHAIN = Chain(MODEL, DATA, {}, [[WAITING]])
+OTHER_CHAINS = [
+    replace(CHAIN, network=OTHER),
+    replace(CHAIN, data=ELSEWHERE),
+    *(replace(CHAIN, stages=[[other]]) for other in OTHERS_WAITING),
+    replace(CHAIN, stages=[[WAITING, WAITING]]),
+    replace(CHAIN, stages=[[WAITING], [WAITING]]),
+    replace(CHAIN, earlier=("s",)),
+    replace(CHAIN, constants={"b": np.int32([1])}),
+    replace(CHAIN, weights={"w": MODEL}),
+]
 
 UNITS = {
     "observe": (
@@ -68,6 +100,10 @@ UNITS = {
             {"indices": (0, 1, 2)},
         ],
     ),
+    "corrections": (
+        CorrectChain(CHAIN, (0, 1)),
+        [*({"chain": other} for other in OTHER_CHAINS), {"indices": (0,)}],
+    ),
     "evaluate": (
         Evaluate((MODEL,), OTHER, DATA, (0, 1)),
         [
@@ -100,13 +136,13 @@ def test_a_key_is_a_hash_and_the_same_for_an_equal_unit(name):
     assert replace(unit).key == unit.key
 
 
-@pytest.mark.parametrize("name", ["score", "errors", "outputs"])
+@pytest.mark.parametrize("name", ["score", "errors", "outputs", "corrections"])
 def test_where_a_unit_runs_is_not_in_its_key(name):
     unit = UNITS[name][0]
     assert replace(unit, affinity=3).key == unit.key
 
 
-@pytest.mark.parametrize("name", UNITS)
+@pytest.mark.parametrize("name", UNITS.keys() - {"corrections"})
 def test_a_label_names_the_samples(name):
     assert UNITS[name][0].label.endswith("samples 0-1")
 

@@ -1,0 +1,191 @@
+"""Unit that corrects layers one after the other on one worker, each behind those it has corrected already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from distq.data.dataset import DatasetSpec
+from distq.files import sha256_bytes
+from distq.graph.layers import Layer
+from distq.graph.state import Constants, IntegerWeight, Names, bias_as_stored
+from distq.graph.subgraph import Network
+from distq.replica.correction import Correction
+from distq.replica.cuts import Advance, open_network
+from distq.replica.keys import arrays_key, content_key
+from distq.replica.moments import InputMoments, LayerInput
+from distq.replica.numbers import Numbers
+from distq.replica.worker import Arrays, Blob, Worker
+
+Share = Callable[[bytes], Blob]
+
+
+@dataclass(frozen=True)
+class Uncorrected:
+    """A layer that waits for its correction.
+
+    Attributes:
+        layer: which.
+        names: of the constants of the network it stands in.
+        input: what it reads.
+        step: scale of that.
+        weight: as it is.
+        original: in float, where it is to be rounded anew.
+        mean: the output to restore, (channels,) float64.
+        float_bias: its bias is no integer.
+    """
+
+    layer: Layer
+    names: Names
+    input: LayerInput
+    step: float
+    weight: IntegerWeight
+    original: npt.NDArray[np.float32] | None
+    mean: npt.NDArray[np.float64]
+    float_bias: bool
+
+    @cached_property
+    def key(self) -> str:
+        """Identity: everything that its correction depends on beside the network in front of it."""
+        arrays: Arrays = {"integers": self.weight.integers, "scale": self.weight.scale, "mean": self.mean}
+        if self.original is not None:
+            arrays["original"] = self.original
+        own = (asdict(self.layer), asdict(self.names), asdict(self.input), self.step, self.weight.axis)
+        return content_key("uncorrected", *own, self.float_bias, arrays_key(arrays))
+
+    def correction(self, advance: Advance, pieces: Sequence[Sequence[int]]) -> Correction:
+        """The unit that corrects it, measured on pieces of the samples."""
+        measuring = [InputMoments(advance, self.input, piece) for piece in pieces]
+        return Correction(self.layer, self.step, self.weight, self.original, measuring)
+
+    @property
+    def weight_name(self) -> str:
+        """Of its integers in the network."""
+        return f"{self.names.weight(self.layer.name)}_quantized"
+
+    def bias(self, found: Arrays) -> npt.NDArray[np.float64]:
+        """The bias that restores its mean, from what its correction found."""
+        return self.mean - found["mean"]
+
+    def bias_constants(self, found: Arrays) -> Constants:
+        """That bias as the network holds it."""
+        step = None if self.float_bias else self.step
+        return bias_as_stored(self.names, self.layer.name, self.bias(found), step, self.weight.scale)
+
+
+Stages = Sequence[Sequence[Uncorrected]]
+"""A stage's layers depend on earlier stages only, not on one another."""
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Stages of a network to correct in their order.
+
+    Attributes:
+        network: the fused INT8 network.
+        data: where the samples are.
+        shares: as :class:`~distq.replica.cuts.Advance` has them.
+        stages: what is to be corrected.
+        earlier: inputs of the layers that were corrected before.
+        constants: biases of these.
+        weights: bytes of their integer weights, by name.
+    """
+
+    network: Blob
+    data: DatasetSpec
+    shares: Mapping[str, float]
+    stages: Stages
+    earlier: tuple[str, ...] = ()
+    constants: Constants = field(default_factory=dict)
+    weights: Mapping[str, Blob] = field(default_factory=dict)
+
+    @cached_property
+    def key(self) -> str:
+        """Identity."""
+        weights = sorted((name, blob.sha256) for name, blob in self.weights.items())
+        known = (self.earlier, arrays_key(self.constants), weights)
+        stages = [[layer.key for layer in stage] for stage in self.stages]
+        return content_key("chain", self.network.sha256, self.data.source, known, stages)
+
+    def first(self, network: Network, share: Share, pieces: Sequence[Sequence[int]]) -> list[Correction]:
+        """The units of the first stage's layers.
+
+        Args:
+            network: opened.
+            share: gives bytes to whoever runs them.
+            pieces: of the samples they are measured on.
+        """
+        inputs = [layer.input.tensor for layer in self.stages[0]]
+        cut = network.crossing(network.before([*self.earlier, *inputs]))
+        numbers = Numbers.of(self.constants, share, self.weights)
+        advance = Advance(self.network, self.data, numbers, cut, self.shares)
+        return [layer.correction(advance, pieces) for layer in self.stages[0]]
+
+    def rest(self, found: Sequence[Arrays], share: Share, stages: int = 1) -> Chain:
+        """What is left behind the first stages, from what their layers' units found."""
+        constants, weights = dict(self.constants), dict(self.weights)
+        corrected = [layer for stage in self.stages[:stages] for layer in stage]
+        for layer, result in zip(corrected, found, strict=True):
+            constants |= layer.bias_constants(result)
+            weights[layer.weight_name] = share(result["integers"].tobytes())
+        earlier = (*self.earlier, *(layer.input.tensor for layer in corrected))
+        return replace(
+            self, stages=self.stages[stages:], earlier=earlier, constants=constants, weights=weights
+        )
+
+
+@dataclass(frozen=True)
+class CorrectChain:
+    """All stages of a chain, without a word to the driver in between.
+
+    Attributes:
+        chain: what to correct.
+        indices: of the samples that layers are measured on.
+        affinity: see :class:`~distq.engine.executor.Unit`.
+    """
+
+    chain: Chain
+    indices: Sequence[int]
+    affinity: int | None = None
+
+    @cached_property
+    def key(self) -> str:
+        """Identity of the unit."""
+        return content_key("corrections", self.chain.key, self.indices)
+
+    @property
+    def label(self) -> str:
+        """For a person."""
+        names = [layer.layer.name for stage in self.chain.stages for layer in stage]
+        return f"weights of {' to '.join(dict.fromkeys((names[0], names[-1])))}"
+
+    def run(self, worker: Worker) -> Arrays:
+        """``i/integers`` and ``i/mean`` of the layer at position i, as of its correction, and ``forwards``."""
+        network, chain = open_network(worker, self.chain.network), self.chain
+        found: list[Arrays] = []
+        while chain.stages:
+            results = [unit.run(worker) for unit in chain.first(network, _own, [self.indices])]
+            found += results
+            chain = chain.rest(results, _own)
+        return {
+            "forwards": np.sum([result["forwards"] for result in found]),
+            **{f"{i}/{name}": result[name] for i, result in enumerate(found) for name in FOUND},
+        }
+
+    def each(self, result: Arrays) -> list[Arrays]:
+        """What a run of this unit found, layer by layer."""
+        layers = sum(map(len, self.chain.stages))
+        return [{name: result[f"{i}/{name}"] for name in FOUND} for i in range(layers)]
+
+
+FOUND = ("integers", "mean")
+"""Of a layer."""
+
+
+def _own(data: bytes) -> Blob:
+    """Bytes that do not leave this process."""
+    return Blob(sha256_bytes(data), data)
