@@ -164,7 +164,7 @@ class CorrectChain:
         return f"weights of {' to '.join(dict.fromkeys((names[0], names[-1])))}"
 
     def run(self, worker: Worker) -> Arrays:
-        """Of the layer at position i: ``i/integers`` and ``i/mean``, as of its correction; and ``forwards``."""
+        """``i/integers`` and ``i/mean``, as the layer at position i got them; ``forwards`` of all."""
         network, chain = open_network(worker, self.chain.network), self.chain
         found: list[Arrays] = []
         while chain.stages:
