@@ -219,10 +219,12 @@ def _fail(message: str, code: int) -> int:
 def main() -> None:
     """Run the command line of this process, and end it."""
     code = invoke(sys.argv[1:])
-    if code == InterruptedRun.exit_code:  # Ray's threads, stopped in the middle, can crash Python's own end
-        atexit._run_exitfuncs()
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError):  # a closed terminal
-                stream.flush()
-        os._exit(code)
-    sys.exit(code)
+    # Python's own end takes half a second to unload modules, and Ray's threads, cut short, can crash it
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+    except OSError as error:  # a full disk, or nobody reads it any more
+        code = code or _fail(f"cannot write to the standard output: {error.strerror}", DistqError.exit_code)
+    with contextlib.suppress(OSError):  # a closed terminal
+        sys.stderr.flush()
+    os._exit(code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from rich.text import Text
 
+import distq
 from distq import cli
 from distq.config import CalibrateOptions, CommonOptions, EvaluateOptions, TuneOptions
 from distq.errors import ExecutionError, InterruptedRun, ModelError
@@ -318,3 +320,31 @@ def test_a_job_is_told_which_options_were_given(job):
     line = ["tune", "m.onnx", "--out", "run", "--samples", "128", "--no-bias-correction", "--shuffle"]
     assert cli.invoke(line) == 0
     assert calls[0].model_fields_set == {"model", "out", "samples", "bias_correction", "shuffle"}
+
+
+ENDING = """
+import atexit, sys, threading
+from distq import cli
+atexit.register(print, "last")
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+sys.argv = ["distq", *{arguments!r}]
+cli.main()
+"""
+
+
+@pytest.mark.parametrize(("arguments", "code"), [(["--version"], 0), (["tune", "--nothing"], 2)])
+def test_nothing_is_lost_when_the_command_ends(arguments, code):
+    command = [sys.executable, "-c", ENDING.format(arguments=arguments)]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # our own code
+    assert run.returncode == code
+    assert run.stdout.splitlines() == [*([f"distq {distq.__version__}"] if code == 0 else []), "last"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a full disk is needed")
+def test_a_result_that_cannot_be_written_is_a_failure():
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "distq", "--version"]
+        run = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)  # noqa: S603  # our own code
+    assert run.returncode == 3
+    assert "No space left on device" in run.stderr
+    assert run.stderr.count("\n") == 1

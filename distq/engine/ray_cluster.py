@@ -21,6 +21,7 @@ from typing import Any
 
 from distq.engine.placement import Resources
 from distq.engine.ray_folder import RayFolder
+from distq.engine.ray_lean import without_unused_processes
 from distq.engine.ray_reaper import start_reaper
 from distq.errors import ExecutionError, UsageError
 
@@ -124,12 +125,13 @@ class RayCluster:
         self._folder = RayFolder.make()
         self._reaper = start_reaper(self._folder.path)
         try:
-            self._init(
-                address="local",
-                num_cpus=min(max(cores, cpus), _WORKERS_PER_CORE * cores),
-                include_dashboard=False,
-                _temp_dir=str(self._folder.path),
-            )
+            with without_unused_processes():
+                self._init(
+                    address="local",
+                    num_cpus=min(max(cores, cpus), _WORKERS_PER_CORE * cores),
+                    include_dashboard=False,
+                    _temp_dir=str(self._folder.path),
+                )
         except _INIT_ERRORS as error:
             raise ExecutionError(
                 f"Ray does not start on this machine: {_one_line(error)}; try --executor local"
