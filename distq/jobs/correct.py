@@ -56,6 +56,8 @@ Means = Mapping[str, npt.NDArray[np.float64]]
 
 def float_means(job: Job) -> Means:
     """Mean output, (channels,) float64, of every layer with a bias, over the first calibration samples."""
+    if job.means is not None:
+        return job.means
     layers = [layer for stage in stages(job.loaded.model, job.plan) for layer in stage]
     if not layers:
         return {}

@@ -74,21 +74,26 @@ class InputMoments:
         """
         wanted = self.input
         crossings, forwards = self.advance.crossing(worker, self.indices)
-        added: dict[tuple[int, ...], Floats] = {}  # inputs of a shape, added up
+        added: dict[tuple[int, ...], npt.NDArray[np.int64]] = {}  # inputs of a shape, added up
         counts: Counter[tuple[int, ...]] = Counter()
         patches = []
         for index, crossing in zip(self.indices, crossings, strict=True):
             data = crossing[wanted.tensor]
             shape = data.shape[1:]
-            added.setdefault(shape, np.zeros(shape))
-            added[shape] += data.sum(axis=0)
+            total_of_shape = added.setdefault(shape, np.zeros(shape, np.int64))
+            for image in data:
+                total_of_shape += image
             counts[shape] += len(data)
             if wanted.patches:
                 patches.append(
                     sampled_patches(wanted.geometry, data, wanted.zero_point, wanted.patches, index)
                 )
         sums, positions = zip(
-            *(patch_sums(wanted.geometry, added[s], counts[s], wanted.zero_point) for s in added), strict=True
+            *(
+                patch_sums(wanted.geometry, added[s].astype(np.float64), counts[s], wanted.zero_point)
+                for s in added
+            ),
+            strict=True,
         )
         found = {
             "sum": np.sum(sums, axis=0),
