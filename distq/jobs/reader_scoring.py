@@ -66,7 +66,7 @@ class ReaderScorer(Scorer):
         """Sum of squares of each float output, (images, outputs)."""
         job = self.job
         tuning = job.readable(job.selection.tuning)
-        hands = turns(tuning, 0, len(tuning))
+        hands = turns(tuning, 0, len(tuning), job.executor.workers)
         units = [Outputs(reference, job.data, hand.indices, hand.turn) for hand in hands]
         results = [result["power"] for result in job.results(units)]
         job.cost_so_far.fp32_forwards += len(tuning)

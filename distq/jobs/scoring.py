@@ -154,7 +154,7 @@ class PrefixScorer(Scorer):
         self._searched = [q.name for q in searched]
         self._cutters: dict[str, Cutter] = {}
         self._thread = ThreadPoolExecutor(1)
-        self._making: dict[str, Future[tuple[Plan, bytes]]] = {}
+        self._making: dict[str, Future[Cutter]] = {}
         super().__init__(job, np.zeros((len(job.readable(job.selection.tuning)), power.size)))
 
     def diff(self, error: Errors) -> Diffs:
@@ -166,14 +166,14 @@ class PrefixScorer(Scorer):
         del table, state
         name = quantizer.name
         if name not in self._cutters:
-            plan, fused = (self._making.pop(name, None) or self._thread.submit(self._make, name)).result()
-            self._cutters = {name: Cutter(self.job, plan, fused, self.names, float_network=True)}
+            making = self._making.pop(name, None) or self._thread.submit(self._make, name)
+            self._cutters = {name: making.result()}
             for following in self._searched[self._searched.index(name) + 1 :][:1]:
                 self._making[following] = self._thread.submit(self._make, following)
         return self._cutters[name]
 
-    def _make(self, name: str) -> tuple[Plan, bytes]:
-        """The plan that is INT8 up to a quantizer, and its fused network."""
+    def _make(self, name: str) -> Cutter:
+        """The network that is INT8 up to a quantizer, fused and shared with the workers."""
         job, start = self.job, self._start
         decided = self._order[: self._order.index(name) + 1]
         wide = [q.name for q in job.plan.quantizers if q.bits == 16 and q.name in decided]
@@ -184,7 +184,8 @@ class PrefixScorer(Scorer):
             job.loaded.model, plan, {q.name: start.encodings[q.name] for q in plan.quantizers}
         )
         part = part.with_biases({layer: start.biases[layer] for layer in part.biases})
-        return plan, job.fuse(export(job.loaded.model, plan, set_apart(part)))
+        fused = job.fuse(export(job.loaded.model, plan, set_apart(part)))
+        return Cutter(job, plan, fused, self.names, float_network=True)
 
 
 class Cutter:
@@ -222,7 +223,7 @@ class Cutter:
         """Squared errors (images, outputs) of states as they are."""
         job = self._job
         tuning = job.readable(job.selection.tuning)
-        hands = turns(tuning, 0, len(tuning))
+        hands = turns(tuning, 0, len(tuning), job.executor.workers)
         advances = [self._advance(state, tuple(self._network.outputs)) for state in states]
         units = [
             int8.Errors(advance, job.float_model, hand.indices, hand.turn)
@@ -252,7 +253,7 @@ class Cutter:
         )
         advance = self._advance(state, network.frontier(network.behind(touched)))
         tuning = job.readable(job.selection.tuning)
-        hands = turns(tuning, *images)
+        hands = turns(tuning, *images, job.executor.workers)
         units = [
             Score(advance, touched, candidates, job.float_model, hand.indices, hand.turn) for hand in hands
         ]
@@ -271,11 +272,12 @@ class Cutter:
         return [result["error"] for result in results]
 
 
-TURNS, TOGETHER = 8, 2
-"""Images are dealt out like cards, two at a time.
+TURNS, TOGETHER = 4, 2
+"""Images are dealt out like cards, two at a time, in this many turns or more, as many for each worker.
 
-The first few are spread over the workers, and an image always goes to the same turn. One at a time, sending
-them would cost two workers more than they gain.
+The first few are spread over the workers, and an image always goes to the same turn. Smaller hands cost more
+to send than they gain; with these, 1, 2 and 4 workers run the same units, so that a search that goes on with
+another of these numbers finds what is done.
 """
 
 
@@ -288,11 +290,12 @@ class Hand:
     positions: tuple[int, ...]
 
 
-def turns(indices: Sequence[int], start: int, end: int) -> list[Hand]:
+def turns(indices: Sequence[int], start: int, end: int, workers: int) -> list[Hand]:
     """Samples from ``start`` to ``end`` dealt out, a hand each turn; its turn is its affinity."""
+    number = workers * -(-TURNS // workers)
     dealt: dict[int, list[int]] = {}
     for position in range(start, min(end, len(indices))):
-        dealt.setdefault(position // TOGETHER % TURNS, []).append(position)
+        dealt.setdefault(position // TOGETHER % number, []).append(position)
     return [
         Hand(turn, tuple(indices[p] for p in positions), tuple(p - start for p in positions))
         for turn, positions in dealt.items()
@@ -331,7 +334,7 @@ def small_constants(plan: Plan, state: State, names: Names) -> Constants:
 def float_power(job: Job) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
     """Power of each float output summed over the tuning images, (outputs,), and their element counts."""
     tuning = job.readable(job.selection.tuning)
-    hands = turns(tuning, 0, len(tuning))
+    hands = turns(tuning, 0, len(tuning), job.executor.workers)
     units = [Outputs(job.float_model, job.data, hand.indices, hand.turn) for hand in hands]
     results = list(job.images("float outputs", units))
     job.cost_so_far.fp32_forwards += len(tuning)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,7 @@ def has_exact_integer_kernels() -> bool:
     return "vnni" in name or not name.startswith(("x86_64", "AMD64"))
 
 
+@cache
 def _cpu_flags() -> frozenset[str]:
     path = Path("/proc/cpuinfo")
     if not path.is_file():
