@@ -9,12 +9,13 @@ from distq.config import TuneOptions, require_16_bits
 from distq.errors import UsageError
 from distq.graph.plan import Plan
 from distq.graph.qdq import export
+from distq.graph.rows import with_threshold
 from distq.graph.state import State
 from distq.jobs.calibrate import Outcome, corrected_state
 from distq.jobs.compare import accuracy, compare_models, tuning_diffs
 from distq.jobs.context import Job
 from distq.jobs.results import CurvePoint
-from distq.jobs.thresholds import full_table, given_table, with_threshold
+from distq.jobs.thresholds import full_table, given_table
 from distq.jobs.worst import Choice, worst
 from distq.quant.table import Table
 from distq.search.metrics import mean_over_images

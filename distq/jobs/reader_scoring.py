@@ -13,11 +13,11 @@ from distq.graph.layers import saturating_follower
 from distq.graph.plan import Plan, Quantizer
 from distq.graph.probes import with_outputs
 from distq.graph.qdq import export
+from distq.graph.rows import with_threshold
 from distq.graph.state import Names, State
 from distq.graph.values import is_float, values_of
 from distq.jobs.context import Job
 from distq.jobs.scoring import Cutter, Diffs, Errors, Scorer, in_order, turns
-from distq.jobs.thresholds import with_threshold
 from distq.quant.table import Table
 from distq.replica.float32 import Outputs
 from distq.replica.worker import Blob

@@ -14,6 +14,7 @@ from distq.graph.heads import with_places
 from distq.graph.plan import Plan, Quantizer, make_plan
 from distq.graph.probes import shares
 from distq.graph.qdq import export
+from distq.graph.rows import with_threshold
 from distq.graph.state import (
     PARTS,
     Constants,
@@ -27,7 +28,6 @@ from distq.graph.state import (
 )
 from distq.graph.subgraph import Network
 from distq.jobs.context import Job
-from distq.jobs.thresholds import with_threshold
 from distq.quant.scheme import Encoding
 from distq.quant.table import Table
 from distq.replica import int8
@@ -35,8 +35,10 @@ from distq.replica.cuts import Advance
 from distq.replica.float32 import Outputs
 from distq.replica.int8 import Score
 from distq.replica.numbers import Numbers
+from distq.replica.tensor import Scored, SearchTensor, Tuned, nmse_by_image
 from distq.replica.worker import Blob
-from distq.search.metrics import mean_squared, per_image_diff
+from distq.search.metrics import mean_squared
+from distq.search.strategy import Strategy
 
 Diffs = npt.NDArray[np.float64]
 Errors = npt.NDArray[np.float64]
@@ -56,7 +58,7 @@ class Scorer(ABC):
         self.names = Names.free_in(job.loaded.model)
         self._current = current  # squared error (images, outputs) of the state as decided so far
         self._encodings: dict[float, Encoding] = {}  # of the thresholds scored
-        self._scored: dict[Encoding, Errors] = {}
+        self._scored: tuple[str, Scored] | None = None  # of the quantizer of that name
 
     def score(
         self,
@@ -73,30 +75,28 @@ class Scorer(ABC):
         """
         wanted = len(self._current) if images is None else images
         cutter = self.cutter(quantizer, table, state)
-        reached = cutter.reached(quantizer)
+        if self._scored is None or self._scored[0] != quantizer.name:
+            self._scored = quantizer.name, Scored(self._current, cutter.reached(quantizer))
+        _, scored = self._scored
         if self.knows_current:
-            self._scored[state.encodings[quantizer.name]] = self._current
+            scored.errors[state.encodings[quantizer.name]] = self._current
         own = {t: cutter.encoding(quantizer, t, table) for t in thresholds}
-        known = {encoding: len(self._scored.get(encoding, ())) for encoding in own.values()}
-        for done in sorted(set(known.values())):
-            new = [encoding for encoding, images_known in known.items() if images_known == done]
-            if done >= wanted:
-                continue
-            errors = cutter.errors(quantizer, new, state, (done, wanted))
-            for encoding, error in zip(new, errors, strict=True):
-                complete = np.where(reached, error, self._current[done:wanted])
-                earlier = self._scored.get(encoding, complete[:0])
-                self._scored[encoding] = np.concatenate([earlier, complete])
+        scored.extend(
+            dict.fromkeys(own.values()), wanted, lambda new, part: cutter.errors(quantizer, new, state, part)
+        )
         self._encodings |= own
-        return {t: self.diff(self._scored[encoding]) for t, encoding in own.items()}
+        return {t: self.diff(scored.errors[encoding]) for t, encoding in own.items()}
 
     def decide(self, threshold: float) -> None:
         """The quantizer scored last gets this threshold."""
-        if threshold in self._encodings:
-            found = self._scored[self._encodings[threshold]]
-            if len(found) == len(self._current):
-                self._current = found
-        self._encodings, self._scored = {}, {}
+        if self._scored is not None and threshold in self._encodings:
+            self.take(self._scored[1].errors[self._encodings[threshold]])
+        self._encodings, self._scored = {}, None
+
+    def take(self, errors: Errors) -> None:
+        """These are the errors now, where they are of all images."""
+        if len(errors) == len(self._current):
+            self._current = errors
 
     @abstractmethod
     def diff(self, error: Errors) -> Diffs:
@@ -128,13 +128,30 @@ class NetworkScorer(Scorer):
 
     def diff(self, error: Errors) -> Diffs:
         """NMSE of each image; the mean over images is the NMSE."""
-        share = len(error) / len(self._current)  # of the tuning images that the power was summed over
-        return per_image_diff(error, self._power * share)
+        return nmse_by_image(error, self._power, len(self._current))
 
     def cutter(self, quantizer: Quantizer, table: Table, state: State) -> Cutter:
         """One network for all quantizers."""
         del quantizer, table, state
         return self._cutter
+
+    def whole_search(
+        self, strategy: Strategy, quantizer: Quantizer, table: Table, state: State, affinity: int
+    ) -> SearchTensor:
+        """The unit that searches a quantizer by itself."""
+        job, cutter = self._cutter.job, self._cutter
+        return SearchTensor(
+            strategy,
+            Tuned.of(job.plan, quantizer, table[quantizer.name], state, self.names),
+            cutter.before(quantizer, state),
+            cutter.touched(quantizer),
+            cutter.reached(quantizer),
+            self._current,
+            self._power,
+            job.float_model,
+            tuple(job.readable(job.selection.tuning)),
+            affinity,
+        )
 
 
 class PrefixScorer(Scorer):
@@ -194,7 +211,7 @@ class Cutter:
     def __init__(
         self, job: Job, plan: Plan, fused: bytes, names: Names, *, float_network: bool = False
     ) -> None:
-        self._job = job
+        self.job = job
         self._float_network = float_network
         self._plan = plan
         self._names = names
@@ -205,10 +222,10 @@ class Cutter:
 
     def reached(self, quantizer: Quantizer) -> npt.NDArray[np.bool_]:
         """Which network outputs depend on a quantizer, (outputs,)."""
-        behind = self._network.behind(self._touched(quantizer))
+        behind = self._network.behind(self.touched(quantizer))
         return np.array([self._network.producer[o] in behind for o in self._network.outputs])
 
-    def _touched(self, quantizer: Quantizer) -> tuple[str, ...]:
+    def touched(self, quantizer: Quantizer) -> tuple[str, ...]:
         """What candidates of a quantizer change: integer tensors, its constants and its readers' biases."""
         names = self._names
         biases = [
@@ -221,7 +238,7 @@ class Cutter:
 
     def current(self, states: Sequence[State]) -> list[Errors]:
         """Squared errors (images, outputs) of states as they are."""
-        job = self._job
+        job = self.job
         tuning = job.readable(job.selection.tuning)
         hands = turns(tuning, 0, len(tuning), job.executor.workers)
         advances = [self._advance(state, tuple(self._network.outputs)) for state in states]
@@ -245,13 +262,13 @@ class Cutter:
         images: tuple[int, int],
     ) -> Errors:
         """Squared errors (candidates, images, outputs) on tuning images ``images[0]`` to ``images[1]``."""
-        job, network, plan, names = self._job, self._network, self._plan, self._names
-        touched = self._touched(quantizer)
+        job, plan, names = self.job, self._plan, self._names
+        touched = self.touched(quantizer)
         candidates = tuple(
             quantizer_constants(plan, state.with_encoding(quantizer.name, encoding), names, quantizer.name)
             for encoding in encodings
         )
-        advance = self._advance(state, network.frontier(network.behind(touched)))
+        advance = self.before(quantizer, state)
         tuning = job.readable(job.selection.tuning)
         hands = turns(tuning, *images, job.executor.workers)
         units = [
@@ -259,16 +276,21 @@ class Cutter:
         ]
         return in_order(self._errors(units), hands, axis=1)
 
+    def before(self, quantizer: Quantizer, state: State) -> Advance:
+        """What brings samples to the cut before a quantizer."""
+        network = self._network
+        return self._advance(state, network.frontier(network.behind(self.touched(quantizer))))
+
     def _advance(self, state: State, cut: tuple[str, ...]) -> Advance:
         if self._numbers is None or self._numbers[0] is not state:
             constants = small_constants(self._plan, state, self._names)
-            self._numbers = state, Numbers.of(constants, self._job.executor.share)
+            self._numbers = state, Numbers.of(constants, self.job.executor.share)
         numbers = self._numbers[1]
-        return Advance(self._blob, self._job.data, numbers, cut, self._shares, self._float_network)
+        return Advance(self._blob, self.job.data, numbers, cut, self._shares, self._float_network)
 
     def _errors(self, units: Sequence[Score | int8.Errors]) -> list[Errors]:
-        results = list(self._job.results(units))
-        self._job.count_int8(units, results)
+        results = list(self.job.results(units))
+        self.job.count_int8(units, results)
         return [result["error"] for result in results]
 
 

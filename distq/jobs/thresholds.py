@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from distq.calibration.histogram import Distribution
 from distq.calibration.methods import threshold
-from distq.config import Scheme, Target
 from distq.errors import FileFormatError
 from distq.graph.plan import Plan, Quantizer
-from distq.quant.scheme import Encoding, encode, threshold_range
+from distq.graph.rows import make_row, with_threshold
+from distq.quant.scheme import Encoding
 from distq.quant.table import Row, Table
 
 HEADROOM = "+headroom"
@@ -34,40 +34,6 @@ def calibrated_table(plan: Plan, distributions: Mapping[str, Distribution], meth
         chosen = threshold(distribution, used, bins, 128 if plan.scheme == "symmetric" else None)
         table[quantizer.name] = make_row(plan, quantizer, chosen, (distribution.min, distribution.max), used)
     return table
-
-
-def make_row(
-    plan: Plan, quantizer: Quantizer, chosen: float, observed: tuple[float, float], method: str
-) -> Row:
-    """The row of a threshold.
-
-    Range [max(min, -T), min(max, T)] within the quantizer's own bounds, and its encoding.
-    """
-    low, high = threshold_range(*observed, chosen)
-    low, high = (0.0 if quantizer.non_negative else low), min(high, quantizer.cap)
-    if plan.scheme == "symmetric":
-        high = max(-low, high)
-        low = -high
-    encoding = _encode(plan.target, plan.scheme, low, high, quantizer.bits)
-    steps = 2 ** (quantizer.bits - 1) - 1 if plan.scheme == "symmetric" else 2**quantizer.bits - 1
-    return Row(
-        threshold=chosen,
-        min=low,
-        max=high,
-        observed_min=observed[0],
-        observed_max=observed[1],
-        bits=quantizer.bits,
-        signed=encoding.signed,
-        scale=encoding.scale,
-        zero_point=encoding.zero_point,
-        convention=str(steps),
-        method=method,
-    )
-
-
-def with_threshold(plan: Plan, quantizer: Quantizer, row: Row, chosen: float, method: str) -> Row:
-    """The same tensor with another threshold."""
-    return make_row(plan, quantizer, chosen, (row.observed_min, row.observed_max), method)
 
 
 def with_headroom(plan: Plan, quantizer: Quantizer, row: Row, headroom: float, width: float) -> Row:
@@ -121,11 +87,3 @@ def full_table(plan: Plan, table: Table) -> Table:
             row = table[quantizer.name]
             rows[tensor] = row if tensor == quantizer.name else replace(row, tied_to=quantizer.name)
     return rows
-
-
-def _encode(target: Target, scheme: Scheme, low: float, high: float, bits: int) -> Encoding:
-    """ONNX Runtime's integer kernels want uint8, also for a symmetric range.
-
-    Other targets want zero point 0.
-    """
-    return encode(low, high, bits, symmetric=scheme == "symmetric", signed=target != "ort")

@@ -3,34 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import asdict
 
 from distq.calibration.distributions import DistributionSet
-from distq.config import StrategyName, TuneOptions
+from distq.config import TuneOptions
 from distq.engine.progress import Reporter
 from distq.errors import UsageError
 from distq.graph.plan import Quantizer
 from distq.graph.qdq import export
 from distq.graph.resolve import resolve_names
+from distq.graph.rows import with_threshold
 from distq.graph.state import State
 from distq.jobs.budget import reconsider, require_budget, spend
 from distq.jobs.calibrate import Outcome, calibrated, corrected_state, finish, open_job
 from distq.jobs.compare import tuning_diffs
 from distq.jobs.context import Job, interruptible
 from distq.jobs.correct import correct, float_means
+from distq.jobs.decide import open_decider
 from distq.jobs.equalize import best_equalization
 from distq.jobs.evened_budget import even_out_anew
-from distq.jobs.reader_scoring import ReaderScorer
 from distq.jobs.results import RunResult, SearchCost
-from distq.jobs.scoring import NetworkScorer, PrefixScorer, Scorer
 from distq.jobs.shared import SharedWork
 from distq.jobs.start import best_start
-from distq.jobs.thresholds import has_headroom, with_threshold
+from distq.jobs.thresholds import has_headroom
 from distq.quant.table import Table
-from distq.search.bitmain import BitmainSearch
 from distq.search.metrics import mean_over_images
-from distq.search.strategy import STRATEGIES, Decision, TensorSearch
+from distq.search.strategy import STRATEGIES, Decision
 
 COLUMNS = "{:12} {:20} {:>6} {:>7} {:>4} {}"
 """A line a layer; its name comes last, as it may be of any length."""
@@ -108,34 +107,23 @@ def search(
     job: Job, options: TuneOptions, searched: list[Quantizer], table: Table, state: State
 ) -> tuple[Table, State]:
     """Visit tensor by tensor; each decision stands for all later ones."""
-    strategy = STRATEGIES[options.strategy](options.effort)
-    scorer = open_scorer(job, options.strategy, state, searched)
+    decider = open_decider(job, STRATEGIES[options.strategy](options.effort), state, searched)
     images = len(job.readable(job.selection.tuning))
     began, forwards = time.monotonic(), job.cost_so_far.int8_forwards
     decisions: list[Decision] = []
     job.reporter.start("search", len(searched), "layers")
     job.reporter.line(COLUMNS.format("threshold", "diff", "scored", "dropped", "secs", "layer"))
-    for quantizer in searched:
-        layer_began = time.monotonic()
-        row = table[quantizer.name]
-        tensor = strategy.search(row.threshold, row.absmax, images)
-        shown = 0
-        while wanted := tensor.ask():
-            tensor.tell(scorer.score(quantizer, wanted, table, state, tensor.wanted_images))
-            shown = show(job, tensor, quantizer.name, shown)
-        decision = tensor.decision()
-        scorer.decide(decision.threshold)
-        show(job, tensor, quantizer.name, shown)
-        if decision.threshold != row.threshold:
-            method = options.strategy if decision.accepted else row.method
-            table = {
-                **table,
-                quantizer.name: with_threshold(job.plan, quantizer, row, decision.threshold, method),
-            }
-            state = state.with_encoding(quantizer.name, table[quantizer.name].encoding)
-        decisions.append(decision)
-        record(job, quantizer, row.threshold, decision, time.monotonic() - layer_began)
-        job.reporter.advance()
+    while remaining := searched[len(decisions) :]:
+        for quantizer, found in zip(remaining, decider.decide(remaining, table, state), strict=False):
+            decision, row = found.decision, table[quantizer.name]
+            if decision.threshold != row.threshold:
+                method = options.strategy if decision.accepted else row.method
+                changed = with_threshold(job.plan, quantizer, row, decision.threshold, method)
+                table = {**table, quantizer.name: changed}
+                state = state.with_encoding(quantizer.name, changed.encoding)
+            decisions.append(decision)
+            record(job, quantizer, row.threshold, decision, found.seconds)
+            job.reporter.advance()
     job.reporter.finish()
     scored = sum(decision.scored for decision in decisions)
     job.cost_so_far.search = SearchCost(
@@ -146,29 +134,6 @@ def search(
         seconds=round(time.monotonic() - began, 3),
     )
     return table, state
-
-
-def open_scorer(job: Job, strategy: StrategyName, state: State, searched: Sequence[Quantizer]) -> Scorer:
-    """What a strategy's candidates are measured by."""
-    match strategy:
-        case "bitmain":
-            return PrefixScorer(job, state, searched)
-        case "tpu-mlir":
-            return ReaderScorer(job)
-        case "default" | "grid":
-            return NetworkScorer(job, state)
-
-
-def show(job: Job, tensor: TensorSearch, name: str, shown: int) -> int:
-    """Log what is new of a tensor's search; returns how many entries are shown by now.
-
-    With the serial tuner's rules only, whose log it is.
-    """
-    entries = tensor.log()
-    if isinstance(tensor, BitmainSearch):
-        for entry in entries[shown:]:
-            job.reporter.line(entry.line(name))
-    return len(entries)
 
 
 def record(job: Job, quantizer: Quantizer, start: float, decision: Decision, seconds: float) -> None:

@@ -24,10 +24,10 @@ from tuning_job import evenly, held_out_nmse, open_tuning
 
 from distq.graph.plan import Quantizer, make_plan
 from distq.graph.qdq import export
+from distq.graph.rows import with_threshold
 from distq.graph.state import State, initial_state
 from distq.jobs.calibrate import calibrated
 from distq.jobs.context import Job
-from distq.jobs.thresholds import with_threshold
 from distq.jobs.tune import chosen_quantizers
 from distq.quant.table import Table
 

@@ -5,8 +5,8 @@ import pytest
 from networks import SETTINGS, run_literally
 from replica_helpers import Bench, numbers_of
 
+from distq.graph.rows import with_threshold
 from distq.graph.state import bias_constants, encoding_constants
-from distq.jobs.thresholds import with_threshold
 from distq.replica.cuts import Advance
 from distq.replica.session import Session
 from distq.replica.worker import Blob, Worker, WorkerSettings

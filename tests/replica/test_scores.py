@@ -9,8 +9,8 @@ from replica_helpers import Bench
 
 from distq.graph.heads import with_places
 from distq.graph.qdq import export
+from distq.graph.rows import with_threshold
 from distq.jobs.scoring import NetworkScorer, PrefixScorer, float_power
-from distq.jobs.thresholds import with_threshold
 from distq.replica.session import Session
 from distq.search.metrics import compare, per_image_diff
 
