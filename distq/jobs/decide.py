@@ -21,8 +21,11 @@ from distq.search.tensor_search import Decision
 MOST_AHEAD = 4
 """Workers up to which each searches a tensor of its own: of more, the last would mostly search in vain."""
 
-FEW_IMAGES = 32
-"""Tuning images up to which a worker searches a tensor alone: it has to bring all of them to the tensor."""
+TENSORS_PER_IMAGE = 2
+"""Tensors for each tuning image from which a worker searches one by itself.
+
+It saves words to the driver at every tensor, and costs each worker all images instead of a part of them.
+"""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ def open_decider(job: Job, strategy: Strategy, state: State, searched: Sequence[
             return OneAfterAnother(job, strategy, ReaderScorer(job))
     scorer = NetworkScorer(job, state)
     workers, images = job.executor.workers, len(job.readable(job.selection.tuning))
-    if workers <= MOST_AHEAD and (workers == 1 or images <= FEW_IMAGES):
+    if workers <= MOST_AHEAD and TENSORS_PER_IMAGE * images <= len(searched):
         return OneAWorker(job, strategy, scorer)
     return OneAfterAnother(job, strategy, scorer)
 
