@@ -17,9 +17,12 @@ from distq.graph.rows import with_threshold
 from distq.graph.state import Names, State
 from distq.graph.values import is_float, values_of
 from distq.jobs.context import Job
-from distq.jobs.scoring import Cutter, Diffs, Errors, Scorer, in_order, turns
+from distq.jobs.cutter import Cutter
+from distq.jobs.dealing import in_order, turns
+from distq.jobs.scoring import Diffs, Scorer
 from distq.quant.table import Table
 from distq.replica.float32 import Outputs
+from distq.replica.tensor import Errors
 from distq.replica.worker import Blob
 
 

@@ -5,43 +5,30 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from distq.graph.heads import with_places
-from distq.graph.plan import Plan, Quantizer, make_plan
-from distq.graph.probes import shares
+from distq.graph.plan import Quantizer, make_plan
 from distq.graph.qdq import export
-from distq.graph.rows import with_threshold
 from distq.graph.state import (
-    PARTS,
-    Constants,
     Names,
     State,
-    bias_constants,
-    encoding_constants,
     initial_state,
-    quantizer_constants,
-    readers,
 )
-from distq.graph.subgraph import Network
 from distq.jobs.context import Job
+from distq.jobs.cutter import Cutter
+from distq.jobs.dealing import in_order, turns
 from distq.quant.scheme import Encoding
 from distq.quant.table import Table
-from distq.replica import int8
-from distq.replica.cuts import Advance
 from distq.replica.float32 import Outputs
-from distq.replica.int8 import Score
-from distq.replica.numbers import Numbers
-from distq.replica.tensor import Scored, SearchTensor, Tuned, nmse_by_image
-from distq.replica.worker import Blob
+from distq.replica.tensor import Errors, Scored, SearchTensor, Tuned, nmse_by_image
 from distq.search.metrics import mean_squared
 from distq.search.strategy import Strategy
 
 Diffs = npt.NDArray[np.float64]
-Errors = npt.NDArray[np.float64]
 
 
 class Scorer(ABC):
@@ -205,131 +192,6 @@ class PrefixScorer(Scorer):
         return Cutter(job, plan, fused, self.names, float_network=True)
 
 
-class Cutter:
-    """One fused network, cut before the tensor whose candidates are scored."""
-
-    def __init__(
-        self, job: Job, plan: Plan, fused: bytes, names: Names, *, float_network: bool = False
-    ) -> None:
-        self.job = job
-        self._float_network = float_network
-        self._plan = plan
-        self._names = names
-        self._network = Network(fused)
-        self._blob: Blob = job.executor.share(fused)
-        self._shares = shares(job.loaded.model)
-        self._numbers: tuple[State, Numbers] | None = None
-
-    def reached(self, quantizer: Quantizer) -> npt.NDArray[np.bool_]:
-        """Which network outputs depend on a quantizer, (outputs,)."""
-        behind = self._network.behind(self.touched(quantizer))
-        return np.array([self._network.producer[o] in behind for o in self._network.outputs])
-
-    def touched(self, quantizer: Quantizer) -> tuple[str, ...]:
-        """What candidates of a quantizer change: integer tensors, its constants and its readers' biases."""
-        names = self._names
-        biases = [
-            f"{names.bias(layer.name)}_{part}"
-            for layer in readers(self._plan, quantizer.name)
-            for part in PARTS
-        ]
-        own = (names.scale(quantizer.name), names.zero_point(quantizer.name))
-        return (*(names.quantized(t) for t in quantizer.tensors), *own, *biases)
-
-    def current(self, states: Sequence[State]) -> list[Errors]:
-        """Squared errors (images, outputs) of states as they are."""
-        job = self.job
-        tuning = job.readable(job.selection.tuning)
-        hands = turns(tuning, 0, len(tuning), job.executor.workers)
-        advances = [self._advance(state, tuple(self._network.outputs)) for state in states]
-        units = [
-            int8.Errors(advance, job.float_model, hand.indices, hand.turn)
-            for advance in advances
-            for hand in hands
-        ]
-        errors = self._errors(units)
-        return [in_order(errors[i : i + len(hands)], hands, 0) for i in range(0, len(errors), len(hands))]
-
-    def encoding(self, quantizer: Quantizer, threshold: float, table: Table) -> Encoding:
-        """What a threshold comes to."""
-        return with_threshold(self._plan, quantizer, table[quantizer.name], threshold, "search").encoding
-
-    def errors(
-        self,
-        quantizer: Quantizer,
-        encodings: Sequence[Encoding],
-        state: State,
-        images: tuple[int, int],
-    ) -> Errors:
-        """Squared errors (candidates, images, outputs) on tuning images ``images[0]`` to ``images[1]``."""
-        job, plan, names = self.job, self._plan, self._names
-        touched = self.touched(quantizer)
-        candidates = tuple(
-            quantizer_constants(plan, state.with_encoding(quantizer.name, encoding), names, quantizer.name)
-            for encoding in encodings
-        )
-        advance = self.before(quantizer, state)
-        tuning = job.readable(job.selection.tuning)
-        hands = turns(tuning, *images, job.executor.workers)
-        units = [
-            Score(advance, touched, candidates, job.float_model, hand.indices, hand.turn) for hand in hands
-        ]
-        return in_order(self._errors(units), hands, axis=1)
-
-    def before(self, quantizer: Quantizer, state: State) -> Advance:
-        """What brings samples to the cut before a quantizer."""
-        network = self._network
-        return self._advance(state, network.frontier(network.behind(self.touched(quantizer))))
-
-    def _advance(self, state: State, cut: tuple[str, ...]) -> Advance:
-        if self._numbers is None or self._numbers[0] is not state:
-            constants = small_constants(self._plan, state, self._names)
-            self._numbers = state, Numbers.of(constants, self.job.executor.share)
-        numbers = self._numbers[1]
-        return Advance(self._blob, self.job.data, numbers, cut, self._shares, self._float_network)
-
-    def _errors(self, units: Sequence[Score | int8.Errors]) -> list[Errors]:
-        results = list(self.job.results(units))
-        self.job.count_int8(units, results)
-        return [result["error"] for result in results]
-
-
-TURNS, TOGETHER = 4, 2
-"""Images are dealt out like cards, two at a time, in this many turns or more, as many for each worker.
-
-The first few are spread over the workers, and an image always goes to the same turn. Smaller hands cost more
-to send than they gain; with these, 1, 2 and 4 workers run the same units, so that a search that goes on with
-another of these numbers finds what is done.
-"""
-
-
-@dataclass(frozen=True)
-class Hand:
-    """The images of one turn: which turn it is, which samples, and where these stand among all dealt."""
-
-    turn: int
-    indices: tuple[int, ...]
-    positions: tuple[int, ...]
-
-
-def turns(indices: Sequence[int], start: int, end: int, workers: int) -> list[Hand]:
-    """Samples from ``start`` to ``end`` dealt out, a hand each turn; its turn is its affinity."""
-    number = workers * -(-TURNS // workers)
-    dealt: dict[int, list[int]] = {}
-    for position in range(start, min(end, len(indices))):
-        dealt.setdefault(position // TOGETHER % number, []).append(position)
-    return [
-        Hand(turn, tuple(indices[p] for p in positions), tuple(p - start for p in positions))
-        for turn, positions in dealt.items()
-    ]
-
-
-def in_order(arrays: Sequence[Errors], hands: Sequence[Hand], axis: int) -> Errors:
-    """Arrays of each hand, with its images along an axis, as one with all images in their order."""
-    order = np.argsort([position for hand in hands for position in hand.positions])
-    return np.take(np.concatenate(arrays, axis), order, axis)
-
-
 def set_apart(state: State) -> State:
     """The same numbers with every scale a little different, for fusing only; the real ones are fed.
 
@@ -341,16 +203,6 @@ def set_apart(state: State) -> State:
         for i, (name, encoding) in enumerate(state.encodings.items())
     }
     return replace(state, encodings=moved)
-
-
-def small_constants(plan: Plan, state: State, names: Names) -> Constants:
-    """All constants but the weights: what a search changes, small enough to travel with every unit."""
-    found: Constants = {}
-    for quantizer in plan.quantizers:
-        found |= encoding_constants(quantizer.name, state.encodings[quantizer.name], names)
-    for layer in plan.layers:
-        found |= bias_constants(plan, state, names, layer)
-    return found
 
 
 def float_power(job: Job) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distq.jobs.scoring import TOGETHER, in_order, turns
+from distq.jobs.dealing import TOGETHER, in_order, turns
 
 WORKERS = st.integers(1, 20)
 
