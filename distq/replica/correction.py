@@ -28,7 +28,6 @@ class Correction:
         original: in float, where it is to be rounded anew.
         measuring: the units that measure what it reads, each on some of the samples.
         moments: what they found in all; None: this unit runs them. Not part of the identity.
-        affinity: see :class:`~distq.engine.executor.Unit`.
     """
 
     layer: Layer
@@ -37,7 +36,6 @@ class Correction:
     original: npt.NDArray[np.float32] | None
     measuring: Sequence[InputMoments]
     moments: Arrays | None = None
-    affinity: int | None = None
 
     @cached_property
     def key(self) -> str:
