@@ -1,4 +1,4 @@
-"""Try the network with its channels evened out, and keep what is closest to float on the tuning images."""
+"""Try other thresholds and evened-out channels, and keep what is closest to float on the tuning images."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from distq.quant.channel_factors import ChannelWidths, Evened, even_out
 from distq.quant.table import Table
 from distq.replica.float32 import ChannelRanges
 from distq.replica.worker import Arrays, stable_sum
-from distq.search.acceptance import significant_improvement
+from distq.search.acceptance import beyond_chance, significant_improvement
 from distq.search.metrics import mean_over_images
 
 LEAST_GAIN = 0.1
@@ -44,33 +44,45 @@ Factors = Mapping[Site, tuple[Evened, tuple[float, ...]]]
 """The factors of each site, and the width of each of its tensors with them."""
 
 
-def best_equalization(
-    job: Job, table: Table, state: State | None, distributions: Mapping[str, Distribution]
+def best_form(
+    job: Job,
+    table: Table,
+    state: State,
+    start: Table,
+    distributions: Mapping[str, Distribution],
+    *,
+    even: bool,
 ) -> tuple[Job, Table, State]:
-    """The job as it is, or on an equalized network that is significantly closer to float on tuning images.
+    """The job as it was calibrated, from other thresholds, or on an equalized network.
 
-    Each form has its weights rounded and its biases corrected before it is compared: without, the errors
-    that correction takes away decide.
+    Each form has its weights rounded and its biases corrected before it is compared on the tuning images:
+    without, the errors that correction takes away decide. Other thresholds have to be better beyond chance,
+    and an equalized network clearly.
 
     Args:
         job: the run.
-        table: thresholds it would search from.
-        state: what they became; None where that is not known yet.
+        table: its thresholds by its own method.
+        state: what they became.
+        start: thresholds it would rather search from, maybe the same.
         distributions: of its quantized tensors.
+        even: whether channels may be evened out.
     """
-    tried = promising(evened_sites(job), len(job.plan.quantizers))
-    if not tried:
+    tried = promising(evened_sites(job), len(job.plan.quantizers)) if even else {}
+    if even and not tried:
         job.reporter.line("channels: as they are, since evening them out promises too little")
-    labels = ["as they are", *tried]
-    forms = [(job, table), *(evened_form(job, distributions, found) for found in tried.values())]
-    unknown = forms if state is None else forms[1:]
-    states = [*([] if state is None else [state]), *(corrected_states(unknown) if unknown else ())]
+    others = {} if start is table else {"as they are, other thresholds": (job, start)}
+    evened = {label: evened_form(job, distributions, found) for label, found in tried.items()}
+    labels, forms = ["as they are", *others, *evened], [(job, table), *others.values(), *evened.values()]
+    if len(forms) == 1:
+        return job, table, state
+    states = [state, *corrected_states(forms[1:])]
     models = [export(form.loaded.model, form.plan, s) for (form, _), s in zip(forms, states, strict=True)]
-    diffs = tuning_diffs(job, "choose channels", models) if tried else []
+    diffs = tuning_diffs(job, "choose channels", models)
     best = 0
     for other in range(1, len(forms)):
+        better = _clearly_better if labels[other] in evened else beyond_chance
         pair = (best, other)
-        taken = choose(job, "channels", [diffs[i] for i in pair], [labels[i] for i in pair], _clearly_better)
+        taken = choose(job, "channels", [diffs[i] for i in pair], [labels[i] for i in pair], better)
         best = pair[taken]
     return *forms[best], states[best]
 

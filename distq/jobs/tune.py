@@ -21,7 +21,7 @@ from distq.jobs.compare import tuning_diffs
 from distq.jobs.context import Job, interruptible
 from distq.jobs.correct import correct, float_means
 from distq.jobs.decide import open_decider
-from distq.jobs.equalize import best_equalization
+from distq.jobs.equalize import best_form
 from distq.jobs.evened_budget import even_out_anew
 from distq.jobs.results import RunResult, SearchCost
 from distq.jobs.shared import SharedWork
@@ -96,11 +96,11 @@ def choose_start(job: Job, options: TuneOptions, table: Table, state: State) -> 
     distributions = DistributionSet.load(job.rundir.distributions).tensors
     searched = {q.name for q in chosen_quantizers(options, job)}
     start = best_start(job, table, state, distributions, searched)
-    corrected = state if start is table else None
+    if not options.bias_correction:
+        return job, start, state if start is table else corrected_state(job, start)
     everything = not options.layers and not options.ignore_layers
-    if options.equalize and options.bias_correction and everything and options.effort >= EQUALIZING_EFFORT:
-        return best_equalization(job, start, corrected, distributions)
-    return job, start, corrected_state(job, start) if corrected is None else corrected
+    even = options.equalize and everything and options.effort >= EQUALIZING_EFFORT
+    return best_form(job, table, state, start, distributions, even=even)
 
 
 def search(
