@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from distq.graph.plan import Plan, Quantizer
 from distq.graph.probes import shares
-from distq.graph.rows import with_threshold
 from distq.graph.state import (
     PARTS,
     Constants,
@@ -17,19 +16,18 @@ from distq.graph.state import (
     State,
     bias_constants,
     encoding_constants,
-    quantizer_constants,
     readers,
 )
 from distq.graph.subgraph import Network
 from distq.jobs.context import Job
 from distq.jobs.dealing import in_order, turns
 from distq.quant.scheme import Encoding
-from distq.quant.table import Table
+from distq.quant.table import Row
 from distq.replica import int8
 from distq.replica.cuts import Advance
 from distq.replica.int8 import Score
 from distq.replica.numbers import Numbers
-from distq.replica.tensor import Errors
+from distq.replica.tensor import Errors, Tuned
 from distq.replica.worker import Blob
 
 
@@ -78,25 +76,18 @@ class Cutter:
         errors = self._errors(units)
         return [in_order(errors[i : i + len(hands)], hands, 0) for i in range(0, len(errors), len(hands))]
 
-    def encoding(self, quantizer: Quantizer, threshold: float, table: Table) -> Encoding:
-        """What a threshold comes to."""
-        return with_threshold(self._plan, quantizer, table[quantizer.name], threshold, "search").encoding
+    def tuned(self, quantizer: Quantizer, row: Row, state: State) -> Tuned:
+        """A quantizer with the numbers that follow its threshold."""
+        return Tuned.of(self._plan, quantizer, row, state, self._names)
 
     def errors(
-        self,
-        quantizer: Quantizer,
-        encodings: Sequence[Encoding],
-        state: State,
-        images: tuple[int, int],
+        self, tuned: Tuned, encodings: Sequence[Encoding], state: State, images: tuple[int, int]
     ) -> Errors:
         """Squared errors (candidates, images, outputs) on tuning images ``images[0]`` to ``images[1]``."""
-        job, plan, names = self.job, self._plan, self._names
-        touched = self.touched(quantizer)
-        candidates = tuple(
-            quantizer_constants(plan, state.with_encoding(quantizer.name, encoding), names, quantizer.name)
-            for encoding in encodings
-        )
-        advance = self.before(quantizer, state)
+        job = self.job
+        touched = self.touched(tuned.quantizer)
+        candidates = tuple(map(tuned.constants, encodings))
+        advance = self.before(tuned.quantizer, state)
         tuning = job.readable(job.selection.tuning)
         hands = turns(tuning, *images, job.executor.workers)
         units = [

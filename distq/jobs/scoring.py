@@ -24,7 +24,7 @@ from distq.jobs.dealing import in_order, turns
 from distq.quant.scheme import Encoding
 from distq.quant.table import Table
 from distq.replica.float32 import Outputs
-from distq.replica.tensor import Errors, Scored, SearchTensor, Tuned, nmse_by_image
+from distq.replica.tensor import Errors, Scored, SearchTensor, nmse_by_image
 from distq.search.metrics import mean_squared
 from distq.search.strategy import Strategy
 
@@ -65,11 +65,12 @@ class Scorer(ABC):
         if self._scored is None or self._scored[0] != quantizer.name:
             self._scored = quantizer.name, Scored(self._current, cutter.reached(quantizer))
         _, scored = self._scored
+        tuned = cutter.tuned(quantizer, table[quantizer.name], state)
         if self.knows_current:
-            scored.errors[state.encodings[quantizer.name]] = self._current
-        own = {t: cutter.encoding(quantizer, t, table) for t in thresholds}
+            scored.errors[tuned.current] = self._current
+        own = {t: tuned.encoding(t) for t in thresholds}
         scored.extend(
-            dict.fromkeys(own.values()), wanted, lambda new, part: cutter.errors(quantizer, new, state, part)
+            dict.fromkeys(own.values()), wanted, lambda new, part: cutter.errors(tuned, new, state, part)
         )
         self._encodings |= own
         return {t: self.diff(scored.errors[encoding]) for t, encoding in own.items()}
@@ -129,7 +130,7 @@ class NetworkScorer(Scorer):
         job, cutter = self._cutter.job, self._cutter
         return SearchTensor(
             strategy,
-            Tuned.of(job.plan, quantizer, table[quantizer.name], state, self.names),
+            cutter.tuned(quantizer, table[quantizer.name], state),
             cutter.before(quantizer, state),
             cutter.touched(quantizer),
             cutter.reached(quantizer),
