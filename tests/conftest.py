@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -20,6 +21,9 @@ from distq.replica.worker import WorkerSettings
 
 settings.register_profile("distq", deadline=None)  # a busy machine is no fault of a test
 settings.load_profile("distq")
+
+# a shell has its background jobs, and all that they start, ignore Ctrl-C
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _HERE = Path(__file__).parent
 

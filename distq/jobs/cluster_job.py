@@ -20,8 +20,9 @@ from distq.jobs.submission import make_submission
 
 _JOB, _FETCH = "distq-", "distq-fetch-"
 _NOT_FOUND = 127
-# Ctrl-C instead of SIGTERM: distq then closes its journal and says how to go on
-_ENVIRONMENT = {"RAY_JOB_STOP_SIGNAL": "SIGINT", "RAY_JOB_STOP_WAIT_TIME_S": "30"}
+# after SIGTERM distq closes its journal and says how to go on; what a shell's background job started, a whole
+# cluster maybe, ignores SIGINT
+_ENVIRONMENT = {"RAY_JOB_STOP_SIGNAL": "SIGTERM", "RAY_JOB_STOP_WAIT_TIME_S": "30"}
 
 
 class SubmitResult(BaseModel):
