@@ -77,7 +77,7 @@ FLAGS = {
         PLACE, "Ask for more --workers than the cluster has now; wait this long for the first.", "SECONDS"
     ),
     "address": Flag(PLACE, "A running Ray to join (default: $RAY_ADDRESS, or start one).", "RAY"),
-    "shard_size": Flag(PLACE, "Samples in a work unit; no result depends on it.", "N"),
+    "shard_size": Flag(PLACE, "Samples in a work unit, at most; no result depends on it.", "N"),
     "cache_memory": Flag(
         PLACE, "Memory in which a worker keeps what it would otherwise compute again.", "MiB"
     ),

@@ -19,6 +19,12 @@ DEFAULT_HOLDOUT = 500
 MOST_SHARDS = 1024
 """Most pieces that samples are cut into."""
 
+EVENLY = 4
+"""Pieces come in fours, so that two or four workers have as many each.
+
+Of three pieces one of two workers would wait through the last.
+"""
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -94,10 +100,10 @@ def permutation(count: int, seed: int) -> NDArray[np.int64]:
 
 
 def shard(indices: Sequence[int], size: int) -> list[Sequence[int]]:
-    """Cut indices, in their order, into pieces of ``size`` or one less; of a range they are ranges.
+    """Cut indices, in their order, into even pieces of at most ``size``; of a range they are ranges.
 
-    Pieces of many indices are larger, so that there are at most 1024: more would keep no worker busier, and
-    each has a result to store, to send and to add.
+    There is one piece or a multiple of four. Pieces of many indices are larger, so that there are at most
+    1024: more would keep no worker busier, and each has a result to store, to send and to add.
 
     Raises:
         ValueError: ``size`` is not positive.
@@ -106,6 +112,8 @@ def shard(indices: Sequence[int], size: int) -> list[Sequence[int]]:
         raise ValueError(f"a shard holds at least one sample, not {size}")
     count = len(indices)
     pieces = min(-(-count // size), MOST_SHARDS)
+    if pieces > 1:
+        pieces = min(-(-pieces // EVENLY) * EVENLY, count)
     bounds = [count * piece // pieces for piece in range(pieces + 1)] if pieces else []
     return [indices[start:end] for start, end in pairwise(bounds)]
 

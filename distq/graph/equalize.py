@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from distq.graph.edits import add_initializer, names_in
 from distq.graph.layers import COMPUTE, clip_bounds, connects
 from distq.graph.plan import Plan
-from distq.graph.values import add_initializer, constant, is_float
+from distq.graph.values import constant, is_float
 
 PASS_FACTORS = frozenset({"Relu", "LeakyRelu", "MaxPool", "AveragePool", "GlobalAveragePool", "Resize"})
 """Operators that give back a channel's positive factor unchanged."""
@@ -97,13 +98,14 @@ def equalized(model: ir.Model, scales: Mapping[Site, Floats]) -> ir.Model:
     """
     copy = model.clone()
     values = {v.name: v for node in copy.graph for v in node.outputs}
+    taken = names_in(copy.graph)
     for site, scale in scales.items():
         if not site.writers:
-            _insert(copy.graph, values[site.tensors[0]], site, scale)
+            _insert(copy.graph, values[site.tensors[0]], site, scale, taken)
         for name in site.writers:
-            _divide_outputs(copy.graph, copy.graph.node(name), scale)
+            _divide_outputs(copy.graph, copy.graph.node(name), scale, taken)
         for name in site.readers:
-            _multiply_inputs(copy.graph, copy.graph.node(name), scale)
+            _multiply_inputs(copy.graph, copy.graph.node(name), scale, taken)
     copy.graph.sort()
     return copy
 
@@ -226,11 +228,11 @@ def _runs_in_float(node: ir.Node) -> bool:
     return connects(node) is not None and node.op_type not in COMPUTE | {"Relu", "Clip"}
 
 
-def _insert(graph: ir.Graph, value: ir.Value, site: Site, scale: Floats) -> None:
+def _insert(graph: ir.Graph, value: ir.Value, site: Site, scale: Floats, taken: set[str | None]) -> None:
     shape = (1, -1, *[1] * (len(value.shape or ()) - 2))
     inverse = (1.0 / scale).astype(np.float32).reshape(shape)
     (name,) = site.quantized
-    factor = add_initializer(graph, f"{value.name}_inverse_factors", inverse)
+    factor = add_initializer(graph, f"{value.name}_inverse_factors", inverse, taken)
     node = ir.node("Mul", [value, factor], name=name)
     out = node.outputs[0]
     out.name, out.shape, out.type = name, value.shape, value.type
@@ -241,20 +243,21 @@ def _insert(graph: ir.Graph, value: ir.Value, site: Site, scale: Floats) -> None
         graph.node(reader).replace_input_with(0, out)
 
 
-def _divide_outputs(graph: ir.Graph, node: ir.Node, scale: Floats) -> None:
+def _divide_outputs(graph: ir.Graph, node: ir.Node, scale: Floats, taken: set[str | None]) -> None:
     weight = constant(node.inputs[1])
     if weight is None:
         return
     name = node.outputs[0].name
     divided = weight / scale.reshape(-1, *[1] * (weight.ndim - 1))
-    node.replace_input_with(1, add_initializer(graph, f"{name}_equalized_weight", divided.astype(np.float32)))
+    scaled = divided.astype(np.float32)
+    node.replace_input_with(1, add_initializer(graph, f"{name}_equalized_weight", scaled, taken))
     bias = constant(node.inputs[2]) if len(node.inputs) > 2 else None
     if bias is not None:
         inverse = (bias / scale).astype(np.float32)
-        node.replace_input_with(2, add_initializer(graph, f"{name}_equalized_bias", inverse))
+        node.replace_input_with(2, add_initializer(graph, f"{name}_equalized_bias", inverse, taken))
 
 
-def _multiply_inputs(graph: ir.Graph, node: ir.Node, scale: Floats) -> None:
+def _multiply_inputs(graph: ir.Graph, node: ir.Node, scale: Floats, taken: set[str | None]) -> None:
     weight = constant(node.inputs[1])
     if weight is None:
         return
@@ -265,4 +268,4 @@ def _multiply_inputs(graph: ir.Graph, node: ir.Node, scale: Floats) -> None:
     else:
         shaped = scale.reshape(1, -1, *[1] * (weight.ndim - 2))
     name = f"{node.outputs[0].name}_equalized_weight"
-    node.replace_input_with(1, add_initializer(graph, name, (weight * shaped).astype(np.float32)))
+    node.replace_input_with(1, add_initializer(graph, name, (weight * shaped).astype(np.float32), taken))

@@ -6,11 +6,14 @@ The compute layers, what connects them, and why others stay float.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx_ir as ir
 
 from distq.graph.values import constant, is_float, only_reader
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 COMPUTE = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 ARITHMETIC = frozenset({"Add", "Mul"})

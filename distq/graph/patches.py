@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx_ir as ir
 
 from distq.graph.layers import Layer
 from distq.graph.values import constant
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 Floats = npt.NDArray[np.float64]
 

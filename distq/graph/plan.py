@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
-
-import onnx_ir as ir
+from typing import TYPE_CHECKING
 
 from distq.config import Scheme, Target, require_16_bits
 from distq.errors import ModelError, UsageError
@@ -20,7 +19,10 @@ from distq.graph.layers import (
     float_data,
     saturating_follower,
 )
-from distq.graph.values import values_of
+from distq.graph.values import is_float, values_of
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ def make_plan(
 def _roles(
     graph: ir.Graph, target: Target, only: Collection[str] | None, float_layers: Collection[str]
 ) -> _Roles:
-    nodes = [n for n in graph if any(v.dtype is None or v.dtype == ir.DataType.FLOAT for v in n.outputs)]
+    nodes = [n for n in graph if any(map(is_float, n.outputs))]
     found = {node: compute_layer(node) for node in nodes}
     layers = {node: layer for node, layer in found.items() if isinstance(layer, Layer)}
     reasons = {node: why for node, why in found.items() if isinstance(why, str)}

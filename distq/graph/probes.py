@@ -9,11 +9,12 @@ import onnx_ir as ir
 import onnx_ir.passes.common as common_passes
 
 from distq.errors import ModelError
+from distq.graph.edits import add_initializer
 from distq.graph.layers import Layer
 from distq.graph.plan import Plan
 from distq.graph.qdq import quantized_model
 from distq.graph.state import State, float_weight, has_bias
-from distq.graph.values import add_initializer, constant
+from distq.graph.values import constant
 
 
 def with_outputs(model: ir.Model, tensors: Collection[str]) -> bytes:

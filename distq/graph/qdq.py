@@ -7,11 +7,12 @@ import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as common_passes
 
+from distq.graph.edits import register, take_over
 from distq.graph.layers import Layer
 from distq.graph.load import upgraded
 from distq.graph.plan import Plan
 from distq.graph.state import PARTS, Constants, Names, State, constants, has_bias
-from distq.graph.values import register, take_over, values_of
+from distq.graph.values import values_of
 
 
 def export(model: ir.Model, plan: Plan, state: State) -> bytes:

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import onnx_ir as ir
 
 from distq.graph.layers import Layer
 from distq.graph.plan import Plan
 from distq.graph.values import constant, values_of
 from distq.quant.scheme import Encoding, fit_weight_scale, quantize_bias, quantize_weight, round_weight
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 Constants = dict[str, npt.NDArray[Any]]
 """Initializers of the quantized model by name."""

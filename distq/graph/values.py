@@ -1,9 +1,16 @@
-"""Small questions and edits on the values of a graph."""
+"""Small questions on the values of a graph.
+
+Like all that workers load it does without onnx-ir at run time, which takes a quarter of a second to import.
+"""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import onnx_ir as ir
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 
 def constant(value: ir.Value | None) -> np.ndarray | None:
@@ -18,25 +25,6 @@ def values_of(graph: ir.Graph) -> list[ir.Value]:
     return [*graph.inputs, *(value for node in graph for value in node.outputs)]
 
 
-def add_initializer(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
-    """Register an array as initializer under a name that is free."""
-    taken = {*graph.initializers, *(v.name for v in values_of(graph))}
-    free, counter = name, 1
-    while free in taken:
-        free, counter = f"{name}_{counter}", counter + 1
-    return register(graph, free, array)
-
-
-def register(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
-    """Register an array as initializer under a name that is known to be free."""
-    tensor = ir.tensor(np.asarray(array, order="C"), name=name)
-    value = ir.Value(
-        name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
-    )
-    graph.register_initializer(value)
-    return value
-
-
 def only_reader(value: ir.Value) -> ir.Node | None:
     """The one node that reads a value, if there is one and the value is no network output."""
     uses = list(value.uses())
@@ -45,21 +33,9 @@ def only_reader(value: ir.Value) -> ir.Node | None:
 
 def is_float(value: ir.Value | None) -> bool:
     """Whether a value is a float32 tensor; one of unknown type counts as float32."""
-    return value is not None and (value.dtype is None or value.dtype == ir.DataType.FLOAT)
+    return value is not None and (value.dtype is None or value.dtype.name == "FLOAT")
 
 
 def numpy_dtype(value: ir.Value) -> str:
     """Name of the numpy type of a value; float32 where unknown."""
     return "float32" if value.dtype is None else np.dtype(value.dtype.numpy()).name
-
-
-def take_over(new: ir.Value, node: ir.Node) -> None:
-    """Let ``new`` stand where the first output of ``node`` stood, under its name, and remove ``node``."""
-    old = node.outputs[0]
-    graph = node.graph
-    new.shape, new.type = old.shape, old.type
-    name, old.name = old.name, f"{old.name}_replaced"
-    old.replace_all_uses_with(new, replace_graph_outputs=True)
-    new.name = name
-    if isinstance(graph, ir.Graph):
-        graph.remove(node, safe=True)

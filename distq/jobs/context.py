@@ -110,7 +110,7 @@ class Job:
         float_parts: gives what choices compare with: the parts of these outputs.
         manifests: of the samples that calibrate and those held out, as they were when the job began.
         places: of the parts; empty where the outputs themselves are compared.
-        means: mean output of each layer in float, by its name, where it follows from another form's.
+        means: mean output of each layer in float, by its name, where it is known already.
     """
 
     options: CalibrateOptions

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from distq.graph.values import add_initializer, constant, only_reader, take_over
+from distq.graph.edits import add_initializer, take_over
+from distq.graph.values import constant, only_reader
 
 Array = npt.NDArray[np.float64]
 

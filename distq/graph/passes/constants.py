@@ -11,7 +11,8 @@ import onnx_ir as ir
 import onnx_ir.passes.common as common_passes
 import onnxruntime
 
-from distq.graph.values import add_initializer, constant
+from distq.graph.edits import add_initializer
+from distq.graph.values import constant
 
 RANDOM = frozenset(
     {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"}

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from distq.graph.values import add_initializer, constant, take_over
+from distq.graph.edits import add_initializer, take_over
+from distq.graph.values import constant
 
 
 class MatMulToGemm(ir.passes.InPlacePass):

@@ -1,0 +1,55 @@
+"""Small edits on the values of a graph."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from distq.graph.values import values_of
+
+
+def add_initializer(
+    graph: ir.Graph, name: str, array: np.ndarray, taken: set[str | None] | None = None
+) -> ir.Value:
+    """Register an array as initializer under a name that is free.
+
+    Args:
+        graph: gets it.
+        name: that it has, with a number behind it if that is taken.
+        array: its value.
+        taken: names in use, which the chosen one is added to; looked up where left out.
+    """
+    if taken is None:
+        taken = names_in(graph)
+    free, counter = name, 1
+    while free in taken:
+        free, counter = f"{name}_{counter}", counter + 1
+    taken.add(free)
+    return register(graph, free, array)
+
+
+def names_in(graph: ir.Graph) -> set[str | None]:
+    """Names of the initializers and values of a graph."""
+    return {*graph.initializers, *(v.name for v in values_of(graph))}
+
+
+def register(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
+    """Register an array as initializer under a name that is known to be free."""
+    tensor = ir.Tensor(np.asarray(array, order="C"), name=name)
+    value = ir.Value(
+        name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
+    )
+    graph.register_initializer(value)
+    return value
+
+
+def take_over(new: ir.Value, node: ir.Node) -> None:
+    """Let ``new`` stand where the first output of ``node`` stood, under its name, and remove ``node``."""
+    old = node.outputs[0]
+    graph = node.graph
+    new.shape, new.type = old.shape, old.type
+    name, old.name = old.name, f"{old.name}_replaced"
+    old.replace_all_uses_with(new, replace_graph_outputs=True)
+    new.name = name
+    if isinstance(graph, ir.Graph):
+        graph.remove(node, safe=True)
