@@ -17,6 +17,7 @@ from distq.calibration.distributions import DistributionSet
 from distq.config import CalibrateOptions, TuneOptions, require_bins
 from distq.data.dataset import DatasetSpec, Manifest, manifest
 from distq.data.shards import Selection
+from distq.engine.collector import loaded_set_aside
 from distq.engine.executor import Executor
 from distq.engine.journal import Journal
 from distq.engine.progress import Reporter
@@ -194,6 +195,7 @@ def open_job(
             executor: Executor
             executor = open_workers(options, reporter) if shared is None else shared.lend(job_identity)
             stack.enter_context(executor)
+            stack.enter_context(loaded_set_aside())
             places = parts(loaded.model, plan)
             job = Job(
                 options,
