@@ -1,4 +1,4 @@
-"""Try other thresholds and evened-out channels, and keep what is closest to float on the tuning images."""
+"""Even out the channels of a network where that promises to pay, as another form of it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from distq.calibration.histogram import Distribution
 from distq.graph.equalize import Site, equalized, reader_weight, sites
 from distq.graph.plan import Plan, make_plan
 from distq.graph.probes import with_outputs
-from distq.graph.qdq import export
 from distq.graph.resolve import resolve_names
-from distq.graph.state import State
-from distq.jobs.calibrate import corrected_states
-from distq.jobs.compare import choose, tuning_diffs
 from distq.jobs.context import Job
 from distq.jobs.correct import Means, float_means
 from distq.jobs.observe import observe
@@ -25,11 +20,6 @@ from distq.quant.channel_factors import ChannelWidths, Evened, even_out
 from distq.quant.table import Table
 from distq.replica.float32 import ChannelRanges
 from distq.replica.worker import Arrays, stable_sum
-from distq.search.acceptance import beyond_chance, significant_improvement
-from distq.search.metrics import mean_over_images
-
-LEAST_GAIN = 0.1
-"""Less than this on a few images may be none on others."""
 
 LEAST_PART = 0.05
 """Estimated part of the noise of all quantizers: networks under 0.03 gained nothing, those over 0.06 did."""
@@ -42,49 +32,6 @@ METHOD = "mse"
 
 Factors = Mapping[Site, tuple[Evened, tuple[float, ...]]]
 """The factors of each site, and the width of each of its tensors with them."""
-
-
-def best_form(
-    job: Job,
-    table: Table,
-    state: State,
-    start: Table,
-    distributions: Mapping[str, Distribution],
-    *,
-    even: bool,
-) -> tuple[Job, Table, State]:
-    """The job as it was calibrated, from other thresholds, or on an equalized network.
-
-    Each form has its weights rounded and its biases corrected before it is compared on the tuning images:
-    without, the errors that correction takes away decide. Other thresholds have to be better beyond chance,
-    and an equalized network clearly.
-
-    Args:
-        job: the run.
-        table: its thresholds by its own method.
-        state: what they became.
-        start: thresholds it would rather search from, maybe the same.
-        distributions: of its quantized tensors.
-        even: whether channels may be evened out.
-    """
-    tried = promising(evened_sites(job), len(job.plan.quantizers)) if even else {}
-    if even and not tried:
-        job.reporter.line("channels: as they are, since evening them out promises too little")
-    others = {} if start is table else {"as they are, other thresholds": (job, start)}
-    evened = {label: evened_form(job, distributions, found) for label, found in tried.items()}
-    labels, forms = ["as they are", *others, *evened], [(job, table), *others.values(), *evened.values()]
-    if len(forms) == 1:
-        return job, table, state
-    states = [state, *corrected_states(forms[1:])]
-    models = [export(form.loaded.model, form.plan, s) for (form, _), s in zip(forms, states, strict=True)]
-    diffs = tuning_diffs(job, "choose channels", models)
-    best = 0
-    for other in range(1, len(forms)):
-        better = _clearly_better if labels[other] in evened else beyond_chance
-        pair = (best, other)
-        taken = choose(job, "channels", [diffs[i] for i in pair], [labels[i] for i in pair], better)
-        best = pair[taken]
-    return *forms[best], states[best]
 
 
 def promising(found: Factors, quantizers: int) -> dict[str, Factors]:
@@ -108,11 +55,6 @@ def promising(found: Factors, quantizers: int) -> dict[str, Factors]:
     if both - first >= max(first, LEAST_PART):
         tried["evened out"] = found
     return tried
-
-
-def _clearly_better(candidate: npt.NDArray[np.float64], incumbent: npt.NDArray[np.float64]) -> bool:
-    enough = mean_over_images(candidate) <= (1 - LEAST_GAIN) * mean_over_images(incumbent)
-    return enough and significant_improvement(candidate, incumbent).accepted
 
 
 def evened_sites(job: Job) -> Factors:

@@ -21,11 +21,10 @@ from distq.jobs.compare import tuning_diffs
 from distq.jobs.context import Job, interruptible
 from distq.jobs.correct import correct, float_means
 from distq.jobs.decide import open_decider
-from distq.jobs.equalize import best_form
 from distq.jobs.evened_budget import even_out_anew
 from distq.jobs.results import RunResult, SearchCost
 from distq.jobs.shared import SharedWork
-from distq.jobs.start import best_start
+from distq.jobs.start import best_form, best_start
 from distq.jobs.thresholds import has_headroom
 from distq.quant.table import Table
 from distq.search.metrics import mean_over_images

@@ -11,9 +11,9 @@ from replica_helpers import Bench
 
 from distq.engine.journal import Journal
 from distq.graph.rows import with_threshold
-from distq.jobs import equalize
+from distq.jobs import start as starts
 from distq.jobs.calibrate import corrected_state
-from distq.jobs.equalize import best_form
+from distq.jobs.start import best_form
 
 
 @pytest.mark.parametrize(("gain", "taken"), [(0.0, False), (0.001, False), (0.3, True)])
@@ -23,7 +23,7 @@ def test_other_thresholds_have_to_be_better_when_they_are_corrected_for(
     bench = Bench(tmp_path, "many branches")
     noise = np.random.default_rng(0).normal(0, 0.05, (2, 16))
     monkeypatch.setattr(
-        equalize, "tuning_diffs", lambda *_: [1.0 + noise[0], 1.0 + noise[1] - noise[1].mean() - gain]
+        starts, "tuning_diffs", lambda *_: [1.0 + noise[0], 1.0 + noise[1] - noise[1].mean() - gain]
     )
     with Journal(tmp_path / "journal") as journal:
         job = replace(bench.job(), journal=journal)
