@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -97,15 +99,26 @@ class Cutter:
 
     def before(self, quantizer: Quantizer, state: State) -> Advance:
         """What brings samples to the cut before a quantizer."""
-        network = self._network
-        return self._advance(state, network.frontier(network.behind(self.touched(quantizer))))
+        return self._advance(state, self._cuts[quantizer.name], self._again(quantizer))
 
-    def _advance(self, state: State, cut: tuple[str, ...]) -> Advance:
+    @cached_property
+    def _cuts(self) -> dict[str, tuple[str, ...]]:
+        """What crosses the cut before each quantizer, in graph order."""
+        network = self._network
+        return {q.name: network.frontier(network.behind(self.touched(q))) for q in self._plan.quantizers}
+
+    def _again(self, quantizer: Quantizer) -> frozenset[str]:
+        """Where branches part: what has crossed a cut up to a quantizer's, and will cross one behind it."""
+        cuts = [*self._cuts.values()]
+        position = [*self._cuts].index(quantizer.name) + 1
+        return frozenset(chain.from_iterable(cuts[:position])) & {*chain.from_iterable(cuts[position:])}
+
+    def _advance(self, state: State, cut: tuple[str, ...], again: frozenset[str] = frozenset()) -> Advance:
         if self._numbers is None or self._numbers[0] is not state:
             constants = small_constants(self._plan, state, self._names)
             self._numbers = state, Numbers.of(constants, self.job.executor.share)
         numbers = self._numbers[1]
-        return Advance(self._blob, self.job.data, numbers, cut, self._shares, self._float_network)
+        return Advance(self._blob, self.job.data, numbers, cut, self._shares, self._float_network, again)
 
     def _errors(self, units: Sequence[Score | int8.Errors]) -> list[Errors]:
         results = list(self.job.results(units))

@@ -21,7 +21,7 @@ from distq.search.tensor_search import Decision
 MOST_AHEAD = 4
 """Workers up to which each searches a tensor of its own: of more, the last would mostly search in vain."""
 
-TENSORS_PER_IMAGE = 2
+TENSORS_PER_IMAGE = 1
 """Tensors for each tuning image from which a worker searches one by itself.
 
 It saves words to the driver at every tensor, and costs each worker all images instead of a part of them.

@@ -58,8 +58,8 @@ def tune(options: TuneOptions, reporter: Reporter, shared: SharedWork | None = N
         before = Outcome(given.plan, table, export(given.loaded.model, given.plan, state))
         base, first, state = choose_start(given, options, table, state)
         job, start, state, choice = spend(base, options, first, state)
-        chosen = {q for q in chosen_quantizers(options, base) if not has_headroom(first[q.name])}
-        searched = [q for q in job.plan.quantizers if q in chosen]
+        wanted = {*searched_quantizers(options, base, first)}
+        searched = [q for q in job.plan.quantizers if q in wanted]
         tuned, state = search(job, options, searched, start, state)
         model = settle(job, state, moved(start, tuned))
         after = reconsider(base, options, first, choice, Outcome(job.plan, tuned, model))
@@ -67,7 +67,7 @@ def tune(options: TuneOptions, reporter: Reporter, shared: SharedWork | None = N
 
 
 def chosen_quantizers(options: TuneOptions, job: Job) -> list[Quantizer]:
-    """What the search visits, in graph order.
+    """What the search may visit, in graph order.
 
     All but network inputs, or ``--layers``, less ``--ignore-layers``.
 
@@ -82,6 +82,11 @@ def chosen_quantizers(options: TuneOptions, job: Job) -> list[Quantizer]:
         for q in plan.quantizers
         if q.name not in ignored and (q.name in wanted if wanted else not q.keep_range)
     ]
+
+
+def searched_quantizers(options: TuneOptions, job: Job, start: Table) -> list[Quantizer]:
+    """What it visits: of these, all but those whose threshold at the start has headroom."""
+    return [q for q in chosen_quantizers(options, job) if not has_headroom(start[q.name])]
 
 
 def choose_start(job: Job, options: TuneOptions, table: Table, state: State) -> tuple[Job, Table, State]:

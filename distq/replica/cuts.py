@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
+
+import numpy.typing as npt
 
 from distq.data.dataset import DatasetSpec
 from distq.graph.subgraph import Network
@@ -19,8 +22,8 @@ from distq.replica.worker import Arrays, Blob, Worker, array_bytes
 class Advance:
     """Brings samples to a cut of a network with given numbers.
 
-    A worker keeps what crossed the last cut it brought a sample to, and goes on from there where the numbers
-    before that cut are still the same; otherwise it starts from the inputs. The result is the same.
+    A worker keeps what crossed the last cut it brought a sample to, and what crosses later ones again. It
+    goes on from there, as far as the numbers before these tensors are still the same. The result is the same.
 
     Attributes:
         network: the fused INT8 network.
@@ -30,6 +33,7 @@ class Advance:
         shares: what part of the network's work each node does, by node name.
         float_network: most of it is in float; run that part as fast as can be, though a part then agrees with
             the whole to rounding only.
+        again: tensors of earlier cuts that will cross later ones; not part of the identity.
     """
 
     network: Blob
@@ -38,6 +42,7 @@ class Advance:
     cut: tuple[str, ...]
     shares: Mapping[str, float] = field(default_factory=dict)
     float_network: bool = False
+    again: frozenset[str] = frozenset()
 
     @cached_property
     def key(self) -> str:
@@ -54,24 +59,24 @@ class Advance:
     def crossing(self, worker: Worker, indices: Sequence[int]) -> tuple[list[Arrays], float]:
         """Tensors that cross the cut, for each sample, and the forwards that took, in whole networks."""
         net, numbers = open_network(worker, self.network), open_numbers(worker, self.numbers)
-        valid = {self.cut: _before(net, numbers, self.cut)}
-        steps: dict[tuple[str, ...], _Step] = {}
+        before = _Before(net, numbers)
+        steps: dict[frozenset[str], _Step] = {}
         found: list[Arrays] = []
         forwards = 0.0
         for index in indices:
             place = ("cut", self.network.sha256, self.data, index)
-            cut, before, crossing = worker.get(place) or ((), "", {})
-            if cut not in valid:
-                valid[cut] = _before(net, numbers, cut)
-            if before != valid[cut]:
-                cut, crossing = (), {}
-            if cut != self.cut:
-                if cut not in steps:
-                    steps[cut] = self._step(worker, net, cut)
-                crossing = self._run(worker, steps[cut], crossing, index)
-                forwards += steps[cut].share
-                worker.keep(place, (self.cut, valid[self.cut], crossing), array_bytes(crossing))
-            found.append(crossing)
+            kept: dict[str, tuple[str, npt.NDArray[Any]]] = worker.get(place) or {}
+            known = {name: array for name, (key, array) in kept.items() if key == before[name]}
+            if not known.keys() >= {*self.cut}:
+                start = frozenset(known)
+                if start not in steps:
+                    steps[start] = self._step(worker, net, start)
+                known = self._run(worker, steps[start], known, index)
+                forwards += steps[start].share
+                known = {name: known[name] for name in known if name in self.cut or name in self.again}
+                kept = {name: (before[name], array) for name, array in known.items()}
+                worker.keep(place, kept, array_bytes(known))
+            found.append({name: known[name] for name in self.cut})
         return found, forwards
 
     def share(self, net: Network, nodes: Iterable[int]) -> float:
@@ -101,31 +106,43 @@ class Advance:
         found: Session = worker.cached(key, build, lambda _: SESSION_BYTES)
         return found
 
-    def _step(self, worker: Worker, net: Network, start: Sequence[str]) -> _Step:
-        """How to get from one cut, or from the inputs, to this one."""
-        available = frozenset({*net.inputs, *start})
+    def _step(self, worker: Worker, net: Network, known: frozenset[str]) -> _Step:
+        """How to get from what is known of a sample, or from its inputs, to the cut."""
+        available = known | net.inputs.keys()
         wanted = tuple(name for name in self.cut if name not in available)
-        session = self.part(worker, available, wanted) if wanted else None
+        nodes = net.before(wanted, available)
+        passed = (name for name in sorted(self.again - available) if net.producer[name] in nodes)
+        wanted = (*wanted, *(name for name in passed if name not in wanted))
+        session = self.part(worker, net.frontier(nodes), wanted) if wanted else None
         read = {*self.cut, *(session.inputs if session else ())}
-        needs_inputs = any(name in net.inputs and name not in start for name in read)
-        return _Step(session, wanted, needs_inputs, self.share(net, net.before(wanted, available)))
+        needs_inputs = any(name in net.inputs and name not in known for name in read)
+        return _Step(session, wanted, needs_inputs, self.share(net, nodes))
 
-    def _run(self, worker: Worker, step: _Step, start: Arrays, index: int) -> Arrays:
+    def _run(self, worker: Worker, step: _Step, known: Arrays, index: int) -> Arrays:
+        """What is known of a sample then."""
         inputs = next(kept_inputs(worker, self.data, [index]))[1] if step.needs_inputs else {}
-        known = {**inputs, **start}
+        found = {**inputs, **known}
         if step.session is not None:
-            known.update(zip(step.outputs, step.session.run(known), strict=True))
-        return {name: known[name] for name in self.cut}
+            found.update(zip(step.outputs, step.session.run(found), strict=True))
+        return found
 
 
-def _before(net: Network, numbers: OpenNumbers, cut: Sequence[str]) -> str:
-    """What crosses a cut depends on: the constants before it."""
-    return numbers.key(net.constants_of(net.before(cut)))
+class _Before(dict[str, str]):
+    """What a tensor depends on, by its name: the constants before it."""
+
+    def __init__(self, net: Network, numbers: OpenNumbers) -> None:
+        super().__init__()
+        self._net = net
+        self._numbers = numbers
+
+    def __missing__(self, name: str) -> str:
+        self[name] = self._numbers.key(self._net.constants_of(self._net.before([name])))
+        return self[name]
 
 
 @dataclass(frozen=True)
 class _Step:
-    """From one cut to the next: the session between them, and what part of the network it runs."""
+    """From what is known to a cut: the session between them, and what part of the network it runs."""
 
     session: Session | None
     outputs: tuple[str, ...]

@@ -29,7 +29,7 @@ from distq.config import TuneOptions
 from distq.graph.qdq import export
 from distq.jobs.calibrate import calibrated
 from distq.jobs.context import Job
-from distq.jobs.tune import choose_start, chosen_quantizers, moved, search, settle
+from distq.jobs.tune import choose_start, chosen_quantizers, moved, search, searched_quantizers, settle
 from distq.quant.table import Table
 
 NETWORKS = ("version-RFB-320", "mobilenet_v1_0.75_224", "squeezenet1.1")
@@ -122,7 +122,7 @@ def default_strategy(title: str, job: Job, options: TuneOptions) -> tuple[Figure
     forwards, began = job.cost().int8_forwards, time.perf_counter()
     searching, start, start_state = choose_start(job, options, table, state)
     chosen = time.perf_counter()
-    layers = chosen_quantizers(options, searching)
+    layers = searched_quantizers(options, searching, start)
     tuned, tuned_state = search(searching, options, layers, start, start_state)
     decided, forwards = time.perf_counter(), job.cost().int8_forwards - forwards
     model = export(searching.loaded.model, searching.plan, start_state)

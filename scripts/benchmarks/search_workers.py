@@ -24,7 +24,7 @@ from tuning_job import open_tuning
 
 from distq.graph.qdq import export
 from distq.jobs.calibrate import calibrated
-from distq.jobs.tune import choose_start, chosen_quantizers, search
+from distq.jobs.tune import choose_start, search, searched_quantizers
 
 STRATEGIES: Mapping[str, Mapping[str, Any]] = {
     "default": {},
@@ -55,7 +55,7 @@ def measure(network: str, images: int, workers: int, strategy: str) -> Measured:
         times.append(time.perf_counter())
         searching, start, start_state = choose_start(job, options, table, state)
         times.append(time.perf_counter())
-        layers = chosen_quantizers(options, searching)
+        layers = searched_quantizers(options, searching, start)
         tuned, _ = search(searching, options, layers, start, start_state)
         times.append(time.perf_counter())
         thresholds = {name: row.threshold for name, row in tuned.items()}

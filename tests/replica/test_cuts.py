@@ -16,12 +16,13 @@ def fetch(blob):
     return blob.handle
 
 
-def advance(bench, cut, numbers=None, shares=None):
-    return Advance(bench.blob, bench.data, numbers_of(numbers), tuple(cut), shares or {})
+def advance(bench, cut, numbers=None, shares=None, again=()):
+    numbers, again = numbers_of(numbers), frozenset(again)
+    return Advance(bench.blob, bench.data, numbers, tuple(cut), shares or {}, again=again)
 
 
-def bring(bench, worker, cut, numbers=None):
-    return advance(bench, cut, numbers).crossing(worker, bench.indices)[0]
+def bring(bench, worker, cut, numbers=None, again=()):
+    return advance(bench, cut, numbers, again=again).crossing(worker, bench.indices)[0]
 
 
 def straight(bench, cut, numbers=None):
@@ -61,23 +62,50 @@ def test_what_crosses_a_cut_is_what_the_whole_network_computes_there(bench):
             np.testing.assert_array_equal(array, values.get(name, bench.feeds[1].get(name)))
 
 
+def of_later_cuts(bench, position):
+    """Tensors that cross a cut before a quantizer behind this position."""
+    return {name for quantizer in bench.plan.quantizers[position + 1 :] for name in bench.cut(quantizer)}
+
+
 @pytest.mark.parametrize("order", [1, -1])
 @pytest.mark.parametrize("cache_bytes", [1 << 30, 4 << 20, 1])
-def test_from_the_last_cut_a_worker_was_at_it_is_the_same_as_from_the_inputs(bench, order, cache_bytes):
+@pytest.mark.parametrize("remembering", [False, True])
+def test_from_earlier_cuts_it_is_the_same_as_from_the_inputs(bench, order, cache_bytes, remembering):
     worker = Worker(WorkerSettings(cache_bytes=cache_bytes), fetch)
-    for quantizer in bench.plan.quantizers[::order]:
+    for position, quantizer in list(enumerate(bench.plan.quantizers))[::order]:
         cut = bench.cut(quantizer)
-        assert_same(bring(bench, worker, cut), straight(bench, cut))
+        again = of_later_cuts(bench, position) if remembering else ()
+        assert_same(bring(bench, worker, cut, again=again), straight(bench, cut))
 
 
-def test_numbers_that_change_before_the_last_cut_are_noticed(bench):
+@pytest.mark.parametrize("remembering", [False, True])
+def test_numbers_that_change_before_the_last_cut_are_noticed(bench, remembering):
     worker = Worker(SETTINGS, fetch)
     numbers = {}
-    for earlier, later in itertools.pairwise(bench.plan.quantizers):
-        bring(bench, worker, bench.cut(later), numbers)
+    for position, (earlier, later) in enumerate(itertools.pairwise(bench.plan.quantizers)):
+        again = of_later_cuts(bench, position) if remembering else ()
+        bring(bench, worker, bench.cut(later), numbers, again)
         numbers = {**numbers, **changed(bench, earlier, 0.7)}
         for cut in (bench.cut(later), bench.network.outputs):
-            assert_same(bring(bench, worker, cut, numbers), straight(bench, cut, numbers))
+            assert_same(bring(bench, worker, cut, numbers, again), straight(bench, cut, numbers))
+
+
+def test_what_branches_share_runs_once(bench):
+    shares = {node.name: 1.0 for node in bench.network.nodes}
+
+    def work(remembering):
+        worker, ran = Worker(SETTINGS, fetch), 0.0
+        for position, quantizer in enumerate(bench.plan.quantizers):
+            again = of_later_cuts(bench, position) if remembering else ()
+            found = advance(bench, bench.cut(quantizer), shares=shares, again=again)
+            ran += found.crossing(worker, bench.indices)[1]
+        return ran / len(bench.indices)
+
+    needed = {
+        node for quantizer in bench.plan.quantizers for node in bench.network.before(bench.cut(quantizer))
+    }
+    assert work(remembering=True) == len(needed)
+    assert work(remembering=False) > len(needed)
 
 
 def test_a_changed_number_changes_what_crosses_behind_it_alone(bench):

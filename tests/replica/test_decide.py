@@ -68,7 +68,7 @@ def test_by_every_rule_that_goes_by_the_network(tmp_path: Path, strategy: str, e
 
 
 def test_each_worker_has_a_tensor_where_these_are_many_and_images_few(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, "many branches", samples=3)
+    bench = Bench(tmp_path, "many branches", samples=6)
     job, tensors = bench.job(), list(bench.plan.quantizers)
     assert len(tensors) >= 6
     default = STRATEGIES["default"](3)
