@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from distq.data.dataset import Dataset, DatasetSpec, Sample, UnreadableSample, load_ahead
 from distq.replica.worker import Arrays, Worker, array_bytes
@@ -22,12 +22,46 @@ def open_dataset(opened: dict[Hashable, Any], spec: DatasetSpec) -> Dataset:
 
 
 def read_samples(
-    worker: Worker, spec: DatasetSpec, indices: Sequence[int]
+    worker: Worker, spec: DatasetSpec, indices: Sequence[int], *, keep: bool = False
 ) -> Iterator[Sample | UnreadableSample]:
-    """Samples in order, the next ones decoded while the caller works on this one.
+    """Samples in order: those that the worker has kept, and others decoded while the caller works on one.
 
     A model of a fixed batch gets a sample as often as the batch has places: each place computes the same.
+
+    Args:
+        worker: reads them.
+        spec: where they are.
+        indices: which.
+        keep: keep them for the next unit that wants them.
     """
+    missing = deque(dict.fromkeys(i for i in indices if worker.get(("sample", spec, i)) is None))
+    fresh = _decoded(worker, spec, tuple(missing))
+    for index in indices:
+        kept: Sample | None = worker.get(("sample", spec, index))
+        if kept is not None:
+            yield kept
+            continue
+        if missing and missing[0] == index:
+            missing.popleft()
+            sample = next(fresh)
+        else:  # fell out of the cache since
+            sample = next(_decoded(worker, spec, [index]))
+        if keep and not isinstance(sample, UnreadableSample):
+            worker.keep(("sample", spec, index), sample, array_bytes(sample.inputs))
+        yield sample
+
+
+def kept_inputs(worker: Worker, spec: DatasetSpec, indices: Sequence[int]) -> Iterator[tuple[int, Arrays]]:
+    """Inputs of readable samples by index, kept on the worker for the next unit that wants them."""
+    for index, sample in zip(indices, read_samples(worker, spec, indices, keep=True), strict=True):
+        if isinstance(sample, UnreadableSample):
+            raise sample
+        yield index, sample.inputs
+
+
+def _decoded(
+    worker: Worker, spec: DatasetSpec, indices: Sequence[int]
+) -> Iterator[Sample | UnreadableSample]:
     threads, actors = worker.settings.decode_threads, worker.settings.decode_actors
     depth = max(4, 2 * (actors or threads))
     if worker.decoders is not None:
@@ -45,22 +79,3 @@ def _fill_batch(sample: Sample, spec: DatasetSpec) -> Sample:
         if places is not None and places != len(inputs[wanted.name]):
             inputs[wanted.name] = np.repeat(inputs[wanted.name], places, axis=0)
     return replace(sample, inputs=inputs)
-
-
-def kept_inputs(worker: Worker, spec: DatasetSpec, indices: Sequence[int]) -> Iterator[tuple[int, Arrays]]:
-    """Inputs of readable samples by index, kept on the worker for the next unit that wants them."""
-    missing = list(dict.fromkeys(i for i in indices if worker.get(("inputs", spec, i)) is None))
-    fresh = read_samples(worker, spec, tuple(missing))
-    for index in indices:
-        inputs: dict[str, npt.NDArray[Any]] | None = worker.get(("inputs", spec, index))
-        if inputs is None:
-            if missing and missing[0] == index:
-                missing.pop(0)
-                sample = next(fresh)
-            else:  # fell out of the cache since
-                sample = next(read_samples(worker, spec, [index]))
-            if isinstance(sample, UnreadableSample):
-                raise sample
-            inputs = sample.inputs
-            worker.keep(("inputs", spec, index), inputs, array_bytes(inputs))
-        yield index, inputs
