@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
-from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +45,7 @@ class Cutter:
         self._blob: Blob = job.executor.share(fused)
         self._shares = shares(job.loaded.model)
         self._numbers: tuple[State, Numbers] | None = None
+        self._cuts: dict[str, tuple[str, ...]] = {}
 
     def reached(self, quantizer: Quantizer) -> npt.NDArray[np.bool_]:
         """Which network outputs depend on a quantizer, (outputs,)."""
@@ -99,19 +98,20 @@ class Cutter:
 
     def before(self, quantizer: Quantizer, state: State) -> Advance:
         """What brings samples to the cut before a quantizer."""
-        return self._advance(state, self._cuts[quantizer.name], self._again(quantizer))
+        return self._advance(state, self._cut(quantizer), self._again(quantizer))
 
-    @cached_property
-    def _cuts(self) -> dict[str, tuple[str, ...]]:
-        """What crosses the cut before each quantizer, in graph order."""
-        network = self._network
-        return {q.name: network.frontier(network.behind(self.touched(q))) for q in self._plan.quantizers}
+    def _cut(self, quantizer: Quantizer) -> tuple[str, ...]:
+        if quantizer.name not in self._cuts:
+            behind = self._network.behind(self.touched(quantizer))
+            self._cuts[quantizer.name] = self._network.frontier(behind)
+        return self._cuts[quantizer.name]
 
     def _again(self, quantizer: Quantizer) -> frozenset[str]:
         """Where branches part: what has crossed a cut up to a quantizer's, and will cross one behind it."""
-        cuts = [*self._cuts.values()]
-        position = [*self._cuts].index(quantizer.name) + 1
-        return frozenset(chain.from_iterable(cuts[:position])) & {*chain.from_iterable(cuts[position:])}
+        order = self._plan.quantizers
+        position = [other.name for other in order].index(quantizer.name) + 1
+        later = {name for other in order[position:] for name in self._cut(other)}
+        return frozenset(name for other in order[:position] if later for name in self._cut(other)) & later
 
     def _advance(self, state: State, cut: tuple[str, ...], again: frozenset[str] = frozenset()) -> Advance:
         if self._numbers is None or self._numbers[0] is not state:
