@@ -19,12 +19,6 @@ DEFAULT_HOLDOUT = 500
 MOST_SHARDS = 1024
 """Most pieces that samples are cut into."""
 
-EVENLY = 4
-"""Pieces come in fours, so that two or four workers have as many each.
-
-Of three pieces one of two workers would wait through the last.
-"""
-
 
 @dataclass(frozen=True)
 class Selection:
@@ -99,11 +93,17 @@ def permutation(count: int, seed: int) -> NDArray[np.int64]:
     return np.argsort(keys, kind="stable").astype(np.int64, copy=False)
 
 
-def shard(indices: Sequence[int], size: int) -> list[Sequence[int]]:
+def shard(indices: Sequence[int], size: int, multiple: int = 1) -> list[Sequence[int]]:
     """Cut indices, in their order, into even pieces of at most ``size``; of a range they are ranges.
 
-    There is one piece or a multiple of four. Pieces of many indices are larger, so that there are at most
-    1024: more would keep no worker busier, and each has a result to store, to send and to add.
+    Pieces of many indices are larger, so that there are at most 1024: more would keep no worker busier, and
+    each has a result to store, to send and to add.
+
+    Args:
+        indices: of samples.
+        size: most of them in a piece.
+        multiple: the number of pieces is one of this, where there are enough indices and more than one piece.
+            So many workers then have as many each: of three pieces one of two would wait through the last.
 
     Raises:
         ValueError: ``size`` is not positive.
@@ -111,9 +111,10 @@ def shard(indices: Sequence[int], size: int) -> list[Sequence[int]]:
     if size < 1:
         raise ValueError(f"a shard holds at least one sample, not {size}")
     count = len(indices)
-    pieces = min(-(-count // size), MOST_SHARDS)
+    pieces = -(-count // size)
     if pieces > 1:
-        pieces = min(-(-pieces // EVENLY) * EVENLY, count)
+        pieces = -(-pieces // multiple) * multiple
+    pieces = min(pieces, count, MOST_SHARDS)
     bounds = [count * piece // pieces for piece in range(pieces + 1)] if pieces else []
     return [indices[start:end] for start, end in pairwise(bounds)]
 

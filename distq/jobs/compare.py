@@ -12,6 +12,7 @@ from distq.data.dataset import DatasetSpec
 from distq.data.shards import shard
 from distq.graph.heads import with_places
 from distq.jobs.context import Job
+from distq.jobs.dealing import turns_of
 from distq.jobs.results import Accuracy, Comparison, FloatAccuracy
 from distq.replica.evaluate import STATISTICS, Evaluate
 from distq.replica.worker import Arrays, Blob
@@ -49,7 +50,7 @@ def compare_models(
     """
     kept = job.readable(indices, data)
     against = job.float_model if reference is None else reference
-    pieces = shard(kept, job.options.shard_size)
+    pieces = shard(kept, job.options.shard_size, turns_of(job.executor.workers))
     units = [Evaluate(tuple(models), against, data, piece, turn, again) for turn, piece in enumerate(pieces)]
     results = list(job.images(stage, units))
     for result in results:

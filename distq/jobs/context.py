@@ -36,6 +36,7 @@ from distq.graph.heads import Place
 from distq.graph.load import LoadedModel
 from distq.graph.plan import Plan
 from distq.graph.values import numpy_dtype
+from distq.jobs.dealing import turns_of
 from distq.jobs.results import Cost, FloatLayer, SearchCost
 from distq.jobs.rundir import RunDir
 from distq.replica.session import fuse, integer_instructions
@@ -110,7 +111,7 @@ class Job:
         float_parts: gives what choices compare with: the parts of these outputs.
         manifests: of the samples that calibrate and those held out, as they were when the job began.
         places: of the parts; empty where the outputs themselves are compared.
-        means: mean output of each layer in float, by its name, where it is known already.
+        means: mean output of each layer of ``loaded`` in float, by its name, once it is known.
     """
 
     options: CalibrateOptions
@@ -153,8 +154,8 @@ class Job:
         return fuse(model, WorkerSettings(self.executor.device))
 
     def shards(self, indices: Sequence[int]) -> list[Sequence[int]]:
-        """Readable calibration samples in pieces of the shard size."""
-        return shard(self.readable(indices), self.options.shard_size)
+        """Readable calibration samples in pieces of at most the shard size, as many for each worker."""
+        return shard(self.readable(indices), self.options.shard_size, turns_of(self.executor.workers))
 
     def results(self, units: Sequence[Unit]) -> Iterator[Arrays]:
         """Results of units in their order; those in the journal are not run again."""

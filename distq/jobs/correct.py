@@ -68,11 +68,12 @@ def float_means(job: Job) -> Means:
     for result in results:
         job.skip_unreadable(result, job.data)
     job.cost_so_far.fp32_forwards += len(job.readable(_samples(job)))
-    return {
+    job.means = {
         name: stable_sum(rows) / len(rows)
         for i, name in enumerate(names)
         for rows in [np.concatenate([r[str(i)] for r in results if r[str(i)].size])]
     }
+    return job.means
 
 
 def correct(job: Job, state: State, wanted: Means, changed: Collection[str] | None = None) -> State:

@@ -28,9 +28,14 @@ class Hand:
     positions: tuple[int, ...]
 
 
+def turns_of(workers: int) -> int:
+    """As many turns for each of the workers, and the same number for 1, 2 and 4 of them."""
+    return workers * -(-TURNS // workers)
+
+
 def turns(indices: Sequence[int], start: int, end: int, workers: int) -> list[Hand]:
     """Samples from ``start`` to ``end`` dealt out, a hand each turn; its turn is its affinity."""
-    number = workers * -(-TURNS // workers)
+    number = turns_of(workers)
     dealt: dict[int, list[int]] = {}
     for position in range(start, min(end, len(indices))):
         dealt.setdefault(position // TOGETHER % number, []).append(position)

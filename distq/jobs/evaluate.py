@@ -13,6 +13,7 @@ from distq.errors import DataError, ModelError
 from distq.graph.load import read_proto
 from distq.jobs.compare import accuracy, top_k_accuracy
 from distq.jobs.context import data_spec, input_specs, interruptible, open_workers
+from distq.jobs.dealing import turns_of
 from distq.jobs.results import EvaluateResult
 from distq.replica.evaluate import Evaluate
 
@@ -35,7 +36,8 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> EvaluateResult:
     with interruptible(), open_workers(options, reporter) as executor:
         model = executor.share(candidate.SerializeToString())
         reference = None if against is None else executor.share(against.SerializeToString())
-        units = [Evaluate((model,), reference, data, piece) for piece in shard(indices, options.shard_size)]
+        pieces = shard(indices, options.shard_size, turns_of(executor.workers))
+        units = [Evaluate((model,), reference, data, piece) for piece in pieces]
         reporter.start("evaluate", len(indices), "images")
         results = []
         skipped = 0

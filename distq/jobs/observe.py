@@ -92,8 +92,9 @@ def observe(job: Job, quantizers: Sequence[str] | None = None) -> dict[str, Dist
     counted = None
     if job.options.method not in COUNTED_WHOLE:
         counted = max(COUNTED_OF_SAMPLE, COUNTED // len(job.selection.calibration))
-    enough = UNITS_OF_A_WORKER * job.executor.workers
-    pieces = shard(images, max(job.options.shard_size, min(LARGE_SHARD, len(images) // enough)))
+    workers = job.executor.workers
+    enough = UNITS_OF_A_WORKER * workers
+    pieces = shard(images, max(job.options.shard_size, min(LARGE_SHARD, len(images) // enough)), workers)
     units = [Observe(model, tensors, job.data, indices, counted) for indices in pieces]
     groups = [units[end - SUMMED : end] for end in range(SUMMED, len(units) + 1, SUMMED)]
     keys = list(accumulate(groups, _sum_key, initial=""))[1:]

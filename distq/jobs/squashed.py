@@ -28,7 +28,7 @@ HALVINGS = 30
 """Of the interval of shifts: down to 1e-8."""
 
 COUNTED_TOGETHER = 32
-"""Images of a unit."""
+"""Images of a unit, at most."""
 
 
 def restore_squashed(

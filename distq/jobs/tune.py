@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 from distq.calibration.distributions import DistributionSet
 from distq.config import TuneOptions
@@ -52,9 +52,9 @@ def tune(options: TuneOptions, reporter: Reporter, shared: SharedWork | None = N
     with interruptible(), open_job(options, "tune", reporter, shared) as found:
         if isinstance(found, RunResult):
             return found
-        chosen_quantizers(options, found)
-        table, state = calibrated(found)
-        given = replace(found, means=float_means(found))
+        given = found
+        chosen_quantizers(options, given)
+        table, state = calibrated(given)
         before = Outcome(given.plan, table, export(given.loaded.model, given.plan, state))
         base, first, state = choose_start(given, options, table, state)
         job, start, state, choice = spend(base, options, first, state)

@@ -1,4 +1,4 @@
-"""What crosses a cut of the INT8 network on one sample, reached from the nearest cut still in memory."""
+"""What crosses a cut of the INT8 network on one sample, reached from what is in memory of earlier cuts."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from distq.data.shards import MOST_SHARDS, deal, permutation, select, shard
 from distq.errors import DataError
+from distq.jobs.dealing import turns_of
 
 
 @given(st.integers(1, 2000), st.data(), st.booleans(), st.integers(-(2**63), 2**63))
@@ -79,23 +80,35 @@ def test_an_empty_second_data_set_is_refused():
         select(10, 0, 1, None, shuffle=False, seed=0, separate_holdout_count=0)
 
 
-@given(st.lists(st.integers(), max_size=50), st.integers(1, 60))
-def test_shards_are_the_indices_in_order_and_balanced(indices, size):
-    pieces = shard(indices, size)
+def pieces_of(count, size, multiple):
+    """How many there have to be."""
+    pieces = -(-count // size)
+    if pieces > 1:
+        pieces = -(-pieces // multiple) * multiple
+    return min(pieces, count, MOST_SHARDS)
+
+
+@given(st.lists(st.integers(), max_size=50), st.integers(1, 60), st.integers(1, 8))
+def test_shards_are_the_indices_in_order_and_balanced(indices, size, multiple):
+    pieces = shard(indices, size, multiple)
     lengths = [len(piece) for piece in pieces]
     assert [index for piece in pieces for index in piece] == indices
     assert all(1 <= length <= size for length in lengths)
     assert not lengths or max(lengths) - min(lengths) <= 1
-    if len(indices) <= size:
-        assert len(pieces) <= 1
-    else:  # two or four workers have as many each
-        assert len(pieces) % 4 == 0 or set(lengths) == {1}
+    assert len(pieces) == pieces_of(len(indices), size, multiple)
 
 
-@given(st.integers(1, 10**6), st.integers(1, 64))
-def test_shards_of_a_range_are_ranges_and_never_more_than_1024(count, size):
-    pieces = shard(range(count), size)
-    assert len(pieces) <= MOST_SHARDS
+@pytest.mark.parametrize(("count", "workers", "longest"), [(20, 2, 10), (20, 4, 5), (24, 3, 8), (8, 2, 8)])
+def test_workers_have_as_many_samples_each(count, workers, longest):
+    lengths = [len(piece) for piece in shard(range(count), 8, turns_of(workers))]
+    shares = [sum(lengths[worker::workers]) for worker in range(workers)]
+    assert max(shares) == longest
+
+
+@given(st.integers(1, 10**6), st.integers(1, 64), st.sampled_from([1, 4, 6]))
+def test_shards_of_a_range_are_ranges_and_never_more_than_1024(count, size, multiple):
+    pieces = shard(range(count), size, multiple)
+    assert len(pieces) == pieces_of(count, size, multiple)
     assert all(type(piece) is range and piece.step == 1 for piece in pieces)
     assert [piece.start for piece in pieces[1:]] == [piece.stop for piece in pieces[:-1]]
     assert (pieces[0].start, pieces[-1].stop) == (0, count)

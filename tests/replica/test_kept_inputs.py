@@ -1,5 +1,6 @@
 import threading
 
+import cv2
 import numpy as np
 import pytest
 
@@ -36,6 +37,15 @@ def test_what_is_kept_is_not_read_again(spec):
     assert again is first
 
 
+def test_a_pass_that_keeps_nothing_takes_what_is_kept(spec):
+    w = worker()
+    ((_, kept),) = kept_inputs(w, spec, [2])
+    found = list(read_samples(w, spec, [1, 2, 2, 4]))
+    assert [float(sample.inputs["x"].ravel()[0]) for sample in found] == [1, 2, 2, 4]
+    assert [sample.inputs is kept for sample in found] == [False, True, True, False]
+    assert next(read_samples(w, spec, [1])).inputs is not found[0].inputs
+
+
 def test_the_data_set_is_opened_once(spec):
     w = worker()
     assert open_dataset(w.datasets, spec) is open_dataset(w.datasets, spec)
@@ -47,6 +57,17 @@ def test_a_sample_that_cannot_be_read_is_raised(tmp_path):
     spec = DatasetSpec.create(tmp_path, [InputSpec("x", (1, 3, 4, 4), "float32")])
     with pytest.raises(UnreadableSample, match=r"a\.png"):
         list(kept_inputs(worker(), spec, [0]))
+
+
+def test_a_sample_that_cannot_be_read_keeps_its_place_among_kept_ones(tmp_path):
+    for name in ("a", "c"):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((4, 4, 3), 7, np.uint8))
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    spec = DatasetSpec.create(tmp_path, [InputSpec("x", (1, 3, 4, 4), "float32")])
+    w = worker()
+    list(kept_inputs(w, spec, [2]))
+    found = [isinstance(s, UnreadableSample) for s in read_samples(w, spec, [0, 1, 2])]
+    assert found == [False, True, False]
 
 
 def test_a_worker_decodes_as_many_samples_at_a_time_as_it_has_decoding_threads(spec):
