@@ -92,14 +92,14 @@ def starting_table(job: Job) -> Table:
         return given_table(job.plan, read_table(options.table))
     wanted = distribution_identity(job)
     if options.load_dist is not None:
-        distributions = load_distributions(options.load_dist, wanted)
+        job.distributions = load_distributions(options.load_dist, wanted)
     else:
-        distributions = observe(job)
-    kept = DistributionSet(distributions, wanted)
+        job.distributions = observe(job)
+    kept = DistributionSet(job.distributions, wanted)
     kept.save(job.rundir.distributions)
     if options.dump_dist is not None:
         kept.save(options.dump_dist)
-    return calibrated_table(job.plan, distributions, options.method, options.bins)
+    return calibrated_table(job.plan, job.distributions, options.method, options.bins)
 
 
 @dataclass(frozen=True)

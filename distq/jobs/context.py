@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from distq.calibration.histogram import Distribution
 from distq.config import CalibrateOptions, CommonOptions
 from distq.data.dataset import DatasetSpec, InputSpec, Manifest
 from distq.data.remote import IN_THIS_PROCESS, read_url
@@ -111,6 +112,7 @@ class Job:
         float_parts: gives what choices compare with: the parts of these outputs.
         manifests: of the samples that calibrate and those held out, as they were when the job began.
         places: of the parts; empty where the outputs themselves are compared.
+        distributions: of the quantized tensors, once they are known.
         means: mean output of each layer of ``loaded`` in float, by its name, once it is known.
     """
 
@@ -129,6 +131,7 @@ class Job:
     float_parts: Blob
     manifests: Manifests
     places: tuple[Place, ...] = ()
+    distributions: Mapping[str, Distribution] = field(default_factory=dict)
     means: Mapping[str, npt.NDArray[np.float64]] | None = None
     tally: Tally = field(default_factory=Tally)
     cost_so_far: Forwards = field(default_factory=Forwards)

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from distq.calibration.histogram import Distribution
 from distq.graph.equalize import Site, equalized, reader_weight, sites
 from distq.graph.plan import Plan, make_plan
 from distq.graph.probes import with_outputs
@@ -96,8 +95,8 @@ def _widths(plan: Plan, results: Sequence[Arrays], position: int, bound: float) 
     return ChannelWidths(widths, stable_sum(power) / len(power), bound)
 
 
-def evened_form(job: Job, known: Mapping[str, Distribution], chosen: Factors) -> tuple[Job, Table]:
-    """The job on the equalized network; of the known tensors those that are scaled are observed again."""
+def evened_form(job: Job, chosen: Factors) -> tuple[Job, Table]:
+    """The job on the equalized network; of the tensors that were observed those that are scaled are again."""
     model = job.loaded.model
     changed = equalized(model, {site: evened.factors for site, (evened, _) in chosen.items()})
     plan = make_plan(changed, job.plan.target, job.plan.scheme)
@@ -108,8 +107,10 @@ def evened_form(job: Job, known: Mapping[str, Distribution], chosen: Factors) ->
     means = scaled_means(job, float_means(job), chosen)
     other = replace(job, loaded=replace(job.loaded, model=changed), plan=plan, means=means)
     scaled = {tensor for site in chosen for tensor in site.quantized}
-    new = [q.name for q in plan.quantizers if q.name not in known or not scaled.isdisjoint(q.tensors)]
-    table = calibrated_table(plan, {**known, **observe(other, new)}, METHOD, job.options.bins)
+    new = [
+        q.name for q in plan.quantizers if q.name not in job.distributions or not scaled.isdisjoint(q.tensors)
+    ]
+    table = calibrated_table(plan, {**job.distributions, **observe(other, new)}, METHOD, job.options.bins)
     for site, (evened, widths) in chosen.items():
         for tensor, width in zip(site.quantized, widths, strict=True):
             quantizer = plan.by_tensor[tensor]

@@ -6,11 +6,9 @@ them. So each site is now measured by itself, instead of all of a kind together.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
-from distq.calibration.distributions import DistributionSet
-from distq.calibration.histogram import Distribution
 from distq.graph.qdq import export
 from distq.graph.resolve import resolve_names
 from distq.graph.state import initial_state
@@ -44,11 +42,10 @@ def even_out_anew(job: Job, evened: Job, found: Outcome) -> Outcome:
         return found
     names = _names_as_given(job, evened, chosen)
     wide = replace(job, plan=Choice(names).plan(job))
-    known = DistributionSet.load(job.rundir.distributions).tensors
-    sites = _measured_sites(wide, known)
+    sites = _measured_sites(wide)
     if not sites:
         return found
-    form, table = evened_form(wide, known, sites)
+    form, table = evened_form(wide, sites)
     table |= _searched_rows(form, found, sites)
     model = export(form.loaded.model, form.plan, corrected_state(form, table))
     if closest_on_tuning(job, [found.model, model]) == 0:
@@ -69,7 +66,7 @@ def _names_as_given(job: Job, evened: Job, names: Sequence[str]) -> tuple[str, .
     return tuple(dict.fromkeys(given[name] for name in names))
 
 
-def _measured_sites(job: Job, known: Mapping[str, Distribution]) -> Factors:
+def _measured_sites(job: Job) -> Factors:
     """The sites with 8 bits whose tensors lose less by themselves once they are evened out."""
     bits = {tensor: quantizer.bits for tensor, quantizer in job.plan.by_tensor.items()}
     estimated = {
@@ -79,8 +76,8 @@ def _measured_sites(job: Job, known: Mapping[str, Distribution]) -> Factors:
     }
     if not estimated:
         return {}
-    plain = _alone(job, calibrated_table(job.plan, known, METHOD, job.options.bins))
-    even = _alone(*evened_form(job, known, estimated))
+    plain = _alone(job, calibrated_table(job.plan, job.distributions, METHOD, job.options.bins))
+    even = _alone(*evened_form(job, estimated))
     return {
         site: factors
         for site, factors in estimated.items()

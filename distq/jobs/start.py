@@ -9,13 +9,12 @@ to gain more.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from distq.calibration.histogram import Distribution
 from distq.graph.qdq import export
 from distq.graph.state import State
 from distq.jobs.calibrate import corrected_states
@@ -35,41 +34,26 @@ LEAST_GAIN = 0.1
 """Less than this on a few images may be none on others."""
 
 
-def best_start(
-    job: Job,
-    table: Table,
-    state: State,
-    distributions: Mapping[str, Distribution],
-    searched: Collection[str],
-) -> Table:
+def best_start(job: Job, table: Table, state: State, searched: Collection[str]) -> Table:
     """The table of the method that is closest to float on the tuning images.
 
     Args:
         job: the run.
         table: thresholds by the job's method.
         state: what they became; weights and biases are the same for all that are compared.
-        distributions: of the quantized tensors.
         searched: quantizers that may change; the others keep their thresholds.
     """
     names = [job.options.method, *(m for m in METHODS if m != job.options.method)]
     tables = [table]
     for name in names[1:]:
-        found = calibrated_table(job.plan, distributions, name, job.options.bins)
+        found = calibrated_table(job.plan, job.distributions, name, job.options.bins)
         tables.append({q: found[q] if q in searched else row for q, row in table.items()})
     scorer = NetworkScorer(job, state)
     diffs = scorer.diffs([replace(state, encodings=encodings(t)) for t in tables])
     return tables[choose(job, "start", diffs, names, beyond_chance)]
 
 
-def best_form(
-    job: Job,
-    table: Table,
-    state: State,
-    start: Table,
-    distributions: Mapping[str, Distribution],
-    *,
-    even: bool,
-) -> tuple[Job, Table, State]:
+def best_form(job: Job, table: Table, state: State, start: Table, *, even: bool) -> tuple[Job, Table, State]:
     """The job as it was calibrated, from other thresholds, or on an equalized network.
 
     Each form has its weights rounded and its biases corrected before it is compared on the tuning images:
@@ -81,14 +65,13 @@ def best_form(
         table: its thresholds by its own method.
         state: what they became.
         start: thresholds it would rather search from, maybe the same.
-        distributions: of its quantized tensors.
         even: whether channels may be evened out.
     """
     tried = promising(evened_sites(job), len(job.plan.quantizers)) if even else {}
     if even and not tried:
         job.reporter.line("channels: as they are, since evening them out promises too little")
     others = {} if start is table else {"as they are, other thresholds": (job, start)}
-    evened = {label: evened_form(job, distributions, found) for label, found in tried.items()}
+    evened = {label: evened_form(job, found) for label, found in tried.items()}
     labels, forms = ["as they are", *others, *evened], [(job, table), *others.values(), *evened.values()]
     if len(forms) == 1:
         return job, table, state

@@ -6,7 +6,6 @@ import time
 from collections.abc import Collection
 from dataclasses import asdict
 
-from distq.calibration.distributions import DistributionSet
 from distq.config import TuneOptions
 from distq.engine.progress import Reporter
 from distq.errors import UsageError
@@ -97,14 +96,13 @@ def choose_start(job: Job, options: TuneOptions, table: Table, state: State) -> 
     """
     if options.strategy != "default" or options.table is not None:
         return job, table, state
-    distributions = DistributionSet.load(job.rundir.distributions).tensors
     searched = {q.name for q in chosen_quantizers(options, job)}
-    start = best_start(job, table, state, distributions, searched)
+    start = best_start(job, table, state, searched)
     if not options.bias_correction:
         return job, start, state if start is table else corrected_state(job, start)
     everything = not options.layers and not options.ignore_layers
     even = options.equalize and everything and options.effort >= EQUALIZING_EFFORT
-    return best_form(job, table, state, start, distributions, even=even)
+    return best_form(job, table, state, start, even=even)
 
 
 def search(

@@ -11,6 +11,9 @@ DAMPING = 0.01
 BLOCK = 64
 """Columns whose errors are moved onto the rest in one matrix product."""
 
+_SORTED_TOGETHER = 1 << 20
+"""Elements of covariances that are sorted at a time: groups of a depthwise layer are small and many."""
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -61,8 +64,12 @@ def _factor(covariance: Floats, order: npt.NDArray[np.intp]) -> npt.NDArray[np.f
     damping = np.where(mean > 0, DAMPING * mean, 1.0)
     unit = np.where(mean > 0, mean, 1.0)  # no power of a scale may leave the range of float32
     damped = np.empty(covariance.shape, np.float32)
-    for group, columns in enumerate(order):
-        damped[group] = covariance[group][np.ix_(columns, columns)] / unit[group]
+    together = max(1, _SORTED_TOGETHER // inputs**2)
+    for start in range(0, len(order), together):
+        part = slice(start, start + together)
+        columns = order[part]
+        rows_sorted = np.take_along_axis(covariance[part], columns[:, :, None], 1)
+        damped[part] = np.take_along_axis(rows_sorted, columns[:, None, :], 2) / unit[part, None, None]
     every = np.arange(inputs)
     damped[:, every, every] += (damping / unit)[:, None].astype(np.float32)
     try:

@@ -33,7 +33,7 @@ def test_other_thresholds_have_to_be_better_when_they_are_corrected_for(
             for q in bench.plan.quantizers
             for row in [bench.table[q.name]]
         }
-        form, table, found = best_form(job, bench.table, state, start, {}, even=False)
+        form, table, found = best_form(job, bench.table, state, start, even=False)
         assert form is job
         if not taken:
             assert table is bench.table
@@ -42,4 +42,4 @@ def test_other_thresholds_have_to_be_better_when_they_are_corrected_for(
             assert table is start
             assert found.encodings == {name: row.encoding for name, row in start.items()}
             assert any(not np.array_equal(found.biases[n], state.biases[n]) for n in state.biases)
-        assert best_form(job, bench.table, state, bench.table, {}, even=False) == (job, bench.table, state)
+        assert best_form(job, bench.table, state, bench.table, even=False) == (job, bench.table, state)
