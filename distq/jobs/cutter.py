@@ -110,8 +110,13 @@ class Cutter:
         """Where branches part: what has crossed a cut up to a quantizer's, and will cross one behind it."""
         order = self._plan.quantizers
         position = [other.name for other in order].index(quantizer.name) + 1
-        later = {name for other in order[position:] for name in self._cut(other)}
-        return frozenset(name for other in order[:position] if later for name in self._cut(other)) & later
+        if position == len(order):
+            return frozenset()
+        crossed, later = (
+            {name for other in part for name in self._cut(other)}
+            for part in (order[:position], order[position:])
+        )
+        return frozenset(crossed & later)
 
     def _advance(self, state: State, cut: tuple[str, ...], again: frozenset[str] = frozenset()) -> Advance:
         if self._numbers is None or self._numbers[0] is not state:

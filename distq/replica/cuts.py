@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property, partial
 from typing import Any
 
 import numpy.typing as npt
@@ -59,22 +59,22 @@ class Advance:
     def crossing(self, worker: Worker, indices: Sequence[int]) -> tuple[list[Arrays], float]:
         """Tensors that cross the cut, for each sample, and the forwards that took, in whole networks."""
         net, numbers = open_network(worker, self.network), open_numbers(worker, self.numbers)
-        before = _Before(net, numbers)
+        before = cache(partial(_before, net, numbers))
         steps: dict[frozenset[str], _Step] = {}
         found: list[Arrays] = []
         forwards = 0.0
         for index in indices:
             place = ("cut", self.network.sha256, self.data, index)
             kept: dict[str, tuple[str, npt.NDArray[Any]]] = worker.get(place) or {}
-            known = {name: array for name, (key, array) in kept.items() if key == before[name]}
+            known = {name: array for name, (key, array) in kept.items() if key == before(name)}
             if not known.keys() >= {*self.cut}:
                 start = frozenset(known)
                 if start not in steps:
                     steps[start] = self._step(worker, net, start)
-                known = self._run(worker, steps[start], known, index)
+                reached = self._run(worker, steps[start], known, index)
                 forwards += steps[start].share
-                known = {name: known[name] for name in known if name in self.cut or name in self.again}
-                kept = {name: (before[name], array) for name, array in known.items()}
+                known = {n: array for n, array in reached.items() if n in self.cut or n in self.again}
+                kept = {name: (before(name), array) for name, array in known.items()}
                 worker.keep(place, kept, array_bytes(known))
             found.append({name: known[name] for name in self.cut})
         return found, forwards
@@ -127,17 +127,9 @@ class Advance:
         return found
 
 
-class _Before(dict[str, str]):
-    """What a tensor depends on, by its name: the constants before it."""
-
-    def __init__(self, net: Network, numbers: OpenNumbers) -> None:
-        super().__init__()
-        self._net = net
-        self._numbers = numbers
-
-    def __missing__(self, name: str) -> str:
-        self[name] = self._numbers.key(self._net.constants_of(self._net.before([name])))
-        return self[name]
+def _before(net: Network, numbers: OpenNumbers, name: str) -> str:
+    """What a tensor depends on: the constants before it."""
+    return numbers.key(net.constants_of(net.before([name])))
 
 
 @dataclass(frozen=True)
