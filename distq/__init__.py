@@ -30,9 +30,9 @@ from distq.errors import (
 
 if TYPE_CHECKING:
     from distq.engine.progress import Reporter
-    from distq.jobs.results import EvaluateResult, RunResult
-    from distq.jobs.sweep_plan import SweepPlan
-    from distq.jobs.sweep_results import SweepResult
+    from distq.run.results import EvaluateResult, RunResult
+    from distq.sweeps.plan import SweepPlan
+    from distq.sweeps.results import SweepResult
 
     __version__: str
 else:
@@ -203,10 +203,14 @@ def sweep(
         ExecutionError: There are no workers (exit code 3).
         InterruptedRun: Stopped by Ctrl-C; the same call with ``resume=True`` continues (exit code 130).
     """
+    from distq.jobs.calibrate import calibrate as calibrate_job  # noqa: PLC0415  # lazy, see above
     from distq.jobs.sweep import sweep as job  # noqa: PLC0415  # lazy, see above
-    from distq.jobs.sweepfile import load_sweep  # noqa: PLC0415  # lazy, see above
+    from distq.jobs.tune import tune as tune_job  # noqa: PLC0415  # lazy, see above
+    from distq.sweeps.matrix import load_sweep  # noqa: PLC0415  # lazy, see above
+    from distq.sweeps.runs import Verbs  # noqa: PLC0415  # lazy, see above
 
-    return job(load_sweep(_sweep_source(source), options), reporter or _silent(), resume=resume)
+    wanted, verbs = load_sweep(_sweep_source(source), options), Verbs(calibrate_job, tune_job)
+    return job(wanted, verbs, reporter or _silent(), resume=resume)
 
 
 def plan_sweep(source: FilePath | Mapping[str, object], **options: object) -> SweepPlan:
@@ -219,8 +223,8 @@ def plan_sweep(source: FilePath | Mapping[str, object], **options: object) -> Sw
     Raises:
         InputError: The sweep cannot be read.
     """
-    from distq.jobs.sweep_plan import plan_sweep as job  # noqa: PLC0415  # lazy, see above
-    from distq.jobs.sweepfile import load_sweep  # noqa: PLC0415  # lazy, see above
+    from distq.sweeps.matrix import load_sweep  # noqa: PLC0415  # lazy, see above
+    from distq.sweeps.plan import plan_sweep as job  # noqa: PLC0415  # lazy, see above
 
     return job(load_sweep(_sweep_source(source), options))
 

@@ -1,4 +1,4 @@
-"""The command ``distq``, also as ``python -m distq``: sees to Ctrl-C, then loads distq.cli and hands over."""
+"""The command ``distq``, also as ``python -m distq``: sees to Ctrl-C, then loads the command line."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def main() -> None:
         if signal.getsignal(number) in {signal.SIG_DFL, signal.default_int_handler}:  # nohup ignores SIGHUP
             signal.signal(number, interrupt)
     try:
-        from distq import cli  # noqa: PLC0415  # half a second, in which Python would answer with a traceback
+        from distq.cli import app  # noqa: PLC0415  # half a second, in which Python would answer with a traceback
 
-        cli.main()
+        app.main()
     except KeyboardInterrupt:  # before the command line was read, or once more as the command ends
         os.write(2, b"distq: interrupted\n")
         os._exit(130)

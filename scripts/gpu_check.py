@@ -33,13 +33,15 @@ from distq.engine.ray_cluster import machine_cores
 from distq.engine.ray_pool import RayExecutor
 from distq.errors import DistqError, UsageError
 from distq.graph.probes import with_outputs
-from distq.jobs.calibrate import calibrate, prepare_data, prepare_model
-from distq.jobs.jobfile import load_job
+from distq.jobfile import load_job
+from distq.jobs.calibrate import calibrate
 from distq.quant.table import read_table
 from distq.replica.cuda import gpu_count
 from distq.replica.float32 import Observe
 from distq.replica.session import device_of
 from distq.replica.worker import WorkerSettings
+from distq.run.open import prepare_model
+from distq.run.samples import prepare_data
 
 ASSETS = Path(distq.__file__).parent / "assets"
 TAKEN = ("model", "data", "preprocess", "samples", "holdout", "method", "scheme", "bins", "target")

@@ -27,6 +27,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _HERE = Path(__file__).parent
 
+pytest_plugins = ["job_fixtures"]
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``pytest --real`` or ``scripts/test --real``; ``scripts/fuzz COUNT``."""

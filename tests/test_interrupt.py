@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from distq import cli
+from distq.cli import app as cli
 
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 EXTENSION = "onnx.onnx_cpp2py_export"
@@ -34,14 +34,14 @@ def doctor_after(setup: str) -> tuple[int, str, str]:
 
 def test_help_loads_neither_ray_nor_onnx_runtime() -> None:
     code = (
-        "import sys, distq.cli; distq.cli.invoke(['tune', '--help']);"
+        "import sys, distq.cli.app; distq.cli.app.invoke(['tune', '--help']);"
         "sys.exit(any(name in sys.modules for name in ('ray', 'onnxruntime', 'onnx', 'cv2')))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)  # noqa: S603  # our own code
     assert run.returncode == 0
 
 
-@pytest.mark.parametrize("loading", ["typer", "distq.tables", "distq.jobs.doctor", EXTENSION])
+@pytest.mark.parametrize("loading", ["typer", "distq.cli.tables", "distq.jobs.doctor", EXTENSION])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_while_modules_load(number: signal.Signals, loading: str) -> None:
     setup = f"""

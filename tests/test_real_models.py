@@ -23,15 +23,15 @@ from distq.engine.progress import SilentReporter
 from distq.engine.run import run_units
 from distq.graph.load import load_model
 from distq.graph.plan import make_plan
-from distq.jobs.compare import statistics
-from distq.jobs.context import choose_samples, data_spec
-from distq.jobs.jobfile import load_job
-from distq.jobs.results import Accuracy, RunResult
+from distq.jobfile import load_job
 from distq.jobs.tune import tune
 from distq.replica.evaluate import Evaluate
 from distq.replica.worker import WorkerSettings
+from distq.run.results import Accuracy, RunResult
+from distq.run.samples import choose_samples, data_spec
 from distq.search.acceptance import paired_standard_error
 from distq.search.metrics import per_image_diff, total_power
+from distq.stages.compare import statistics
 
 CHECKOUT = Path(__file__).parents[1]
 REAL = CHECKOUT.parent / "shared" / "data"

@@ -1,11 +1,15 @@
-"""What a threshold comes to on the quantizer of a tensor: its range and its encoding."""
+"""What a threshold comes to on the quantizer of a tensor, its range and its encoding; tables of these."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from distq.config import Scheme, Target
+from distq.errors import FileFormatError
 from distq.graph.plan import Plan, Quantizer
 from distq.quant.scheme import Encoding, encode, threshold_range
-from distq.quant.table import Row
+from distq.quant.table import Row, Table
 
 
 def make_row(
@@ -48,3 +52,37 @@ def _encode(target: Target, scheme: Scheme, low: float, high: float, bits: int) 
     Other targets want zero point 0.
     """
     return encode(low, high, bits, symmetric=scheme == "symmetric", signed=target != "ort")
+
+
+def given_table(plan: Plan, rows: Mapping[str, Row]) -> Table:
+    """A table for this plan from one read from a file.
+
+    Thresholds are kept, encodings are made anew for target and scheme.
+
+    Raises:
+        FileFormatError: a quantizer has no row.
+    """
+    table: Table = {}
+    for quantizer in plan.quantizers:
+        row = next((rows[t] for t in (quantizer.name, *quantizer.tensors) if t in rows), None)
+        if row is None:
+            raise FileFormatError(
+                f"the table has no row for {quantizer.name}: take the table of a run of this model"
+            )
+        table[quantizer.name] = with_threshold(plan, quantizer, row, row.threshold, row.method)
+    return table
+
+
+def encodings(table: Table) -> dict[str, Encoding]:
+    """The encoding of each quantizer."""
+    return {name: row.encoding for name, row in table.items()}
+
+
+def full_table(plan: Plan, table: Table) -> Table:
+    """Every quantized tensor's row; a tensor that shares a quantizer names it in ``tied_to``."""
+    rows: Table = {}
+    for quantizer in plan.quantizers:
+        for tensor in quantizer.tensors:
+            row = table[quantizer.name]
+            rows[tensor] = row if tensor == quantizer.name else replace(row, tied_to=quantizer.name)
+    return rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -13,8 +13,7 @@ from distq.config import TuneOptions
 from distq.data.build import build_lmdb
 from distq.engine.progress import Reporter
 from distq.errors import UsageError
-from distq.jobs.results import RunResult
-from distq.jobs.tune import tune
+from distq.run.results import RunResult
 
 CALIBRATION, TUNING, HELD_OUT = 128, 64, 300
 """How the 428 images are split: the search scores on the first of those that calibrate."""
@@ -30,8 +29,16 @@ class DemoResult(BaseModel):
     files: tuple[Path, ...]
 
 
+class Tune(Protocol):
+    """The verb that the demo shows."""
+
+    def __call__(self, options: TuneOptions, reporter: Reporter) -> RunResult:
+        """Calibrate and search."""
+
+
 def run_demo(
     out: Path,
+    tune: Tune,
     reporter: Reporter,
     *,
     executor: Literal["ray", "local"] = "ray",
@@ -41,6 +48,7 @@ def run_demo(
 
     Args:
         out: The folder to make; the run folder is ``run`` in it.
+        tune: The verb.
         reporter: Told of progress.
         executor: Ray actors, or this process.
         workers: How many; None is one per core.

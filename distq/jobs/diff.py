@@ -10,17 +10,17 @@ from distq.config import DiffOptions, TuneOptions
 from distq.engine.progress import Reporter
 from distq.errors import UsageError
 from distq.graph.plan import Plan
-from distq.graph.qdq import export
 from distq.graph.resolve import resolve_layers
-from distq.graph.state import State
 from distq.graph.variants import FloatPart
-from distq.jobs.calibrate import calibrated, open_job
-from distq.jobs.compare import accuracy, compare_models
-from distq.jobs.context import Job, interruptible
-from distq.jobs.results import Accuracy, DiffResult, LayerStep, RunResult, TensorCost
-from distq.jobs.sensitivity import Cost, Variants, sensitivity, touches
 from distq.quant.table import read_table
+from distq.run.context import Run
+from distq.run.open import interruptible, open_run
+from distq.run.results import Accuracy, DiffResult, LayerStep, RunResult, TensorCost
 from distq.search.metrics import cosine, decibels, nmse, sqnr_db
+from distq.stages.calibrated import calibrated
+from distq.stages.compare import accuracy, compare_models
+from distq.stages.form import Form
+from distq.stages.sensitivity import Cost, Variants, sensitivity, touches
 
 
 def diff(options: DiffOptions, reporter: Reporter) -> DiffResult:
@@ -43,17 +43,17 @@ def diff(options: DiffOptions, reporter: Reporter) -> DiffResult:
         raise UsageError(f"{both} ask for different comparisons: take one")
     with TemporaryDirectory(prefix="distq-diff-") as folder:
         tuning = _options(options, Path(folder) / "run")
-        with interruptible(), open_job(tuning, "diff", reporter) as job:
-            if isinstance(job, RunResult):
+        with interruptible(), open_run(tuning, "diff", reporter) as run:
+            if isinstance(run, RunResult):
                 raise UsageError(f"{folder} is in use: try again")
-            chosen = resolve_layers(job.plan, options.int8_layers, "--int8-layers")
-            _, state = calibrated(job)
+            chosen = resolve_layers(run.plan, options.int8_layers, "--int8-layers")
+            form = calibrated(run)
             return DiffResult(
-                images=len(job.readable(job.selection.tuning)),
+                images=len(run.tuning),
                 layers=chosen or None,
-                network=_of_layers(job, state, chosen) if chosen else _whole(job, state),
-                steps=_progressive(job, state) if options.progressive else (),
-                tensors=_tensor_costs(*sensitivity(job, state)) if options.sensitivity else (),
+                network=_of_layers(run, form, chosen) if chosen else _whole(run, form),
+                steps=_progressive(run, form) if options.progressive else (),
+                tensors=_tensor_costs(*sensitivity(run, form)) if options.sensitivity else (),
             )
 
 
@@ -72,15 +72,15 @@ def _options(options: DiffOptions, out: Path) -> TuneOptions:
     return _Options(**given, int16_layers=tuple(sorted(wide)), out=out)
 
 
-def _whole(job: Job, state: State) -> Accuracy:
+def _whole(run: Run, form: Form) -> Accuracy:
     """The network that ``calibrate`` would export."""
-    model = job.executor.share(export(job.loaded.model, job.plan, state))
-    return accuracy(compare_models(job, "compare with float", [model], job.data, job.selection.tuning), 0)
+    model = run.executor.share(form.exported)
+    return accuracy(compare_models(run, "compare with float", [model], run.data, run.selection.tuning), 0)
 
 
-def _of_layers(job: Job, state: State, names: Collection[str]) -> Accuracy:
+def _of_layers(run: Run, form: Form, names: Collection[str]) -> Accuracy:
     """The network with only these layers in INT8."""
-    variants, plan = Variants(job, state, None), job.plan
+    variants, plan = Variants(run, form, None), form.plan
     chosen = [layer for layer in plan.layers if layer.name in names]
     tensors = {t for q in plan.quantizers if touches(plan, q, chosen) for t in q.tensors}
     rest = [layer for layer in plan.layers if layer.name not in names]
@@ -89,16 +89,16 @@ def _of_layers(job: Job, state: State, names: Collection[str]) -> Accuracy:
     return Accuracy(nmse=nmse(found), sqnr_db=sqnr_db(found), cosine=cosine(found))
 
 
-def _progressive(job: Job, state: State) -> tuple[LayerStep, ...]:
+def _progressive(run: Run, form: Form) -> tuple[LayerStep, ...]:
     """INT8 from the first layer to each layer in turn, float behind it.
 
     The lines are worded as those of Bitmain's tuner in its test mode (REFERENCE.md 1.1).
     """
-    variants, plan = Variants(job, state, None), job.plan
+    variants, plan = Variants(run, form, None), form.plan
     steps = []
     parts = [_grown(variants, plan, count) for count in range(1, len(plan.layers) + 1)]
     for layer, value in zip(plan.layers, variants.nmse("progressive", parts), strict=True):
-        job.reporter.line(f"Difference from first layer to {layer.name} layer is {value:.6g}")
+        run.reporter.line(f"Difference from first layer to {layer.name} layer is {value:.6g}")
         steps.append(LayerStep(layer=layer.name, nmse=value, sqnr_db=decibels(value)))
     return tuple(steps)
 

@@ -7,15 +7,16 @@ import onnx_ir as ir
 from distq.config import EvaluateOptions
 from distq.data.dataset import InputSpec
 from distq.data.shards import select, shard
+from distq.engine.portions import portions_for
 from distq.engine.progress import Reporter
 from distq.engine.run import run_units
 from distq.errors import DataError, ModelError
 from distq.graph.load import read_proto
-from distq.jobs.compare import accuracy, top_k_accuracy
-from distq.jobs.context import data_spec, input_specs, interruptible, open_workers
-from distq.jobs.dealing import turns_of
-from distq.jobs.results import EvaluateResult
 from distq.replica.evaluate import Evaluate
+from distq.run.open import interruptible, open_workers
+from distq.run.results import EvaluateResult
+from distq.run.samples import data_spec, input_specs
+from distq.stages.compare import accuracy, top_k_accuracy
 
 
 def evaluate(options: EvaluateOptions, reporter: Reporter) -> EvaluateResult:
@@ -36,7 +37,7 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> EvaluateResult:
     with interruptible(), open_workers(options, reporter) as executor:
         model = executor.share(candidate.SerializeToString())
         reference = None if against is None else executor.share(against.SerializeToString())
-        pieces = shard(indices, options.shard_size, turns_of(executor.workers))
+        pieces = shard(indices, options.shard_size, portions_for(executor.workers))
         units = [Evaluate((model,), reference, data, piece) for piece in pieces]
         reporter.start("evaluate", len(indices), "images")
         results = []

@@ -29,30 +29,31 @@ from distq.calibration.histogram import Distribution
 from distq.config import CalibrateOptions
 from distq.engine.journal import Journal
 from distq.engine.progress import SilentReporter
-from distq.jobs.calibrate import open_job
-from distq.jobs.context import Job
-from distq.jobs.observe import observe
-from distq.jobs.results import RunResult
-from distq.jobs.thresholds import calibrated_table
+from distq.run.context import Run
+from distq.run.open import open_run
+from distq.run.results import RunResult
+from distq.stages.form import Form
+from distq.stages.observe import observe
+from distq.stages.thresholds import calibrated_table
 
 
 @contextmanager
-def opened(model: Path, data: Path, **given: object) -> Iterator[Job]:
+def opened(model: Path, data: Path, **given: object) -> Iterator[Run]:
     """A calibration of all samples, its workers ready."""
     with tempfile.TemporaryDirectory() as folder:
         options = CalibrateOptions.model_validate(
             {"model": model, "data": data, "samples": 0, "holdout": 0, "out": Path(folder) / "run", **given}
         )
-        with open_job(options, "calibrate", SilentReporter()) as job:
-            if isinstance(job, RunResult):
+        with open_run(options, "calibrate", SilentReporter()) as run:
+            if isinstance(run, RunResult):
                 raise SystemExit(f"{options.out} is finished already")
-            yield job
+            yield run
 
 
-def observed(job: Job) -> dict[str, Distribution]:
+def observed(run: Run) -> dict[str, Distribution]:
     """The distributions, with nothing recalled from an earlier time."""
     with tempfile.TemporaryDirectory() as folder, Journal(Path(folder) / "journal.jsonl") as journal:
-        return observe(replace(job, journal=journal))
+        return observe(replace(run, journal=journal), Form.given(run))
 
 
 def seconds(work: Callable[[], object], clock: Callable[[], float] = time.process_time) -> float:
@@ -76,11 +77,11 @@ def one(model: Path, arrays: Path, repeats: int) -> dict[str, object]:
         for i in range(count):
             session.run(None, {name: array[i : i + 1] for name, array in inputs.items()})
 
-    with opened(model, arrays, executor="local") as job:
-        found = observed(job)
+    with opened(model, arrays, executor="local") as run:
+        found = observed(run)
         plain()
-        pairs = [(seconds(plain), seconds(lambda: observed(job))) for _ in range(repeats)]
-        table = min(seconds(lambda: calibrated_table(job.plan, found, "kl", 2048)) for _ in range(repeats))
+        pairs = [(seconds(plain), seconds(lambda: observed(run))) for _ in range(repeats)]
+        table = min(seconds(lambda: calibrated_table(run.plan, found, "kl", 2048)) for _ in range(repeats))
     return {
         "images": count,
         "tensors": len(found),
@@ -104,8 +105,8 @@ def workers(model: Path, arrays: Path, repeats: int) -> dict[str, object]:
 
 
 def memory(model: Path, data: Path, preprocess: Path) -> dict[str, object]:
-    with opened(model, data, executor="local", preprocess=preprocess) as job:
-        observe(job)
+    with opened(model, data, executor="local", preprocess=preprocess) as run:
+        observe(run, Form.given(run))
     return {"peak_mib": peak()}
 
 

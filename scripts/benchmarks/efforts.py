@@ -22,9 +22,9 @@ from networks import BY_NAME
 
 from distq.config import TuneOptions
 from distq.engine.progress import SilentReporter
-from distq.jobs.jobfile import load_job
-from distq.jobs.results import Accuracy, Comparison, RunResult
+from distq.jobfile import load_job
 from distq.jobs.tune import tune
+from distq.run.results import Accuracy, Comparison, RunResult
 from distq.search.default import EFFORTS
 
 ROOT = Path(__file__).resolve().parents[2]

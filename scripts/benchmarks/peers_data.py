@@ -27,7 +27,7 @@ from peers_measure import outputs_of
 
 from distq.data.dataset import DatasetSpec, Sample
 from distq.graph.load import load_model, read_proto
-from distq.jobs.context import input_specs
+from distq.run.samples import input_specs
 
 
 def main(data: Path, folder: Path, network: Network, most: int | None) -> None:

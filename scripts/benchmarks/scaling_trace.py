@@ -17,7 +17,7 @@ import onnxruntime
 from tuning_job import tune_options
 
 import distq.engine.factory
-import distq.jobs.scoring
+import distq.engine.portions
 from distq.config import TuneOptions
 from distq.data.dataset import SourceDataset
 from distq.engine.local import LocalExecutor
@@ -129,7 +129,7 @@ def record(network: str, folder: Path) -> list[RoundCost]:
         patch.object(onnxruntime, "InferenceSession", _TimedSession),
         patch.object(SourceDataset, "load", _timed_load),
         patch.object(distq.engine.factory, "LocalExecutor", _Recorder),
-        patch.object(distq.jobs.scoring, "TURNS", 8),  # as for up to eight workers
+        patch.object(distq.engine.portions, "LEAST_PORTIONS", 8),  # as for up to eight workers
     ):
         tune(options, SilentReporter())
     return _Recorder.rounds

@@ -26,11 +26,12 @@ from serial_tuner import SerialTuner, report
 from tuning_job import evenly, held_out_nmse, open_tuning, tune_options
 
 from distq.config import TuneOptions
-from distq.graph.qdq import export
-from distq.jobs.calibrate import calibrated
-from distq.jobs.context import Job
-from distq.jobs.tune import choose_start, chosen_quantizers, moved, search, searched_quantizers, settle
-from distq.quant.table import Table
+from distq.run.context import Run
+from distq.stages.calibrated import calibrated
+from distq.stages.form import Form
+from distq.stages.search import chosen_quantizers, search, searched_quantizers
+from distq.stages.settle import settle
+from distq.stages.start import choose_start
 
 NETWORKS = ("version-RFB-320", "mobilenet_v1_0.75_224", "squeezenet1.1")
 PLAIN = {"rounding": "nearest", "bias_correction": False}
@@ -77,59 +78,54 @@ class Repeat:
 
 def run_repeat(network: str, limit: int | None, on: Mapping[str, Any], effort: int) -> Repeat:
     """Everything once, one after the other; ``on`` says where distq runs."""
-    with open_tuning(network, strategy="bitmain", **PLAIN, **on) as (job, options):
-        loop, bitmain, scale = serial_and_bitmain(network, job, options, limit)
-    with open_tuning(network, effort=effort, **PLAIN, **on) as (job, options):
-        plain, _ = default_strategy(f"{network}: default, thresholds alone", job, options)
-    with open_tuning(network, effort=effort, **on) as (job, options):
-        full, settling = default_strategy(f"{network}: default", job, options)
+    with open_tuning(network, strategy="bitmain", **PLAIN, **on) as (run, options):
+        loop, bitmain, scale = serial_and_bitmain(network, run, options, limit)
+    with open_tuning(network, effort=effort, **PLAIN, **on) as (run, options):
+        plain, _ = default_strategy(f"{network}: default, thresholds alone", run, options)
+    with open_tuning(network, effort=effort, **on) as (run, options):
+        full, settling = default_strategy(f"{network}: default", run, options)
     command = whole_command(network, on, effort)
     print(f"{network}: whole command {command:.1f} s", flush=True)
     return Repeat(loop, bitmain, plain, full, settling, command, scale)
 
 
 def serial_and_bitmain(
-    network: str, job: Job, options: TuneOptions, limit: int | None
+    network: str, run: Run, options: TuneOptions, limit: int | None
 ) -> tuple[Figures, Figures, float]:
     """The serial loop and distq's form of it, from the same thresholds over the same layers."""
-    table, state = calibrated(job)
-    layers = chosen_quantizers(options, job)
+    start = calibrated(run)
+    layers = chosen_quantizers(options, start)
     visited = evenly(layers, limit)
-    start = export(job.loaded.model, job.plan, state)
-    tuner = SerialTuner(job, table, state)
+    tuner = SerialTuner(run, start)
     tuner.tune(visited)
     print(f"{network}: serial loop: {report(tuner, len(layers))}", flush=True)
-    forwards, began = job.cost().int8_forwards, time.perf_counter()
-    tuned, tuned_state = search(job, options, visited, table, state)
-    seconds, forwards = time.perf_counter() - began, job.cost().int8_forwards - forwards
-    ours = export(job.loaded.model, job.plan, tuned_state)
-    before, loop_after, after = held_out_nmse(job, start, tuner.exported(), ours)
+    forwards, began = run.cost().int8_forwards, time.perf_counter()
+    tuned = search(run, options, start, visited)
+    seconds, forwards = time.perf_counter() - began, run.cost().int8_forwards - forwards
+    before, loop_after, after = held_out_nmse(run, start, tuner.form, tuned)
     tally = tuner.tally
     loop = Figures(
-        tally.total, tally.int8_forwards, tally.candidates, before, loop_after, thresholds(tuner.table)
+        tally.total, tally.int8_forwards, tally.candidates, before, loop_after, thresholds(tuner.form)
     )
-    bitmain = Figures(seconds, forwards, scored(job), before, after, thresholds(tuned))
+    bitmain = Figures(seconds, forwards, scored(run), before, after, thresholds(tuned))
     print(f"{network}: serial loop: {line(loop)}\n{network}: bitmain: {line(bitmain)}", flush=True)
     for name in sorted(n for n, t in loop.thresholds.items() if t != bitmain.thresholds[n]):
         print(f"  {name}: loop {loop.thresholds[name]!r}, bitmain {bitmain.thresholds[name]!r}")
     return loop, bitmain, len(layers) / len(visited)
 
 
-def default_strategy(title: str, job: Job, options: TuneOptions) -> tuple[Figures, float]:
+def default_strategy(title: str, run: Run, options: TuneOptions) -> tuple[Figures, float]:
     """The default strategy from calibrated thresholds to decided ones, and the seconds to settle them."""
-    table, state = calibrated(job)
-    before = export(job.loaded.model, job.plan, state)
-    forwards, began = job.cost().int8_forwards, time.perf_counter()
-    searching, start, start_state = choose_start(job, options, table, state)
+    before = calibrated(run)
+    forwards, began = run.cost().int8_forwards, time.perf_counter()
+    start = choose_start(run, options, before)
     chosen = time.perf_counter()
-    layers = searched_quantizers(options, searching, start)
-    tuned, tuned_state = search(searching, options, layers, start, start_state)
-    decided, forwards = time.perf_counter(), job.cost().int8_forwards - forwards
-    model = export(searching.loaded.model, searching.plan, start_state)
-    after = settle(searching, tuned_state, moved(start, tuned))
+    tuned = search(run, options, start, searched_quantizers(options, start))
+    decided, forwards = time.perf_counter(), run.cost().int8_forwards - forwards
+    after = settle(run, start, tuned)
     settling = time.perf_counter() - decided
-    nmse = held_out_nmse(job, before, model, after)
-    figures = Figures(decided - began, forwards, scored(job), nmse[0], nmse[2], thresholds(tuned))
+    nmse = held_out_nmse(run, before, start, after)
+    figures = Figures(decided - began, forwards, scored(run), nmse[0], nmse[2], thresholds(tuned))
     print(
         f"{title}: {line(figures)}; {chosen - began:.1f} s of it to choose a start with NMSE {nmse[1]:.4g}, "
         f"then {settling:.1f} s to settle weights and biases",
@@ -151,12 +147,12 @@ def whole_command(network: str, on: Mapping[str, Any], effort: int) -> float:
         return time.perf_counter() - began
 
 
-def thresholds(table: Table) -> dict[str, float]:
-    return {name: row.threshold for name, row in table.items()}
+def thresholds(form: Form) -> dict[str, float]:
+    return {name: row.threshold for name, row in form.table.items()}
 
 
-def scored(job: Job) -> int:
-    return sum(note["scored"] for note in job.journal.notes("layer"))
+def scored(run: Run) -> int:
+    return sum(note["scored"] for note in run.journal.notes("layer"))
 
 
 def line(figures: Figures) -> str:

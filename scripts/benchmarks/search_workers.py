@@ -22,9 +22,9 @@ from typing import Any
 from core_sharing import throughput_of_two
 from tuning_job import open_tuning
 
-from distq.graph.qdq import export
-from distq.jobs.calibrate import calibrated
-from distq.jobs.tune import choose_start, search, searched_quantizers
+from distq.stages.calibrated import calibrated
+from distq.stages.search import search, searched_quantizers
+from distq.stages.start import choose_start
 
 STRATEGIES: Mapping[str, Mapping[str, Any]] = {
     "default": {},
@@ -49,18 +49,17 @@ class Measured:
 def measure(network: str, images: int, workers: int, strategy: str) -> Measured:
     """One job."""
     given = {"samples": images, "tune_samples": images, "executor": "ray", "workers": workers}
-    with open_tuning(network, **given, strategy=strategy, **STRATEGIES[strategy]) as (job, options):
+    with open_tuning(network, **given, strategy=strategy, **STRATEGIES[strategy]) as (run, options):
         times = [time.perf_counter()]
-        table, state = calibrated(job)
+        before = calibrated(run)
         times.append(time.perf_counter())
-        searching, start, start_state = choose_start(job, options, table, state)
+        start = choose_start(run, options, before)
         times.append(time.perf_counter())
-        layers = searched_quantizers(options, searching, start)
-        tuned, _ = search(searching, options, layers, start, start_state)
+        tuned = search(run, options, start, searched_quantizers(options, start))
         times.append(time.perf_counter())
-        thresholds = {name: row.threshold for name, row in tuned.items()}
-        model = export(job.loaded.model, job.plan, state)
-        feeds = job.data.open().load(0).inputs
+        thresholds = {name: row.threshold for name, row in tuned.table.items()}
+        model = before.exported
+        feeds = run.data.open().load(0).inputs
     seconds = [after - before for before, after in pairwise(times)]
     return Measured(dict(zip(JOB, seconds, strict=True)), thresholds, model, feeds)
 

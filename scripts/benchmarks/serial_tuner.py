@@ -15,7 +15,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -25,11 +25,11 @@ from tuning_job import evenly, held_out_nmse, open_tuning
 from distq.graph.plan import Quantizer, make_plan
 from distq.graph.qdq import export
 from distq.graph.rows import with_threshold
-from distq.graph.state import State, initial_state
-from distq.jobs.calibrate import calibrated
-from distq.jobs.context import Job
-from distq.jobs.tune import chosen_quantizers
-from distq.quant.table import Table
+from distq.graph.state import initial_state
+from distq.run.context import Run
+from distq.stages.calibrated import calibrated
+from distq.stages.form import Form
+from distq.stages.search import chosen_quantizers
 
 FACTORS = (1.01, 0.99)
 FAILURES = 3
@@ -61,13 +61,12 @@ class Tally:
 class SerialTuner:
     """Tunes thresholds as one process would, layer by layer and candidate by candidate."""
 
-    def __init__(self, job: Job, table: Table, state: State, level: str = "all") -> None:
-        dataset = job.data.open()
-        self.images: Images = [dataset.load(i).inputs for i in job.readable(job.selection.tuning)]
-        self.model, self.plan = job.loaded.model, job.plan
-        self.float_bytes = job.loaded.serialized()
-        self.order = [q.name for q in self.plan.quantizers]
-        self.table, self.state, self.level = dict(table), state, level
+    def __init__(self, run: Run, form: Form, level: str = "all") -> None:
+        dataset = run.data.open()
+        self.images: Images = [dataset.load(i).inputs for i in run.tuning]
+        self.form = form
+        self.order = [q.name for q in form.plan.quantizers]
+        self.level = level
         self.tally = Tally()
 
     def tune(self, quantizers: Sequence[Quantizer]) -> None:
@@ -80,9 +79,9 @@ class SerialTuner:
 
     def tune_layer(self, quantizer: Quantizer) -> None:
         """Two sweeps from the layer's threshold; any smaller diff is taken."""
-        reference = self.run(self.float_bytes)
+        reference = self.run(self.form.serialized)
         self.tally.float_forwards += len(self.images)
-        start = self.table[quantizer.name].threshold
+        start = self.form.table[quantizer.name].threshold
         best, best_diff = start, sys.float_info.max
         for factor in FACTORS:
             failures, step, previous = 0, 0, sys.float_info.max
@@ -94,19 +93,21 @@ class SerialTuner:
                 elif diff >= previous:
                     failures += 1
                 previous, step = diff, step + 1
-        row = with_threshold(self.plan, quantizer, self.table[quantizer.name], best, "serial")
-        self.table[quantizer.name] = row
-        self.state = self.state.with_encoding(quantizer.name, row.encoding)
+        form, name = self.form, quantizer.name
+        row = with_threshold(form.plan, quantizer, form.table[name], best, "serial")
+        state = form.state.with_encoding(name, row.encoding)
+        self.form = replace(form, table={**form.table, name: row}, state=state)
         self.tally.diffs[quantizer.name] = best_diff
 
     def written(self, quantizer: Quantizer, threshold: float) -> bytes:
         """The network that is INT8 up to a layer, with a threshold for it, and float behind it."""
         decided = self.order[: self.order.index(quantizer.name) + 1]
-        plan = make_plan(self.model, self.plan.target, self.plan.scheme, tie=False, only=decided)
-        rows = {q.name: self.table[q.name] for q in plan.quantizers}
-        rows[quantizer.name] = with_threshold(self.plan, quantizer, rows[quantizer.name], threshold, "serial")
-        state = initial_state(self.model, plan, {name: row.encoding for name, row in rows.items()})
-        return export(self.model, plan, state.with_biases({n: self.state.biases[n] for n in state.biases}))
+        form, name = self.form, quantizer.name
+        plan = make_plan(form.model, form.plan.target, form.plan.scheme, tie=False, only=decided)
+        rows = {q.name: form.table[q.name] for q in plan.quantizers}
+        rows[name] = with_threshold(form.plan, quantizer, rows[name], threshold, "serial")
+        state = initial_state(form.model, plan, {name: row.encoding for name, row in rows.items()})
+        return export(form.model, plan, state.with_biases({n: form.state.biases[n] for n in state.biases}))
 
     def score(self, quantizer: Quantizer, threshold: float, reference: Outputs) -> float:
         """Mean squared difference from float, summed over outputs, as a mean over images."""
@@ -135,10 +136,6 @@ class SerialTuner:
         self.tally.opening += opened - began
         self.tally.running += time.perf_counter() - opened
         return outputs
-
-    def exported(self) -> bytes:
-        """The whole network in INT8 with the thresholds decided so far."""
-        return export(self.model, self.plan, self.state)
 
 
 def mean_square(a: npt.NDArray[np.generic], b: npt.NDArray[np.generic]) -> float:
@@ -169,13 +166,12 @@ def main() -> None:
     parser.add_argument("--level", choices=LEVELS, default="all", help="ONNX Runtime's optimization level")
     given = parser.parse_args()
     plain = {"rounding": "nearest", "bias_correction": False}
-    with open_tuning(given.network, strategy="bitmain", executor="local", **plain) as (job, options):
-        table, state = calibrated(job)
-        quantizers = chosen_quantizers(options, job)
-        tuner = SerialTuner(job, table, state, given.level)
-        before = tuner.exported()
+    with open_tuning(given.network, strategy="bitmain", executor="local", **plain) as (run, options):
+        before = calibrated(run)
+        quantizers = chosen_quantizers(options, before)
+        tuner = SerialTuner(run, before, given.level)
         tuner.tune(evenly(quantizers, given.layers_limit))
-        nmse = held_out_nmse(job, before, tuner.exported())
+        nmse = held_out_nmse(run, before, tuner.form)
         print(f"{given.network}: {report(tuner, len(quantizers))}")
         print(f"held-out NMSE {nmse[0]:.4g} -> {nmse[1]:.4g}")
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import yaml
 from networks import BY_NAME
 
-from distq.jobs.jobfile import load_job
+from distq.jobfile import load_job
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 NAMES = (*BY_NAME, "mnist")

@@ -10,11 +10,12 @@ from typing import Any
 
 from distq.config import TuneOptions
 from distq.engine.progress import SilentReporter
-from distq.jobs.calibrate import open_job
-from distq.jobs.compare import accuracy, compare_models
-from distq.jobs.context import Job
-from distq.jobs.jobfile import load_job
-from distq.jobs.results import RunResult
+from distq.jobfile import load_job
+from distq.run.context import Run
+from distq.run.open import open_run
+from distq.run.results import RunResult
+from distq.stages.compare import accuracy, compare_models
+from distq.stages.form import Form
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = 20
@@ -42,21 +43,21 @@ def held_out_list(source: Path, folder: Path) -> Path:
 
 
 @contextmanager
-def open_tuning(network: str, **given: Any) -> Iterator[tuple[Job, TuneOptions]]:
-    """A fresh job of a network in a temporary folder, its workers ready."""
+def open_tuning(network: str, **given: Any) -> Iterator[tuple[Run, TuneOptions]]:
+    """A fresh run of a network in a temporary folder, its workers ready."""
     with tempfile.TemporaryDirectory() as folder:
         options = tune_options(network, Path(folder), **given)
-        with open_job(options, "tune", SilentReporter()) as found:
+        with open_run(options, "tune", SilentReporter()) as found:
             if isinstance(found, RunResult):
                 raise SystemExit(f"{options.out} is finished already")
             yield found, options
 
 
-def held_out_nmse(job: Job, *models: bytes) -> list[float]:
-    """NMSE of INT8 models on the held-out images."""
-    blobs = [job.executor.share(model) for model in models]
-    results = compare_models(job, "compare", blobs, job.holdout_data, job.selection.holdout)
-    return [accuracy(results, i).nmse for i in range(len(models))]
+def held_out_nmse(run: Run, *forms: Form) -> list[float]:
+    """NMSE of INT8 networks on the held-out images."""
+    blobs = [run.executor.share(form.exported) for form in forms]
+    results = compare_models(run, "compare", blobs, run.holdout_data, run.selection.holdout)
+    return [accuracy(results, i).nmse for i in range(len(forms))]
 
 
 def evenly(items: list[Any], limit: int | None) -> list[Any]:

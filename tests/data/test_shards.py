@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distq.data.shards import MOST_SHARDS, deal, permutation, select, shard
+from distq.engine.portions import portions_for
 from distq.errors import DataError
-from distq.jobs.dealing import turns_of
 
 
 @given(st.integers(1, 2000), st.data(), st.booleans(), st.integers(-(2**63), 2**63))
@@ -100,7 +100,7 @@ def test_shards_are_the_indices_in_order_and_balanced(indices, size, multiple):
 
 @pytest.mark.parametrize(("count", "workers", "longest"), [(20, 2, 10), (20, 4, 5), (24, 3, 8), (8, 2, 8)])
 def test_workers_have_as_many_samples_each(count, workers, longest):
-    lengths = [len(piece) for piece in shard(range(count), 8, turns_of(workers))]
+    lengths = [len(piece) for piece in shard(range(count), 8, portions_for(workers))]
     shares = [sum(lengths[worker::workers]) for worker in range(workers)]
     assert max(shares) == longest
 

@@ -31,7 +31,7 @@ from distq.data.text_list import TextListSource
 from distq.engine.journal import Journal
 from distq.errors import DistqError
 from distq.graph.load import load_model
-from distq.jobs.jobfile import load_job
+from distq.jobfile import load_job
 from distq.quant.table import read_table
 
 CASE_SECONDS = 20

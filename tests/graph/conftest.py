@@ -1,4 +1,4 @@
-"""Loads networks from a folder of the test's own; and, being here, lets subfolders import the helpers."""
+"""Loads networks from a folder of the test's own."""
 
 from __future__ import annotations
 

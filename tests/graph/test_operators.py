@@ -10,7 +10,7 @@ import pytest
 from networks import Quantized, run_literally
 from zoo import NETWORKS
 
-from distq.jobs.kernels import INTEGER_KERNELS, float_layers, integer_kernels
+from distq.stages.kernels import INTEGER_KERNELS, float_layers, integer_kernels
 
 every_network = pytest.mark.parametrize("name", NETWORKS)
 every_scheme = pytest.mark.parametrize("scheme", ["auto", "symmetric"])

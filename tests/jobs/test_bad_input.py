@@ -26,7 +26,7 @@ from job_helpers import (
 )
 
 import distq
-from distq.cli import invoke
+from distq.cli.app import invoke
 from distq.data.datum import Datum, encode_datum
 
 BOMB = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", 30_000, 20_000) + bytes(9)

@@ -28,7 +28,7 @@ import distq
 from distq.data.shards import permutation
 from distq.engine.progress import SilentReporter
 from distq.errors import DataError
-from distq.jobs.results import RunResult
+from distq.run.results import RunResult
 
 
 def test_a_run_leaves_the_files_of_the_contract(calibrated: RunResult) -> None:

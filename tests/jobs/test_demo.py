@@ -12,12 +12,15 @@ from distq.data.info import describe_source
 from distq.engine.progress import SilentReporter
 from distq.errors import UsageError
 from distq.jobs.demo import CALIBRATION, HELD_OUT, DemoResult, run_demo
+from distq.jobs.tune import tune
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> DemoResult:
     """The demo in this process."""
-    return run_demo(tmp_path_factory.mktemp("demo") / "new" / "demo", SilentReporter(), executor="local")
+    return run_demo(
+        tmp_path_factory.mktemp("demo") / "new" / "demo", tune, SilentReporter(), executor="local"
+    )
 
 
 def test_it_measures_float_calibrated_and_tuned_on_the_held_out_digits(demo: DemoResult) -> None:
@@ -59,11 +62,11 @@ def test_a_folder_that_exists_is_refused_and_left_alone(tmp_path: Path) -> None:
     kept = tmp_path / "kept.txt"
     kept.write_text("mine")
     with pytest.raises(UsageError, match=r"exists: remove it, or choose another with distq demo --out"):
-        run_demo(tmp_path, SilentReporter(), executor="local")
+        run_demo(tmp_path, tune, SilentReporter(), executor="local")
     assert [path.name for path in tmp_path.iterdir()] == ["kept.txt"]
 
 
 def test_a_folder_that_cannot_be_made_is_an_input_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match=r"cannot be made: Not a directory: choose another with --out"):
-        run_demo(tmp_path / "file" / "demo", SilentReporter(), executor="local")
+        run_demo(tmp_path / "file" / "demo", tune, SilentReporter(), executor="local")

@@ -12,11 +12,11 @@ import pytest
 from budget_networks import one_bad_layer, one_wide_tensor
 from job_helpers import calibrate, samples, tree, write_model
 
-from distq.cli import invoke
+from distq.cli.app import invoke
 from distq.config import DiffOptions
 from distq.engine.progress import SilentReporter
 from distq.jobs.diff import diff
-from distq.jobs.results import DiffResult, RunResult
+from distq.run.results import DiffResult, RunResult
 
 TARGETS = ["ort", "openvino", "tensorrt"]
 

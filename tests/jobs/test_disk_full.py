@@ -15,13 +15,13 @@ import pytest
 from job_helpers import bits, tree, use_watched, write_photos
 
 import distq.files
-from distq.cli import invoke
+from distq.cli.app import invoke
 from distq.data.build import build_lmdb
 from distq.engine.journal import Journal
 from distq.errors import DistqError, ExecutionError
-from distq.jobs.archive import read_run, write_run
 from distq.replica import session
 from distq.replica.worker import WorkerSettings
+from distq.submission.archive import read_run, write_run
 
 
 @contextmanager

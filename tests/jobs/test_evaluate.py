@@ -14,7 +14,7 @@ from job_helpers import CLASSES, SAMPLES, Graph, Reference, samples, three_layer
 
 import distq
 from distq.errors import DataError, ModelError
-from distq.jobs.results import Accuracy, EvaluateResult, FloatAccuracy
+from distq.run.results import Accuracy, EvaluateResult, FloatAccuracy
 
 
 def evaluate(candidate: Path, data: Path, **options: Any) -> EvaluateResult:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from job_helpers import write_photos
 
-from distq.cli import invoke
+from distq.cli.app import invoke
 
 PLUGIN = """
 import os, signal

@@ -15,7 +15,7 @@ from job_helpers import bits, read_json, use_watched, write_photos
 
 import distq
 from distq.errors import InterruptedRun, UsageError
-from distq.jobs.jobfile import load_job
+from distq.jobfile import load_job
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ import pytest
 from job_helpers import BITS, bits, read_json, samples, tree, use_watched, write_photos
 
 import distq
-from distq.cli import invoke
+from distq.cli.app import invoke
 from distq.engine.progress import SilentReporter
 from distq.errors import DataError, InterruptedRun, UsageError
-from distq.jobs.results import RunResult
+from distq.run.results import RunResult
 
 Watch = Callable[..., list[str]]
 

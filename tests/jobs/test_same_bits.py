@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from job_helpers import bits, read_json, samples
 
 import distq
-from distq.jobs import correct
 from distq.replica.worker import WorkerSettings
+from distq.stages import correct
 
 COUNT = 24
 JOBS: dict[str, dict[str, Any]] = {

@@ -20,10 +20,10 @@ from distq.graph.plan import make_plan
 from distq.graph.qdq import export
 from distq.graph.rows import with_threshold
 from distq.graph.state import initial_state
-from distq.jobs.results import RunResult
 from distq.quant.table import Row, Table, read_table
 from distq.replica.session import Session
 from distq.replica.worker import WorkerSettings
+from distq.run.results import RunResult
 
 
 class Serial:

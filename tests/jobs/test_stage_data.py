@@ -13,7 +13,7 @@ import pytest
 from job_helpers import bits, read_json, samples, use_watched, write_photos
 
 import distq
-from distq.cli import invoke
+from distq.cli.app import invoke
 from distq.data.build import build_lmdb
 from distq.data.staging import LocalCopy
 from distq.errors import InterruptedRun, UsageError

@@ -11,11 +11,11 @@ import pytest
 from job_helpers import read_json, use_watched
 
 import distq
-from distq.cli import invoke
+from distq.cli.app import invoke
 from distq.errors import InterruptedRun, UsageError
 from distq.jobs.calibrate import calibrate
-from distq.jobs.results import Accuracy
-from distq.jobs.sweep_results import SweepRow, ranked
+from distq.run.results import Accuracy
+from distq.sweeps.results import SweepRow, ranked
 
 FILES = ("thresholds.json", "model.int8.onnx")
 
@@ -85,7 +85,7 @@ class TestFailures:
         def calibrate(*_):
             raise RuntimeError("two\nlines")
 
-        monkeypatch.setattr("distq.jobs.sweep.calibrate", calibrate)
+        monkeypatch.setattr("distq.jobs.calibrate.calibrate", calibrate)
         assert {row.error for row in distq.sweep(content).rows} == {"two lines"}
 
 
@@ -95,7 +95,7 @@ class TestSideBySide:
 
     @pytest.fixture
     def parallel(self, content, monkeypatch, model, tmp_path):
-        monkeypatch.setattr("distq.jobs.sweep.machine_cores", lambda: 2)
+        monkeypatch.setattr("distq.sweeps.runs.machine_cores", lambda: 2)
         other = tmp_path / "other.onnx"
         proto = onnx.load(model)
         proto.doc_string = "another network"
@@ -137,7 +137,7 @@ class TestSideBySide:
             return calibrate(options, reporter, shared)
 
         with monkeypatch.context() as patch:
-            patch.setattr("distq.jobs.sweep.calibrate", interrupted)
+            patch.setattr("distq.jobs.calibrate.calibrate", interrupted)
             with pytest.raises(InterruptedRun):
                 distq.sweep(parallel)
         assert len(begun) < 8

@@ -13,7 +13,7 @@ import distq
 from distq.config import MethodName
 from distq.engine.progress import SilentReporter
 from distq.errors import DataError, UsageError
-from distq.jobs.results import RunResult
+from distq.run.results import RunResult
 
 SEARCHED = ["first", "second", "average", "scores"]
 

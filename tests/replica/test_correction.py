@@ -8,60 +8,67 @@ from distq.engine.journal import Journal
 from distq.engine.local import LocalExecutor
 from distq.graph.equalize import equalized, sites
 from distq.graph.plan import make_plan
-from distq.jobs import correct as correction
-from distq.jobs.correct import correct, correct_together, cut_into, float_means
-from distq.jobs.equalize import scaled_means
 from distq.quant.channel_factors import Evened
+from distq.stages import correct as correction
+from distq.stages.correct import corrected_again, cut_into, round_and_correct, with_float_means
+from distq.stages.equalize import scaled_means
+from distq.stages.form import Form
 
 
 class Crowd(LocalExecutor):
-    """Says it has more workers than any job has forms."""
+    """Says it has more workers than any run has forms."""
 
     workers = 8
 
 
-def numbers(state):
+def numbers(form):
+    state = form.state
     weights = {name: weight.integers.tobytes() for name, weight in state.weights.items()}
     return weights, {name: bias.tobytes() for name, bias in state.biases.items()}
 
 
+def corrected(run, form):
+    return round_and_correct(run, [form])[0]
+
+
+def with_scale(form, name, factor):
+    """The form with another scale of one quantizer."""
+    encoding = form.state.encodings[name]
+    changed = replace(encoding, scale=encoding.scale * factor)
+    return replace(form, state=form.state.with_encoding(name, changed))
+
+
 @pytest.mark.parametrize("name", ["many branches", "SiLU", "detector"])
-def test_one_worker_alone_and_many_with_the_images_dealt_out_correct_to_the_same_bits(
-    tmp_path, name, monkeypatch
-):
+def test_one_worker_and_many_that_share_the_samples_correct_to_the_same_bits(tmp_path, name, monkeypatch):
     monkeypatch.setattr(correction, "LEAST_MEASURED", 1)
     bench = Bench(tmp_path, name)
-    job = bench.job()
-    wanted = float_means(job)
+    run = bench.opened()
+    form = with_float_means(run, bench.form)
     with Journal(tmp_path / "journal") as journal:
-        crowd = replace(job, executor=Crowd(bench.worker.settings), journal=journal)
-        dealt = correct(crowd, bench.state, wanted)
-        assert crowd.tally.ran > 2 * len(wanted)
-    alone = correct(job, bench.state, wanted)
-    assert numbers(dealt) == numbers(alone)
-    assert numbers(alone) != numbers(bench.state)
+        crowd = replace(run, executor=Crowd(bench.worker.settings), journal=journal)
+        shared = corrected(crowd, form)
+        assert crowd.tally.ran > 2 * len(form.means)
+    alone = corrected(run, form)
+    assert numbers(shared) == numbers(alone)
+    assert numbers(alone) != numbers(form)
 
 
 def test_forms_corrected_together_are_those_corrected_one_by_one(tmp_path):
     bench = Bench(tmp_path, "many branches")
-    job = bench.job()
-    wanted = float_means(job)
-    name, encoding = next(iter(bench.state.encodings.items()))
-    other = bench.state.with_encoding(name, replace(encoding, scale=encoding.scale / 2))
-    states = [bench.state, other]
-    together = correct_together([(job, state, wanted) for state in states])
-    assert [numbers(s) for s in together] == [numbers(correct(job, s, wanted)) for s in states]
+    run = bench.opened()
+    form = with_float_means(run, bench.form)
+    forms = [form, with_scale(form, next(iter(form.state.encodings)), 0.5)]
+    together = round_and_correct(run, forms)
+    assert [numbers(f) for f in together] == [numbers(corrected(run, f)) for f in forms]
 
 
 def test_a_layer_in_front_of_a_sigmoid_stays_as_it_is_unless_it_lies_behind_what_changed(tmp_path):
     bench = Bench(tmp_path, "detector")
-    job = bench.job()
-    wanted = float_means(job)
-    corrected = correct(job, bench.state, wanted)
-    encoding = corrected.encodings["r"]
-    changed = corrected.with_encoding("r", replace(encoding, scale=encoding.scale * 0.8))
-    found = correct(job, changed, wanted, ["r"])
-    moved = {name for name in found.biases if not np.array_equal(found.biases[name], corrected.biases[name])}
+    run = bench.opened()
+    before = corrected(run, with_float_means(run, bench.form))
+    after = corrected_again(run, with_scale(before, "r", 0.8), ["r"])
+    biases = before.state.biases
+    moved = {name for name in biases if not np.array_equal(after.state.biases[name], biases[name])}
     assert moved
     assert all("coarse" in name for name in moved)
 
@@ -69,13 +76,11 @@ def test_a_layer_in_front_of_a_sigmoid_stays_as_it_is_unless_it_lies_behind_what
 @pytest.mark.parametrize("position", range(6))
 def test_correcting_what_lies_behind_a_changed_threshold_is_correcting_everything(tmp_path, position):
     bench = Bench(tmp_path, "many branches")
-    job = bench.job()
-    wanted = float_means(job)
-    corrected = correct(job, bench.state, wanted)
-    name = list(corrected.encodings)[position]
-    encoding = corrected.encodings[name]
-    changed = corrected.with_encoding(name, replace(encoding, scale=encoding.scale * 0.8))
-    assert numbers(correct(job, changed, wanted, [name])) == numbers(correct(job, changed, wanted))
+    run = bench.opened()
+    form = corrected(run, with_float_means(run, bench.form))
+    name = list(form.state.encodings)[position]
+    changed = with_scale(form, name, 0.8)
+    assert numbers(corrected_again(run, changed, [name])) == numbers(corrected(run, changed))
 
 
 @pytest.mark.parametrize(
@@ -89,18 +94,18 @@ def test_many_inputs_are_cut_into_the_fewest_equal_blocks_of_channels(channels, 
 @pytest.mark.parametrize("target", ["ort", "openvino"])
 def test_means_of_a_network_with_its_channels_scaled_follow_from_those_it_had(tmp_path, target):
     bench = Bench(tmp_path, "many branches", target)
-    job = bench.job()
-    means = float_means(job)
-    found = sites(job.loaded.model, job.plan)
+    run = bench.opened()
+    form = with_float_means(run, bench.form)
+    means = form.means
+    found = sites(form.model, form.plan)
     assert any(site.writers for site in found)
     rng = np.random.default_rng(0)
-    channels = {v.name: v.shape[1] for node in job.loaded.model.graph for v in node.outputs}
+    channels = {v.name: v.shape[1] for node in form.model.graph for v in node.outputs}
     factors = {site: rng.uniform(0.2, 1.0, channels[site.tensors[0]]) for site in found}
-    model = equalized(job.loaded.model, factors)
-    plan = make_plan(model, job.plan.target, job.plan.scheme)
-    other = replace(job, loaded=replace(job.loaded, model=model), plan=plan, means=None)
-    measured = float_means(other)
-    scaled = scaled_means(job, means, {site: (Evened(f, 1.0, 2.0), ()) for site, f in factors.items()})
+    model = equalized(form.model, factors)
+    plan = make_plan(model, form.plan.target, form.plan.scheme)
+    measured = with_float_means(run, Form(model, plan)).means
+    scaled = scaled_means(form.plan, means, {site: (Evened(f, 1.0, 2.0), ()) for site, f in factors.items()})
     assert scaled.keys() == measured.keys()
     assert any(not np.array_equal(scaled[name], means[name]) for name in means)
     for name, mean in measured.items():

@@ -8,10 +8,10 @@ from replica_helpers import Bench, numbers_of
 
 from distq.graph.rows import with_threshold
 from distq.graph.state import bias_constants, encoding_constants
-from distq.jobs.cutter import Cutter
 from distq.replica.cuts import Advance
 from distq.replica.session import Session
 from distq.replica.worker import Blob, Worker, WorkerSettings
+from distq.stages.cutter import Cutter
 
 
 def fetch(blob):
@@ -93,7 +93,7 @@ def test_numbers_that_change_before_the_last_cut_are_noticed(bench, remembering)
 
 
 def test_what_branches_share_runs_once(bench):
-    cutter = Cutter(bench.job(), bench.plan, bench.fused, bench.names)
+    cutter = Cutter(bench.opened(), bench.form, bench.fused, bench.names, bench.float_model)
     advances = [cutter.before(quantizer, bench.state) for quantizer in bench.plan.quantizers]
     needed = {node for advance in advances for node in bench.network.before(advance.cut)}
     once = advances[0].share(bench.network, needed) * len(bench.indices)

@@ -1,0 +1,266 @@
+"""Results as tables on stdout."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from distq.cli.console import duration
+from distq.run.results import (
+    Accuracy,
+    Comparison,
+    Cost,
+    CurvePoint,
+    DiffResult,
+    EvaluateResult,
+    FloatAccuracy,
+    FloatLayer,
+    RunResult,
+)
+
+if TYPE_CHECKING:
+    from distq.data.build import BuildReport
+    from distq.data.info import SourceInfo
+    from distq.engine.ray_jobs import ClusterJob
+    from distq.jobs.demo import DemoResult
+    from distq.jobs.doctor import DoctorReport
+    from distq.jobs.fetch import FetchResult
+    from distq.jobs.submit import SubmitResult
+
+_COLUMNS = ("top-1", "top-5", "SQNR dB", "NMSE", "cosine")
+_MARKS = {"ok": ("ok", "green"), "warn": ("warn", "yellow"), "missing": ("MISSING", "red")}
+_NAMES_SHOWN = 3  # of the layers that share a reason
+
+
+def print_run_result(result: RunResult, console: Console | None = None) -> None:
+    """Show accuracy, layers left float, warnings, cost and the files of calibrate or tune."""
+    console = console or Console()
+    comparison = result.holdout or result.tuning
+    if comparison is not None:
+        console.print()
+        console.print(_comparison_table(comparison, held_out=result.holdout is not None))
+    if result.curve:
+        console.print(_curve_table(result.curve))
+    print_float_layers(result.float_layers, console)
+    for warning in result.warnings:
+        console.print(Text.assemble(("warning: ", "yellow"), warning), soft_wrap=True)
+    for line in cost_lines(result.cost):
+        console.print(line, highlight=False)
+    print_files(result.files, console)
+
+
+def cost_lines(cost: Cost) -> list[str]:
+    """What the job took and, behind a search, how that compares with a loop over the same candidates."""
+    forwards = f"{_count(cost.fp32_forwards)} float and {_count(cost.int8_forwards)} INT8 forwards"
+    workers = _plural(cost.workers, "worker")
+    lines = [f"Cost: {forwards}, {duration(cost.seconds)}, {workers}, {cost.peak_rss_mb:,.0f} MB peak"]
+    search = cost.search
+    if search is not None and search.candidates:
+        scored = f"{_plural(search.candidates, 'candidate')} scored, {search.dropped:,} dropped early"
+        ran = f"{_count(search.int8_forwards)} INT8 forwards, {duration(search.seconds)}"
+        times = search.serial_forwards / search.int8_forwards if search.int8_forwards else math.inf
+        serial = f"{search.serial_forwards:,} INT8 forwards, {times:.1f}x as many"
+        lines += [f"Search: {scored}, {ran}", f"Serial loop over the same candidates: {serial}"]
+    return lines
+
+
+def print_evaluate_result(result: EvaluateResult, console: Console | None = None) -> None:
+    """Show the accuracy of one model and, where it was compared, of the float model."""
+    console = console or Console()
+    models = {"float": result.against, "candidate": result.candidate}
+    console.print()
+    console.print(_accuracy_table(f"On {_plural(result.images, 'image')}", models))
+
+
+def print_diff_result(result: DiffResult, console: Console | None = None) -> None:
+    """Show the error of the whole network, and of its layers or tensors where that was asked for."""
+    console = console or Console()
+    layers = "all layers" if result.layers is None else ", ".join(result.layers)
+    console.print()
+    console.print(
+        _accuracy_table(f"On {_plural(result.images, 'image')}, {layers} in INT8", {"INT8": result.network})
+    )
+    if result.steps:
+        steps = [(step.layer, f"{step.sqnr_db:.2f}", f"{step.nmse:.3g}") for step in result.steps]
+        console.print(_figures("INT8 from the first layer to", ("layer", "SQNR dB", "NMSE"), steps))
+    if result.tensors:
+        costs = [
+            (t.tensor, str(t.bits), f"{t.alone_sqnr_db:.2f}", f"{t.without_sqnr_db:.2f}", f"{t.part:.1%}")
+            for t in result.tensors
+        ]
+        columns = ("tensor", "bits", "alone dB", "without it dB", "part of NMSE")
+        console.print(_figures("What each tensor costs, the worst first", columns, costs))
+
+
+def _curve_table(curve: Sequence[CurvePoint]) -> Table:
+    rows = []
+    for point in curve:
+        added = [f"{name} in 16 bit" for name in point.int16] + [f"{n} in float" for n in point.float_layers]
+        rows.append(
+            (str(point.budget), added[-1] if added else "", f"{point.sqnr_db:.2f}", f"{point.nmse:.3g}")
+        )
+    return _figures("On the images tuned on", ("budget", "added", "SQNR dB", "NMSE"), rows)
+
+
+def _figures(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Names on the left, numbers on the right."""
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for column in columns:
+        named = column in {"layer", "tensor", "added"}
+        table.add_column(column, justify="left" if named else "right", overflow="fold", no_wrap=not named)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def print_files(files: tuple[Path, ...], console: Console) -> None:
+    """Show the files written, each on a line of its own that can be copied."""
+    if files:
+        console.print("Written:")
+    for path in files:
+        console.print(Text(f"  {path}"), soft_wrap=True)
+
+
+def print_float_layers(layers: tuple[FloatLayer, ...], console: Console) -> None:
+    """Show how many layers stay float for each reason, and the first few by name."""
+    reasons: dict[str, list[str]] = {}
+    for layer in layers:
+        reasons.setdefault(layer.reason, []).append(layer.name)
+    if reasons:
+        verb = "stays" if len(layers) == 1 else "stay"
+        console.print(f"{_plural(len(layers), 'layer')} {verb} float:")
+    for reason, names in reasons.items():
+        shown = ", ".join(names[:_NAMES_SHOWN])
+        more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+        console.print(Text(f"  {reason}: {shown}{more}"))
+
+
+def _comparison_table(comparison: Comparison, *, held_out: bool) -> Table:
+    images = _plural(comparison.images, "image")
+    where = f"On {images} held out" if held_out else f"On the {images} tuned on (none were held out)"
+    models = {"float": comparison.float, "calibrated": comparison.before, "tuned": comparison.after}
+    return _accuracy_table(where, models)
+
+
+def _accuracy_table(title: str, models: Mapping[str, Accuracy | FloatAccuracy | None]) -> Table:
+    """One row per model that is there, one column per number that any of them has."""
+    rows = {name: _cells(accuracy) for name, accuracy in models.items() if accuracy is not None}
+    table = Table(title=title, title_justify="left", title_style="bold")
+    table.add_column("model")
+    columns = [column for column in _COLUMNS if any(cells[column] for cells in rows.values())]
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    for name, cells in rows.items():
+        table.add_row(name, *(cells[column] for column in columns))
+    return table
+
+
+def _cells(accuracy: Accuracy | FloatAccuracy) -> dict[str, str]:
+    cells = dict.fromkeys(_COLUMNS, "")
+    cells["top-1"], cells["top-5"] = _percent(accuracy.top1), _percent(accuracy.top5)
+    if isinstance(accuracy, Accuracy):
+        cells["SQNR dB"] = f"{accuracy.sqnr_db:.2f}"
+        cells["NMSE"] = f"{accuracy.nmse:.3g}"
+        cells["cosine"] = f"{accuracy.cosine:.6f}"
+    return cells
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.2%}"
+
+
+def _count(forwards: float) -> str:
+    return f"{forwards:,.0f}" if forwards >= 10 or forwards == int(forwards) else f"{forwards:.1f}"
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def print_doctor_report(report: DoctorReport, console: Console | None = None) -> None:
+    """Show each check with a mark, and the remedy under what needs one."""
+    console = console or Console()
+    grid = Table.grid(padding=(0, 2))
+    for check in report.checks:
+        mark, style = _MARKS[check.status]
+        grid.add_row(Text(mark, style=style), check.name, Text(check.value))
+        if check.remedy:
+            grid.add_row("", "", Text(f"→ {check.remedy}"))
+    console.print(grid)
+
+
+def print_demo_result(result: DemoResult, console: Console | None = None) -> None:
+    """Show the run of the demo and everything it wrote."""
+    print_run_result(result.run.model_copy(update={"files": result.files}), console)
+
+
+def print_build_report(report: BuildReport, console: Console | None = None) -> None:
+    """Show how many records were written and where."""
+    console = console or Console()
+    skipped = f", {_plural(report.skipped, 'unreadable image')} left out" if report.skipped else ""
+    text = f"{report.database}: {_plural(report.written, 'record')}{skipped}"
+    console.print(Text(text), soft_wrap=True)
+
+
+def print_source_info(info: SourceInfo, console: Console | None = None) -> None:
+    """Show kind, size, labels and the first samples of a data source."""
+    console = console or Console()
+    labels = "with labels" if info.labels else "without labels"
+    text = f"{info.source}: {info.kind}, {_plural(info.count, 'sample')} {labels}, {_size(info.bytes)}"
+    console.print(Text(text), soft_wrap=True)
+    for name, shapes in zip(info.names, info.shapes, strict=True):
+        console.print(Text(f"  {name}  {', '.join(shapes)}"), soft_wrap=True)
+    if info.count > len(info.names):
+        console.print(f"  and {info.count - len(info.names):,} more", highlight=False)
+
+
+def _size(count: int) -> str:
+    for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return _plural(count, "byte")
+
+
+def print_submit_result(result: SubmitResult, console: Console | None = None) -> None:
+    """Show the id to ask for, what travelled, and where RUN will be."""
+    console = console or Console()
+    verb = "was running already" if result.attached else "submitted"
+    console.print(Text(f"{result.id} {verb}: {result.status}"), soft_wrap=True)
+    if result.uploaded:
+        console.print(Text(f"  uploaded: {', '.join(result.uploaded)}"), soft_wrap=True)
+    if result.run:
+        console.print(Text(f"  RUN on the cluster: {result.run}"), soft_wrap=True)
+
+
+def print_jobs(jobs: Sequence[ClusterJob], console: Console | None = None) -> None:
+    """Show the jobs of a cluster, one a line."""
+    console = console or Console()
+    if not jobs:
+        console.print("No jobs of distq on this cluster")
+    for job in jobs:
+        print_job(job, console)
+
+
+def print_job(job: ClusterJob, console: Console | None = None) -> None:
+    """Show one job of a cluster."""
+    console = console or Console()
+    started = "" if job.started is None else datetime.fromtimestamp(job.started).astimezone()
+    took = "" if job.started is None or job.ended is None else duration(job.ended - job.started)
+    parts = (job.id, job.status, f"{started:%Y-%m-%d %H:%M}" if started else "", took)
+    about = (job.metadata.get(name, "") for name in ("command", "run"))
+    console.print(Text("  ".join(part for part in (*parts, *about) if part)), soft_wrap=True)
+
+
+def print_fetch_result(result: FetchResult, console: Console | None = None) -> None:
+    """Show the files that came."""
+    console = console or Console()
+    if not result.finished:
+        console.print(Text(f"{result.id} did not finish: these are the files it left"), soft_wrap=True)
+    print_files(result.files, console)

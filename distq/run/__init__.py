@@ -1,0 +1,1 @@
+"""One run while it goes on: its context, identity, folder and results."""

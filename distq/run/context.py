@@ -1,0 +1,166 @@
+"""What a run has in hand: the model as given, the samples and their roles, workers, journal and counters."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from distq.config import CalibrateOptions
+from distq.data.dataset import DatasetSpec, Manifest
+from distq.data.shards import Selection, shard
+from distq.engine.executor import Executor, Unit
+from distq.engine.journal import Journal
+from distq.engine.portions import portions_for
+from distq.engine.progress import Reporter
+from distq.engine.run import Tally, run_units
+from distq.errors import DataError
+from distq.graph.heads import Place
+from distq.graph.load import LoadedModel
+from distq.graph.plan import Plan
+from distq.replica.session import fuse
+from distq.replica.worker import Arrays, Blob, WorkerSettings
+from distq.run.results import Cost, FloatLayer, SearchCost
+from distq.run.rundir import RunDir
+
+Manifests = tuple[Manifest, Manifest]
+"""Of the samples that calibrate, and of those held out."""
+
+
+@dataclass
+class Forwards:
+    """Forwards run so far, in whole networks; ``search`` is the search's part, None where there was none."""
+
+    fp32_forwards: float = 0.0
+    int8_forwards: float = 0.0
+    search: SearchCost | None = None
+
+
+@dataclass
+class Run:
+    """One run while it goes on.
+
+    What becomes of the network is not here: that is a :class:`distq.stages.form.Form`, which stages pass on.
+
+    Attributes:
+        loaded: the model as given.
+        plan: where its quantizers stand before anything is chosen.
+        float_model: gives the outputs that reports compare with.
+        float_parts: gives what choices compare with: the parts of these outputs.
+        manifests: of the samples that calibrate and those held out, as they were when the run began.
+        places: of the parts; empty where the outputs themselves are compared.
+        counted: keys of the units whose forwards are in the cost.
+        skipped: samples that could not be decoded, by source and index.
+    """
+
+    options: CalibrateOptions
+    reporter: Reporter
+    rundir: RunDir
+    loaded: LoadedModel
+    plan: Plan
+    data: DatasetSpec
+    selection: Selection
+    holdout_data: DatasetSpec
+    journal: Journal
+    executor: Executor
+    started: float
+    float_model: Blob
+    float_parts: Blob
+    manifests: Manifests
+    places: tuple[Place, ...] = ()
+    tally: Tally = field(default_factory=Tally)
+    cost_so_far: Forwards = field(default_factory=Forwards)
+    warnings: list[str] = field(default_factory=list)
+    float_layers: list[FloatLayer] = field(default_factory=list)
+    counted: set[str] = field(default_factory=set)
+    skipped: set[tuple[str, int]] = field(default_factory=set)
+
+    def warn(self, text: str) -> None:
+        """Tell the user at once, and again in the result."""
+        self.warnings.append(text)
+        self.reporter.warn(text)
+
+    def readable(self, indices: Sequence[int], data: DatasetSpec | None = None) -> Sequence[int]:
+        """Samples that could be decoded: of the calibration data, or of other data."""
+        if not self.skipped:
+            return indices
+        source = (data or self.data).source
+        return [i for i in indices if (source, i) not in self.skipped]
+
+    @property
+    def tuning(self) -> Sequence[int]:
+        """The readable samples that choices and scores are measured on."""
+        return self.readable(self.selection.tuning)
+
+    def fuse(self, model: bytes) -> bytes:
+        """The graph that the workers run for a QDQ model (:func:`distq.replica.session.fuse`)."""
+        return fuse(model, WorkerSettings(self.executor.device))
+
+    def shards(self, indices: Sequence[int]) -> list[Sequence[int]]:
+        """Readable calibration samples in pieces of at most the shard size, as many for each worker."""
+        return shard(self.readable(indices), self.options.shard_size, portions_for(self.executor.workers))
+
+    def results(self, units: Sequence[Unit]) -> Iterator[Arrays]:
+        """Results of units in their order; those in the journal are not run again."""
+        return run_units(
+            self.executor, self.journal, units, self.reporter, weight=lambda _: 0, tally=self.tally
+        )
+
+    def images(self, stage: str, units: Sequence[Unit]) -> Iterator[Arrays]:
+        """The same under a progress bar that counts the units' samples."""
+        self.reporter.start(stage, sum(map(_images, units)), "images")
+        try:
+            yield from run_units(
+                self.executor,
+                self.journal,
+                units,
+                self.reporter,
+                weight=_images,
+                tally=self.tally,
+            )
+        finally:
+            self.reporter.finish()
+
+    def skip_unreadable(self, result: Arrays, data: DatasetSpec) -> None:
+        """Leave out samples that could not be decoded, as many as ``--skip-bad`` allows.
+
+        Raises:
+            DataError: more than that.
+        """
+        for index, reason in zip(result["unreadable"].tolist(), result["reasons"].tolist(), strict=True):
+            if (data.source, index) in self.skipped:
+                continue
+            self.skipped.add((data.source, index))
+            if len(self.skipped) > self.options.skip_bad:
+                raise DataError(
+                    f"{reason}; mend or remove it, or allow some with --skip-bad {len(self.skipped)}"
+                )
+            self.warn(f"left out: {reason}")
+
+    def count_int8(self, units: Sequence[Unit], results: Sequence[Arrays]) -> None:
+        """Add the forwards that units say they ran, once for each: a result may be asked for again."""
+        for unit, result in zip(units, results, strict=True):
+            if unit.key not in self.counted:
+                self.counted.add(unit.key)
+                self.cost_so_far.int8_forwards += float(result["forwards"])
+
+    def cost(self) -> Cost:
+        """What the run took so far."""
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+            1024 if sys.platform != "darwin" else 1 << 20
+        )
+        return Cost(
+            fp32_forwards=round(self.cost_so_far.fp32_forwards, 3),
+            int8_forwards=round(self.cost_so_far.int8_forwards, 3),
+            seconds=round(time.monotonic() - self.started, 3),
+            workers=self.executor.workers,
+            peak_rss_mb=round(peak, 1),
+            search=self.cost_so_far.search,
+        )
+
+
+def _images(unit: Unit) -> int:
+    """Samples of a unit."""
+    return len(getattr(unit, "indices", ()))

@@ -1,0 +1,105 @@
+"""What makes two runs the same: the fields that decide a result, and the versions that decide its bits."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from distq.config import CalibrateOptions
+from distq.data.dataset import DatasetSpec
+from distq.data.remote import read_url
+from distq.errors import InputError
+from distq.files import sha256_bytes, sha256_file
+from distq.graph.load import LoadedModel
+from distq.replica.session import integer_instructions
+from distq.run.context import Manifests
+from distq.urls import url_of
+
+PACKAGES = (
+    "distq",
+    "numpy",
+    "onnx",
+    "onnx-ir",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "opencv-python-headless",
+    "ray",
+)
+
+NOT_IDENTITY = frozenset(
+    {
+        "skip_bad",
+        "executor",
+        "workers",
+        "device",
+        "address",
+        "resume",
+        "shard_size",
+        "cache_memory",
+        "stage_data",
+        "cpus_per_worker",
+        "gpus_per_worker",
+        "decode_workers",
+        "wait_for_workers",
+        "retries",
+        "out",
+        "allow_code",
+        "dump_dist",
+    }
+)
+"""Options that say where and how a job runs, not what it computes; they may change on resume."""
+
+
+def identity(
+    *,
+    options: CalibrateOptions,
+    command: str,
+    loaded: LoadedModel,
+    data: DatasetSpec,
+    manifests: Manifests,
+) -> dict[str, Any]:
+    """The fields that decide a run's result."""
+    fields = options.model_dump(mode="json")
+    chosen = {
+        name: value
+        for name, value in fields.items()
+        if name not in NOT_IDENTITY and not isinstance(getattr(options, name), Path)
+    }
+    files = {name: getattr(options, name) for name in ("table", "load_dist", "labels")}
+    own, held = manifests
+    return {
+        "command": command,
+        **chosen,
+        **{name: file_identity(path) for name, path in files.items() if path is not None},
+        "model": loaded.sha256,
+        "data": own.sha256,
+        "holdout": held.sha256,
+        "preprocess": data.describe_preprocessing(),
+        "integer_instructions": integer_instructions(),
+    }
+
+
+def file_identity(path: Path) -> str:
+    """SHA-256 of a file the job reads.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    url = url_of(path)
+    try:
+        return sha256_file(path) if url is None else sha256_bytes(read_url(url))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides the bits."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

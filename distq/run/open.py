@@ -1,0 +1,158 @@
+"""Open a run: check everything, take its folder, start or borrow workers; and end it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from distq.config import CalibrateOptions, CommonOptions, TuneOptions, require_bins
+from distq.data.dataset import manifest
+from distq.engine.collector import loaded_set_aside
+from distq.engine.executor import Executor, Pool
+from distq.engine.factory import open_executor
+from distq.engine.journal import Journal
+from distq.engine.progress import Reporter
+from distq.errors import InputError, InterruptedRun, UsageError
+from distq.graph.heads import parts, with_places
+from distq.graph.load import LoadedModel, load_model
+from distq.graph.plan import Plan, make_plan
+from distq.graph.resolve import resolve_names
+from distq.graph.rows import given_table
+from distq.quant.table import read_table
+from distq.run.context import Run
+from distq.run.identity import identity
+from distq.run.records import read_result
+from distq.run.results import RunResult
+from distq.run.rundir import RunDir
+from distq.run.samples import prepare_data
+
+
+class Lender(Protocol):
+    """Who lends workers to runs that have none of their own, such as a sweep."""
+
+    def lend(self, identity: Mapping[str, Any]) -> Executor:
+        """Workers for the run of this identity."""
+
+
+@contextmanager
+def open_run(
+    options: CalibrateOptions, command: str, reporter: Reporter, lender: Lender | None = None
+) -> Iterator[Run | RunResult]:
+    """A run that is ready for its stages, or the result of one that is finished already.
+
+    What this call wrote is removed again when the input turns out to be unusable, unless a search has begun.
+
+    Args:
+        options: of the command.
+        command: its name, which is part of the run's identity.
+        reporter: told of progress.
+        lender: gives the workers; None: the run starts its own.
+
+    Raises:
+        InputError: what was given cannot be used.
+        ExecutionError: no worker starts, or the disk is full.
+    """
+    started = time.monotonic()
+    loaded, plan = prepare_model(options)
+    data, holdout_data, selection = prepare_data(options, loaded)
+    rundir = RunDir(options.out)
+    manifests = manifest(data, selection.calibration), manifest(holdout_data, selection.holdout)
+    own_identity = identity(options=options, command=command, loaded=loaded, data=data, manifests=manifests)
+    existed = rundir.path.exists()
+    made = rundir.claim(own_identity, resume=options.resume)
+    if rundir.finished:
+        yield read_result(rundir)
+        return
+    try:
+        with Journal(rundir.journal) as journal, ExitStack() as stack:
+            rundir.remove_leftovers()
+            executor: Executor
+            executor = open_workers(options, reporter) if lender is None else lender.lend(own_identity)
+            stack.enter_context(executor)
+            stack.enter_context(loaded_set_aside())
+            places = parts(loaded.model, plan)
+            run = Run(
+                options=options,
+                reporter=reporter,
+                rundir=rundir,
+                loaded=loaded,
+                plan=plan,
+                data=data,
+                selection=selection,
+                holdout_data=holdout_data,
+                journal=journal,
+                executor=executor,
+                started=started,
+                float_model=executor.share(loaded.serialized()),
+                float_parts=executor.share(with_places(loaded.serialized(), places)),
+                manifests=manifests,
+                places=places,
+            )
+            try:
+                yield run
+            except InputError:
+                made = made and not journal.notes("layer")
+                raise
+            journal.remove_parts()
+    except InputError:
+        if made:
+            rundir.discard(keep_folder=existed)
+        raise
+
+
+def prepare_model(options: CalibrateOptions) -> tuple[LoadedModel, Plan]:
+    """Load the model and place its quantizers; wrong options are found before anything is computed.
+
+    Raises:
+        InputError: the model or an option cannot be used.
+    """
+    require_bins(options.bins)
+    if options.table is not None and options.load_dist is not None:
+        raise UsageError("--table and --load-dist both give thresholds: leave one out")
+    if options.dump_dist is not None:
+        require_writable(options, options.dump_dist)
+    loaded = load_model(options.model)
+    bitmain = isinstance(options, TuneOptions) and options.strategy == "bitmain"
+    plan = make_plan(loaded.model, options.target, options.scheme, tie=not bitmain)
+    if options.int16_layers:
+        wide = resolve_names(loaded.model, plan, options.int16_layers, "--int16-layers")
+        plan = make_plan(loaded.model, options.target, options.scheme, tie=not bitmain, int16=wide)
+    if options.table is not None:
+        given_table(plan, read_table(options.table))
+    return loaded, plan
+
+
+def require_writable(options: CalibrateOptions, dump: Path) -> None:
+    """Find out early whether there will be distributions to dump, and a place for them.
+
+    Raises:
+        UsageError: there will not.
+    """
+    if options.table is not None:
+        raise UsageError("--table leaves nothing to observe for --dump-dist: leave one out")
+    if dump.is_dir() or not dump.parent.is_dir():
+        raise UsageError(f"--dump-dist {dump} cannot be written: give a file in a folder that exists")
+
+
+def open_workers(options: CommonOptions, reporter: Reporter) -> Pool:
+    """The executor of the options; what happens to workers is shown as warnings."""
+    executor = open_executor(options, reporter.warn)
+    if options.device == "auto":
+        reporter.line(f"--device auto: all workers ({executor.workers}) compute on {executor.device}")
+    return executor
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Turn Ctrl-C into distq's own error, which the command line ends with 130.
+
+    Raises:
+        InterruptedRun: the user pressed Ctrl-C.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise InterruptedRun("interrupted: continue with the same command and --resume") from None

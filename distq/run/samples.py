@@ -1,0 +1,92 @@
+"""The samples of a run: described for the model that takes them, and given their roles."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import onnx_ir as ir
+
+from distq.config import CalibrateOptions, CommonOptions, TuneOptions
+from distq.data.dataset import DatasetSpec, InputSpec
+from distq.data.remote import IN_THIS_PROCESS
+from distq.data.shards import DEFAULT_HOLDOUT, Selection, select
+from distq.data.staging import plan_stage
+from distq.errors import UsageError
+from distq.graph.load import LoadedModel
+from distq.graph.values import numpy_dtype
+from distq.urls import url_of
+
+MOST_COMPARED = DEFAULT_HOLDOUT
+"""Calibration samples, the first ones, that ``calibrate`` compares its model with float on.
+
+All of them would be a second pass over the data, for a figure that the held-out samples give more honestly.
+"""
+
+
+def prepare_data(
+    options: CalibrateOptions, loaded: LoadedModel
+) -> tuple[DatasetSpec, DatasetSpec, Selection]:
+    """Open the data and give the samples their roles.
+
+    Returns:
+        The data, the data that is held out (maybe the same), and which samples of them do what.
+
+    Raises:
+        UsageError: there is no ``--data``.
+        DataError: it cannot be used.
+    """
+    if options.data is None:
+        raise UsageError("--data is missing: give a folder, a list, an LMDB or an .npz of samples")
+    data = data_spec(options, options.data, loaded.model, options.preprocess, options.labels)
+    holdout_data = data
+    if options.holdout_data is not None:
+        holdout_data = data_spec(options, options.holdout_data, loaded.model, options.preprocess, None)
+    tune_samples = options.tune_samples if isinstance(options, TuneOptions) else None
+    return data, holdout_data, choose_samples(options, data, holdout_data, tune_samples)
+
+
+def input_specs(model: ir.Model) -> tuple[InputSpec, ...]:
+    """The model's inputs as the data must fit them; initializers listed as inputs are not fed."""
+    specs = []
+    for value in model.graph.inputs:
+        if value.name in model.graph.initializers:
+            continue
+        shape = () if value.shape is None else tuple(d if isinstance(d, int) else None for d in value.shape)
+        specs.append(InputSpec(value.name or "", shape, numpy_dtype(value)))
+    return tuple(specs)
+
+
+def data_spec(
+    options: CommonOptions, source: Path, model: ir.Model, preprocess: Path | None, labels: Path | None
+) -> DatasetSpec:
+    """Describe a data set for a model.
+
+    Raises:
+        UsageError: it is in the memory of this process, and others are to read it.
+    """
+    for path in (source, labels):
+        url = None if path is None else url_of(path)
+        if url is not None and url.startswith(f"{IN_THIS_PROCESS}:") and options.executor != "local":
+            raise UsageError(f"{url} is in the memory of this process alone: give --executor local")
+    spec = DatasetSpec.create(
+        source, input_specs(model), preprocess=preprocess, labels=labels, allow_code=options.allow_code
+    )
+    if options.stage_data is None:
+        return spec
+    spec.open()  # what is damaged is said before it is hashed
+    return replace(spec, stage=plan_stage(source, options.stage_data))
+
+
+def choose_samples(
+    options: CalibrateOptions, data: DatasetSpec, holdout_data: DatasetSpec, tune_samples: int | None
+) -> Selection:
+    """Roles of the samples; a number that the user did not give shrinks to what is there."""
+    count = len(data.open())
+    separate = len(holdout_data.open()) if options.holdout_data is not None else None
+    samples = options.samples if "samples" in options.model_fields_set else min(options.samples, count)
+    calibrating = samples or count
+    wanted = min(calibrating, MOST_COMPARED) if tune_samples is None else tune_samples
+    if tune_samples is not None and "tune_samples" not in options.model_fields_set:
+        wanted = min(wanted, calibrating)
+    return select(count, samples, wanted, options.holdout, options.shuffle, options.seed, separate)

@@ -1,0 +1,17 @@
+"""From the network as given to its calibrated form: what ``calibrate`` exports and other verbs start from."""
+
+from __future__ import annotations
+
+from distq.run.context import Run
+from distq.stages.correct import corrected
+from distq.stages.form import Form
+from distq.stages.observe import with_distributions
+from distq.stages.thresholds import with_thresholds
+
+
+def calibrated(run: Run) -> Form:
+    """The network with thresholds by the method or from a table, and weights and biases made for them."""
+    form = Form.given(run)
+    form = with_distributions(run, form)
+    form = with_thresholds(run, form)
+    return corrected(run, form)

@@ -1,0 +1,155 @@
+"""Compare INT8 models with the float model over samples, and choose between forms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from distq.data.dataset import DatasetSpec
+from distq.data.shards import shard
+from distq.engine.portions import portions_for
+from distq.graph.heads import with_places
+from distq.replica.evaluate import STATISTICS, Evaluate
+from distq.replica.worker import Arrays, Blob
+from distq.run.context import Run
+from distq.run.results import Accuracy, Comparison, FloatAccuracy
+from distq.search.metrics import (
+    ImageStatistics,
+    cosine,
+    mean_over_images,
+    nmse,
+    per_image_diff,
+    sqnr_db,
+    total_power,
+)
+from distq.stages.form import Form
+
+
+def compare_models(
+    run: Run,
+    stage: str,
+    models: Sequence[Blob],
+    data: DatasetSpec,
+    indices: Sequence[int],
+    *,
+    reference: Blob | None = None,
+    again: bool = False,
+) -> list[Arrays]:
+    """Results of the models on samples, one entry a shard.
+
+    Args:
+        run: gives workers and samples.
+        stage: for the progress bar.
+        models: what is compared.
+        data: where the samples are.
+        indices: of the samples.
+        reference: what they are compared with; the float model unless told.
+        again: the same samples will be compared again.
+    """
+    kept = run.readable(indices, data)
+    against = run.float_model if reference is None else reference
+    pieces = shard(kept, run.options.shard_size, portions_for(run.executor.workers))
+    units = [
+        Evaluate(tuple(models), against, data, piece, number, again) for number, piece in enumerate(pieces)
+    ]
+    results = list(run.images(stage, units))
+    for result in results:
+        run.skip_unreadable(result, data)
+    run.cost_so_far.fp32_forwards += len(kept)
+    run.cost_so_far.int8_forwards += len(kept) * len(models)
+    return results
+
+
+def statistics(results: Sequence[Arrays], model: int) -> ImageStatistics:
+    """Per-image sums of one model, images in order."""
+    return ImageStatistics(*(np.concatenate([r[name][model] for r in results]) for name in STATISTICS))
+
+
+def tuning_diffs(run: Run, stage: str, forms: Sequence[Form]) -> list[npt.NDArray[np.float64]]:
+    """What a choice between forms goes by: each one's diffs on the tuning images, (images,).
+
+    An image's diff is its contribution to the NMSE, of the parts of the outputs where they are put together.
+    """
+    blobs = [run.executor.share(with_places(form.exported, run.places)) for form in forms]
+    results = compare_models(
+        run, stage, blobs, run.data, run.selection.tuning, reference=run.float_parts, again=True
+    )
+    return [image_diffs(results, i) for i in range(len(forms))]
+
+
+def closest(run: Run, forms: Sequence[Form], stage: str = "compare choices") -> Form:
+    """The form that is closest to float on the tuning images; of equals the first."""
+    scores = [mean_over_images(diff) for diff in tuning_diffs(run, stage, forms)]
+    return forms[min(range(len(forms)), key=lambda i: (scores[i], i))]
+
+
+def image_diffs(results: Sequence[Arrays], model: int) -> npt.NDArray[np.float64]:
+    """Each image's share of one model's NMSE, (images,)."""
+    stats = statistics(results, model)
+    return per_image_diff(stats.error, total_power(stats))
+
+
+Better = Callable[[npt.NDArray[np.float64], npt.NDArray[np.float64]], bool]
+"""Whether the first diffs, (images,), are better than the second ones of the same images."""
+
+
+def choose(
+    run: Run, kind: str, diffs: Sequence[npt.NDArray[np.float64]], labels: Sequence[str], better: Better
+) -> int:
+    """The best on the mean of those that are better than the first; the first where none is.
+
+    Args:
+        run: gives workers and samples.
+        kind: what is chosen, for the journal.
+        diffs: of each choice on the tuning images, (images,).
+        labels: what each is called.
+        better: says so of a choice and the first.
+    """
+    means = [mean_over_images(diff) for diff in diffs]
+    for label, mean in zip(labels, means, strict=True):
+        run.reporter.line(f"{kind}, {label}: diff {mean:.6g}")
+    order = sorted(range(len(diffs)), key=lambda i: (means[i], i))
+    best = next((i for i in order if i and better(diffs[i], diffs[0])), 0)
+    run.journal.note(kind, chosen=labels[best], diffs=means)
+    run.reporter.line(f"{kind}: {labels[best]}")
+    return best
+
+
+def accuracy(results: Sequence[Arrays], model: int) -> Accuracy:
+    """The figures of one model."""
+    found = statistics(results, model)
+    return Accuracy(
+        nmse=nmse(found),
+        sqnr_db=sqnr_db(found),
+        cosine=cosine(found),
+        top1=_rate(results, "top1", model),
+        top5=_rate(results, "top5", model),
+    )
+
+
+def comparison(results: Sequence[Arrays], before: int, after: int | None) -> Comparison | None:
+    """Figures of the calibrated and the tuned model, by their position among the models compared."""
+    images = sum(r["top1"].shape[1] for r in results)
+    if not images:
+        return None
+    return Comparison(
+        images=images,
+        before=accuracy(results, before),
+        after=None if after is None else accuracy(results, after),
+        float=top_k_accuracy(results, -1),
+    )
+
+
+def top_k_accuracy(results: Sequence[Arrays], model: int) -> FloatAccuracy | None:
+    """Top-1 and top-5 of one model; None where there are no labels."""
+    top1, top5 = _rate(results, "top1", model), _rate(results, "top5", model)
+    return None if top1 is None or top5 is None else FloatAccuracy(top1=top1, top5=top5)
+
+
+def _rate(results: Sequence[Arrays], name: str, model: int) -> float | None:
+    hits: npt.NDArray[Any] = np.concatenate([r[name][model] for r in results])
+    hits = hits[hits >= 0]
+    return float(np.mean(hits)) if hits.size else None

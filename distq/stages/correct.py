@@ -1,0 +1,232 @@
+"""Sequential correction.
+
+Round each layer's weights for its quantized inputs, and give it the mean it has in float.
+
+Layer by layer in the order of the network, each measured on inputs that all earlier layers, quantized,
+rounded and corrected, produce. Rounding keeps the variance of a layer's output error small (GPTQ, see
+``quant.rounding``); the bias takes back its mean (Nagel et al., "Data-Free Quantization Through Weight
+Equalization and Bias Correction", ICCV 2019, section 4.2, in its measured form).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from distq.data.shards import deal
+from distq.graph.layers import Layer
+from distq.graph.patches import Geometry
+from distq.graph.probes import shares, stages, with_means
+from distq.graph.rows import encodings
+from distq.graph.state import Names, float_weight, initial_state
+from distq.graph.subgraph import Network
+from distq.replica.chain import Chain, CorrectChain, Uncorrected
+from distq.replica.float32 import LayerMeans
+from distq.replica.moments import LayerInput, total
+from distq.replica.worker import Arrays, stable_sum
+from distq.run.context import Run
+from distq.stages.form import Form
+from distq.stages.squashed import restore_squashed
+from distq.stages.steps import Steps, run_side_by_side
+
+MOST_IMAGES = 128
+"""Means and covariances settle with fewer images than thresholds; more would only take longer."""
+
+MOMENTS_UNITS, LEAST_MEASURED = 4, 32
+"""Units that share a layer's images, and images of one: fewer are measured sooner than sums are sent."""
+
+STAGES_TOGETHER = 8
+"""Stages that one worker corrects in one unit: as many as a lost worker costs at most.
+
+A round trip to the driver takes longer than a small layer.
+"""
+
+LARGEST_COVARIANCE = 1152
+"""Inputs of an output beyond which their channels are cut into blocks, and errors stay within a block.
+
+The time goes with the cube of a block's inputs.
+"""
+
+LEAST_PATCHES, PATCHES_PER_INPUT = 1024, 8
+"""Patches that make a covariance: neighbouring positions tell little new, and few inputs need few."""
+
+
+def corrected(run: Run, form: Form) -> Form:
+    """The form with weights rounded and biases corrected for its thresholds."""
+    return corrected_together(run, [form])[0]
+
+
+def corrected_together(run: Run, forms: Sequence[Form]) -> list[Form]:
+    """The same for several forms of one network, side by side.
+
+    Means are measured without bias correction too: that is where samples that cannot be decoded are found.
+    """
+    plain = [
+        replace(form, state=initial_state(form.model, form.plan, encodings(form.table))) for form in forms
+    ]
+    measured = [with_float_means(run, form) for form in plain]
+    return round_and_correct(run, measured) if run.options.bias_correction else measured
+
+
+def corrected_again(run: Run, form: Form, changed: Collection[str]) -> Form:
+    """A corrected form with the layers corrected anew that lie behind changed thresholds.
+
+    Args:
+        run: gives workers and samples.
+        form: corrected before its thresholds changed.
+        changed: quantizers that have others since.
+    """
+    return round_and_correct(run, [with_float_means(run, form)], changed)[0]
+
+
+def with_float_means(run: Run, form: Form) -> Form:
+    """The form with the mean output, (channels,) float64, of every layer that has a bias.
+
+    Over the first calibration samples, in float; measured where they are not known yet.
+    """
+    if form.means is not None:
+        return form
+    layers = [layer for stage in stages(form.model, form.plan) for layer in stage]
+    if not layers:
+        return replace(form, means={})
+    model = run.executor.share(with_means(form.model, layers))
+    names = tuple(layer.name for layer in layers)
+    units = [LayerMeans(model, names, run.data, piece) for piece in run.shards(_samples(run))]
+    results = list(run.images("float means", units))
+    for result in results:
+        run.skip_unreadable(result, run.data)
+    run.cost_so_far.fp32_forwards += len(run.readable(_samples(run)))
+    means = {
+        name: stable_sum(rows) / len(rows)
+        for i, name in enumerate(names)
+        for rows in [np.concatenate([r[str(i)] for r in results if r[str(i)].size])]
+    }
+    return replace(form, means=means)
+
+
+def round_and_correct(run: Run, forms: Sequence[Form], changed: Collection[str] | None = None) -> list[Form]:
+    """Round the weights and correct the biases of several forms of one network at the same time.
+
+    A layer waits for those before it, so one form alone leaves workers idle. Where there are more workers
+    than forms, they share the samples; otherwise one worker measures and rounds all layers of a form.
+
+    Args:
+        run: gives workers and samples.
+        forms: with means, and weights and biases to start from.
+        changed: quantizers with other thresholds since the forms were corrected: layers that lie behind none
+            of them stay as they are. None: all layers are corrected.
+    """
+    divided = run.executor.workers > len(forms) and _pieces(run) > 1
+    procedures = []
+    layers = 0
+    for number, form in enumerate(forms):
+        found = stages(form.model, form.plan, None if changed is None else _tensors(form, changed))
+        layers += sum(map(len, found))
+        procedures.append(_correct_layers(run, form, found, None if divided else number))
+    run.reporter.start("rounding and bias correction", layers, "layers")
+    results = run_side_by_side(run, procedures)
+    run.reporter.finish()
+    return results
+
+
+def _tensors(form: Form, quantizers: Collection[str]) -> set[str]:
+    return {tensor for q in form.plan.quantizers if q.name in quantizers for tensor in q.tensors}
+
+
+def _correct_layers(
+    run: Run, form: Form, found: Sequence[Sequence[Layer]], affinity: int | None
+) -> Steps[Form]:
+    """Correct a form's layers, stage by stage; ``affinity`` is of the worker that does it, if one does."""
+    names = Names.free_in(form.model)
+    fused = run.fuse(form.exported)
+    waiting = [[_uncorrected(run, form, names, layer) for layer in stage] for stage in found]
+    chain = Chain(run.executor.share(fused), run.data, shares(form.model), waiting)
+    results = yield from (
+        _on_all(run, Network(fused), chain) if affinity is None else _on_one(run, chain, affinity)
+    )
+    state = form.state
+    for layer, result in zip((layer for stage in waiting for layer in stage), results, strict=True):
+        name = layer.layer.name
+        weight = replace(layer.weight, integers=result["integers"])
+        state = replace(state, weights={**state.weights, name: weight})
+        state = state.with_biases({name: layer.bias(result)})
+    corrected_layers = {layer.name for stage in found for layer in stage}
+    return (
+        yield from restore_squashed(
+            run, replace(form, state=state), corrected_layers, run.readable(_samples(run))
+        )
+    )
+
+
+def _on_one(run: Run, chain: Chain, affinity: int) -> Steps[list[Arrays]]:
+    """Have one worker correct all, some stages in one unit."""
+    samples = run.readable(_samples(run))
+    found: list[Arrays] = []
+    while chain.stages:
+        together = replace(chain, stages=chain.stages[:STAGES_TOGETHER])
+        unit = CorrectChain(together, samples, affinity)
+        results = yield [unit]
+        run.count_int8([unit], results)
+        layers = unit.each(results[0])
+        found += layers
+        run.reporter.advance(len(layers))
+        chain = chain.rest(layers, run.executor.share, STAGES_TOGETHER)
+    return found
+
+
+def _on_all(run: Run, network: Network, chain: Chain) -> Steps[list[Arrays]]:
+    """Have all workers measure what a stage's layers read; what is known is not measured again."""
+    pieces = deal(run.readable(_samples(run)), _pieces(run))
+    found: list[Arrays] = []
+    while chain.stages:
+        units = chain.first(network, run.executor.share, pieces)
+        if not all(unit.key in run.journal for unit in units):
+            measuring = [replace(m, affinity=i) for unit in units for i, m in enumerate(unit.measuring)]
+            moments = yield measuring
+            parts = [moments[i : i + len(pieces)] for i in range(0, len(moments), len(pieces))]
+            units = [replace(unit, moments=total(part)) for unit, part in zip(units, parts, strict=True)]
+        results = yield units
+        run.count_int8(units, results)
+        found += results
+        run.reporter.advance(len(results))
+        chain = chain.rest(results, run.executor.share)
+    return found
+
+
+def _pieces(run: Run) -> int:
+    return max(1, min(MOMENTS_UNITS, len(run.readable(_samples(run))) // LEAST_MEASURED))
+
+
+def _uncorrected(run: Run, form: Form, names: Names, layer: Layer) -> Uncorrected:
+    geometry = Geometry.of(form.model, layer)
+    weight = form.state.weights[layer.name]
+    inputs = weight.integers.size // weight.scale.size
+    patches, blocks, original = 0, 1, None
+    if run.options.rounding == "gptq" and layer.op in {"Conv", "Gemm"} and inputs > 1:
+        blocks = cut_into(inputs // math.prod(geometry.kernel), math.prod(geometry.kernel))
+        samples = max(LEAST_PATCHES, PATCHES_PER_INPUT * inputs // blocks)
+        patches = -(-samples // len(run.readable(_samples(run))))
+        original = float_weight(form.model, layer)
+    encoding = form.state.encodings[form.plan.by_tensor[layer.inputs[0]].name]
+    read = LayerInput(names.quantized(layer.inputs[0]), encoding.zero_point, geometry, patches, blocks)
+    mean = (form.means or {})[layer.name]
+    return Uncorrected(layer, names, read, encoding.scale, weight, original, mean, form.plan.float_biases)
+
+
+def cut_into(channels: int, kernel: int) -> int:
+    """The fewest equal blocks of channels, a kernel each, that stay within ``LARGEST_COVARIANCE``.
+
+    Of a prime number of channels each is a block, and what is left of rounding by covariance is within them.
+    """
+    return next(
+        n
+        for n in range(1, channels + 1)
+        if channels % n == 0 and (channels // n * kernel <= LARGEST_COVARIANCE or n == channels)
+    )
+
+
+def _samples(run: Run) -> Sequence[int]:
+    return run.selection.calibration[:MOST_IMAGES]

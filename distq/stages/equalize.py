@@ -1,0 +1,135 @@
+"""Even out the channels of a network where that promises to pay, as another form of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from distq.graph.equalize import Site, equalized, reader_weight, sites
+from distq.graph.plan import Plan, make_plan
+from distq.graph.probes import with_outputs
+from distq.graph.resolve import resolve_names
+from distq.quant.channel_factors import ChannelWidths, Evened, even_out
+from distq.replica.float32 import ChannelRanges
+from distq.replica.worker import Arrays, stable_sum
+from distq.run.context import Run
+from distq.stages.correct import with_float_means
+from distq.stages.form import Form, Means
+from distq.stages.observe import observe
+from distq.stages.thresholds import calibrated_table, with_headroom
+
+LEAST_PART = 0.05
+"""Estimated part of the noise of all quantizers: networks under 0.03 gained nothing, those over 0.06 did."""
+
+MOST_WIDTHS = 1024
+"""Samples that channels are measured on: the driver keeps a number for each sample and channel."""
+
+METHOD = "mse"
+"""Thresholds of an equalized network: no method is better once channels are alike."""
+
+Factors = Mapping[Site, tuple[Evened, tuple[float, ...]]]
+"""The factors of each site, and the width of each of its tensors with them."""
+
+
+def promising(found: Factors, quantizers: int) -> dict[str, Factors]:
+    """The forms worth correcting, by what a person calls them; each meets what the one before left.
+
+    Channels in front of depthwise layers alone, which costs the weights nothing, and all. By the estimates,
+    a form takes away some part of all quantizers' noise; correcting it takes longer than searching a network.
+
+    Args:
+        found: every site that pays.
+        quantizers: of the network.
+    """
+    depthwise = {site: factors for site, factors in found.items() if site.depthwise}
+    first, both = (
+        sum((1 - 1 / evened.gain) * len(site.tensors) for site, (evened, _) in part.items()) / quantizers
+        for part in (depthwise, found)
+    )
+    tried: dict[str, Factors] = {}
+    if first >= LEAST_PART:
+        tried["evened out in front of depthwise layers"] = depthwise
+    if both - first >= max(first, LEAST_PART):
+        tried["evened out"] = found
+    return tried
+
+
+def evened_sites(run: Run, form: Form) -> Factors:
+    """The sites where evening out pays by estimate from the calibration samples, with their factors."""
+    model, found = form.model, sites(form.model, form.plan)
+    measured = channel_widths(run, form, found)
+    chosen = {}
+    for site in found:
+        tensors = [measured[name] for name in site.tensors]
+        weights = [reader_weight(model, site, reader) for reader in site.readers]
+        evened = even_out(tensors, weights, depthwise=site.depthwise)
+        if evened is not None:
+            chosen[site] = evened, tuple(t.evened_width(evened) for t in tensors)
+    return chosen
+
+
+def channel_widths(run: Run, form: Form, found: Sequence[Site]) -> dict[str, ChannelWidths]:
+    """Width of each channel on each of the first calibration samples, by tensor."""
+    if not found:
+        return {}
+    samples = run.selection.calibration[:MOST_WIDTHS]
+    bounds = {name: site.bound for site in found for name in site.tensors}
+    tensors = tuple(bounds)
+    model = run.executor.share(with_outputs(form.model, tensors))
+    units = [ChannelRanges(model, tensors, run.data, piece) for piece in run.shards(samples)]
+    results = list(run.images("channel ranges", units))
+    run.cost_so_far.fp32_forwards += len(run.readable(samples))
+    return {name: _widths(form.plan, results, i, bounds[name]) for i, name in enumerate(tensors)}
+
+
+def _widths(plan: Plan, results: Sequence[Arrays], position: int, bound: float) -> ChannelWidths:
+    """Of the tensor at a position; a symmetric range is as wide as its larger side."""
+    low, high, power = (
+        np.concatenate([result[f"{position}/{part}"] for result in results]).astype(np.float64)
+        for part in ("low", "high", "power")
+    )
+    low, high = np.minimum(low, 0.0), np.maximum(high, 0.0)
+    widths = np.maximum(-low, high) if plan.scheme == "symmetric" else high - low
+    return ChannelWidths(widths, stable_sum(power) / len(power), bound)
+
+
+def evened_form(run: Run, form: Form, chosen: Factors) -> Form:
+    """The form on the equalized network; of the tensors that were observed those that are scaled are again.
+
+    Its weights and biases are still to be corrected.
+    """
+    changed = equalized(form.model, {site: evened.factors for site, (evened, _) in chosen.items()})
+    plan = make_plan(changed, form.plan.target, form.plan.scheme)
+    wide = [q.name for q in form.plan.quantizers if q.bits == 16]
+    if wide:
+        names = resolve_names(changed, plan, wide, "--int16-layers")
+        plan = make_plan(changed, form.plan.target, form.plan.scheme, int16=names)
+    means = scaled_means(form.plan, with_float_means(run, form).means or {}, chosen)
+    other = Form(changed, plan, means=means)
+    scaled = {tensor for site in chosen for tensor in site.quantized}
+    new = [
+        q.name
+        for q in plan.quantizers
+        if q.name not in form.distributions or not scaled.isdisjoint(q.tensors)
+    ]
+    distributions = {**form.distributions, **observe(run, other, new)}
+    table = calibrated_table(plan, distributions, METHOD, run.options.bins)
+    for site, (evened, widths) in chosen.items():
+        for tensor, width in zip(site.quantized, widths, strict=True):
+            quantizer = plan.by_tensor[tensor]
+            row = table[quantizer.name]
+            table[quantizer.name] = with_headroom(plan, quantizer, row, evened.headroom, width)
+    return replace(other, distributions=distributions, table=table)
+
+
+def scaled_means(plan: Plan, means: Means, chosen: Factors) -> Means:
+    """Mean outputs of the layers once channels are scaled: those of layers that write them are divided."""
+    found = dict(means)
+    layers = {layer.node: layer.name for layer in plan.layers}
+    for site, (evened, _) in chosen.items():
+        for writer in site.writers:
+            if layers.get(writer) in found:
+                found[layers[writer]] = found[layers[writer]] / evened.factors
+    return found

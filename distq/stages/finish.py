@@ -1,0 +1,63 @@
+"""The end of a run: its files, and one look at the held-out samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from distq.engine.journal import Journal
+from distq.files import atomic_write
+from distq.quant.table import Table
+from distq.run.context import Run
+from distq.run.records import run_record, write_metrics
+from distq.run.results import Comparison, RunResult, SearchedLayer
+from distq.stages.compare import compare_models, comparison
+from distq.stages.form import Form
+from distq.stages.kernels import float_layers
+
+
+def finish(run: Run, before: Form, after: Form | None = None) -> RunResult:
+    """Write the files, read the held-out samples once, and report.
+
+    Args:
+        run: whose folder gets the files.
+        before: the form that ``calibrate`` exports.
+        after: what a search made of it; None: there was none.
+    """
+    final = before if after is None else after
+    if after is not None:
+        atomic_write(run.rundir.calibrated, before.table_bytes)
+    atomic_write(run.rundir.thresholds, final.table_bytes)
+    atomic_write(run.rundir.model, final.exported)
+    run.float_layers = list(float_layers(final.plan, final.exported))
+    models = [run.executor.share(form.exported) for form in (before, after) if form is not None]
+    tuned = None if after is None else 1
+    tuning = comparison(
+        compare_models(run, "compare on tuning images", models, run.data, run.selection.tuning), 0, tuned
+    )
+    holdout: Comparison | None = None
+    if run.selection.holdout:
+        stage = "compare on held-out images"
+        results = compare_models(run, stage, models, run.holdout_data, run.selection.holdout)
+        holdout = comparison(results, 0, tuned)
+    result = RunResult(
+        out=run.rundir.path,
+        files=(),
+        holdout=holdout,
+        tuning=tuning,
+        cost=run.cost(),
+        float_layers=tuple(run.float_layers),
+        warnings=tuple(run.warnings),
+        layers=tuple(_searched_layers(run.journal, final.table)),
+        curve=final.curve,
+    )
+    run.rundir.write_json(run.rundir.run, {**run_record(run), "budget": final.budget})
+    write_metrics(run.rundir, result)
+    return result.model_copy(update={"files": run.rundir.files()})
+
+
+def _searched_layers(journal: Journal, table: Table) -> Iterator[SearchedLayer]:
+    """What the search made of tensors, where it stands in the table: a later choice may have replaced it."""
+    for note in journal.notes("layer"):
+        row = table.get(note["name"])
+        if row is not None and row.threshold == note["threshold"]:
+            yield SearchedLayer.model_validate(note)

@@ -1,0 +1,107 @@
+"""Search the thresholds tensor by tensor; each decision stands for all later ones."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, replace
+
+from distq.config import TuneOptions
+from distq.graph.plan import Quantizer
+from distq.graph.resolve import resolve_names
+from distq.graph.rows import with_threshold
+from distq.run.context import Run
+from distq.run.results import SearchCost
+from distq.search.strategy import STRATEGIES, Decision
+from distq.stages.decide import open_decider
+from distq.stages.form import Form
+from distq.stages.thresholds import has_headroom
+
+COLUMNS = "{:12} {:20} {:>6} {:>7} {:>4} {}"
+"""A line a layer; its name comes last, as it may be of any length."""
+
+
+def chosen_quantizers(options: TuneOptions, form: Form) -> list[Quantizer]:
+    """What the search may visit, in graph order.
+
+    All but network inputs, or ``--layers``, less ``--ignore-layers``.
+
+    Raises:
+        UsageError: an unknown layer.
+    """
+    model, plan = form.model, form.plan
+    wanted = set(resolve_names(model, plan, options.layers, "--layers"))
+    ignored = set(resolve_names(model, plan, options.ignore_layers, "--ignore-layers"))
+    return [
+        q
+        for q in plan.quantizers
+        if q.name not in ignored and (q.name in wanted if wanted else not q.keep_range)
+    ]
+
+
+def searched_quantizers(options: TuneOptions, form: Form) -> list[Quantizer]:
+    """What it visits: of these, all but those whose threshold at the start has headroom."""
+    return [q for q in chosen_quantizers(options, form) if not has_headroom(form.table[q.name])]
+
+
+def search(run: Run, options: TuneOptions, form: Form, searched: list[Quantizer]) -> Form:
+    """The form with the thresholds that the strategy found.
+
+    Args:
+        run: gives workers and samples.
+        options: of the search.
+        form: where it starts.
+        searched: the quantizers it visits, in their order.
+    """
+    decider = open_decider(run, STRATEGIES[options.strategy](options.effort), form, searched)
+    images = len(run.tuning)
+    began, forwards = time.monotonic(), run.cost_so_far.int8_forwards
+    decisions: list[Decision] = []
+    run.reporter.start("search", len(searched), "layers")
+    run.reporter.line(COLUMNS.format("threshold", "diff", "scored", "dropped", "secs", "layer"))
+    while remaining := searched[len(decisions) :]:
+        for quantizer, found in zip(remaining, decider.decide(remaining, form), strict=False):
+            decision, start = found.decision, form.table[quantizer.name].threshold
+            if decision.threshold != start:
+                form = _decided(form, quantizer, decision, options.strategy)
+            decisions.append(decision)
+            _record(run, quantizer, start, decision, found.seconds)
+            run.reporter.advance()
+    run.reporter.finish()
+    scored = sum(decision.scored for decision in decisions)
+    run.cost_so_far.search = SearchCost(
+        candidates=scored,
+        dropped=sum(decision.dropped for decision in decisions),
+        int8_forwards=round(run.cost_so_far.int8_forwards - forwards, 3),
+        serial_forwards=scored * images,
+        seconds=round(time.monotonic() - began, 3),
+    )
+    return form
+
+
+def _decided(form: Form, quantizer: Quantizer, decision: Decision, strategy: str) -> Form:
+    """The form with the threshold that was decided."""
+    row = form.table[quantizer.name]
+    method = strategy if decision.accepted else row.method
+    changed = with_threshold(form.plan, quantizer, row, decision.threshold, method)
+    return replace(
+        form,
+        table={**form.table, quantizer.name: changed},
+        state=form.state.with_encoding(quantizer.name, changed.encoding),
+    )
+
+
+def _record(run: Run, quantizer: Quantizer, start: float, decision: Decision, seconds: float) -> None:
+    """Write the decision into the journal, once, and say it."""
+    if quantizer.name not in {note["name"] for note in run.journal.notes("layer")}:
+        note = {"name": quantizer.name, "start": start, "seconds": round(seconds, 3), **asdict(decision)}
+        run.journal.note("layer", **note)
+    threshold = _change(start, decision.threshold)
+    diff = _change(decision.before, decision.after)
+    cells = (threshold, diff, decision.scored, decision.dropped, f"{seconds:.1f}", quantizer.name)
+    run.reporter.line(COLUMNS.format(*cells))
+
+
+def _change(before: float, after: float) -> str:
+    """What became of a number; said once where nothing of it can be seen."""
+    texts = dict.fromkeys((f"{before:.3g}", f"{after:.3g}"))
+    return " -> ".join(texts)

@@ -1,0 +1,143 @@
+"""What each quantizer costs: its part of the output error, alone and inside the INT8 network."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from distq.graph.heads import with_places
+from distq.graph.layers import Layer
+from distq.graph.plan import Plan, Quantizer
+from distq.graph.probes import with_shifts
+from distq.graph.state import Names
+from distq.graph.variants import FloatPart
+from distq.replica.float32 import LayerMeans
+from distq.replica.variants import VariantErrors
+from distq.replica.worker import stable_sum
+from distq.run.context import Run
+from distq.search.metrics import ImageStatistics, nmse
+from distq.stages.form import Form, Means
+
+IMAGES = 8
+"""Images that rank tensors for a budget: the worst cost many times what the others do, so few show them."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one quantizer does to the network outputs.
+
+    Attributes:
+        quantizer: its name.
+        tensors: all tensors it quantizes.
+        bits: its width.
+        alone: NMSE with only these tensors quantized; weights and everything else in float.
+        without: NMSE of the INT8 network with these tensors left in float.
+    """
+
+    quantizer: str
+    tensors: tuple[str, ...]
+    bits: int
+    alone: float
+    without: float
+
+
+class Variants:
+    """Measures one quantized network with parts of it in float.
+
+    Args:
+        run: gives workers; samples are its first tuning images.
+        form: the quantized network.
+        images: how many samples; None: all tuning images.
+        in_parts: measure as choices do, by the parts of the outputs; otherwise by the outputs.
+    """
+
+    def __init__(self, run: Run, form: Form, images: int | None, *, in_parts: bool = False) -> None:
+        self._run = run
+        self._form = form
+        self._names = Names.free_in(form.model)
+        with_activations = replace(form, plan=replace(form.plan, dropped=frozenset()))
+        exported = with_places(with_activations.exported, run.places if in_parts else ())
+        self._exported = run.executor.share(exported)
+        self._reference = run.float_parts if in_parts else run.float_model
+        self._original = run.executor.share(form.serialized)
+        self._indices = tuple(run.tuning[:images])
+        self._shifts = self._measure_shifts(with_activations) if run.options.bias_correction else {}
+
+    def part(
+        self, tensors: Collection[str], layers: Sequence[Layer] = (), *, inputs: bool = True
+    ) -> FloatPart:
+        """A part to put in float: tensors without their quantizers, and layers with their float weights.
+
+        With target ``ort`` whatever reads a quantized tensor reads its integers; elsewhere a float layer
+        reads float, unless ``inputs`` is false. A corrected bias gives up what it took back of the rounding
+        that is now gone.
+        """
+        plan = self._form.plan
+        order = [self._names.quantized(t) for t in plan.by_tensor if t in tensors]
+        biases = {
+            layer.node: self._form.state.biases[layer.name] - self._shifts[layer.name]
+            for layer in plan.layers
+            if layer.name in self._shifts and layer.inputs[0] in tensors and layer not in layers
+        }
+        return FloatPart(tuple(order), tuple(layers), inputs and plan.target != "ort", biases)
+
+    def nmse(self, stage: str, parts: Sequence[FloatPart]) -> list[float]:
+        """NMSE over the samples with each part in float."""
+        return [nmse(found) for found in self.statistics(stage, parts)]
+
+    def statistics(self, stage: str, parts: Sequence[FloatPart]) -> list[ImageStatistics]:
+        """Sums over the samples with each part in float; the parts are dealt out to the workers."""
+        run = self._run
+        units = [
+            VariantErrors(self._exported, self._original, part, self._reference, run.data, self._indices)
+            for part in parts
+        ]
+        run.reporter.start(stage, len(units), "variants")
+        found = []
+        for result in run.results(units):
+            run.reporter.advance()
+            found.append(ImageStatistics(**result))
+        run.reporter.finish()
+        run.cost_so_far.int8_forwards += len(units) * len(self._indices)
+        return found
+
+    def _measure_shifts(self, form: Form) -> Means:
+        """How rounding each layer's input moves its mean output, which its corrected bias took back."""
+        run, state = self._run, form.state
+        layers = [layer for layer in form.plan.layers if layer.name in state.biases]
+        if not layers:
+            return {}
+        model = run.executor.share(with_shifts(form.model, form.plan, state, layers))
+        names = tuple(layer.name for layer in layers)
+        units = [LayerMeans(model, names, run.data, piece) for piece in run.shards(self._indices)]
+        results = list(run.images("means lost by rounding", units))
+        run.cost_so_far.int8_forwards += len(self._indices)
+        rows = [np.concatenate([result[str(i)] for result in results]) for i in range(len(names))]
+        return {name: stable_sum(row) / len(row) for name, row in zip(names, rows, strict=True)}
+
+
+def sensitivity(run: Run, form: Form, images: int | None = None) -> tuple[float, list[Cost]]:
+    """NMSE of the INT8 network, and the cost of each of its quantizers, in graph order."""
+    variants, plan = Variants(run, form, images), form.plan
+    alone = [variants.part(others(plan, q), plan.layers, inputs=False) for q in plan.quantizers]
+    inside = [variants.part(q.tensors) for q in plan.quantizers]
+    whole, *found = variants.nmse("sensitivity", [FloatPart(), *alone, *inside])
+    count = len(plan.quantizers)
+    return whole, [
+        Cost(q.name, q.tensors, q.bits, found[i], found[count + i]) for i, q in enumerate(plan.quantizers)
+    ]
+
+
+def others(plan: Plan, quantizer: Quantizer) -> frozenset[str]:
+    """All quantized tensors but those of one quantizer."""
+    return frozenset(plan.by_tensor) - frozenset(quantizer.tensors)
+
+
+def touches(plan: Plan, quantizer: Quantizer, layers: Iterable[Layer]) -> bool:
+    """Whether one of these layers reads the quantizer's tensors, or with target ``ort`` writes them."""
+    near = {t for layer in layers for t in layer.inputs}
+    if plan.target == "ort":
+        near |= {t for layer in layers for t in (layer.name, layer.output)}
+    return not near.isdisjoint(quantizer.tensors)

@@ -1,0 +1,70 @@
+"""From distributions to the table of thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from distq.calibration.histogram import Distribution
+from distq.calibration.methods import threshold
+from distq.errors import FileFormatError
+from distq.graph.plan import Plan, Quantizer
+from distq.graph.rows import given_table, make_row
+from distq.quant.table import Row, Table, read_table
+from distq.run.context import Run
+from distq.stages.form import Form
+
+HEADROOM = "+headroom"
+"""Ending of the method of a threshold that has headroom for channels that were evened out."""
+
+
+def with_thresholds(run: Run, form: Form) -> Form:
+    """The form with the thresholds of ``--table``, or those that the method finds in its distributions."""
+    options = run.options
+    if options.table is not None:
+        table = given_table(form.plan, read_table(options.table))
+    else:
+        table = calibrated_table(form.plan, form.distributions, options.method, options.bins)
+    for quantizer in form.plan.quantizers:
+        row = table[quantizer.name]
+        if row.absmax == 0:
+            run.warn(f"tensor {quantizer.name} is zero in every sample: it gets threshold {row.threshold:g}")
+    return replace(form, table=table)
+
+
+def calibrated_table(plan: Plan, distributions: Mapping[str, Distribution], method: str, bins: int) -> Table:
+    """One row a quantizer: its threshold by ``method``; its whole range where that matters or 16 bits do.
+
+    Raises:
+        FileFormatError: a tensor was not observed.
+    """
+    table: Table = {}
+    for quantizer in plan.quantizers:
+        if quantizer.name not in distributions:
+            raise FileFormatError(
+                f"the distributions lack {quantizer.name}: gather them again for --target {plan.target}"
+            )
+        distribution = distributions[quantizer.name]
+        used = "max" if quantizer.keep_range or quantizer.bits == 16 else method
+        chosen = threshold(distribution, used, bins, 128 if plan.scheme == "symmetric" else None)
+        table[quantizer.name] = make_row(plan, quantizer, chosen, (distribution.min, distribution.max), used)
+    return table
+
+
+def with_headroom(plan: Plan, quantizer: Quantizer, row: Row, headroom: float, width: float) -> Row:
+    """The same tensor with a threshold so many times higher, up to the width its factors were made for.
+
+    The observed range counts as wider by as much, as it bounds what a threshold stands for.
+    """
+    chosen = min(row.threshold * headroom, max(width, row.threshold))
+    wider = chosen / row.threshold
+    observed = row.observed_min * wider, row.observed_max * wider
+    return make_row(plan, quantizer, chosen, observed, f"{row.method}{HEADROOM}")
+
+
+def has_headroom(row: Row) -> bool:
+    """Whether a threshold has headroom for other images than it was calibrated on.
+
+    A search on some of these would only take it away again.
+    """
+    return row.method.endswith(HEADROOM)

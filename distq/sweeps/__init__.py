@@ -1,0 +1,1 @@
+"""Many runs on the same workers: the matrix of options, the plan, the queue and the results."""

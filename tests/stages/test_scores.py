@@ -1,0 +1,119 @@
+"""What a search scores on the cut, fused network is exactly what the exported model gives."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from networks import SETTINGS
+from replica_helpers import Bench
+
+from distq.graph.heads import with_places
+from distq.graph.qdq import export
+from distq.graph.rows import with_threshold
+from distq.replica.session import Session
+from distq.search.metrics import compare, per_image_diff
+from distq.stages.scoring import NetworkScorer, PrefixScorer, float_power
+
+FACTORS = (0.83, 0.4)
+NAMES = [
+    "many branches",
+    "detector",
+    "four outputs",
+    "two inputs",
+    "symbolic batch",
+    "SiLU",
+    "Clip(0, 6)",
+    "MaxPool",
+    "AveragePool",
+    "Resize, linear",
+    "Add",
+    "Mul",
+    "Concat of alike",
+    "Concat of unlike",
+    "Gemm, transposed",
+    "MatMul of a stack",
+    "MatMul of two tensors",
+]
+
+
+def exported_errors(bench, state):
+    """Squared errors (images, parts of outputs) of the exported model, run as a user runs it."""
+    original, exported = bench.loaded.serialized(), export(bench.loaded.model, bench.plan, state)
+    exact = Session(with_places(original, bench.places), SETTINGS, float_network=True)
+    model = Session(with_places(exported, bench.places), SETTINGS, fused=True)
+    return np.concatenate([compare(model.run(feeds), exact.run(feeds)).error for feeds in bench.feeds])
+
+
+def assert_scores_are_those_of_the_exported_model(bench):
+    """For candidates of every quantizer in turn, each on top of what was decided before."""
+    run, form = bench.opened(), bench.form
+    scorer = NetworkScorer(run, form)
+    power = float_power(run, run.float_parts)[0]
+    for quantizer in bench.plan.quantizers:
+        row = form.table[quantizer.name]
+        thresholds = [row.threshold * factor for factor in FACTORS]
+        found = scorer.score(quantizer, thresholds, form)
+        for threshold in thresholds:
+            changed = with_threshold(bench.plan, quantizer, row, threshold, "search")
+            errors = exported_errors(bench, form.state.with_encoding(quantizer.name, changed.encoding))
+            np.testing.assert_array_equal(found[threshold], per_image_diff(errors, power))
+        scorer.decide(thresholds[0])
+        changed = with_threshold(bench.plan, quantizer, row, thresholds[0], "search")
+        state = form.state.with_encoding(quantizer.name, changed.encoding)
+        form = replace(form, table={**form.table, quantizer.name: changed}, state=state)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_score_is_the_exported_models_error_to_the_last_bit(tmp_path, name):
+    assert_scores_are_those_of_the_exported_model(Bench(tmp_path, name, samples=2))
+
+
+@pytest.mark.parametrize("name", ["four outputs", "Concat of alike", "MatMul of two tensors"])
+def test_it_is_so_too_with_symmetric_ranges(tmp_path, name):
+    assert_scores_are_those_of_the_exported_model(Bench(tmp_path, name, scheme="symmetric", samples=2))
+
+
+@pytest.mark.parametrize("cache_bytes", [1, 20_000])
+@pytest.mark.parametrize("name", ["four outputs", "Concat of unlike"])
+def test_it_is_so_too_where_the_cache_forgets(tmp_path, name, cache_bytes):
+    assert_scores_are_those_of_the_exported_model(Bench(tmp_path, name, cache_bytes=cache_bytes))
+
+
+def test_images_scored_in_two_steps_score_as_at_once(tmp_path):
+    bench = Bench(tmp_path, "many branches", samples=5)
+    scorer = NetworkScorer(bench.opened(), bench.form)
+    quantizer = bench.plan.by_tensor["excited"]
+    thresholds = [bench.table[quantizer.name].threshold * f for f in FACTORS]
+    scorer.score(quantizer, thresholds, bench.form, 2)
+    more = scorer.score(quantizer, thresholds, bench.form)
+    scorer.decide(bench.table[quantizer.name].threshold)
+    once = scorer.score(quantizer, thresholds, bench.form)
+    for threshold in thresholds:
+        np.testing.assert_array_equal(more[threshold], once[threshold])
+
+
+def test_the_threshold_a_tensor_has_scores_as_the_model_as_it_is(tmp_path):
+    bench = Bench(tmp_path, "four outputs")
+    run = bench.opened()
+    scorer = NetworkScorer(run, bench.form)
+    wanted = per_image_diff(exported_errors(bench, bench.state), float_power(run, run.float_model)[0])
+    for quantizer in bench.plan.quantizers:
+        own = bench.table[quantizer.name].threshold
+        np.testing.assert_array_equal(scorer.score(quantizer, [own], bench.form)[own], wanted)
+        scorer.decide(own)
+
+
+def test_thresholds_beyond_what_a_tensor_holds_run_once(tmp_path):
+    bench = Bench(tmp_path, "Clip(0, 6)")
+    run = bench.opened()
+    scorer = PrefixScorer(run, bench.form, bench.plan.quantizers)
+    quantizer = bench.plan.by_tensor["h"]
+    before = run.cost_so_far.int8_forwards
+    first = scorer.score(quantizer, [6.0, 7.0, 8.0], bench.form)
+    once = run.cost_so_far.int8_forwards - before
+    np.testing.assert_array_equal(first[7.0], first[6.0])
+    scorer.score(quantizer, [9.0, 10.0], bench.form)
+    assert run.cost_so_far.int8_forwards - before == once
+    other = scorer.score(quantizer, [3.0], bench.form)[3.0]
+    assert run.cost_so_far.int8_forwards - before > once
+    assert not np.array_equal(other, first[6.0])
