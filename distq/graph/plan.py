@@ -6,12 +6,9 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from distq.config import Scheme, Target, require_16_bits
-from distq.errors import ModelError, UsageError
+from distq.errors import ModelError, UsageError, one_of
 from distq.graph.layers import (
     BOUNDED,
-    COMPUTE,
-    PASS_THROUGH,
     Layer,
     clip_bounds,
     compute_layer,
@@ -20,6 +17,8 @@ from distq.graph.layers import (
     saturating_follower,
 )
 from distq.graph.values import is_float, values_of
+from distq.targets.operators import LAYERS, PASS_THROUGH
+from distq.targets.target import Scheme, Target
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -52,7 +51,7 @@ class Plan:
     """The quantized form of a model, without numbers.
 
     Attributes:
-        target: as the option of the same name.
+        target: what it is made for.
         scheme: the one used: ``symmetric`` wherever the target takes no other.
         layers: compute layers in graph order.
         quantizers: in the order of their first tensor.
@@ -79,8 +78,8 @@ class Plan:
 
     @property
     def float_biases(self) -> bool:
-        """Whether biases stay float32; TensorRT reads no int32 bias behind a DequantizeLinear."""
-        return self.target == "tensorrt"
+        """Whether biases stay float32."""
+        return self.target.bias == "float32"
 
 
 @dataclass(frozen=True)
@@ -102,14 +101,14 @@ def make_plan(
 ) -> Plan:
     """Place the quantizers.
 
-    With target ``ort`` every tensor that an integer kernel reads or writes is quantized, so that kernels
-    follow one another on integers; with ``openvino`` and ``tensorrt`` only what compute layers read, and the
-    rest runs in float between them. ``tensorrt`` is always symmetric.
+    With placement ``everywhere`` every tensor that an integer kernel reads or writes is quantized, so that
+    kernels follow one another on integers; with ``layer inputs`` only what compute layers read, and the rest
+    runs in float between them.
 
     Args:
         model: in canonical form.
-        target: where quantizers stand.
-        scheme: ``auto`` or ``symmetric``.
+        target: where quantizers stand, and around which operators.
+        scheme: the one asked for; the target may take another.
         int16: names of tensors whose quantizer gets 16 bits.
         tie: share quantizers through operators that only pass values on.
         only: quantize these tensors and the nodes that write them alone and leave the rest float (the INT8
@@ -120,21 +119,26 @@ def make_plan(
         ModelError: nothing can be quantized.
         UsageError: a name in ``int16`` is no quantized tensor, or the target has no 16 bits.
     """
-    require_16_bits(target, wanted=bool(int16))
-    scheme = "symmetric" if target == "tensorrt" else scheme
+    if int16:
+        target.require_16_bits()
+    scheme = target.scheme(scheme)
     roles = _roles(model.graph, target, only, float_layers)
     if not roles.layers and only is None:
         raise ModelError(
-            "the model has no Conv, ConvTranspose, Gemm or MatMul in float32 that INT8 can carry: "
+            f"the model has no {one_of(sorted(target.layers))} in float32 that INT8 can carry: "
             "export it in float32, with constant weights"
         )
     followers = {
         node: f
         for node in roles.integer
-        if node.op_type in COMPUTE | {"Add"} and (f := saturating_follower(node)) is not None
+        if node.op_type in LAYERS | {"Add"} and (f := saturating_follower(node)) is not None
     }
-    tensors, ties = _ort_tensors(roles, followers, scheme) if target == "ort" else (_layer_inputs(roles), [])
-    if target == "ort" and only is not None:  # also what float nodes write and only later layers read
+    everywhere = target.placement == "everywhere"
+    absorbed = target.absorbs_saturation and scheme == "auto"
+    tensors, ties = (
+        _kernel_tensors(roles, followers, absorbed=absorbed) if everywhere else (_layer_inputs(roles), [])
+    )
+    if everywhere and only is not None:  # also what float nodes write and only later layers read
         tensors.update(v for v in values_of(model.graph) if v.name in only)
     groups = _groups(model.graph, tensors, ties if tie else [])
     unknown = set(int16) - {v.name for v in tensors}
@@ -142,7 +146,7 @@ def make_plan(
         raise UsageError(f"{min(unknown)} is no quantized tensor and cannot have 16 bits")
     quantizers = tuple(_with_bits((_quantizer(model.graph, group) for group in groups), int16))
     kept = {f.name or "" for f in followers.values()}
-    dropped = frozenset(kept) if target == "ort" and scheme == "auto" else frozenset[str]()
+    dropped = frozenset(kept) if absorbed else frozenset[str]()
     floats = tuple(
         (node.outputs[0].name or "", why) for node, why in roles.reasons.items() if node.name not in kept
     )
@@ -153,7 +157,7 @@ def _roles(
     graph: ir.Graph, target: Target, only: Collection[str] | None, float_layers: Collection[str]
 ) -> _Roles:
     nodes = [n for n in graph if any(map(is_float, n.outputs))]
-    found = {node: compute_layer(node) for node in nodes}
+    found = {node: compute_layer(node, target.layers) for node in nodes}
     layers = {node: layer for node, layer in found.items() if isinstance(layer, Layer)}
     reasons = {node: why for node, why in found.items() if isinstance(why, str)}
     behind = _reached(nodes, layers)
@@ -166,7 +170,7 @@ def _roles(
             reasons[node] = "behind the last layer of the network: post-processing in float"
         elif node not in behind:
             reasons[node] = "before the first layer of the network: pre-processing in float"
-        elif (why := connects(node)) is not None:
+        elif (why := connects(node, target.kernels)) is not None:
             reasons[node] = why
         else:
             integer.add(node)
@@ -185,7 +189,7 @@ def _is_within(node: ir.Node, layer: Layer | None, target: Target, tensors: set[
 
     A MatMul of two tensors does when one of them is there: with either alone in INT8 it would run in float.
     """
-    if target != "ort":
+    if target.placement == "layer inputs":
         return layer is not None and not tensors.isdisjoint(layer.inputs)
     return bool(tensors & {node.outputs[0].name, (saturating_follower(node) or node).outputs[0].name})
 
@@ -214,9 +218,13 @@ def leading(nodes: list[ir.Node], layers: Collection[ir.Node]) -> set[ir.Node]:
     return found
 
 
-def _ort_tensors(
-    roles: _Roles, followers: dict[ir.Node, ir.Node], scheme: Scheme
+def _kernel_tensors(
+    roles: _Roles, followers: dict[ir.Node, ir.Node], *, absorbed: bool
 ) -> tuple[set[ir.Value], list[tuple[ir.Value, ir.Value]]]:
+    """What integer kernels read and write, and which of these share a quantizer.
+
+    A Relu or Clip that the quantizer behind it does not absorb reads integers too, of the same quantizer.
+    """
     tensors: set[ir.Value] = set()
     ties: list[tuple[ir.Value, ir.Value]] = []
     for node in roles.integer:
@@ -225,7 +233,7 @@ def _ort_tensors(
         output = (follower or node).outputs[0]
         tensors.update(inputs)
         tensors.add(output)
-        if follower is not None and scheme == "symmetric":
+        if follower is not None and not absorbed:
             tensors.add(node.outputs[0])
             ties.append((output, node.outputs[0]))
         if node.op_type in PASS_THROUGH:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from distq.config import TuneOptions, require_16_bits
+from distq.config import TuneOptions
 from distq.errors import UsageError
 from distq.graph.plan import Plan
 from distq.graph.qdq import export
@@ -19,6 +19,7 @@ from distq.jobs.thresholds import full_table, given_table
 from distq.jobs.worst import Choice, worst
 from distq.quant.table import Table
 from distq.search.metrics import mean_over_images
+from distq.targets import find_target
 
 
 def require_budget(options: TuneOptions) -> None:
@@ -27,7 +28,8 @@ def require_budget(options: TuneOptions) -> None:
     Raises:
         UsageError: they cannot.
     """
-    require_16_bits(options.target, wanted=options.int16_budget > 0)
+    if options.int16_budget:
+        find_target(options.target).require_16_bits()
     if wants_budget(options) and options.strategy != "default":
         raise UsageError(
             "--int16-budget and --float-budget need --strategy default: the other strategies know 8 bits only"

@@ -39,6 +39,7 @@ from distq.jobs.rundir import RunDir
 from distq.jobs.shared import SharedWork
 from distq.jobs.thresholds import calibrated_table, encodings, full_table, given_table
 from distq.quant.table import Table, dump_table, read_table
+from distq.targets import find_target
 
 
 def calibrate(options: CalibrateOptions, reporter: Reporter, shared: SharedWork | None = None) -> RunResult:
@@ -235,10 +236,11 @@ def prepare_model(options: CalibrateOptions) -> tuple[LoadedModel, Plan]:
         require_writable(options, options.dump_dist)
     loaded = load_model(options.model)
     bitmain = isinstance(options, TuneOptions) and options.strategy == "bitmain"
-    plan = make_plan(loaded.model, options.target, options.scheme, tie=not bitmain)
+    target = find_target(options.target)
+    plan = make_plan(loaded.model, target, options.scheme, tie=not bitmain)
     if options.int16_layers:
         wide = resolve_names(loaded.model, plan, options.int16_layers, "--int16-layers")
-        plan = make_plan(loaded.model, options.target, options.scheme, tie=not bitmain, int16=wide)
+        plan = make_plan(loaded.model, target, options.scheme, tie=not bitmain, int16=wide)
     if options.table is not None:
         given_table(plan, read_table(options.table))
     return loaded, plan

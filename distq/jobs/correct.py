@@ -176,7 +176,7 @@ def _pieces(job: Job) -> int:
 def _uncorrected(job: Job, state: State, names: Names, layer: Layer, wanted: Means) -> Uncorrected:
     geometry = Geometry.of(job.loaded.model, layer)
     weight = state.weights[layer.name]
-    inputs = weight.integers.size // weight.scale.size
+    inputs = weight.integers.size // weight.channels
     patches, blocks, original = 0, 1, None
     if job.options.rounding == "gptq" and layer.op in {"Conv", "Gemm"} and inputs > 1:
         blocks = cut_into(inputs // math.prod(geometry.kernel), math.prod(geometry.kernel))

@@ -24,6 +24,7 @@ from distq.quant.table import Table
 from distq.replica.float32 import Outputs
 from distq.replica.tensor import Errors
 from distq.replica.worker import Blob
+from distq.targets.ort import ORT
 
 
 class ReaderScorer(Scorer):
@@ -77,8 +78,8 @@ class ReaderScorer(Scorer):
 
 
 def alone(plan: Plan, quantizer: Quantizer) -> Plan:
-    """A plan with this quantizer and nothing else; it stands in front of all its readers."""
-    return replace(plan, target="ort", layers=(), quantizers=(quantizer,), dropped=frozenset())
+    """A plan with this quantizer and nothing else; it stands in front of all its readers, in ONNX Runtime."""
+    return replace(plan, target=ORT, layers=(), quantizers=(quantizer,), dropped=frozenset())
 
 
 def read_by(model: ir.Model, quantizer: Quantizer) -> Sequence[str]:

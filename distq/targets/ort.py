@@ -1,0 +1,21 @@
+"""ONNX Runtime on a CPU, which runs integer kernels where quantizers stand on all sides of an operator.
+
+Activations are uint8 for a symmetric range too. ONNX Runtime rewrites int8 activations to uint8 by itself and
+then misses fusions.
+"""
+
+from __future__ import annotations
+
+from distq.targets.target import Target
+
+ORT = Target(
+    name="ort",
+    placement="everywhere",
+    signed=False,
+    bias="int32",
+    activation_bits=(8, 16),
+    per_channel_weights=True,
+    absorbs_saturation=True,
+    fused_kernels=frozenset({"QLinearConv", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat", "ConvInteger"}),
+)
+"""The target that ``--target`` names ``ort``."""
