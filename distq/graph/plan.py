@@ -134,10 +134,7 @@ def make_plan(
         if node.op_type in LAYERS | {"Add"} and (f := saturating_follower(node)) is not None
     }
     everywhere = target.placement == "everywhere"
-    absorbed = target.absorbs_saturation and scheme == "auto"
-    tensors, ties = (
-        _kernel_tensors(roles, followers, absorbed=absorbed) if everywhere else (_layer_inputs(roles), [])
-    )
+    tensors, ties = _kernel_tensors(roles, followers, scheme) if everywhere else (_layer_inputs(roles), [])
     if everywhere and only is not None:  # also what float nodes write and only later layers read
         tensors.update(v for v in values_of(model.graph) if v.name in only)
     groups = _groups(model.graph, tensors, ties if tie else [])
@@ -146,6 +143,7 @@ def make_plan(
         raise UsageError(f"{min(unknown)} is no quantized tensor and cannot have 16 bits")
     quantizers = tuple(_with_bits((_quantizer(model.graph, group) for group in groups), int16))
     kept = {f.name or "" for f in followers.values()}
+    absorbed = target.absorbs_saturation and scheme == "auto"
     dropped = frozenset(kept) if absorbed else frozenset[str]()
     floats = tuple(
         (node.outputs[0].name or "", why) for node, why in roles.reasons.items() if node.name not in kept
@@ -219,11 +217,12 @@ def leading(nodes: list[ir.Node], layers: Collection[ir.Node]) -> set[ir.Node]:
 
 
 def _kernel_tensors(
-    roles: _Roles, followers: dict[ir.Node, ir.Node], *, absorbed: bool
+    roles: _Roles, followers: dict[ir.Node, ir.Node], scheme: Scheme
 ) -> tuple[set[ir.Value], list[tuple[ir.Value, ir.Value]]]:
     """What integer kernels read and write, and which of these share a quantizer.
 
-    A Relu or Clip that the quantizer behind it does not absorb reads integers too, of the same quantizer.
+    A Relu or Clip behind a kernel is part of it where zero is the least integer. With a symmetric range it
+    is not, and runs between two quantizers of the same range.
     """
     tensors: set[ir.Value] = set()
     ties: list[tuple[ir.Value, ir.Value]] = []
@@ -233,7 +232,7 @@ def _kernel_tensors(
         output = (follower or node).outputs[0]
         tensors.update(inputs)
         tensors.add(output)
-        if follower is not None and not absorbed:
+        if follower is not None and scheme == "symmetric":
             tensors.add(node.outputs[0])
             ties.append((output, node.outputs[0]))
         if node.op_type in PASS_THROUGH:

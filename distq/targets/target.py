@@ -33,7 +33,7 @@ class Target:
         activation_bits: widths of activations.
         per_channel_weights: weights have a scale for each output channel; otherwise one scale a layer.
         absorbs_saturation: with scheme ``auto`` Relu and Clip behind an integer kernel are left out, as the
-            quantizer behind them saturates at their bounds.
+            quantizer behind them saturates at their bounds; otherwise they stay between the two.
         fused_kernels: operator types in the graph that ONNX Runtime makes of the exported network which
             count as integer kernels; empty where ONNX Runtime does not run it.
     """
