@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic_core import PydanticCustomError
 
-from distq.errors import UsageError
+from distq.errors import UsageError, one_of
+from distq.targets import TARGETS
+from distq.targets.target import Scheme
 from distq.urls import shown
 
-Scheme = Literal["auto", "symmetric"]
-Target = Literal["ort", "openvino", "tensorrt"]
 MethodName = Literal["max", "kl", "symkl", "jsd", "admm", "aciq", "percentile", "mse"]
 Rounding = Literal["gptq", "nearest"]
 StrategyName = Literal["default", "grid", "bitmain", "tpu-mlir"]
@@ -25,6 +27,20 @@ def _split_names(value: object) -> object:
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split_names)]
 """Layer names; a string is split at commas."""
+
+
+def _known_target(value: object) -> object:
+    if isinstance(value, str) and value in TARGETS:
+        return value
+    known = one_of(map(repr, TARGETS))
+    raise PydanticCustomError("target_name", "Input should be {known}", {"known": known})
+
+
+TargetName = Annotated[str, BeforeValidator(_known_target)]
+"""A name in ``TARGETS``."""
+
+CHOICES: Mapping[str, Collection[str]] = {"target": TARGETS}
+"""Values of the options that take one of a table's names."""
 
 Place = Annotated[Path, PlainSerializer(shown, when_used="json-unless-none")]
 """A path or a URL."""
@@ -67,7 +83,7 @@ class CalibrateOptions(CommonOptions):
     method: MethodName = "kl"
     bins: Annotated[int, Field(ge=128)] = 2048
     scheme: Scheme = "auto"
-    target: Target = "ort"
+    target: TargetName = "ort"
     int16_layers: Names = ()
     rounding: Rounding = "gptq"
     bias_correction: bool = True
@@ -111,7 +127,7 @@ class DiffOptions(CommonOptions):
     samples: Annotated[int, Field(ge=0)] = 128
     tune_samples: Annotated[int, Field(ge=1)] = 16
     scheme: Scheme = "auto"
-    target: Target = "ort"
+    target: TargetName = "ort"
     rounding: Rounding = "gptq"
     bias_correction: bool = True
     int8_layers: Names = ()
@@ -128,15 +144,3 @@ def require_bins(bins: int) -> None:
     if bins % 128:
         nearest = max(128, round(bins / 128) * 128)
         raise UsageError(f"--bins {bins} is not a multiple of 128: try --bins {nearest}")
-
-
-def require_16_bits(target: Target, *, wanted: bool) -> None:
-    """Refuse 16-bit activations for a target that has none.
-
-    Raises:
-        UsageError: naming the options that ask for them.
-    """
-    if wanted and target == "tensorrt":
-        raise UsageError(
-            "--target tensorrt has no 16-bit activations: leave out --int16-layers and --int16-budget"
-        )

@@ -15,6 +15,8 @@ A message is one line: it names the thing and says what to do about it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class DistqError(Exception):
     """The root of distq's errors."""
@@ -56,3 +58,9 @@ class InterruptedRun(DistqError):  # noqa: N818  # Ctrl-C is no error of anyone
     """The user pressed Ctrl-C; what is finished is in the run folder's journal."""
 
     exit_code = 130
+
+
+def one_of(names: Iterable[str]) -> str:
+    """What a message lists to choose from: ``a, b or c``."""
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last

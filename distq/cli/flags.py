@@ -12,6 +12,7 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from distq.config import CHOICES
 from distq.options import POSITIONAL
 
 DATA = "Data"
@@ -172,6 +173,8 @@ def _parameter(name: str, hint: Any, field: FieldInfo, *, optional: bool) -> ins
     flag = FLAGS[name]
     text, metavar, declaration = flag.help, flag.metavar, "--" + name.replace("_", "-")
     notes = []
+    if name in CHOICES:
+        hint = Literal[tuple(CHOICES[name])]
     if get_origin(hint) is Literal:
         notes, metavar = [", ".join(get_args(hint))], name.upper()
     elif hint is bool:

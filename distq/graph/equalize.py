@@ -16,9 +16,10 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from distq.graph.edits import add_initializer, names_in
-from distq.graph.layers import COMPUTE, clip_bounds, connects
+from distq.graph.layers import clip_bounds, connects
 from distq.graph.plan import Plan
 from distq.graph.values import constant, is_float
+from distq.targets.target import Target
 
 PASS_FACTORS = frozenset({"Relu", "LeakyRelu", "MaxPool", "AveragePool", "GlobalAveragePool", "Resize"})
 """Operators that give back a channel's positive factor unchanged."""
@@ -57,14 +58,14 @@ class Site:
 def sites(model: ir.Model, plan: Plan) -> tuple[Site, ...]:
     """What can be scaled, in graph order.
 
-    With target ``ort`` a multiplication is inserted only behind nodes that run in float anyway: it would part
-    an integer kernel from its quantizer elsewhere.
+    Where quantizers stand everywhere, a multiplication is inserted only behind nodes that run in float
+    anyway: it would part an integer kernel from its quantizer elsewhere.
     """
     found = [_through(group, plan) for group in _groups(model.graph)]
     found += [
         _inserted(value, plan)
         for node in model.graph
-        if plan.target != "ort" or _runs_in_float(node)
+        if plan.target.placement == "layer inputs" or _runs_in_float(node, plan.target)
         for value in node.outputs
     ]
     taken: set[str] = set()
@@ -224,8 +225,8 @@ def _takes_inverse(node: ir.Node) -> bool:
     return not has_bias or constant(node.inputs[2]) is not None
 
 
-def _runs_in_float(node: ir.Node) -> bool:
-    return connects(node) is not None and node.op_type not in COMPUTE | {"Relu", "Clip"}
+def _runs_in_float(node: ir.Node, target: Target) -> bool:
+    return connects(node, target.kernels) is not None and node.op_type not in target.layers | {"Relu", "Clip"}
 
 
 def _insert(graph: ir.Graph, value: ir.Value, site: Site, scale: Floats, taken: set[str | None]) -> None:

@@ -5,35 +5,18 @@ The compute layers, what connects them, and why others stay float.
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from distq.graph.values import constant, is_float, only_reader
+from distq.targets.operators import ARITHMETIC, CONNECTING, LAYERS, PASS_THROUGH
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-COMPUTE = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
-ARITHMETIC = frozenset({"Add", "Mul"})
-AVERAGES = frozenset({"AveragePool", "GlobalAveragePool"})
-PASS_THROUGH = frozenset(
-    {
-        "MaxPool",
-        "GlobalMaxPool",
-        "Reshape",
-        "Flatten",
-        "Transpose",
-        "Squeeze",
-        "Unsqueeze",
-        "Slice",
-        "DepthToSpace",
-        "SpaceToDepth",
-        "Resize",
-    }
-)
-"""Their outputs are values of their input (a linear Resize: between them), so they share its quantizer."""
 ACTIVATIONS = frozenset(
     {
         "Relu",
@@ -79,10 +62,17 @@ class Layer:
     axis: int | None
 
 
-def compute_layer(node: ir.Node) -> Layer | str | None:  # noqa: C901, PLR0911  # a list of conditions, each with its reason
-    """The layer a node makes, the reason why it stays float, or None for a node that is no compute node."""
-    if node.domain or node.op_type not in COMPUTE:
+def compute_layer(node: ir.Node, carried: AbstractSet[str] = LAYERS) -> Layer | str | None:  # noqa: C901, PLR0911  # a list of conditions, each with its reason
+    """The layer a node makes, the reason why it stays float, or None for a node that is no compute node.
+
+    Args:
+        node: any.
+        carried: compute operators that INT8 carries.
+    """
+    if node.domain or node.op_type not in LAYERS:
         return None
+    if node.op_type not in carried:
+        return f"{node.op_type} has no integer kernel"
     if not all(is_float(v) for v in (*node.inputs[:2], node.outputs[0])):
         return f"{node.op_type} is not float32"
     weight_value = node.inputs[1]
@@ -153,6 +143,13 @@ def clip_bounds(node: ir.Node) -> tuple[float, float] | None:
     return bounds[0], bounds[1]
 
 
+def passes_values(node: ir.Node) -> bool:
+    """Whether all values of a node's output lie between values of its first input."""
+    if node.domain or node.op_type not in PASS_THROUGH:
+        return False
+    return node.op_type != "Resize" or node.attributes.get_string("mode", "nearest") != "cubic"
+
+
 def is_gate(node: ir.Node) -> bool:
     """Whether a Mul multiplies a tensor by an activation of itself: SiLU, HardSwish and their kind."""
     if node.op_type != "Mul" or node.domain or len(node.inputs) != 2:
@@ -170,13 +167,18 @@ def float_data(node: ir.Node) -> list[ir.Value]:
     return [v for v in node.inputs[:count] if v is not None and is_float(v)]
 
 
-def connects(node: ir.Node) -> str | None:  # noqa: PLR0911  # a list of conditions, each with its reason
-    """Why a node that is no compute node cannot run on integers; None when it can."""
+def connects(node: ir.Node, kernels: AbstractSet[str] = CONNECTING) -> str | None:  # noqa: PLR0911  # a list of conditions, each with its reason
+    """Why a node that is no compute node cannot run on integers; None when it can.
+
+    Args:
+        node: any.
+        kernels: operators that have an integer kernel.
+    """
     if node.domain:
         return f"{node.domain}.{node.op_type} is not an ONNX operator"
     if node.op_type in ACTIVATIONS:
         return f"{node.op_type} is computed in float between two quantizers"
-    if node.op_type not in ARITHMETIC | AVERAGES | PASS_THROUGH | {"Concat"}:
+    if node.op_type not in kernels:
         return f"{node.op_type} has no integer form"
     if is_gate(node):
         return "a tensor times its own activation is computed in float between two quantizers"

@@ -16,6 +16,7 @@ from distq.files import sha256_bytes
 from distq.graph.passes.affine import BatchNormToConv, FoldAffine
 from distq.graph.passes.constants import FoldConstants, infer_shapes
 from distq.graph.passes.gemm import MatMulToGemm, PlainGemm
+from distq.graph.passes.neutral import DropNeutral
 from distq.graph.passes.tidy import DropIdle, NameNodes
 
 OLDEST_OPSET = 7
@@ -109,6 +110,7 @@ def canonical(proto: onnx.ModelProto) -> ir.Model:
         DropIdle(),
         common_passes.IdentityEliminationPass(),
         FoldConstants(),
+        DropNeutral(),
         MatMulToGemm(),
         FoldAffine(),
         PlainGemm(),

@@ -6,20 +6,20 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from distq.config import Scheme, Target, require_16_bits
-from distq.errors import ModelError, UsageError
+from distq.errors import ModelError, UsageError, one_of
 from distq.graph.layers import (
     BOUNDED,
-    COMPUTE,
-    PASS_THROUGH,
     Layer,
     clip_bounds,
     compute_layer,
     connects,
     float_data,
+    passes_values,
     saturating_follower,
 )
 from distq.graph.values import is_float, values_of
+from distq.targets.operators import LAYERS, PASS_THROUGH
+from distq.targets.target import Scheme, Target
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -52,7 +52,7 @@ class Plan:
     """The quantized form of a model, without numbers.
 
     Attributes:
-        target: as the option of the same name.
+        target: what it is made for.
         scheme: the one used: ``symmetric`` wherever the target takes no other.
         layers: compute layers in graph order.
         quantizers: in the order of their first tensor.
@@ -79,8 +79,8 @@ class Plan:
 
     @property
     def float_biases(self) -> bool:
-        """Whether biases stay float32; TensorRT reads no int32 bias behind a DequantizeLinear."""
-        return self.target == "tensorrt"
+        """Whether biases stay float32."""
+        return self.target.bias == "float32"
 
 
 @dataclass(frozen=True)
@@ -102,14 +102,14 @@ def make_plan(
 ) -> Plan:
     """Place the quantizers.
 
-    With target ``ort`` every tensor that an integer kernel reads or writes is quantized, so that kernels
-    follow one another on integers; with ``openvino`` and ``tensorrt`` only what compute layers read, and the
-    rest runs in float between them. ``tensorrt`` is always symmetric.
+    With placement ``everywhere`` every tensor that an integer kernel reads or writes is quantized, so that
+    kernels follow one another on integers; with ``layer inputs`` only what compute layers read, and the rest
+    runs in float between them.
 
     Args:
         model: in canonical form.
-        target: where quantizers stand.
-        scheme: ``auto`` or ``symmetric``.
+        target: where quantizers stand, and around which operators.
+        scheme: the one asked for; the target may take another.
         int16: names of tensors whose quantizer gets 16 bits.
         tie: share quantizers through operators that only pass values on.
         only: quantize these tensors and the nodes that write them alone and leave the rest float (the INT8
@@ -120,21 +120,23 @@ def make_plan(
         ModelError: nothing can be quantized.
         UsageError: a name in ``int16`` is no quantized tensor, or the target has no 16 bits.
     """
-    require_16_bits(target, wanted=bool(int16))
-    scheme = "symmetric" if target == "tensorrt" else scheme
+    if int16:
+        target.require_16_bits()
+    scheme = target.scheme(scheme)
     roles = _roles(model.graph, target, only, float_layers)
     if not roles.layers and only is None:
         raise ModelError(
-            "the model has no Conv, ConvTranspose, Gemm or MatMul in float32 that INT8 can carry: "
+            f"the model has no {one_of(sorted(target.layers))} in float32 that INT8 can carry: "
             "export it in float32, with constant weights"
         )
     followers = {
         node: f
         for node in roles.integer
-        if node.op_type in COMPUTE | {"Add"} and (f := saturating_follower(node)) is not None
+        if node.op_type in LAYERS | {"Add"} and (f := saturating_follower(node)) is not None
     }
-    tensors, ties = _ort_tensors(roles, followers, scheme) if target == "ort" else (_layer_inputs(roles), [])
-    if target == "ort" and only is not None:  # also what float nodes write and only later layers read
+    everywhere = target.placement == "everywhere"
+    tensors, ties = _kernel_tensors(roles, followers, scheme) if everywhere else (_layer_inputs(roles), [])
+    if everywhere and only is not None:  # also what float nodes write and only later layers read
         tensors.update(v for v in values_of(model.graph) if v.name in only)
     groups = _groups(model.graph, tensors, ties if tie else [])
     unknown = set(int16) - {v.name for v in tensors}
@@ -142,7 +144,8 @@ def make_plan(
         raise UsageError(f"{min(unknown)} is no quantized tensor and cannot have 16 bits")
     quantizers = tuple(_with_bits((_quantizer(model.graph, group) for group in groups), int16))
     kept = {f.name or "" for f in followers.values()}
-    dropped = frozenset(kept) if target == "ort" and scheme == "auto" else frozenset[str]()
+    absorbed = target.absorbs_saturation and scheme == "auto"
+    dropped = frozenset(kept) if absorbed else frozenset[str]()
     floats = tuple(
         (node.outputs[0].name or "", why) for node, why in roles.reasons.items() if node.name not in kept
     )
@@ -153,7 +156,7 @@ def _roles(
     graph: ir.Graph, target: Target, only: Collection[str] | None, float_layers: Collection[str]
 ) -> _Roles:
     nodes = [n for n in graph if any(map(is_float, n.outputs))]
-    found = {node: compute_layer(node) for node in nodes}
+    found = {node: compute_layer(node, target.layers) for node in nodes}
     layers = {node: layer for node, layer in found.items() if isinstance(layer, Layer)}
     reasons = {node: why for node, why in found.items() if isinstance(why, str)}
     behind = _reached(nodes, layers)
@@ -166,7 +169,7 @@ def _roles(
             reasons[node] = "behind the last layer of the network: post-processing in float"
         elif node not in behind:
             reasons[node] = "before the first layer of the network: pre-processing in float"
-        elif (why := connects(node)) is not None:
+        elif (why := connects(node, target.kernels)) is not None:
             reasons[node] = why
         else:
             integer.add(node)
@@ -185,7 +188,7 @@ def _is_within(node: ir.Node, layer: Layer | None, target: Target, tensors: set[
 
     A MatMul of two tensors does when one of them is there: with either alone in INT8 it would run in float.
     """
-    if target != "ort":
+    if target.placement == "layer inputs":
         return layer is not None and not tensors.isdisjoint(layer.inputs)
     return bool(tensors & {node.outputs[0].name, (saturating_follower(node) or node).outputs[0].name})
 
@@ -214,9 +217,14 @@ def leading(nodes: list[ir.Node], layers: Collection[ir.Node]) -> set[ir.Node]:
     return found
 
 
-def _ort_tensors(
+def _kernel_tensors(
     roles: _Roles, followers: dict[ir.Node, ir.Node], scheme: Scheme
 ) -> tuple[set[ir.Value], list[tuple[ir.Value, ir.Value]]]:
+    """What integer kernels read and write, and which of these share a quantizer.
+
+    A Relu or Clip behind a kernel is part of it where zero is the least integer. With a symmetric range it
+    is not, and runs between two quantizers of the same range.
+    """
     tensors: set[ir.Value] = set()
     ties: list[tuple[ir.Value, ir.Value]] = []
     for node in roles.integer:
@@ -252,7 +260,7 @@ def _bounds(value: ir.Value) -> tuple[float, float] | None:
         return None
     if (found := clip_bounds(node)) is not None:
         return found if found[0] >= 0.0 else None
-    if node.op_type in PASS_THROUGH and node.inputs[0] is not None:
+    if passes_values(node) and node.inputs[0] is not None:
         return _bounds(node.inputs[0])
     if node.op_type == "Concat":
         all_bounds = {_bounds(v) for v in node.inputs if v is not None}

@@ -77,8 +77,10 @@ class _Writer:
                 node.replace_input_with(2, self.dequantize(self.names.bias(layer.name), 0, node))
 
     def dequantize(self, stem: str, axis: int | None, before: ir.Node) -> ir.Value:
+        """Put a DequantizeLinear of constants before a node; one scale for all has no axis."""
         parts = [self.constant(f"{stem}_{part}") for part in PARTS]
-        attributes = {} if axis is None else {"axis": axis}
+        one_scale = self.numbers[f"{stem}_scale"].ndim == 0
+        attributes = {} if axis is None or one_scale else {"axis": axis}
         node = ir.node("DequantizeLinear", parts, attributes, name=f"{stem}_dequantize")
         node.outputs[0].name = f"{stem}_dequantized"
         self.graph.insert_before(before, node)
@@ -87,7 +89,7 @@ class _Writer:
     def quantize_tensor(self, value: ir.Value, quantizer: str) -> None:
         """Put a quantizer behind a tensor.
 
-        All its readers read it, or with other targets than ort its compute layers alone.
+        All its readers read it, or its compute layers alone where quantizers stand at layer inputs.
         """
         tensor = value.name or ""
         uses = [(use.node, use.idx) for use in value.uses()]
@@ -105,7 +107,7 @@ class _Writer:
             self.graph.insert_before(self.graph[0], [quantize, dequantize])
         else:
             self.graph.insert_after(producer, [quantize, dequantize])
-        everywhere = self.plan.target == "ort"
+        everywhere = self.plan.target.placement == "everywhere"
         for node, position in uses:
             if everywhere or (node.name in self.compute and position < 2):
                 node.replace_input_with(position, out)

@@ -9,8 +9,8 @@ import onnx_ir as ir
 
 from distq.errors import UsageError
 from distq.graph.equalize import EQUALIZED
-from distq.graph.layers import PASS_THROUGH
 from distq.graph.plan import Plan
+from distq.targets.operators import PASS_THROUGH
 
 
 def resolve_names(model: ir.Model, plan: Plan, names: Iterable[str], option: str) -> tuple[str, ...]:

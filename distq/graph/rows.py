@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from distq.config import Scheme, Target
 from distq.errors import FileFormatError
 from distq.graph.plan import Plan, Quantizer
 from distq.quant.scheme import Encoding, encode, threshold_range
@@ -21,11 +20,12 @@ def make_row(
     """
     low, high = threshold_range(*observed, chosen)
     low, high = (0.0 if quantizer.non_negative else low), min(high, quantizer.cap)
-    if plan.scheme == "symmetric":
+    symmetric = plan.scheme == "symmetric"
+    if symmetric:
         high = max(-low, high)
         low = -high
-    encoding = _encode(plan.target, plan.scheme, low, high, quantizer.bits)
-    steps = 2 ** (quantizer.bits - 1) - 1 if plan.scheme == "symmetric" else 2**quantizer.bits - 1
+    encoding = encode(low, high, quantizer.bits, symmetric=symmetric, signed=plan.target.signed)
+    steps = 2 ** (quantizer.bits - 1) - 1 if symmetric else 2**quantizer.bits - 1
     return Row(
         threshold=chosen,
         min=low,
@@ -44,14 +44,6 @@ def make_row(
 def with_threshold(plan: Plan, quantizer: Quantizer, row: Row, chosen: float, method: str) -> Row:
     """The same tensor with another threshold."""
     return make_row(plan, quantizer, chosen, (row.observed_min, row.observed_max), method)
-
-
-def _encode(target: Target, scheme: Scheme, low: float, high: float, bits: int) -> Encoding:
-    """ONNX Runtime's integer kernels want uint8, also for a symmetric range.
-
-    Other targets want zero point 0.
-    """
-    return encode(low, high, bits, symmetric=scheme == "symmetric", signed=target != "ort")
 
 
 def given_table(plan: Plan, rows: Mapping[str, Row]) -> Table:

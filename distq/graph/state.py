@@ -15,7 +15,7 @@ import numpy.typing as npt
 from distq.graph.layers import Layer
 from distq.graph.plan import Plan
 from distq.graph.values import constant, values_of
-from distq.quant.scheme import Encoding, fit_weight_scale, quantize_bias, quantize_weight, round_weight
+from distq.quant.scheme import Encoding, along, fit_weight_scale, quantize_bias, quantize_weight, round_weight
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -30,20 +30,27 @@ PARTS = ("quantized", "scale", "zero_point")
 
 @dataclass(frozen=True)
 class IntegerWeight:
-    """int8 weights, their scales, and the axis the scales run along (None: one scale)."""
+    """int8 weights of a layer.
+
+    Attributes:
+        integers: shaped as the float weights.
+        scale: (channels,), or of no dimension where all weights have one.
+        axis: of the output channels; None where there are none.
+    """
 
     integers: npt.NDArray[np.int8]
     scale: npt.NDArray[np.float32]
     axis: int | None
 
+    @property
+    def channels(self) -> int:
+        """Number of output channels."""
+        return 1 if self.axis is None else self.integers.shape[self.axis]
+
     def dequantized(self) -> npt.NDArray[np.float32]:
         """The real weights the integers stand for."""
-        scale = self.scale
-        if self.axis is not None:
-            shape = [1] * self.integers.ndim
-            shape[self.axis] = -1
-            scale = scale.reshape(shape)
-        return self.integers.astype(np.float32) * scale
+        axis = self.axis if self.scale.ndim else None
+        return self.integers.astype(np.float32) * along(self.scale, self.integers.ndim, axis)
 
 
 @dataclass(frozen=True)
@@ -144,15 +151,17 @@ def initial_state(model: ir.Model, plan: Plan, encodings: Mapping[str, Encoding]
         array = float_weight(model, layer)
         if array is None:
             continue
-        integers, scale = quantize_weight(array, layer.axis)
+        axis = layer.axis if plan.target.per_channel_weights else None
+        integers, scale = quantize_weight(array, axis)
+        weight = IntegerWeight(integers, scale, layer.axis)
         if has_bias(layer):
-            bias = float_bias(model, layer, scale.size)
+            bias = float_bias(model, layer, weight.channels)
             biases[layer.name] = bias
             step = encodings[readers[layer.inputs[0]].name].scale
             fitted = scale if plan.float_biases else fit_weight_scale(scale, bias, step)
             if not np.array_equal(fitted, scale):
-                integers, scale = round_weight(array, fitted, layer.axis), fitted
-        weights[layer.name] = IntegerWeight(integers, scale, layer.axis)
+                weight = replace(weight, integers=round_weight(array, fitted, axis), scale=fitted)
+        weights[layer.name] = weight
     return State(dict(encodings), weights, biases)
 
 

@@ -104,9 +104,12 @@ def quantize_bias(
     """int32 bias with the accumulator's scale, the float32 product input_scale * weight_scale.
 
     A bias outside int32 saturates; ``fit_weight_scale`` keeps that from happening.
+
+    Returns:
+        The integers, (channels,), and the scale, shaped as that of the weights.
     """
-    scale = np.broadcast_to(np.float32(input_scale) * weight_scale, bias.shape).astype(np.float32)
-    scale = np.maximum(scale, np.finfo(np.float32).tiny)
+    scale = np.asarray(np.float32(input_scale) * weight_scale, np.float32)
+    scale = np.asarray(np.maximum(scale, np.finfo(np.float32).tiny))
     limit = 2**31 - 1
     return np.clip(np.rint(bias / scale.astype(np.float64)), -limit, limit).astype(np.int32), scale
 

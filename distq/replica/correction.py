@@ -80,7 +80,8 @@ class Correction:
         blocks = self.measuring[0].input.blocks
         shape = (self._group, rows.shape[0] // self._group, blocks, -1)
         apart = rows.astype(np.float64).reshape(shape).transpose(0, 2, 1, 3)
-        scale = np.repeat(self.weight.scale.reshape(self._group, -1), blocks, axis=0).astype(np.float64)
+        steps = np.broadcast_to(self.weight.scale, rows.shape[:1]).reshape(self._group, -1)
+        scale = np.repeat(steps, blocks, axis=0).astype(np.float64)
         integers = round_by_covariance(apart.reshape(len(scale), *apart.shape[2:]), scale, covariance)
         together = integers.reshape(apart.shape).transpose(0, 2, 1, 3).reshape(rows.shape[0], -1)
         shaped = together.T if transposed else together

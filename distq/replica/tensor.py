@@ -94,7 +94,8 @@ class Tuned:
         row, layers = asdict(self.row), [asdict(layer) for layer in self.plan.layers]
         numbers: Arrays = {f"{name}/scale": weight.scale for name, weight in self.state.weights.items()}
         numbers |= {f"{name}/bias": bias for name, bias in self.state.biases.items()}
-        own = (self.plan.target, self.plan.scheme, layers, asdict(self.quantizer), row, asdict(self.current))
+        quantizer = (asdict(self.quantizer), row, asdict(self.current))
+        own = (self.plan.target.name, self.plan.scheme, layers, *quantizer)
         return content_key("tuned", *own, asdict(self.names), arrays_key(numbers))
 
     @property

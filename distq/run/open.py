@@ -28,6 +28,7 @@ from distq.run.records import read_result
 from distq.run.results import RunResult
 from distq.run.rundir import RunDir
 from distq.run.samples import prepare_data
+from distq.targets import find_target
 
 
 class Lender(Protocol):
@@ -116,10 +117,11 @@ def prepare_model(options: CalibrateOptions) -> tuple[LoadedModel, Plan]:
         require_writable(options, options.dump_dist)
     loaded = load_model(options.model)
     bitmain = isinstance(options, TuneOptions) and options.strategy == "bitmain"
-    plan = make_plan(loaded.model, options.target, options.scheme, tie=not bitmain)
+    target = find_target(options.target)
+    plan = make_plan(loaded.model, target, options.scheme, tie=not bitmain)
     if options.int16_layers:
         wide = resolve_names(loaded.model, plan, options.int16_layers, "--int16-layers")
-        plan = make_plan(loaded.model, options.target, options.scheme, tie=not bitmain, int16=wide)
+        plan = make_plan(loaded.model, target, options.scheme, tie=not bitmain, int16=wide)
     if options.table is not None:
         given_table(plan, read_table(options.table))
     return loaded, plan

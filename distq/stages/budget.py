@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from distq.config import TuneOptions, require_16_bits
+from distq.config import TuneOptions
 from distq.errors import UsageError
 from distq.graph.rows import full_table, given_table, with_threshold
 from distq.quant.table import Table
@@ -15,6 +15,7 @@ from distq.stages.compare import accuracy, closest, compare_models
 from distq.stages.correct import corrected
 from distq.stages.form import Choice, Form
 from distq.stages.worst import worst
+from distq.targets import find_target
 
 
 def require_budget(options: TuneOptions) -> None:
@@ -23,7 +24,8 @@ def require_budget(options: TuneOptions) -> None:
     Raises:
         UsageError: they cannot.
     """
-    require_16_bits(options.target, wanted=options.int16_budget > 0)
+    if options.int16_budget:
+        find_target(options.target).require_16_bits()
     if wants_budget(options) and options.strategy != "default":
         raise UsageError(
             "--int16-budget and --float-budget need --strategy default: the other strategies know 8 bits only"

@@ -203,7 +203,7 @@ def _pieces(run: Run) -> int:
 def _uncorrected(run: Run, form: Form, names: Names, layer: Layer) -> Uncorrected:
     geometry = Geometry.of(form.model, layer)
     weight = form.state.weights[layer.name]
-    inputs = weight.integers.size // weight.scale.size
+    inputs = weight.integers.size // weight.channels
     patches, blocks, original = 0, 1, None
     if run.options.rounding == "gptq" and layer.op in {"Conv", "Gemm"} and inputs > 1:
         blocks = cut_into(inputs // math.prod(geometry.kernel), math.prod(geometry.kernel))

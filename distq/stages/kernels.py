@@ -12,8 +12,6 @@ from distq.replica.session import fuse
 from distq.replica.worker import WorkerSettings
 from distq.run.results import FloatLayer
 
-INTEGER_KERNELS = frozenset({"QLinearConv", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat", "ConvInteger"})
-
 
 def integer_kernels(model: bytes) -> dict[str, str]:
     """Operator type of each node ONNX Runtime runs on CPU for a QDQ model, by node name."""
@@ -22,14 +20,14 @@ def integer_kernels(model: bytes) -> dict[str, str]:
 
 
 def float_layers(plan: Plan, exported: bytes) -> Iterator[FloatLayer]:
-    """Nodes the plan leaves in float, and with target ``ort`` layers without integer kernel, with reasons."""
+    """Nodes the plan leaves in float, and layers without integer kernel in ONNX Runtime, with reasons."""
     for name, reason in plan.float_nodes:
         yield FloatLayer(name=name, reason=reason)
-    if plan.target != "ort":
+    if not plan.target.fused_kernels:
         return
     kernels = integer_kernels(exported)
     for layer in plan.layers:
-        if kernels.get(layer.node) not in INTEGER_KERNELS:
+        if kernels.get(layer.node) not in plan.target.fused_kernels:
             yield FloatLayer(name=layer.name, reason=_why(layer, plan))
 
 

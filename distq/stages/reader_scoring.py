@@ -23,6 +23,7 @@ from distq.run.context import Run
 from distq.stages.cutter import Cutter
 from distq.stages.form import Form
 from distq.stages.scoring import Diffs, Scorer
+from distq.targets.ort import ORT
 
 
 class ReaderScorer(Scorer):
@@ -73,8 +74,8 @@ class ReaderScorer(Scorer):
 
 
 def alone(plan: Plan, quantizer: Quantizer) -> Plan:
-    """A plan with this quantizer and nothing else; it stands in front of all its readers."""
-    return replace(plan, target="ort", layers=(), quantizers=(quantizer,), dropped=frozenset())
+    """A plan with this quantizer and nothing else; it stands in front of all its readers, in ONNX Runtime."""
+    return replace(plan, target=ORT, layers=(), quantizers=(quantizer,), dropped=frozenset())
 
 
 def read_by(model: ir.Model, quantizer: Quantizer) -> Sequence[str]:

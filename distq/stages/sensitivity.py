@@ -70,9 +70,9 @@ class Variants:
     ) -> FloatPart:
         """A part to put in float: tensors without their quantizers, and layers with their float weights.
 
-        With target ``ort`` whatever reads a quantized tensor reads its integers; elsewhere a float layer
-        reads float, unless ``inputs`` is false. A corrected bias gives up what it took back of the rounding
-        that is now gone.
+        Where quantizers stand everywhere, whatever reads a quantized tensor reads its integers; elsewhere a
+        float layer reads float, unless ``inputs`` is false. A corrected bias gives up what it took back of
+        the rounding that is now gone.
         """
         plan = self._form.plan
         order = [self._names.quantized(t) for t in plan.by_tensor if t in tensors]
@@ -81,7 +81,8 @@ class Variants:
             for layer in plan.layers
             if layer.name in self._shifts and layer.inputs[0] in tensors and layer not in layers
         }
-        return FloatPart(tuple(order), tuple(layers), inputs and plan.target != "ort", biases)
+        inputs = inputs and plan.target.placement == "layer inputs"
+        return FloatPart(tuple(order), tuple(layers), inputs, biases)
 
     def nmse(self, stage: str, parts: Sequence[FloatPart]) -> list[float]:
         """NMSE over the samples with each part in float."""
@@ -136,8 +137,8 @@ def others(plan: Plan, quantizer: Quantizer) -> frozenset[str]:
 
 
 def touches(plan: Plan, quantizer: Quantizer, layers: Iterable[Layer]) -> bool:
-    """Whether one of these layers reads the quantizer's tensors, or with target ``ort`` writes them."""
+    """Whether one of these layers reads the quantizer's tensors, or writes them where those are quantized."""
     near = {t for layer in layers for t in layer.inputs}
-    if plan.target == "ort":
+    if plan.target.placement == "everywhere":
         near |= {t for layer in layers for t in (layer.name, layer.output)}
     return not near.isdisjoint(quantizer.tensors)

@@ -42,7 +42,7 @@ def calibrated_table(plan: Plan, distributions: Mapping[str, Distribution], meth
     for quantizer in plan.quantizers:
         if quantizer.name not in distributions:
             raise FileFormatError(
-                f"the distributions lack {quantizer.name}: gather them again for --target {plan.target}"
+                f"the distributions lack {quantizer.name}: gather them again for --target {plan.target.name}"
             )
         distribution = distributions[quantizer.name]
         used = "max" if quantizer.keep_range or quantizer.bits == 16 else method

@@ -8,6 +8,7 @@ from distq.graph.plan import make_plan
 from distq.graph.probes import with_outputs
 from distq.graph.resolve import resolve_names
 from distq.replica.session import Session
+from distq.targets import find_target
 
 SHAPE = [1, 4, 8, 8]
 
@@ -35,7 +36,7 @@ def outputs(model, feeds):
 
 
 def found_in(model, target="openvino"):
-    return sites(model, make_plan(model, target, "auto"))
+    return sites(model, make_plan(model, find_target(target), "auto"))
 
 
 def scaled(model, found, feeds):
@@ -148,5 +149,5 @@ def test_a_layer_is_still_called_by_the_users_name(load, feeds):
     model = network(load, "SiLU")
     found = found_in(model)
     other = equalized(model, scaled(model, found, feeds))
-    plan = make_plan(other, "openvino", "auto")
+    plan = make_plan(other, find_target("openvino"), "auto")
     assert resolve_names(other, plan, ["h"], "--layers") == ("h" + EQUALIZED,)

@@ -10,7 +10,8 @@ import pytest
 from networks import Quantized, run_literally
 from zoo import NETWORKS
 
-from distq.stages.kernels import INTEGER_KERNELS, float_layers, integer_kernels
+from distq.stages.kernels import float_layers, integer_kernels
+from distq.targets.ort import ORT
 
 every_network = pytest.mark.parametrize("name", NETWORKS)
 every_scheme = pytest.mark.parametrize("scheme", ["auto", "symmetric"])
@@ -68,7 +69,7 @@ def _opset(model):
 @every_network
 def test_with_target_ort_every_layer_but_a_conv_transpose_is_an_integer_kernel(name, scheme):
     for layer in quantized(name, "ort", scheme).plan.layers:
-        wanted = {"ConvTranspose"} if layer.op == "ConvTranspose" else INTEGER_KERNELS
+        wanted = {"ConvTranspose"} if layer.op == "ConvTranspose" else ORT.fused_kernels
         assert kernels(name, scheme)[layer.node] in wanted, layer.name
 
 
@@ -93,7 +94,7 @@ def test_a_layer_that_touches_16_bits_is_listed_as_float(name):
     bits = {tensor: quantizer.bits for tensor, quantizer in found.plan.by_tensor.items()}
     assert set(bits.values()) == {8, 16}
     for layer in found.plan.layers:
-        integer = kernels(name, int16=wide).get(layer.node) in INTEGER_KERNELS
+        integer = kernels(name, int16=wide).get(layer.node) in ORT.fused_kernels
         assert integer == (layer.name not in listed), layer.name
         if 16 in {bits[tensor] for tensor in (*layer.inputs, layer.name)}:
             assert not integer

@@ -6,12 +6,13 @@ from zoo import NETWORKS, between, branched, clipped, concat, relu
 from distq.errors import ModelError, UsageError
 from distq.graph.plan import make_plan
 from distq.graph.resolve import resolve_names
+from distq.targets import find_target
 
 IMAGE = [1, 4, 8, 8]
 
 
 def plan_of(loaded, target="ort", scheme="auto", **options):
-    return make_plan(loaded.model, target, scheme, **options)
+    return make_plan(loaded.model, find_target(target), scheme, **options)
 
 
 def groups(plan):

@@ -10,6 +10,8 @@ from zoo import NETWORKS, branched
 from distq.errors import UsageError
 from distq.graph.plan import make_plan
 from distq.graph.state import Names, bias_constants, quantizer_constants
+from distq.targets import find_target
+from distq.targets.tensorrt import TENSORRT
 
 IMAGE = [1, 4, 8, 8]
 
@@ -43,7 +45,7 @@ def test_the_exported_network_computes_what_float_does_but_for_rounding(load, na
 def test_quantizers_stand_where_those_of_openvino_do(load, name):
     loaded = load(NETWORKS[name]())
     groups = [
-        [q.tensors for q in make_plan(loaded.model, target, "auto").quantizers]
+        [q.tensors for q in make_plan(loaded.model, find_target(target), "auto").quantizers]
         for target in ("tensorrt", "openvino")
     ]
     assert groups[0] == groups[1]
@@ -54,7 +56,7 @@ def test_auto_is_symmetric(load):
     assert (
         Quantized(loaded, "tensorrt", "auto").exported == Quantized(loaded, "tensorrt", "symmetric").exported
     )
-    assert make_plan(loaded.model, "tensorrt", "auto").scheme == "symmetric"
+    assert make_plan(loaded.model, TENSORRT, "auto").scheme == "symmetric"
 
 
 def test_biases_are_float_initializers_that_layers_read_directly(load):
@@ -101,7 +103,7 @@ def test_the_opset_is_that_of_the_float_model(load, opset):
 
 def test_16_bits_are_refused(load):
     with pytest.raises(UsageError, match="tensorrt has no 16-bit activations"):
-        make_plan(load(branched()).model, "tensorrt", "auto", int16=["low"])
+        make_plan(load(branched()).model, TENSORRT, "auto", int16=["low"])
 
 
 def test_a_tensor_of_the_user_that_is_called_like_a_float_bias_is_kept_apart(load):

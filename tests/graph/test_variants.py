@@ -13,6 +13,7 @@ from distq.graph.qdq import export
 from distq.graph.state import Names
 from distq.graph.variants import FloatPart, put_back
 from distq.replica.session import Session
+from distq.targets import find_target
 
 TARGETS = ["ort", "openvino", "tensorrt"]
 
@@ -85,8 +86,8 @@ def test_a_layer_put_back_has_its_float_weights(load, float_inputs):
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_plan_with_float_layers_leaves_out_what_only_they_read(load, target):
     loaded = load(branched())
-    full = make_plan(loaded.model, target, "auto")
-    plan = make_plan(loaded.model, target, "auto", float_layers=["boxes"])
+    full = make_plan(loaded.model, find_target(target), "auto")
+    plan = make_plan(loaded.model, find_target(target), "auto", float_layers=["boxes"])
     assert [layer.name for layer in full.layers if layer not in plan.layers] == ["boxes"]
     assert ("boxes", "kept in float by --float-budget") in plan.float_nodes
     gone = full.by_tensor.keys() - plan.by_tensor.keys()
@@ -97,7 +98,7 @@ def test_a_plan_with_float_layers_leaves_out_what_only_they_read(load, target):
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_network_with_any_one_layer_in_float_computes_what_float_does(load, target):
     loaded = load(branched())
-    for layer in make_plan(loaded.model, target, "auto").layers:
+    for layer in make_plan(loaded.model, find_target(target), "auto").layers:
         quantized = Quantized(loaded, target, samples=2, float_layers=[layer.name])
         assert layer.node not in {kept.node for kept in quantized.plan.layers}
         assert quantized.sqnr() > 20

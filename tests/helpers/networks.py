@@ -21,6 +21,7 @@ from distq.graph.state import initial_state
 from distq.replica.session import Session
 from distq.replica.worker import WorkerSettings
 from distq.stages.thresholds import calibrated_table
+from distq.targets import find_target
 
 SETTINGS = WorkerSettings()
 
@@ -159,7 +160,7 @@ class Quantized:
 
     def __init__(self, loaded, target="ort", scheme="auto", *, samples=4, batch=1, **plan_options):
         self.loaded = loaded
-        self.plan = make_plan(loaded.model, target, scheme, **plan_options)
+        self.plan = make_plan(loaded.model, find_target(target), scheme, **plan_options)
         proto = onnx.load_model_from_string(loaded.serialized())
         self.feeds = [feeds_of(proto, seed, batch) for seed in range(samples)]
         self.table = calibrated_table(self.plan, self.distributions(), "max", 2048)

@@ -24,6 +24,8 @@ from distq.quant.table import Row, Table, read_table
 from distq.replica.session import Session
 from distq.replica.worker import WorkerSettings
 from distq.run.results import RunResult
+from distq.targets.openvino import OPENVINO
+from distq.targets.ort import ORT
 
 
 class Serial:
@@ -32,7 +34,7 @@ class Serial:
     def __init__(self, model: LoadedModel, table: Table, images: list[np.ndarray[Any, Any]]) -> None:
         self.model = model
         self.table = table
-        self.plan = make_plan(model.model, "ort", "auto", tie=False)
+        self.plan = make_plan(model.model, ORT, "auto", tie=False)
         self.order = [quantizer.name for quantizer in self.plan.quantizers]
         self.images = images
         exact = Session(model.serialized(), WorkerSettings(), float_network=True)
@@ -45,7 +47,7 @@ class Serial:
     def diff(self, name: str, threshold: float) -> float:
         """Mean squared difference of the outputs with INT8 up to a tensor and float behind it."""
         prefix = self.order[: self.order.index(name) + 1]
-        plan = make_plan(self.model.model, "ort", "auto", tie=False, only=prefix)
+        plan = make_plan(self.model.model, ORT, "auto", tie=False, only=prefix)
         rows = {**self.table, name: self.row(name, threshold)}
         state = initial_state(
             self.model.model, plan, {q.name: rows[q.name].encoding for q in plan.quantizers}
@@ -123,7 +125,7 @@ def test_bitmain_is_the_serial_tuner(
 @pytest.mark.parametrize("strategy", ["bitmain", "tpu-mlir", "grid"])
 def test_every_rule_takes_tensors_with_16_bits(strategy: str, data: Path, tmp_path: Path) -> None:
     model = write_model(tmp_path / "model.onnx", three_layers())
-    wide = make_plan(load_model(model).model, "openvino", "auto").quantizers[1].name
+    wide = make_plan(load_model(model).model, OPENVINO, "auto").quantizers[1].name
     found = tuned(model, data, tmp_path, target="openvino", strategy=strategy, int16_layers=(wide,))
     assert [row.bits for name, row in read_table(found.out / "thresholds.json").items() if name == wide] == [
         16

@@ -13,11 +13,11 @@ from job_helpers import Graph, journal_notes, samples, thresholds, write_model
 from onnx import helper
 
 import distq
-from distq.config import Target
 from distq.graph.load import load_model
 from distq.graph.plan import make_plan
 from distq.run.results import RunResult
 from distq.stages.reader_scoring import read_by
+from distq.targets.ort import ORT
 
 STEPS = 255
 
@@ -57,7 +57,7 @@ def tune(network: Path, images: Path, out: Path, **options: Any) -> RunResult:
 
 def test_readers_are_nodes_with_their_relu_behind_all_that_shares_the_quantizer(network: Path) -> None:
     model = load_model(network).model
-    plan = make_plan(model, "ort", "auto")
+    plan = make_plan(model, ORT, "auto")
     quantizers = {q.name: q for q in plan.quantizers}
     for name, readers in READERS.items():
         assert sorted(read_by(model, quantizers[name])) == sorted(readers), name
@@ -115,7 +115,7 @@ def test_a_score_is_the_relative_distance_at_the_readers(
 
 @pytest.mark.parametrize("target", ["ort", "openvino", "tensorrt"])
 def test_every_tensor_of_every_target_is_searched(
-    target: Target, network: Path, images: Path, tmp_path: Path
+    target: str, network: Path, images: Path, tmp_path: Path
 ) -> None:
     found = tune(network, images, tmp_path / "run", target=target)
     assert len(found.layers) >= 3
