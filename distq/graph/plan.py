@@ -58,6 +58,8 @@ class Plan:
         quantizers: in the order of their first tensor.
         dropped: nodes that saturation implies: Relu and Clip behind an integer kernel.
         float_nodes: nodes left in float, each with its reason.
+        tied: quantizers are shared through operators that only pass values on.
+        joined: pairs of tensors that share the second one's quantizer, as the runtime has nothing between.
     """
 
     target: Target
@@ -66,6 +68,8 @@ class Plan:
     quantizers: tuple[Quantizer, ...]
     dropped: frozenset[str]
     float_nodes: tuple[tuple[str, str], ...]
+    tied: bool = True
+    joined: tuple[tuple[str, str], ...] = ()
 
     @property
     def by_tensor(self) -> dict[str, Quantizer]:
@@ -99,6 +103,7 @@ def make_plan(
     tie: bool = True,
     only: Collection[str] | None = None,
     float_layers: Collection[str] = (),
+    joined: Collection[tuple[str, str]] = (),
 ) -> Plan:
     """Place the quantizers.
 
@@ -115,6 +120,8 @@ def make_plan(
         only: quantize these tensors and the nodes that write them alone and leave the rest float (the INT8
             prefix of the serial tuner).
         float_layers: names of layers that stay float: a quantizer that only they read is left out.
+        joined: pairs of tensors that share a quantizer because the runtime has nothing between them; it is
+            that of the second.
 
     Raises:
         ModelError: nothing can be quantized.
@@ -138,18 +145,49 @@ def make_plan(
     tensors, ties = _kernel_tensors(roles, followers, scheme) if everywhere else (_layer_inputs(roles), [])
     if everywhere and only is not None:  # also what float nodes write and only later layers read
         tensors.update(v for v in values_of(model.graph) if v.name in only)
-    groups = _groups(model.graph, tensors, ties if tie else [])
+    seconds = {second for _, second in joined}
+    groups = _groups(model.graph, tensors, [*(ties if tie else []), *_pairs(tensors, joined)])
     unknown = set(int16) - {v.name for v in tensors}
     if unknown:
         raise UsageError(f"{min(unknown)} is no quantized tensor and cannot have 16 bits")
-    quantizers = tuple(_with_bits((_quantizer(model.graph, group) for group in groups), int16))
+    quantizers = tuple(_with_bits((_quantizer(model.graph, group, seconds) for group in groups), int16))
     kept = {f.name or "" for f in followers.values()}
     absorbed = target.absorbs_saturation and scheme == "auto"
     dropped = frozenset(kept) if absorbed else frozenset[str]()
     floats = tuple(
         (node.outputs[0].name or "", why) for node, why in roles.reasons.items() if node.name not in kept
     )
-    return Plan(target, scheme, tuple(roles.layers.values()), quantizers, dropped, floats)
+    layers = tuple(roles.layers.values())
+    return Plan(target, scheme, layers, quantizers, dropped, floats, tie, tuple(joined))
+
+
+def plan_again(
+    plan: Plan,
+    model: ir.Model,
+    *,
+    int16: Collection[str] = (),
+    float_layers: Collection[str] = (),
+    joined: Collection[tuple[str, str]] = (),
+) -> Plan:
+    """The plan of another form of a network, or with other choices; the rest is as it was.
+
+    Args:
+        plan: as it was.
+        model: the form.
+        int16: as :func:`make_plan` takes it.
+        float_layers: the same.
+        joined: further pairs.
+    """
+    pairs = (*plan.joined, *joined)
+    return make_plan(
+        model,
+        plan.target,
+        plan.scheme,
+        int16=int16,
+        tie=plan.tied,
+        float_layers=float_layers,
+        joined=pairs,
+    )
 
 
 def _roles(
@@ -277,6 +315,12 @@ def _layer_inputs(roles: _Roles) -> set[ir.Value]:
     }
 
 
+def _pairs(tensors: set[ir.Value], joined: Collection[tuple[str, str]]) -> list[tuple[ir.Value, ir.Value]]:
+    """Pairs of names as values, where both have quantizers."""
+    values = {value.name: value for value in tensors}
+    return [(values[a], values[b]) for a, b in joined if a in values and b in values]
+
+
 def _groups(
     graph: ir.Graph, tensors: set[ir.Value], ties: list[tuple[ir.Value, ir.Value]]
 ) -> list[list[ir.Value]]:
@@ -298,14 +342,15 @@ def _groups(
     return list(members.values())
 
 
-def _quantizer(graph: ir.Graph, group: list[ir.Value]) -> Quantizer:
+def _quantizer(graph: ir.Graph, group: list[ir.Value], seconds: Collection[str]) -> Quantizer:
     """The group's last Concat names it: its distribution is the union.
 
-    Else its first tensor behind the activation.
+    Else the second of the last two that were joined, else its first tensor behind the activation.
     """
     concats = [v for v in group if (p := v.producer()) is not None and p.op_type == "Concat"]
-    source = concats[-1] if concats else group[0]
-    if not concats and (producer := source.producer()) is not None:
+    joined = [v for v in group if v.name in seconds]
+    source = (concats or joined or group[:1])[-1]
+    if not concats and not joined and (producer := source.producer()) is not None:
         follower = saturating_follower(producer)
         source = next((v for v in group if follower is not None and v is follower.outputs[0]), source)
     producer = source.producer()

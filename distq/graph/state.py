@@ -201,6 +201,16 @@ def constants(plan: Plan, state: State, names: Names) -> Constants:
     return found
 
 
+def small_constants(plan: Plan, state: State, names: Names) -> Constants:
+    """All constants but the weights: what a search changes, small enough to travel with every unit."""
+    found: Constants = {}
+    for quantizer in plan.quantizers:
+        found |= encoding_constants(quantizer.name, state.encodings[quantizer.name], names)
+    for layer in plan.layers:
+        found |= bias_constants(plan, state, names, layer)
+    return found
+
+
 def encoding_constants(name: str, encoding: Encoding, names: Names) -> Constants:
     """Scale and zero point of one quantizer, as 0-dimensional arrays."""
     return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import tempfile
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,9 @@ SESSION_BYTES = 48 << 20
 
 DISABLED = ["ConstantSharing", "WeightBiasQuantization"]
 """The first renames equal constants into one; the second quantizes float weights that distq left in float."""
+
+KEPT_FUSED = 4
+"""Fused graphs that are kept: a form is looked at before it is corrected, some forms together."""
 
 FLOAT_LAYOUT = "NchwcTransformer"
 """Float convolutions on blocks of channels: twice as fast, but what they add up inside depends on what is
@@ -100,6 +103,7 @@ def is_float(model: bytes) -> bool:
     return b"QuantizeLinear" not in model and b"QLinear" not in model
 
 
+@lru_cache(maxsize=KEPT_FUSED)
 def fuse(model: bytes, settings: WorkerSettings) -> bytes:
     """The graph ONNX Runtime runs for a QDQ model: integer kernels on CPU.
 

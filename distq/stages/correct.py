@@ -20,8 +20,7 @@ from distq.data.shards import deal
 from distq.graph.layers import Layer
 from distq.graph.patches import Geometry
 from distq.graph.probes import shares, stages, with_means
-from distq.graph.rows import encodings
-from distq.graph.state import Names, float_weight, initial_state
+from distq.graph.state import Names, float_weight
 from distq.graph.subgraph import Network
 from distq.replica.chain import Chain, CorrectChain, Uncorrected
 from distq.replica.float32 import LayerMeans
@@ -29,6 +28,7 @@ from distq.replica.moments import LayerInput, total
 from distq.replica.worker import Arrays, stable_sum
 from distq.run.context import Run
 from distq.stages.form import Form
+from distq.stages.fused import fused, with_nearest_weights
 from distq.stages.squashed import restore_squashed
 from distq.stages.steps import Steps, run_side_by_side
 
@@ -64,9 +64,7 @@ def corrected_together(run: Run, forms: Sequence[Form]) -> list[Form]:
 
     Means are measured without bias correction too: that is where samples that cannot be decoded are found.
     """
-    plain = [
-        replace(form, state=initial_state(form.model, form.plan, encodings(form.table))) for form in forms
-    ]
+    plain = [with_nearest_weights(run, form) for form in forms]
     measured = [with_float_means(run, form) for form in plain]
     return round_and_correct(run, measured) if run.options.bias_correction else measured
 
@@ -141,11 +139,16 @@ def _correct_layers(
 ) -> Steps[Form]:
     """Correct a form's layers, stage by stage; ``affinity`` is of the worker that does it, if one does."""
     names = Names.free_in(form.model)
-    fused = run.fuse(form.exported)
-    waiting = [[_uncorrected(run, form, names, layer) for layer in stage] for stage in found]
-    chain = Chain(run.executor.share(fused), run.data, shares(form.model), waiting)
+    graph = fused(run, form)
+    waiting = [
+        [_uncorrected(run, form, names, layer, graph.integers[layer.inputs[0]]) for layer in stage]
+        for stage in found
+    ]
+    chain = Chain(
+        run.executor.share(graph.graph), run.data, shares(form.model), waiting, constants=graph.constants
+    )
     results = yield from (
-        _on_all(run, Network(fused), chain) if affinity is None else _on_one(run, chain, affinity)
+        _on_all(run, Network(graph.graph), chain) if affinity is None else _on_one(run, chain, affinity)
     )
     state = form.state
     for layer, result in zip((layer for stage in waiting for layer in stage), results, strict=True):
@@ -200,7 +203,8 @@ def _pieces(run: Run) -> int:
     return max(1, min(MOMENTS_UNITS, len(run.readable(_samples(run))) // LEAST_MEASURED))
 
 
-def _uncorrected(run: Run, form: Form, names: Names, layer: Layer) -> Uncorrected:
+def _uncorrected(run: Run, form: Form, names: Names, layer: Layer, integers: str) -> Uncorrected:
+    """A layer that reads an integer tensor of the graph that is run."""
     geometry = Geometry.of(form.model, layer)
     weight = form.state.weights[layer.name]
     inputs = weight.integers.size // weight.channels
@@ -211,7 +215,7 @@ def _uncorrected(run: Run, form: Form, names: Names, layer: Layer) -> Uncorrecte
         patches = -(-samples // len(run.readable(_samples(run))))
         original = float_weight(form.model, layer)
     encoding = form.state.encodings[form.plan.by_tensor[layer.inputs[0]].name]
-    read = LayerInput(names.quantized(layer.inputs[0]), encoding.zero_point, geometry, patches, blocks)
+    read = LayerInput(integers, encoding.zero_point, geometry, patches, blocks)
     mean = (form.means or {})[layer.name]
     return Uncorrected(layer, names, read, encoding.scale, weight, original, mean, form.plan.float_biases)
 

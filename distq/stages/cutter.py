@@ -8,16 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from distq.engine.portions import in_order, portions
-from distq.graph.plan import Plan, Quantizer
+from distq.graph.plan import Quantizer
 from distq.graph.probes import shares
 from distq.graph.state import (
     PARTS,
-    Constants,
     Names,
     State,
-    bias_constants,
-    encoding_constants,
     readers,
+    small_constants,
 )
 from distq.graph.subgraph import Network
 from distq.quant.scheme import Encoding
@@ -30,6 +28,7 @@ from distq.replica.tensor import Errors, Tuned
 from distq.replica.worker import Blob
 from distq.run.context import Run
 from distq.stages.form import Form
+from distq.stages.fused import Fused
 
 
 class Cutter:
@@ -39,8 +38,7 @@ class Cutter:
         self,
         run: Run,
         form: Form,
-        fused: bytes,
-        names: Names,
+        fused: Fused,
         reference: Blob,
         *,
         float_network: bool = False,
@@ -51,7 +49,6 @@ class Cutter:
             run: gives workers and samples.
             form: whose network and plan these are.
             fused: the graph that is run for it.
-            names: of what quantization added.
             reference: the float network whose outputs candidates are compared with.
             float_network: most of the fused graph is in float.
         """
@@ -59,9 +56,10 @@ class Cutter:
         self.reference = reference
         self._float_network = float_network
         self._plan = form.plan
-        self._names = names
-        self._network = Network(fused)
-        self._blob: Blob = run.executor.share(fused)
+        self._names = Names.free_in(form.model)
+        self._integers = fused.integers
+        self._network = Network(fused.graph)
+        self._blob: Blob = run.executor.share(fused.graph)
         self._shares = shares(form.model)
         self._numbers: tuple[State, Numbers] | None = None
         self._cuts: dict[str, tuple[str, ...]] = {}
@@ -69,7 +67,7 @@ class Cutter:
     def reached(self, quantizer: Quantizer) -> npt.NDArray[np.bool_]:
         """Which network outputs depend on a quantizer, (outputs,)."""
         behind = self._network.behind(self.touched(quantizer))
-        return np.array([self._network.producer[o] in behind for o in self._network.outputs])
+        return np.array([self._network.producer.get(o) in behind for o in self._network.outputs])
 
     def touched(self, quantizer: Quantizer) -> tuple[str, ...]:
         """What candidates of a quantizer change: integer tensors, its constants and its readers' biases."""
@@ -80,7 +78,8 @@ class Cutter:
             for part in PARTS
         ]
         own = (names.scale(quantizer.name), names.zero_point(quantizer.name))
-        return (*(names.quantized(t) for t in quantizer.tensors), *own, *biases)
+        held = dict.fromkeys(self._integers[tensor] for tensor in quantizer.tensors)
+        return (*held, *own, *biases)
 
     def current(self, states: Sequence[State]) -> list[Errors]:
         """Squared errors (images, outputs) of states as they are."""
@@ -145,13 +144,3 @@ class Cutter:
         results = list(self.run.results(units))
         self.run.count_int8(units, results)
         return [result["error"] for result in results]
-
-
-def small_constants(plan: Plan, state: State, names: Names) -> Constants:
-    """All constants but the weights: what a search changes, small enough to travel with every unit."""
-    found: Constants = {}
-    for quantizer in plan.quantizers:
-        found |= encoding_constants(quantizer.name, state.encodings[quantizer.name], names)
-    for layer in plan.layers:
-        found |= bias_constants(plan, state, names, layer)
-    return found

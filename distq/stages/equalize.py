@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from distq.graph.equalize import Site, equalized, reader_weight, sites
-from distq.graph.plan import Plan, make_plan
+from distq.graph.plan import Plan, plan_again
 from distq.graph.probes import with_outputs
 from distq.graph.resolve import resolve_names
 from distq.quant.channel_factors import ChannelWidths, Evened, even_out
@@ -101,11 +101,11 @@ def evened_form(run: Run, form: Form, chosen: Factors) -> Form:
     Its weights and biases are still to be corrected.
     """
     changed = equalized(form.model, {site: evened.factors for site, (evened, _) in chosen.items()})
-    plan = make_plan(changed, form.plan.target, form.plan.scheme)
+    plan = plan_again(form.plan, changed)
     wide = [q.name for q in form.plan.quantizers if q.bits == 16]
     if wide:
         names = resolve_names(changed, plan, wide, "--int16-layers")
-        plan = make_plan(changed, form.plan.target, form.plan.scheme, int16=names)
+        plan = plan_again(form.plan, changed, int16=names)
     means = scaled_means(form.plan, with_float_means(run, form).means or {}, chosen)
     other = Form(changed, plan, means=means)
     scaled = {tensor for site in chosen for tensor in site.quantized}

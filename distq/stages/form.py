@@ -15,7 +15,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from distq.calibration.histogram import Distribution
-from distq.graph.plan import Plan, make_plan
+from distq.graph.plan import Plan, plan_again
 from distq.graph.qdq import export
 from distq.graph.rows import full_table
 from distq.graph.state import State
@@ -100,11 +100,11 @@ class Form:
 
     def plan_with(self, choice: Choice) -> Plan:
         """The plan with a choice; a tensor that only float layers read needs no 16 bits."""
-        target, scheme, floats = self.plan.target, self.plan.scheme, choice.float_layers
-        plan = make_plan(self.model, target, scheme, float_layers=floats)
+        floats = choice.float_layers
+        plan = plan_again(self.plan, self.model, float_layers=floats)
         wide = {*choice.int16, *(q.name for q in self.plan.quantizers if q.bits == 16)}
         kept = wide & plan.by_tensor.keys()
-        return make_plan(self.model, target, scheme, float_layers=floats, int16=kept) if kept else plan
+        return plan_again(self.plan, self.model, float_layers=floats, int16=kept) if kept else plan
 
     def in_effect(self, choice: Choice) -> Choice:
         """A choice without tensors that only float layers read: these have no quantizer."""

@@ -14,7 +14,7 @@ from distq.graph.layers import saturating_follower
 from distq.graph.plan import Plan, Quantizer
 from distq.graph.probes import with_outputs
 from distq.graph.rows import with_threshold
-from distq.graph.state import Names, State
+from distq.graph.state import State
 from distq.graph.values import is_float, values_of
 from distq.replica.float32 import Outputs
 from distq.replica.tensor import Errors
@@ -22,6 +22,7 @@ from distq.replica.worker import Blob
 from distq.run.context import Run
 from distq.stages.cutter import Cutter
 from distq.stages.form import Form
+from distq.stages.fused import fused
 from distq.stages.scoring import Diffs, Scorer
 from distq.targets.ort import ORT
 
@@ -57,7 +58,7 @@ class ReaderScorer(Scorer):
             part = Form(model, plan, state=State({quantizer.name: encoding}, {}, {}))
             reference = run.executor.share(probe)
             own = replace(part, model=form.model)  # whose nodes tell the network's work
-            cutter = Cutter(run, own, run.fuse(part.exported), Names.free_in(model), reference)
+            cutter = Cutter(run, own, fused(run, part), reference)
             self._cutter = (quantizer.name, cutter)
             self._power = self._power_of(reference)
             self._current = np.zeros_like(self._power)

@@ -5,15 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from distq.engine.portions import in_order, portions
-from distq.graph.heads import with_places
 from distq.graph.plan import Quantizer, make_plan
-from distq.graph.state import Names, State, initial_state
+from distq.graph.state import State, initial_state
 from distq.quant.scheme import Encoding
 from distq.replica.float32 import Outputs
 from distq.replica.tensor import Errors, Scored, SearchTensor, nmse_by_image
@@ -23,6 +21,7 @@ from distq.search.metrics import mean_squared
 from distq.search.strategy import Strategy
 from distq.stages.cutter import Cutter
 from distq.stages.form import Form
+from distq.stages.fused import fused
 
 Diffs = npt.NDArray[np.float64]
 
@@ -96,8 +95,7 @@ class NetworkScorer(Scorer):
     """
 
     def __init__(self, run: Run, form: Form) -> None:
-        fused = run.fuse(with_places(form.exported, run.places))
-        self._cutter = Cutter(run, form, fused, Names.free_in(form.model), run.float_parts)
+        self._cutter = Cutter(run, form, fused(run, form, parts=True), run.float_parts)
         self._power = float_power(run, run.float_parts)[0]
         super().__init__(run, self._cutter.current([form.state])[0])
 
@@ -171,29 +169,22 @@ class PrefixScorer(Scorer):
     def _make(self, name: str) -> Cutter:
         """The network that is INT8 up to a quantizer, fused and shared with the workers."""
         run, start = self.run, self._start
-        decided = self._order[: self._order.index(name) + 1]
-        wide = [q.name for q in start.plan.quantizers if q.bits == 16 and q.name in decided]
-        target, scheme = start.plan.target, start.plan.scheme
-        plan = make_plan(start.model, target, scheme, tie=False, only=decided, int16=wide)
+        decided = start.plan.quantizers[: self._order.index(name) + 1]
+        plan = make_plan(
+            start.model,
+            start.plan.target,
+            start.plan.scheme,
+            tie=False,
+            only=[tensor for q in decided for tensor in q.tensors],
+            int16=[q.name for q in decided if q.bits == 16],
+            joined=start.plan.joined,
+        )
         numbers = {q.name: start.state.encodings[q.name] for q in plan.quantizers}
         part = initial_state(start.model, plan, numbers)
         part = part.with_biases({layer: start.state.biases[layer] for layer in part.biases})
-        form = Form(start.model, plan, state=set_apart(part))
-        names = Names.free_in(start.model)
-        return Cutter(run, form, run.fuse(form.exported), names, run.float_model, float_network=True)
-
-
-def set_apart(state: State) -> State:
-    """The same numbers with every scale a little different, for fusing only; the real ones are fed.
-
-    ONNX Runtime drops a quantizer behind MaxPool and the like when its scale equals the one before it, as at
-    the start of a search. What it drops could not be searched.
-    """
-    moved = {
-        name: replace(encoding, scale=encoding.scale * (1 + i * 2.0**-12))
-        for i, (name, encoding) in enumerate(state.encodings.items())
-    }
-    return replace(state, encodings=moved)
+        form = Form(start.model, plan, state=part)
+        graph = fused(run, form, apart=True)
+        return Cutter(run, form, graph, run.float_model, float_network=True)
 
 
 def float_power(run: Run, reference: Blob) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:

@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 
+import networks
 import numpy as np
 import onnx
 import pytest
@@ -37,7 +38,8 @@ def test_the_same_numbers_give_the_same_bytes(load):
 
 def test_another_process_exports_the_same_bytes(tmp_path, load):
     own = hashlib.sha256(Quantized(load(branched())).exported).hexdigest()
-    arguments = [str(write(tmp_path, branched())), os.path.dirname(__file__)]  # noqa: PTH120  # a plain string
+    helpers = os.path.dirname(networks.__file__)  # noqa: PTH120  # a plain string
+    arguments = [str(write(tmp_path, branched())), helpers]
     other = subprocess.run(  # noqa: S603  # this interpreter
         [sys.executable, "-c", TWO_PROCESSES, *arguments],
         capture_output=True,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import networks
 import numpy as np
 from networks import Quantized
@@ -16,7 +18,7 @@ from distq.graph.heads import parts, with_places
 from distq.graph.state import Names
 from distq.graph.subgraph import Network
 from distq.replica.numbers import Numbers
-from distq.replica.session import fuse
+from distq.replica.session import Session, fuse
 from distq.replica.worker import Worker, WorkerSettings
 from distq.run.context import Run
 from distq.run.rundir import RunDir
@@ -29,13 +31,30 @@ def numbers_of(arrays=None, weights=None):
     return Numbers.of(arrays or {}, LocalExecutor(WorkerSettings()).share, weights)
 
 
-class Bench:
-    """A network of the zoo, quantized; its samples as an .npz; an executor in this process."""
+class Crowd(LocalExecutor):
+    """Says it has more workers than any run has forms."""
 
-    def __init__(self, folder, name, target="ort", scheme="auto", *, samples=3, cache_bytes=1 << 30, **plan):
+    workers = 8
+
+
+def numbers(form):
+    """Bytes of the weights and biases of a form."""
+    state = form.state
+    weights = {name: weight.integers.tobytes() for name, weight in state.weights.items()}
+    return weights, {name: bias.tobytes() for name, bias in state.biases.items()}
+
+
+class Bench:
+    """A network, of the zoo or any other, quantized; its samples as an .npz; an executor in this process."""
+
+    def __init__(
+        self, folder, network, target="ort", scheme="auto", *, samples=3, cache_bytes=1 << 30, **plan
+    ):
+        """Take a folder to write to, and a name in the zoo or a network."""
         settings = WorkerSettings(cache_bytes=cache_bytes)
         self.folder = folder
-        self.loaded = networks.load(folder, NETWORKS[name]())
+        proto = NETWORKS[network]() if isinstance(network, str) else network
+        self.loaded = networks.load(folder, proto)
         self.quantized = Quantized(self.loaded, target, scheme, samples=samples, **plan)
         self.plan, self.state, self.table = (
             self.quantized.plan,
@@ -56,6 +75,13 @@ class Bench:
             folder / "samples.npz", **{k: np.concatenate([f[k] for f in self.feeds]) for k in self.feeds[0]}
         )
         self.data = DatasetSpec.create(folder / "samples.npz", input_specs(self.loaded.model))
+
+    @cache  # noqa: B019  # a bench lives as long as its test
+    def exact_outputs(self):
+        """The parts of the float outputs, for each sample."""
+        data = with_places(self.loaded.serialized(), self.places)
+        session = Session(data, self.worker.settings, float_network=True)
+        return [session.run(feeds) for feeds in self.feeds]
 
     def run(self, unit):
         """A unit's result, on the executor."""

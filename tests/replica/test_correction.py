@@ -2,10 +2,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from replica_helpers import Bench
+from replica_helpers import Bench, Crowd, numbers
 
 from distq.engine.journal import Journal
-from distq.engine.local import LocalExecutor
 from distq.graph.equalize import equalized, sites
 from distq.graph.plan import make_plan
 from distq.quant.channel_factors import Evened
@@ -13,18 +12,6 @@ from distq.stages import correct as correction
 from distq.stages.correct import corrected_again, cut_into, round_and_correct, with_float_means
 from distq.stages.equalize import scaled_means
 from distq.stages.form import Form
-
-
-class Crowd(LocalExecutor):
-    """Says it has more workers than any run has forms."""
-
-    workers = 8
-
-
-def numbers(form):
-    state = form.state
-    weights = {name: weight.integers.tobytes() for name, weight in state.weights.items()}
-    return weights, {name: bias.tobytes() for name, bias in state.biases.items()}
 
 
 def corrected(run, form):

@@ -1,20 +1,13 @@
 """What a search scores on the cut, fused network is exactly what the exported model gives."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
-from networks import SETTINGS
 from replica_helpers import Bench
+from score_checks import FACTORS, assert_scores_are_those_of_the_exported_model, exported_errors
 
-from distq.graph.heads import with_places
-from distq.graph.qdq import export
-from distq.graph.rows import with_threshold
-from distq.replica.session import Session
-from distq.search.metrics import compare, per_image_diff
+from distq.search.metrics import per_image_diff
 from distq.stages.scoring import NetworkScorer, PrefixScorer, float_power
 
-FACTORS = (0.83, 0.4)
 NAMES = [
     "many branches",
     "detector",
@@ -34,33 +27,6 @@ NAMES = [
     "MatMul of a stack",
     "MatMul of two tensors",
 ]
-
-
-def exported_errors(bench, state):
-    """Squared errors (images, parts of outputs) of the exported model, run as a user runs it."""
-    original, exported = bench.loaded.serialized(), export(bench.loaded.model, bench.plan, state)
-    exact = Session(with_places(original, bench.places), SETTINGS, float_network=True)
-    model = Session(with_places(exported, bench.places), SETTINGS, fused=True)
-    return np.concatenate([compare(model.run(feeds), exact.run(feeds)).error for feeds in bench.feeds])
-
-
-def assert_scores_are_those_of_the_exported_model(bench):
-    """For candidates of every quantizer in turn, each on top of what was decided before."""
-    run, form = bench.opened(), bench.form
-    scorer = NetworkScorer(run, form)
-    power = float_power(run, run.float_parts)[0]
-    for quantizer in bench.plan.quantizers:
-        row = form.table[quantizer.name]
-        thresholds = [row.threshold * factor for factor in FACTORS]
-        found = scorer.score(quantizer, thresholds, form)
-        for threshold in thresholds:
-            changed = with_threshold(bench.plan, quantizer, row, threshold, "search")
-            errors = exported_errors(bench, form.state.with_encoding(quantizer.name, changed.encoding))
-            np.testing.assert_array_equal(found[threshold], per_image_diff(errors, power))
-        scorer.decide(thresholds[0])
-        changed = with_threshold(bench.plan, quantizer, row, thresholds[0], "search")
-        state = form.state.with_encoding(quantizer.name, changed.encoding)
-        form = replace(form, table={**form.table, quantizer.name: changed}, state=state)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -96,7 +62,7 @@ def test_the_threshold_a_tensor_has_scores_as_the_model_as_it_is(tmp_path):
     bench = Bench(tmp_path, "four outputs")
     run = bench.opened()
     scorer = NetworkScorer(run, bench.form)
-    wanted = per_image_diff(exported_errors(bench, bench.state), float_power(run, run.float_model)[0])
+    wanted = per_image_diff(exported_errors(bench, bench.form), float_power(run, run.float_model)[0])
     for quantizer in bench.plan.quantizers:
         own = bench.table[quantizer.name].threshold
         np.testing.assert_array_equal(scorer.score(quantizer, [own], bench.form)[own], wanted)

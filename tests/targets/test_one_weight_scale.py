@@ -9,14 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from distq.jobs.correct import correct, float_means
 from networks import Builder, Quantized, load, run_literally
-from replica_helpers import Bench
-from test_correction import Crowd, numbers
-from test_scores import assert_scores_are_those_of_the_exported_model
+from replica_helpers import Bench, Crowd, numbers
+from score_checks import assert_scores_are_those_of_the_exported_model
 
 from distq.engine.journal import Journal
-from distq.jobs import correct as correction
+from distq.stages import correct as correction
+from distq.stages.correct import round_and_correct, with_float_means
 from distq.targets.target import Target
 
 NAMES = ["many branches", "Gemm, transposed", "ConvTranspose", "MatMul of a stack"]
@@ -36,19 +35,19 @@ def test_a_score_is_the_exported_models_error_to_the_last_bit(tmp_path: Path, na
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_correction_keeps_the_scales_and_is_the_same_however_it_is_dealt_out(
+def test_correction_keeps_the_scales_and_is_the_same_on_one_worker_and_on_many(
     tmp_path: Path, name: str, target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(correction, "LEAST_MEASURED", 1)
     bench = Bench(tmp_path, name, target)
-    job = bench.job()
-    wanted = float_means(job)
+    run = bench.opened()
+    form = with_float_means(run, bench.form)
     with Journal(tmp_path / "journal") as journal:
-        crowd = replace(job, executor=Crowd(bench.worker.settings), journal=journal)
-        dealt = correct(crowd, bench.state, wanted)
-    alone = correct(job, bench.state, wanted)
-    assert numbers(dealt) == numbers(alone)
-    for layer, weight in alone.weights.items():
+        crowd = replace(run, executor=Crowd(bench.worker.settings), journal=journal)
+        (shared,) = round_and_correct(crowd, [form])
+    (alone,) = round_and_correct(run, [form])
+    assert numbers(shared) == numbers(alone)
+    for layer, weight in alone.state.weights.items():
         assert weight.scale.shape == ()
         assert weight.scale == bench.state.weights[layer].scale
 
