@@ -38,3 +38,12 @@ def test_values_left_out_are_absent_and_own_parameters_are_passed_on():
 
     command(out=None, workers=2, quiet=True, json=False, extra="x")
     assert seen == [({"workers": 2}, Output(quiet=True, json=False), "x")]
+
+
+def test_help_lists_the_targets_there_are():
+    @takes(TuneOptions)
+    def command(values, output):
+        return values, output
+
+    (info,) = inspect.signature(command).parameters["target"].annotation.__metadata__
+    assert info.help.endswith("(ort, openvino, tensorrt; default: ort).")
