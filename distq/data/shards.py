@@ -119,9 +119,9 @@ def shard(indices: Sequence[int], size: int, multiple: int = 1) -> list[Sequence
     return [indices[start:end] for start, end in pairwise(bounds)]
 
 
-def deal(indices: Sequence[int], hands: int) -> list[tuple[int, ...]]:
-    """Indices dealt out like cards, none of the hands empty: the first few are spread over all of them."""
-    return [tuple(indices[first::hands]) for first in range(min(hands, len(indices)))]
+def deal(indices: Sequence[int], parts: int) -> list[tuple[int, ...]]:
+    """Indices assigned to parts in turn, none of the parts empty: the first few are spread over all parts."""
+    return [tuple(indices[first::parts]) for first in range(min(parts, len(indices)))]
 
 
 def _order(count: int, shuffle: bool, seed: int) -> Sequence[int]:

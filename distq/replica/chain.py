@@ -140,7 +140,7 @@ class Chain:
 
 @dataclass(frozen=True)
 class CorrectChain:
-    """All stages of a chain, without a word to the driver in between.
+    """All stages of a chain, without a round trip to the driver in between.
 
     Attributes:
         chain: what to correct.

@@ -1,4 +1,4 @@
-"""What a run has in hand: the model as given, the samples and their roles, workers, journal and counters."""
+"""What a run works with: the model as given, the samples and their roles, workers, journal and counters."""
 
 from __future__ import annotations
 

@@ -53,18 +53,17 @@ Means = Generator[tuple[float, ...], Any, dict[float, float]]
 class DefaultSearch(TensorSearch):
     """Successive halving over images, within (0, absmax].
 
-    The start is scored on the first few images, and the ladder's candidates outwards from it on both sides,
-    until one is worse: what lies beyond is not scored. The best few of those better than the start go on to
-    half of the images, and what is still better to all of them. The start is scored on all of them too, also
-    when no candidate got so far: so the diffs of all tensors can be compared. A start above ``absmax`` clips
-    nothing, as absmax itself does, and is replaced by it first.
+    1. A start above ``absmax`` clips nothing, as ``absmax`` itself does, and is replaced by it.
+    2. The start is scored on the first few images, and candidates outwards from it on both sides until one is
+       worse. What lies beyond is not scored.
+    3. The best few of those better than the start go on to half of the images, and what is still better to
+       all of them. The start is scored on all of them in any case, so the diffs of tensors can be compared.
+    4. What came through is compared with the start, pairwise per image, at a confidence that holds for all
+       candidates together. Of the significant ones the lowest mean is taken.
 
-    At the end the candidates that came through are compared with the start, pairwise per image, at a
-    confidence that holds for all candidates together, and the one with the lowest mean among the significant
-    ones is taken. Testing once, against the start, keeps a chain of small lucky steps from adding up. The
-    images of every rung are the first in the fixed order of the samples, so the outcome depends on no worker.
-
-    A tensor that is zero in every image (``absmax`` 0) keeps its threshold; nothing is scored.
+    One test at the end, against the start, keeps a chain of small lucky steps from adding up. The images of a
+    rung are the first in the fixed order of the samples, so the outcome depends on no worker. A tensor that
+    is zero in every image (``absmax`` 0) keeps its threshold; nothing is scored.
     """
 
     def __init__(

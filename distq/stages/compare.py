@@ -46,7 +46,7 @@ def compare_models(
         models: what is compared.
         data: where the samples are.
         indices: of the samples.
-        reference: what they are compared with; the float model unless told.
+        reference: what they are compared with; None: the float model.
         again: the same samples will be compared again.
     """
     kept = run.readable(indices, data)

@@ -76,20 +76,20 @@ def make_submission(job_file: Path, overrides: Mapping[str, object] | None = Non
     content = read_job_file(job_file)
     if is_sweep(content):
         load_sweep(job_file, overrides)
-        luggage = _Luggage(job_file, TuneOptions)
-        values, command = luggage.packed_sweep({**content, **(overrides or {})}), "sweep"
+        uploads = _Uploads(job_file, TuneOptions)
+        values, command = uploads.packed_sweep({**content, **(overrides or {})}), "sweep"
     else:
-        luggage = _Luggage(job_file, type(load_job(job_file, overrides).options))
-        values = luggage.packed({**content, **(overrides or {})})
+        uploads = _Uploads(job_file, type(load_job(job_file, overrides).options))
+        values = uploads.packed({**content, **(overrides or {})})
         command = str(values["command"])
     for name in _LEFT_BEHIND:
         values.pop(name, None)
-    files = {**luggage.files, JOB_FILE: yaml.safe_dump(values, sort_keys=True, allow_unicode=True).encode()}
+    files = {**uploads.files, JOB_FILE: yaml.safe_dump(values, sort_keys=True, allow_unicode=True).encode()}
     run = values.get("out")
     return Submission(_id(files), command, str(run) if run else None, files)
 
 
-class _Luggage:
+class _Uploads:
     """Gathers small files, and rewrites options to where they will be."""
 
     def __init__(self, job_file: Path, kind: type[CommonOptions]) -> None:
