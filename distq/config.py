@@ -14,7 +14,7 @@ from distq.targets import TARGETS
 from distq.targets.target import Scheme
 from distq.urls import shown
 
-MethodName = Literal["max", "kl", "symkl", "jsd", "admm", "aciq", "percentile", "mse"]
+MethodName = Literal["auto", "max", "kl", "symkl", "jsd", "admm", "aciq", "percentile", "mse"]
 Rounding = Literal["gptq", "nearest"]
 StrategyName = Literal["default", "grid", "bitmain", "tpu-mlir"]
 
@@ -80,7 +80,7 @@ class CalibrateOptions(CommonOptions):
     samples: Annotated[int, Field(ge=0)] = 128
     holdout: Annotated[int, Field(ge=0)] | None = None
     holdout_data: Place | None = None
-    method: MethodName = "kl"
+    method: MethodName = "auto"
     bins: Annotated[int, Field(ge=128)] = 2048
     scheme: Scheme = "auto"
     target: TargetName = "ort"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import onnx
 import onnx_ir as ir
 
+from distq.graph.dynamic import feeding_outputs_of_dynamic_shape
 from distq.graph.layers import Layer
 from distq.graph.plan import Plan, leading
 from distq.graph.values import constant, is_float, only_reader
@@ -42,12 +43,30 @@ def parts(model: ir.Model, plan: Plan) -> tuple[Place, ...]:
     Concat and what rearranges are undone as far as the post-processing behind the last layers goes.
     """
     tail = _post_processing(model, plan)
-    found = [
-        _parts_of(value, tail) or [Place(None, position)]
-        for position, value in enumerate(model.graph.outputs)
-    ]
-    flat = tuple(place for places in found for place in places)
+    dynamic = feeding_outputs_of_dynamic_shape(model)
+    found = []
+    for position, value in enumerate(model.graph.outputs):
+        if position in dynamic:
+            found += [Place(node.name, i) for node, i in dynamic[position]]
+        else:
+            found += _parts_of(value, tail) or [Place(None, position)]
+    flat = tuple(dict.fromkeys(found))
     return () if all(place.node is None for place in flat) else flat
+
+
+def reported(model: ir.Model) -> tuple[Place, ...]:
+    """The places that reports compare; empty where these are the outputs.
+
+    An output whose shape depends on the data is compared in front of what makes its shape.
+    """
+    dynamic = feeding_outputs_of_dynamic_shape(model)
+    if not dynamic:
+        return ()
+    found: dict[Place, None] = {}
+    for position in range(len(model.graph.outputs)):
+        places = [Place(node.name, i) for node, i in dynamic.get(position, ())]
+        found |= dict.fromkeys(places or [Place(None, position)])
+    return tuple(found)
 
 
 def squashed(model: ir.Model, plan: Plan) -> tuple[tuple[Layer, Place], ...]:

@@ -143,7 +143,11 @@ class Names:
 
 
 def initial_state(model: ir.Model, plan: Plan, encodings: Mapping[str, Encoding]) -> State:
-    """Weights rounded to nearest, biases as in the float model (zeros where it has none)."""
+    """Weights rounded to nearest, biases as in the float model (zeros where it has none).
+
+    Weight scales leave room for an int32 bias also where biases stay float: ONNX Runtime makes integers of
+    them by itself, at the scale of the accumulator.
+    """
     readers = plan.by_tensor
     weights: dict[str, IntegerWeight] = {}
     biases: dict[str, npt.NDArray[np.float64]] = {}
@@ -158,7 +162,7 @@ def initial_state(model: ir.Model, plan: Plan, encodings: Mapping[str, Encoding]
             bias = float_bias(model, layer, weight.channels)
             biases[layer.name] = bias
             step = encodings[readers[layer.inputs[0]].name].scale
-            fitted = scale if plan.float_biases else fit_weight_scale(scale, bias, step)
+            fitted = fit_weight_scale(scale, bias, step)
             if not np.array_equal(fitted, scale):
                 weight = replace(weight, integers=round_weight(array, fitted, axis), scale=fitted)
         weights[layer.name] = weight

@@ -13,7 +13,7 @@ from distq.config import CalibrateOptions
 from distq.engine.progress import Reporter
 from distq.errors import DataError, UsageError
 from distq.files import atomic_write
-from distq.run.open import Lender, interruptible, open_run, prepare_model
+from distq.run.open import Lender, as_begun, interruptible, open_run, prepare_model
 from distq.run.records import read_result, write_metrics
 from distq.run.results import RunResult
 from distq.run.rundir import RunDir
@@ -36,6 +36,7 @@ def calibrate(options: CalibrateOptions, reporter: Reporter, lender: Lender | No
         ExecutionError: it failed while running; finished work is in the journal.
         InterruptedRun: Ctrl-C.
     """
+    options = as_begun(options)
     if options.load_dist is not None and options.data is None:
         return _thresholds_only(options, reporter)
     with interruptible(), open_run(options, "calibrate", reporter, lender) as run:

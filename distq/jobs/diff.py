@@ -74,7 +74,7 @@ def _options(options: DiffOptions, out: Path) -> TuneOptions:
 
 def _whole(run: Run, form: Form) -> Accuracy:
     """The network that ``calibrate`` would export."""
-    model = run.executor.share(form.exported)
+    model = run.share_reported(form.exported)
     return accuracy(compare_models(run, "compare with float", [model], run.data, run.selection.tuning), 0)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from distq.config import TuneOptions
 from distq.engine.progress import Reporter
 from distq.errors import UsageError
-from distq.run.open import Lender, interruptible, open_run
+from distq.run.open import Lender, as_begun, interruptible, open_run
 from distq.run.results import RunResult
 from distq.stages.budget import reconsider, require_budget, spend
 from distq.stages.calibrated import calibrated
@@ -33,6 +33,7 @@ def tune(options: TuneOptions, reporter: Reporter, lender: Lender | None = None)
     if options.data is None:
         raise UsageError("--data is missing: a search scores candidates on samples")
     require_budget(options)
+    options = as_begun(options)
     with interruptible(), open_run(options, "tune", reporter, lender) as run:
         if isinstance(run, RunResult):
             return run

@@ -17,7 +17,7 @@ from distq.engine.portions import portions_for
 from distq.engine.progress import Reporter
 from distq.engine.run import Tally, run_units
 from distq.errors import DataError
-from distq.graph.heads import Place
+from distq.graph.heads import Place, with_places
 from distq.graph.load import LoadedModel
 from distq.graph.plan import Plan
 from distq.replica.session import fuse
@@ -51,6 +51,7 @@ class Run:
         float_parts: gives what choices compare with: the parts of these outputs.
         manifests: of the samples that calibrate and those held out, as they were when the run began.
         places: of the parts; empty where the outputs themselves are compared.
+        reported: places that reports compare in place of outputs whose shape depends on the data; else empty.
         counted: keys of the units whose forwards are in the cost.
         skipped: samples that could not be decoded, by source and index.
     """
@@ -70,6 +71,7 @@ class Run:
     float_parts: Blob
     manifests: Manifests
     places: tuple[Place, ...] = ()
+    reported: tuple[Place, ...] = ()
     tally: Tally = field(default_factory=Tally)
     cost_so_far: Forwards = field(default_factory=Forwards)
     warnings: list[str] = field(default_factory=list)
@@ -97,6 +99,10 @@ class Run:
     def fuse(self, model: bytes) -> bytes:
         """The graph that the workers run for a QDQ model (:func:`distq.replica.session.fuse`)."""
         return fuse(model, WorkerSettings(self.executor.device))
+
+    def share_reported(self, model: bytes) -> Blob:
+        """An exported model for the workers, with what reports compare as its outputs."""
+        return self.executor.share(with_places(model, self.reported))
 
     def shards(self, indices: Sequence[int]) -> list[Sequence[int]]:
         """Readable calibration samples in pieces of at most the shard size, as many for each worker."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from distq.config import CalibrateOptions, CommonOptions, TuneOptions, require_bins
 from distq.data.dataset import manifest
@@ -16,7 +16,8 @@ from distq.engine.factory import open_executor
 from distq.engine.journal import Journal
 from distq.engine.progress import Reporter
 from distq.errors import InputError, InterruptedRun, UsageError
-from distq.graph.heads import parts, with_places
+from distq.graph.dynamic import feeding_outputs_of_dynamic_shape
+from distq.graph.heads import parts, reported, with_places
 from distq.graph.load import LoadedModel, load_model
 from distq.graph.plan import Plan, make_plan
 from distq.graph.resolve import resolve_names
@@ -29,6 +30,11 @@ from distq.run.results import RunResult
 from distq.run.rundir import RunDir
 from distq.run.samples import prepare_data
 from distq.targets import find_target
+
+Options = TypeVar("Options", bound=CalibrateOptions)
+
+CHANGED_DEFAULTS = ("method",)
+"""Options whose default an earlier version had otherwise."""
 
 
 class Lender(Protocol):
@@ -74,7 +80,7 @@ def open_run(
             executor = open_workers(options, reporter) if lender is None else lender.lend(own_identity)
             stack.enter_context(executor)
             stack.enter_context(loaded_set_aside())
-            places = parts(loaded.model, plan)
+            places, shown = parts(loaded.model, plan), reported(loaded.model)
             run = Run(
                 options=options,
                 reporter=reporter,
@@ -87,11 +93,14 @@ def open_run(
                 journal=journal,
                 executor=executor,
                 started=started,
-                float_model=executor.share(loaded.serialized()),
+                float_model=executor.share(with_places(loaded.serialized(), shown)),
                 float_parts=executor.share(with_places(loaded.serialized(), places)),
                 manifests=manifests,
                 places=places,
+                reported=shown,
             )
+            if shown:
+                run.warn(_comparison_of(loaded))
             try:
                 yield run
             except InputError:
@@ -102,6 +111,28 @@ def open_run(
         if made:
             rundir.discard(keep_folder=existed)
         raise
+
+
+def _comparison_of(loaded: LoadedModel) -> str:
+    """What is compared where the shape of outputs depends on the data."""
+    dynamic = feeding_outputs_of_dynamic_shape(loaded.model)
+    names = ", ".join(loaded.model.graph.outputs[position].name or "" for position in dynamic)
+    nodes = {node.op_type: None for places in dynamic.values() for node, _ in places}
+    return f"the shape of {names} depends on the data: compared is what {' and '.join(nodes)} reads"
+
+
+def as_begun(options: Options) -> Options:
+    """The options of a run that is continued: a default that has changed since it began is what it was.
+
+    Raises:
+        UsageError: the folder is no run of distq.
+    """
+    rundir = RunDir(options.out)
+    if not options.resume or not rundir.run.exists():
+        return options
+    stored = rundir.identity()
+    kept = {name: stored[name] for name in CHANGED_DEFAULTS if name in stored}
+    return options.model_copy(update={n: v for n, v in kept.items() if n not in options.model_fields_set})
 
 
 def prepare_model(options: CalibrateOptions) -> tuple[LoadedModel, Plan]:

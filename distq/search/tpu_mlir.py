@@ -21,8 +21,8 @@ FINE_STEPS = 10
 class TpuMlirSearch(TensorSearch):
     """The search of one tensor as REFERENCE.md 1.5 describes it; the smallest mean diff is taken.
 
-    Its diffs are of the nodes that read the tensor (``stages/reader_scoring.py``), with all else in float. Not
-    taken over from the original, as mistakes:
+    Its diffs are of the nodes that read the tensor (``stages/reader_scoring.py``), with all else in float.
+    Not taken over from the original, as mistakes:
 
     * A threshold could only rise, and where KL clipped nothing there was nothing to search. The original's
       option to begin at a third of the threshold and to search the surroundings of the best once more is

@@ -112,7 +112,7 @@ def curve(run: Run, start: Form, choices: Sequence[Choice], forms: Sequence[Form
         choices: what was made better.
         forms: of each choice.
     """
-    blobs = [run.executor.share(form.exported) for form in forms]
+    blobs = [run.share_reported(form.exported) for form in forms]
     results = compare_models(run, "curve of the budget", blobs, run.data, run.selection.tuning)
     points = []
     for position, choice in enumerate(choices):

@@ -6,7 +6,8 @@ from distq.run.context import Run
 from distq.stages.correct import corrected
 from distq.stages.form import Form
 from distq.stages.observe import with_distributions
-from distq.stages.thresholds import with_thresholds
+from distq.stages.start import best_calibration
+from distq.stages.thresholds import AUTO, with_thresholds
 
 
 def calibrated(run: Run) -> Form:
@@ -14,4 +15,6 @@ def calibrated(run: Run) -> Form:
     form = Form.given(run)
     form = with_distributions(run, form)
     form = with_thresholds(run, form)
+    if run.options.method == AUTO and run.options.table is None:
+        return best_calibration(run, form)
     return corrected(run, form)

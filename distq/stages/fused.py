@@ -51,7 +51,7 @@ def fused(run: Run, form: Form, *, parts: bool = False, apart: bool = False) -> 
         parts: its outputs are the parts that choices are measured by.
         apart: set scales apart in any case.
     """
-    names, places = Names.free_in(form.model), run.places if parts else ()
+    names, places = Names.free_in(form.model), run.places if parts else run.reported
     exported = with_places(form.exported, places)
     if not apart:
         graph = run.fuse(exported)

@@ -58,7 +58,7 @@ class Variants:
         self._form = form
         self._names = Names.free_in(form.model)
         with_activations = replace(form, plan=replace(form.plan, dropped=frozenset()))
-        exported = with_places(with_activations.exported, run.places if in_parts else ())
+        exported = with_places(with_activations.exported, run.places if in_parts else run.reported)
         self._exported = run.executor.share(exported)
         self._reference = run.float_parts if in_parts else run.float_model
         self._original = run.executor.share(form.serialized)

@@ -1,8 +1,8 @@
-"""Where a search starts: the thresholds, and the form of the network, that are closest to float.
+"""The thresholds, and the form of the network, that are closest to float: what a search starts from.
 
 No method's thresholds are best everywhere: one network loses 7 dB to KL's clipping that another gains a
 decibel from. Each costs one forward an image to try, a fraction of what a single tensor's search does. The
-run's own method stays unless another is better by more than a standard error on the tuning images: what gains
+first method stays unless another is better by more than a standard error on the tuning images: what gains
 less does as often lose on others. The forms are the network as it is and with channels evened out, which has
 to gain more.
 """
@@ -26,10 +26,13 @@ from distq.stages.equalize import evened_form, evened_sites, promising
 from distq.stages.form import Form
 from distq.stages.scoring import NetworkScorer
 from distq.stages.search import chosen_quantizers
-from distq.stages.thresholds import calibrated_table
+from distq.stages.thresholds import AUTO, FIRST_METHOD, calibrated_table
 
 METHODS = ("mse", "max", "percentile", "kl")
 """What is tried beside the run's own method; the others are never far from one of these."""
+
+MOST_COMPARED = 64
+"""Images that ``--method auto`` compares methods on, the first ones."""
 
 LEAST_GAIN = 0.1
 """Less than this on a few images may be none on others."""
@@ -42,11 +45,14 @@ def choose_start(run: Run, options: TuneOptions, form: Form) -> Form:
     """The best method's thresholds, on the best equalization of the network.
 
     A given table, the serial tuner's start and tensors that are not searched stay as they are; channels are
-    evened out only where all are searched.
+    evened out only where all are searched. With ``--method auto`` the method is chosen already.
     """
     if options.strategy != "default" or options.table is not None:
         return form
-    start = best_method(run, form, {q.name for q in chosen_quantizers(options, form)})
+    start = form
+    if options.method != AUTO:
+        searched = {q.name for q in chosen_quantizers(options, form)}
+        start = best_method(run, form, searched, options.method)
     if not options.bias_correction:
         return form if start is form else corrected(run, start)
     everything = not options.layers and not options.ignore_layers
@@ -54,7 +60,25 @@ def choose_start(run: Run, options: TuneOptions, form: Form) -> Form:
     return best_form(run, form, start, even=even)
 
 
-def best_method(run: Run, form: Form, searched: Collection[str]) -> Form:
+def best_calibration(run: Run, form: Form) -> Form:
+    """The form with the thresholds and corrections that ``--method auto`` comes to.
+
+    The methods' thresholds are compared on weights and biases made for the first; the best of the others is
+    corrected too, and has to be better again.
+
+    Args:
+        run: gives workers and samples.
+        form: with distributions, and thresholds by the first method.
+    """
+    few = replace(run, selection=replace(run.selection, tuning=run.selection.tuning[:MOST_COMPARED]))
+    first = corrected(run, form)
+    start = best_method(few, first, form.table, FIRST_METHOD)
+    if not run.options.bias_correction:
+        return first if start is first else corrected(run, start)
+    return best_form(few, first, start, even=False)
+
+
+def best_method(run: Run, form: Form, searched: Collection[str], own: str) -> Form:
     """The form with the thresholds of the method that is closest to float on the tuning images.
 
     Weights and biases are the same for all that are compared, and still to be corrected where another method
@@ -62,10 +86,11 @@ def best_method(run: Run, form: Form, searched: Collection[str]) -> Form:
 
     Args:
         run: gives workers and samples.
-        form: with thresholds by the run's method, corrected.
+        form: with thresholds by a method, corrected.
         searched: quantizers that may change; the others keep their thresholds.
+        own: the method that the form has.
     """
-    names = [run.options.method, *(m for m in METHODS if m != run.options.method)]
+    names = [own, *(m for m in METHODS if m != own)]
     tables = [form.table]
     for name in names[1:]:
         found = calibrated_table(form.plan, form.distributions, name, run.options.bins)

@@ -14,6 +14,12 @@ from distq.quant.table import Row, Table, read_table
 from distq.run.context import Run
 from distq.stages.form import Form
 
+AUTO = "auto"
+"""The method that is chosen by comparison (``stages/start.py``)."""
+
+FIRST_METHOD = "mse"
+"""What ``auto`` begins with, and takes where nothing can be compared: it never clips what costs much."""
+
 HEADROOM = "+headroom"
 """Ending of the method of a threshold that has headroom for channels that were evened out."""
 
@@ -35,17 +41,20 @@ def with_thresholds(run: Run, form: Form) -> Form:
 def calibrated_table(plan: Plan, distributions: Mapping[str, Distribution], method: str, bins: int) -> Table:
     """One row a quantizer: its threshold by ``method``; its whole range where that matters or 16 bits do.
 
+    ``auto`` is the method that its choice begins with.
+
     Raises:
         FileFormatError: a tensor was not observed.
     """
     table: Table = {}
+    named = FIRST_METHOD if method == AUTO else method
     for quantizer in plan.quantizers:
         if quantizer.name not in distributions:
             raise FileFormatError(
                 f"the distributions lack {quantizer.name}: gather them again for --target {plan.target.name}"
             )
         distribution = distributions[quantizer.name]
-        used = "max" if quantizer.keep_range or quantizer.bits == 16 else method
+        used = "max" if quantizer.keep_range or quantizer.bits == 16 else named
         chosen = threshold(distribution, used, bins, 128 if plan.scheme == "symmetric" else None)
         table[quantizer.name] = make_row(plan, quantizer, chosen, (distribution.min, distribution.max), used)
     return table

@@ -17,7 +17,8 @@ from distq.run.samples import prepare_data
 from distq.search.strategy import STRATEGIES
 from distq.search.tensor_search import Scores
 from distq.stages.correct import MOST_IMAGES
-from distq.stages.start import METHODS
+from distq.stages.start import METHODS, MOST_COMPARED
+from distq.stages.thresholds import AUTO
 from distq.sweeps.matrix import Sweep, SweepRun, by_network
 
 _BEHIND = 0.5  # of a network lies behind a tensor, on average
@@ -94,6 +95,9 @@ def _planned(run: SweepRun, known: set[tuple[str, tuple[str, ...]]]) -> PlannedR
     known.update(parts)
     corrected = means if options.bias_correction else 0
     fp32, int8 = observed + means + compared, corrected + compared
+    if options.method == AUTO and options.table is None:
+        tried = min(MOST_COMPARED, len(selection.tuning))
+        fp32, int8 = fp32 + 2 * tried, int8 + corrected + (3 + len(METHODS)) * tried
     if isinstance(options, TuneOptions):
         fp32 += len(selection.tuning)
         int8 += compared + _search_forwards(options, plan, len(selection.tuning))
@@ -110,7 +114,8 @@ def _search_forwards(options: TuneOptions, plan: Plan, images: int) -> int:
         scored += len(wanted) * count
         tensor.tell(_worse(wanted, count))
     quantizers = sum(not quantizer.keep_range for quantizer in plan.quantizers)
-    start = (1 + len(METHODS)) * images if options.strategy == "default" and options.table is None else 0
+    chooses = options.strategy == "default" and options.table is None and options.method != AUTO
+    start = (1 + len(METHODS)) * images if chooses else 0
     return start + round(scored * quantizers * _BEHIND)
 
 

@@ -1,6 +1,6 @@
 """Runs that released versions of distq left stay readable, and an interrupted one can be finished.
 
-``python tests/jobs/test_stored_runs.py`` stores those of the version at hand, once for each release.
+``python tests/run/test_stored_runs.py`` stores those of the version at hand, once for each release.
 """
 
 from __future__ import annotations

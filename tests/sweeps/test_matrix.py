@@ -37,6 +37,7 @@ def test_every_combination_is_a_run_with_paths_from_the_files_folder(write, tmp_
         data=tmp_path / "d.npy",
         out=tmp_path / "o/kl-symmetric",
         samples=8,
+        method="kl",
         scheme="symmetric",
     )
     assert sweep.runs[1].varied == {"method": "kl", "scheme": "symmetric"}

@@ -1,0 +1,75 @@
+"""Outputs whose shape depends on the data are compared in front of what makes their shape."""
+
+import numpy as np
+import pytest
+from networks import Builder
+
+from distq.graph.dynamic import feeding_outputs_of_dynamic_shape
+from distq.graph.heads import Place, parts, reported
+from distq.graph.plan import make_plan
+from distq.targets.ort import ORT
+
+IMAGE = [1, 4, 8, 8]
+
+
+def integers(b, *values):
+    return b.constant(np.array(values, np.int64))
+
+
+def head(b):
+    return b.node("Relu", b.conv("x", (4, 6)), output="head")
+
+
+def chosen(b):
+    """Places of the head that are above zero."""
+    return b.node("NonZero", head(b), name="chooser")
+
+
+def top(b):
+    """As many of the largest as there are elements above zero."""
+    flat = b.node("Flatten", head(b))
+    count = b.node("Cast", b.node("ReduceSum", b.node("Sign", flat), keepdims=0), to=7)
+    k = b.node("Reshape", b.node("Min", count, integers(b, 20)), integers(b, 1))
+    return b.node("TopK", flat, k, outputs=2, name="chooser")
+
+
+def repeated(b):
+    """Each as often as a computed number says."""
+    flat = b.node("Flatten", head(b))
+    times = b.node("Cast", b.node("ReduceMax", flat, keepdims=0), to=7)
+    one = b.node("Reshape", b.node("Max", times, integers(b, 1)), integers(b, 1))
+    return b.node("Tile", flat, b.node("Concat", integers(b, 1), one, axis=0), name="chooser")
+
+
+@pytest.mark.parametrize(("build", "positions"), [(chosen, [0]), (top, [0, 1]), (repeated, [0, 1])])
+def test_what_makes_a_shape_of_values_is_found_behind_other_nodes(load, build, positions):
+    b = Builder()
+    b.node("Abs", b.node("Cast", build(b), to=1), output="y")
+    model = load(b.model({"x": IMAGE}, ["y", "head"])).model
+    places = [Place("chooser", position) for position in positions]
+    assert reported(model) == (*places, Place(None, 1))
+    assert parts(model, make_plan(model, ORT, "auto")) == (*places, Place(None, 1))
+
+
+def of_its_shape(b):
+    """Reshaped by the shape of another tensor, which follows from the network's input alone."""
+    x = head(b)
+    return b.node("Reshape", x, b.node("Shape", b.node("Transpose", x, perm=[0, 2, 3, 1])))
+
+
+def counted(b):
+    """A number whose shape does not depend on how many there are."""
+    found = b.node("Cast", chosen(b), to=1)
+    return b.node("Reshape", b.node("ReduceSum", found, keepdims=0), integers(b, 1))
+
+
+OPEN = ["batch", "height", "width", "channels"]
+
+
+@pytest.mark.parametrize(("build", "shape"), [(head, OPEN), (of_its_shape, OPEN), (counted, [1])])
+def test_other_outputs_are_compared_themselves(load, build, shape):
+    b = Builder()
+    b.node("Abs", build(b), output="y")
+    model = load(b.model({"x": ["batch", *IMAGE[1:]]}, {"y": shape})).model
+    assert feeding_outputs_of_dynamic_shape(model) == {}
+    assert reported(model) == ()
