@@ -132,7 +132,10 @@ class TextListSource:
     def _exists(self, name: str) -> bool:
         """Whether a name is that of a file; behind a URL it is taken for one."""
         place = _place(self._folder, name)
-        return not isinstance(place, Path) or place.exists()
+        try:
+            return not isinstance(place, Path) or place.exists()
+        except OSError:  # a name longer than any file's, or a folder that must not be read
+            return False
 
     def _checked_lines(self, path: Path) -> Iterator[str]:
         for number, entry in read_lines(path):

@@ -78,6 +78,34 @@ def test_a_wrong_number_of_inputs_names_the_line(tmp_path, line):
         TextListSource(path, TWO)
 
 
+@pytest.mark.parametrize("name", ["a,b.png", "a, b,c.png", ",.png", r"a\,b.png"])
+def test_a_model_of_one_input_takes_a_whole_line_that_is_a_file(tmp_path, name):
+    write_picture(tmp_path / name, picture(2, 2))
+    for inputs in (ONE, None):
+        source = TextListSource(write(tmp_path, f"{name} 4\n{name}\n"), inputs)
+        assert (source.name(0), source.label(0)) == (name, 4)
+        assert source.read(1) == (ImageFile(tmp_path / name),)
+
+
+def test_a_backslash_keeps_a_comma_in_a_name(tmp_path):
+    path = write(tmp_path, "a\\,b.png, c.png 4\nd\\e.png, f\\,g\\,h.png\n")
+    source = TextListSource(path, TWO)
+    assert source.read(0) == (ImageFile(tmp_path / "a,b.png"), ImageFile(tmp_path / "c.png"))
+    assert source.read(1) == (ImageFile(tmp_path / "d\\e.png"), ImageFile(tmp_path / "f,g,h.png"))
+    assert TextListSource(write(tmp_path, "a\\,b.png\n"), ONE).read(0) == (ImageFile(tmp_path / "a,b.png"),)
+
+
+def test_commas_that_are_neither_are_explained(tmp_path):
+    with pytest.raises(DataError, match="line 1 has 5001 inputs, the model has 1"):
+        TextListSource(write(tmp_path, "a," * 5000 + "a.png\n"), ONE)
+    with pytest.raises(
+        DataError, match=r"line 1 has 2 inputs, the model has 1: .* no file is called 'a,b\.png'"
+    ):
+        TextListSource(write(tmp_path, "a,b.png 3\n"), ONE)
+    with pytest.raises(DataError, match=r"has 3 inputs, the model has 2: .* belongs to a name as '\\,'"):
+        TextListSource(write(tmp_path, "a,b.png,c.png\n"), TWO)
+
+
 def test_an_empty_path_names_the_line(tmp_path):
     with pytest.raises(DataError, match="line 1 has an empty path"):
         TextListSource(write(tmp_path, "a.png, 3\n"), TWO)
