@@ -214,6 +214,8 @@ def print_source_info(info: SourceInfo, console: Console | None = None) -> None:
     console = console or Console()
     labels = "with labels" if info.labels else "without labels"
     text = f"{info.source}: {info.kind}, {_plural(info.count, 'sample')} {labels}, {_size(info.bytes)}"
+    if info.hidden:
+        text += f"; {_plural(info.hidden, 'hidden file')} left out"
     console.print(Text(text), soft_wrap=True)
     for name, shapes in zip(info.names, info.shapes, strict=True):
         console.print(Text(f"  {name}  {', '.join(shapes)}"), soft_wrap=True)

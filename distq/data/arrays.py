@@ -63,7 +63,7 @@ def open_npz(path: Path, names: tuple[str, ...] | None) -> ArraySource:
         if isinstance(loaded, np.ndarray):
             raise DataError(f"{shown(path)} is a single array: name it .npy, or save one array per input")
         with loaded as archive:
-            _check_keys(path, archive.files, names)
+            check_keys(shown(path), archive.files, names)
             arrays = {name: archive[name] for name in names or archive.files}
     except (OSError, *BROKEN_ARCHIVE) as error:
         raise _damaged(path, error) from None
@@ -104,10 +104,15 @@ def open_npy(path: Path, names: tuple[str, ...] | None) -> ArraySource:
     return ArraySource("npy", {name: array})
 
 
-def _check_keys(path: Path, keys: list[str], names: tuple[str, ...] | None) -> None:
+def check_keys(place: Path | str, keys: list[str], names: tuple[str, ...] | None) -> None:
+    """Check that the keys of an .npz are the inputs it is for.
+
+    Raises:
+        DataError: naming both.
+    """
     if names is not None and set(keys) != set(names):
         raise DataError(
-            f"{shown(path)} has keys {', '.join(sorted(keys)) or '(none)'}, "
+            f"{place} has keys {', '.join(sorted(keys)) or '(none)'}, "
             f"the model's inputs are {', '.join(names)}: save one array per input under its name"
         )
 

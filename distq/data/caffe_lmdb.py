@@ -24,6 +24,7 @@ class LmdbSource:
     """Records of an LMDB folder, opened read-only and without a lock; values are read one by one."""
 
     kind = "lmdb"
+    holds_all_inputs = False
 
     def __init__(self, folder: Path) -> None:
         """Check the file, list the keys and look at the first record.

@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distq.data.ahead import load_ahead
-from distq.data.fit import ARRAY_REMEDY, IMAGE_REMEDY, fit
+from distq.data.fit import array_remedy, fit, in_wider_integers
 from distq.data.images import decode_image, read_image_file
 from distq.data.labels import find_label, load_labels
+from distq.data.layout import image_channels, image_layout, image_remedy, require_image_input
 from distq.data.plugin import Plugin, open_plugin
 from distq.data.preprocess import Preprocessing, default_steps, load_preprocessing
 from distq.data.samples import (
@@ -63,9 +64,11 @@ class DatasetSpec:
     """Where samples are and how they become inputs; picklable, so that it travels to workers.
 
     Attributes:
-        source: Folder, text list, LMDB folder, .npz or .npy; a list or array also behind a URL.
+        source: Folder of images or arrays, text list, LMDB folder, .npz or .npy; a list or array also
+            behind a URL.
         inputs: The model's inputs, in its order.
-        preprocessing: Steps for images; None is RGB, unscaled (gray where the input has one channel).
+        preprocessing: Steps for images; None is RGB, unscaled (gray where the input has one channel), in the
+            layout of the input.
         plugin: A Python file that preprocesses instead of steps.
         labels: A file of ``name label`` lines, which goes before labels the source itself holds.
         plugin_sha256: SHA-256 of the plug-in; workers refuse a file that differs.
@@ -139,7 +142,8 @@ class DatasetSpec:
             return {"plugin": Path(self.plugin).name, "sha256": self.plugin_sha256}
         if self.preprocessing is not None:
             return self.preprocessing.describe()
-        return {"default": "float32 RGB (gray for one channel) NCHW, unscaled"}
+        layouts = {image_layout(spec).upper() for spec in self.inputs if len(spec.shape) == 4} or {"NCHW"}
+        return {"default": f"float32 RGB (gray for one channel) {' and '.join(sorted(layouts))}, unscaled"}
 
 
 class SourceDataset:
@@ -190,23 +194,26 @@ class SourceDataset:
 
     def _prepare(self, item: Item, spec: InputSpec, name: str) -> NDArray[Any]:
         if isinstance(item, Values):
-            return fit(item.array, spec, name, ARRAY_REMEDY)
+            return fit(item.array, spec, name, array_remedy(spec))
         if self._plugin is not None:
             return fit(self._run(self._plugin, item, spec), spec, name, "make the plug-in return this size")
+        require_image_input(spec)
         if isinstance(item, Pixels):
             pixels = item.array
         elif isinstance(item, ImageFile):
             pixels = decode_image(read_image_file(item.path), str(item.path), self.spec.pixel_limit)
         else:
             pixels = decode_image(item.data, name, self.spec.pixel_limit)
-        channels = spec.shape[1] if len(spec.shape) == 4 else None
         preprocessing = self.spec.preprocessing
-        steps = default_steps(channels) if preprocessing is None else preprocessing.for_input(spec.name)
+        if preprocessing is None:
+            steps = default_steps(image_channels(spec), image_layout(spec))
+        else:
+            steps = preprocessing.for_input(spec.name)
         try:
             array = steps.apply(pixels)
         except PreprocessError as error:
             raise PreprocessError(f"sample {name}: {error}") from None
-        return fit(array, spec, name, IMAGE_REMEDY)
+        return fit(in_wider_integers(array, spec), spec, name, image_remedy(array, spec))
 
     def _run(self, plugin: Plugin, item: Item, spec: InputSpec) -> NDArray[Any]:
         if not isinstance(item, ImageFile):

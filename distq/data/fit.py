@@ -7,11 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distq.data.samples import InputSpec
+from distq.data.samples import InputSpec, shape_text
 from distq.errors import DataError
-
-IMAGE_REMEDY = "give --preprocess P.yaml with a resize step"
-ARRAY_REMEDY = "give arrays of the model's shape"
 
 
 def fit(array: NDArray[Any], spec: InputSpec, sample: str, remedy: str) -> NDArray[Any]:
@@ -20,38 +17,63 @@ def fit(array: NDArray[Any], spec: InputSpec, sample: str, remedy: str) -> NDArr
     Any real number fits a float input; other inputs take their own dtype only.
 
     Args:
-        array: (1, ...) or without the leading 1.
-        spec: The input; its batch axis is not compared.
+        array: One sample: the whole input, or a row of its batch, without the leading 1.
+        spec: The input.
         sample: The sample's name, for the error.
         remedy: What to do about a wrong size.
 
     Returns:
-        (1, ...) in the model's dtype, contiguous.
+        The whole input in its dtype, contiguous.
 
     Raises:
         DataError: naming the input, the sample, what there is and what is wanted.
     """
-    batched = array[np.newaxis] if array.ndim == len(spec.shape) - 1 else array
-    if not fits(batched.shape, spec) or batched.shape[:1] not in {(1,), ()}:
-        wanted = "x".join("?" if size is None else str(size) for size in spec.shape[1:])
-        got = "x".join(map(str, batched.shape[1:] if batched.shape[:1] == (1,) else batched.shape))
+    whole = with_batch(array, spec)
+    if not fits(whole.shape, spec):
+        got = whole.shape[1:] if spec.batched and whole.shape[:1] == (1,) else whole.shape
         raise DataError(
-            f"input {spec.name!r} of sample {sample} is {got or 'one number'}, "
-            f"the model takes {wanted or 'one number'}: {remedy}"
+            f"input {spec.name!r} of sample {sample} is {shape_text(got)}, "
+            f"the model takes {shape_text(spec.sample_shape)}: {remedy}"
         )
-    cast = _cast(batched, spec, sample)
+    cast = _cast(whole, spec, sample)
     if cast.dtype.kind == "f" and not np.isfinite(cast).all():
         raise DataError(
             f"input {spec.name!r} of sample {sample} holds NaN or inf as {cast.dtype}: repair or drop it"
         )
-    return np.ascontiguousarray(cast)
+    return np.asarray(cast, order="C")  # ascontiguousarray makes one number an array of one axis
+
+
+def with_batch(array: NDArray[Any], spec: InputSpec) -> NDArray[Any]:
+    """The array with the leading 1 put back where it is a row of the batch; any other as it is."""
+    return array[np.newaxis] if spec.batched and array.ndim == len(spec.shape) - 1 else array
 
 
 def fits(shape: tuple[int, ...], spec: InputSpec) -> bool:
-    """Whether a sample's shape, leading 1 included, is the input's but for the batch axis."""
+    """Whether a shape is that of the whole input; an open dimension takes any size but 0."""
     return len(shape) == len(spec.shape) and all(
-        wanted is None or wanted == size for size, wanted in zip(shape[1:], spec.shape[1:], strict=True)
+        size > 0 if wanted is None else size == wanted for size, wanted in zip(shape, spec.shape, strict=True)
     )
+
+
+def array_remedy(spec: InputSpec) -> str:
+    """What to do about an array that does not fit."""
+    if spec.batched:
+        return "give arrays of the model's shape"
+    if not spec.shape:
+        return "give one number a sample"
+    whole = shape_text(spec.shape)
+    return (
+        f"a sample is the whole input: give {whole} for each (n x {whole} for n samples), "
+        "or export the model with a batch of 1"
+    )
+
+
+def in_wider_integers(array: NDArray[Any], spec: InputSpec) -> NDArray[Any]:
+    """Pixels in the dtype of an integer input that holds all their values; any other array as it is."""
+    wanted = np.dtype(spec.dtype)
+    if array.dtype == np.uint8 and wanted.kind in "iu" and np.can_cast(np.uint8, wanted):
+        return array.astype(wanted)
+    return array
 
 
 def _cast(array: NDArray[Any], spec: InputSpec, sample: str) -> NDArray[Any]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distq.data.image_header import image_size
+from distq.data.regular import read_regular
 from distq.data.samples import UnreadableSample
 
 
@@ -51,10 +52,10 @@ def read_image_file(path: Path) -> bytes:
     """Read an image file.
 
     Raises:
-        UnreadableSample: it is missing or cannot be read.
+        UnreadableSample: it is missing, no regular file, or cannot be read.
     """
     try:
-        return path.read_bytes()
+        return read_regular(path)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         reason = getattr(error, "strerror", None) or error
         raise UnreadableSample(f"image {path} cannot be read: {reason}") from None

@@ -8,6 +8,7 @@ from pathlib import Path
 from distq.data.dataset import DatasetSpec
 from distq.data.folder import FolderSource
 from distq.data.image_header import image_size
+from distq.data.regular import read_regular
 from distq.data.remote import url_size
 from distq.data.samples import ImageBytes, ImageFile, Item, Pixels, Source, UnreadableSample
 from distq.data.sniff import open_source
@@ -31,6 +32,7 @@ class SourceInfo:
             decoded), an array's shape and dtype, or why it cannot be read.
         labels: Whether the source itself has labels (looked up in its first sample).
         bytes: Size of what is stored, of all samples.
+        hidden: Hidden files of a folder, which are no samples.
     """
 
     kind: str
@@ -40,6 +42,7 @@ class SourceInfo:
     shapes: tuple[tuple[str, ...], ...]
     labels: bool
     bytes: int
+    hidden: int = 0
 
 
 def describe_source(source: DatasetSpec | Path | str) -> SourceInfo:
@@ -62,6 +65,7 @@ def describe_source(source: DatasetSpec | Path | str) -> SourceInfo:
         shapes=tuple(_shapes(opened, index) for index in shown),
         labels=_has_labels(opened),
         bytes=_stored_bytes(path, opened),
+        hidden=opened.hidden if isinstance(opened, FolderSource) else 0,
     )
 
 
@@ -91,7 +95,7 @@ def _shapes(source: Source, index: int) -> tuple[str, ...]:
 def _shape(item: Item) -> str:
     if isinstance(item, ImageFile | ImageBytes):
         try:
-            data = item.path.read_bytes() if isinstance(item, ImageFile) else item.data
+            data = read_regular(item.path) if isinstance(item, ImageFile) else item.data
             height, width = image_size(data)
         except OSError as error:
             return f"cannot be read: {error.strerror}"

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from distq.data.lmdb_pages import PageError, check_tree
+from distq.data.regular import open_regular
 from distq.errors import DataError
 
 _MAGIC = 0xBEEFC0DE
@@ -41,7 +42,7 @@ def check_lmdb(folder: Path) -> None:
     path = folder / "data.mdb"
     try:
         size = path.stat().st_size
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             first = _read_meta(stream.read(_META_BYTES))
             page_size = first.page_size if first else 0
             if first is None or not 512 <= page_size <= 1 << 16 or page_size & (page_size - 1):

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distq.data.fit import fits
+from distq.data.fit import fits, with_batch
+from distq.data.regular import require_regular
 from distq.data.samples import InputSpec, UnreadableSample
 from distq.errors import PreprocessError
 from distq.files import sha256_bytes, sha256_file
@@ -43,9 +44,13 @@ class Plugin:
 
         Raises:
             PreprocessError: the file has changed, or what it returned is no array.
-            UnreadableSample: it raised on this image.
+            UnreadableSample: it raised on this image, or this is no regular file.
         """
         function = _load_function(self.path, self.sha256)
+        try:
+            require_regular(image)
+        except OSError as error:
+            raise UnreadableSample(f"image {image} cannot be read: {error.strerror}") from None
         try:
             with _one_at_a_time:
                 result = function(str(image), norm=True)
@@ -58,8 +63,7 @@ class Plugin:
             raise PreprocessError(
                 f"plug-in {self.path} returned {type(result).__name__} for {image}, not an array"
             )
-        if array.ndim == len(spec.shape) - 1:
-            array = array[np.newaxis]
+        array = with_batch(array, spec)
         if array.ndim == 4 and not fits(array.shape, spec):
             turned = array.transpose(0, 3, 1, 2)
             if fits(turned.shape, spec):

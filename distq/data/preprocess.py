@@ -6,14 +6,16 @@ import json
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
 
 from distq.data.image_params import from_image_params
+from distq.data.layout import Layout
 from distq.data.plugin import Plugin, load_plugin
+from distq.data.regular import read_regular
 from distq.data.steps import ARITHMETIC, Color, Picture, Resize, Step, parse_step
 from distq.data.strict import StrictModel, one_line, unknown
 from distq.errors import PreprocessError
@@ -30,7 +32,7 @@ class InputSteps(StrictModel):
     """Steps of one input, run in this order on an image that starts as HWC uint8 BGR."""
 
     steps: Steps = ()
-    layout: Literal["nchw", "nhwc"] = "nchw"
+    layout: Layout = "nchw"
 
     @model_validator(mode="after")
     def _resize_acts_on_uint8(self) -> Self:
@@ -106,9 +108,9 @@ class Preprocessing(StrictModel):
         return steps
 
 
-def default_steps(channels: int | None) -> InputSteps:
-    """Without a file: RGB (gray for a model input of one channel), NCHW, unscaled."""
-    return InputSteps(steps=(Color(value="gray" if channels == 1 else "rgb"),))
+def default_steps(channels: int | None, layout: Layout = "nchw") -> InputSteps:
+    """Without a file: RGB (gray for a model input of one channel), in the input's layout, unscaled."""
+    return InputSteps(steps=(Color(value="gray" if channels == 1 else "rgb"),), layout=layout)
 
 
 def load_preprocessing(path: Path | None, allow_code: bool = False) -> Preprocessing | Plugin | None:
@@ -128,7 +130,7 @@ def load_preprocessing(path: Path | None, allow_code: bool = False) -> Preproces
     if path is None:
         return None
     try:
-        data = path.read_bytes()
+        data = read_regular(path)
     except OSError as error:
         raise PreprocessError(f"preprocessing file {path} cannot be read: {error.strerror}") from None
     suffix = path.suffix.lower()

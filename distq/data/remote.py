@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from distq.data.regular import require_regular
 from distq.data.samples import UnreadableSample
 from distq.errors import DataError
 
@@ -20,6 +22,8 @@ def read_url(url: str) -> bytes:
     """
     filesystem, path = _open(url)
     try:
+        if url.startswith("file:"):
+            require_regular(Path(path))
         content: bytes = filesystem.cat_file(path)
     except FileNotFoundError:
         raise UnreadableSample(f"{url} does not exist: check the URL") from None

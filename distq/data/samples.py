@@ -40,7 +40,7 @@ class InputSpec:
 
     Attributes:
         name: The ONNX input's name.
-        shape: Batch axis first; None is a symbolic dimension that fits any size.
+        shape: As the model takes it; None is an open dimension that fits any size.
         dtype: A numpy name such as ``float32``.
     """
 
@@ -48,15 +48,33 @@ class InputSpec:
     shape: tuple[int | None, ...]
     dtype: str
 
+    @property
+    def batched(self) -> bool:
+        """Whether the leading dimension is the batch: it is where it is open or 1."""
+        return bool(self.shape) and self.shape[0] in {None, 1}
+
+    @property
+    def sample_shape(self) -> tuple[int | None, ...]:
+        """What a person calls the shape of one sample: without the batch, where there is one."""
+        return self.shape[1:] if self.batched else self.shape
+
 
 @dataclass(frozen=True)
 class Sample:
-    """One sample, ready to be fed: each input has shape (1, ...) and the model's dtype."""
+    """One sample, ready to be fed: each input has the shape and dtype that the model takes.
+
+    An input with a batch has (1, ...), any other the whole shape of the input.
+    """
 
     index: int
     name: str
     inputs: dict[str, NDArray[Any]]
     label: int | None
+
+
+def shape_text(shape: tuple[int | None, ...]) -> str:
+    """A shape for a person: ``3x224x?``, ``?`` for what is open."""
+    return "x".join("?" if size is None else str(size) for size in shape) or "one number"
 
 
 class UnreadableSample(DataError):  # noqa: N818  # the name says which samples --skip-bad may leave out

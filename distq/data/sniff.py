@@ -16,6 +16,8 @@ from distq.urls import url_of
 def open_source(path: Path, input_names: tuple[str, ...] | None) -> Source:
     """Open a folder, LMDB folder (it has ``data.mdb``), .npz, .npy, or a text list (any other file).
 
+    A folder holds images, or arrays with one sample a file.
+
     Args:
         path: The source; the last three also as a URL.
         input_names: The model's inputs in order; None when there is no model.
@@ -23,18 +25,25 @@ def open_source(path: Path, input_names: tuple[str, ...] | None) -> Source:
     Raises:
         DataError: the path is missing, damaged, or does not fit these inputs.
     """
-    inputs = None if input_names is None else len(input_names)
     if path.is_dir():
-        if inputs not in {None, 1}:
+        lmdb = (path / "data.mdb").exists()
+        source = LmdbSource(path) if lmdb else FolderSource(path, input_names)
+        if input_names is not None and len(input_names) != 1 and not source.holds_all_inputs:
             raise DataError(
-                f"folder {path} gives one input, the model has {inputs}: use a text list or an .npz"
+                f"folder {path} gives one input, the model has {len(input_names)}: use a text list, an .npz, "
+                "or a folder of .npz with one sample each"
             )
-        return LmdbSource(path) if (path / "data.mdb").exists() else FolderSource(path)
-    if url_of(path) is None and not path.exists():
-        raise DataError(f"data {path} does not exist: give a folder, text list, LMDB folder, .npz or .npy")
+        return source
+    if url_of(path) is None:
+        if not path.exists():
+            raise DataError(
+                f"data {path} does not exist: give a folder, text list, LMDB folder, .npz or .npy"
+            )
+        if not path.is_file():
+            raise DataError(f"data {path} is no regular file: save what it gives to one")
     suffix = path.suffix.lower()
     if suffix == ".npz":
         return open_npz(path, input_names)
     if suffix == ".npy":
         return open_npy(path, input_names)
-    return TextListSource(path, inputs)
+    return TextListSource(path, input_names)

@@ -1,4 +1,7 @@
-"""A text list: ``path[,path...][ label]`` per line."""
+r"""A text list: ``path[,path...][ label]`` per line.
+
+A path may hold a comma: for a model of one input as it is, for one of several as ``\,``.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,22 @@ import io
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, TextIO
+from typing import TextIO
 
-import numpy as np
-
+from distq.data.array_files import is_array, is_npz, read_arrays
 from distq.data.folder import file_size
 from distq.data.packed import PackedBytes
+from distq.data.regular import open_regular, read_regular
 from distq.data.remote import read_url, url_size
-from distq.data.samples import ImageBytes, ImageFile, Item, UnreadableSample, Values
+from distq.data.samples import ImageBytes, ImageFile, Item
 from distq.errors import DataError
 from distq.urls import shown, url_of
 
 _LABEL = re.compile(r"[ \t]+(-?[0-9]{1,9})$")
 _COMMENT = re.compile(r"(?:^|[ \t])#")
 _BLANKS = " \t\r\n"
+_COMMA = re.compile(r"(?<!\\),")
+_COMMAS = "write a comma that belongs to a name as '\\,'"
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -50,7 +55,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
 def _open_text(path: Path) -> TextIO:
     url = url_of(path)
     if url is None:
-        return path.open(encoding="utf-8-sig", newline="\n")
+        return io.TextIOWrapper(open_regular(path), encoding="utf-8-sig", newline="\n")
     return io.TextIOWrapper(io.BytesIO(read_url(url)), encoding="utf-8-sig", newline="\n")
 
 
@@ -69,19 +74,21 @@ class TextListSource:
 
     kind = "list"
 
-    def __init__(self, path: Path, inputs: int | None) -> None:
-        """Read the list; no file in it is touched.
+    def __init__(self, path: Path, names: tuple[str, ...] | None) -> None:
+        """Read the list; no file in it is opened.
 
         Args:
             path: The list.
-            inputs: How many inputs the model has; None takes the first line's number.
+            names: The model's inputs in order; None when there is no model: the first line says how many.
 
         Raises:
             DataError: the list cannot be read, or a line has another number of inputs (its number is named).
         """
         url = url_of(path)
         self._folder = path.absolute().parent if url is None else url.rpartition("/")[0]
-        self._entries = PackedBytes(entry.encode() for entry in _checked_lines(path, inputs))
+        self._inputs = names
+        self._count = None if names is None else len(names)
+        self._entries = PackedBytes(entry.encode() for entry in self._checked_lines(path))
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -97,10 +104,14 @@ class TextListSource:
         return split_label(self._entries[index].decode())[1]
 
     def read(self, index: int) -> tuple[Item, ...]:  # noqa: D102  # as in Source
-        return tuple(_item(place) for place in self._places(index))
+        places, inputs = self._places(index), self._inputs
+        if len(places) == 1:
+            return _items(places[0], inputs)
+        names = [None] * len(places) if inputs is None else [(name,) for name in inputs]
+        return tuple(item for place, name in zip(places, names, strict=True) for item in _items(place, name))
 
     def stored(self, index: int) -> tuple[bytes, ...]:  # noqa: D102  # as in Source
-        return tuple(p.read_bytes() if isinstance(p, Path) else read_url(p) for p in self._places(index))
+        return tuple(read_regular(p) if isinstance(p, Path) else read_url(p) for p in self._places(index))
 
     def names_sha256(self) -> str:  # noqa: D102  # as in Source
         return self._entries.sha256()
@@ -110,7 +121,42 @@ class TextListSource:
         return sum(file_size(p) if isinstance(p, Path) else url_size(p) for p in self._places(index))
 
     def _names(self, index: int) -> list[str]:
-        return [part.strip(_BLANKS) for part in split_label(self._entries[index].decode())[0].split(",")]
+        return self._paths_of(split_label(self._entries[index].decode())[0])
+
+    def _paths_of(self, text: str) -> list[str]:
+        """The paths of a line without its label."""
+        if self._count != 1 or "," not in text:
+            return _split_paths(text)
+        return [text] if "\\," not in text or self._exists(text) else [text.replace("\\,", ",")]
+
+    def _exists(self, name: str) -> bool:
+        """Whether a name is that of a file; behind a URL it is taken for one."""
+        place = _place(self._folder, name)
+        try:
+            return not isinstance(place, Path) or place.exists()
+        except OSError:  # a name longer than any file's, or a folder that must not be read
+            return False
+
+    def _checked_lines(self, path: Path) -> Iterator[str]:
+        for number, entry in read_lines(path):
+            text = split_label(entry)[0]
+            paths = _split_paths(text)
+            found = len(paths)
+            if found == 1 and is_npz(paths[0]):  # it has all inputs
+                yield entry
+                continue
+            if found > 1 and self._count in {None, 1} and self._exists(text):
+                found = 1
+            self._count = self._count or found
+            if found != self._count:
+                commas = f"no file is called {text!r}" if self._count == 1 else _COMMAS
+                raise DataError(
+                    f"{shown(path)} line {number} has {found} inputs, the model has {self._count}: "
+                    f"separate them by commas, in the model's order; {commas}"
+                )
+            if self._count > 1 and not all(paths):
+                raise DataError(f"{shown(path)} line {number} has an empty path: give one path per input")
+            yield entry
 
     def _places(self, index: int) -> list[Path | str]:
         """Where each input's file is: a path here, or a URL."""
@@ -125,30 +171,12 @@ def _place(folder: Path | str, name: str) -> Path | str:
     return Path(name) if name.startswith("/") else f"{folder}/{name}"
 
 
-def _checked_lines(path: Path, inputs: int | None) -> Iterator[str]:
-    for number, entry in read_lines(path):
-        found = entry.count(",") + 1
-        inputs = inputs or found
-        if found != inputs:
-            raise DataError(
-                f"{shown(path)} line {number} has {found} inputs, the model has {inputs}: "
-                "separate them by commas, in the model's order"
-            )
-        if inputs > 1 and not all(part.strip(_BLANKS) for part in split_label(entry)[0].split(",")):
-            raise DataError(f"{shown(path)} line {number} has an empty path: give one path per input")
-        yield entry
+def _split_paths(text: str) -> list[str]:
+    """Split at commas, but for those behind a backslash."""
+    return [part.strip(_BLANKS).replace("\\,", ",") for part in _COMMA.split(text)]
 
 
-def _item(place: Path | str) -> Item:
-    if PurePosixPath(place).suffix.lower() != ".npy":
-        return ImageFile(place) if isinstance(place, Path) else ImageBytes(read_url(place))
-    try:
-        with _open_binary(place) as stream:
-            return Values(np.lib.format.read_array(stream, allow_pickle=False))
-    except (OSError, ValueError, EOFError) as error:
-        reason = " ".join(str(getattr(error, "strerror", None) or error).split())
-        raise UnreadableSample(f"array {place} cannot be read: {reason}") from None
-
-
-def _open_binary(place: Path | str) -> BinaryIO:
-    return place.open("rb") if isinstance(place, Path) else io.BytesIO(read_url(place))
+def _items(place: Path | str, names: tuple[str, ...] | None) -> tuple[Item, ...]:
+    if is_array(place):
+        return read_arrays(place, names)
+    return (ImageFile(place) if isinstance(place, Path) else ImageBytes(read_url(place)),)

@@ -17,6 +17,7 @@ from distq.graph.passes.affine import BatchNormToConv, FoldAffine
 from distq.graph.passes.constants import FoldConstants, infer_shapes
 from distq.graph.passes.gemm import MatMulToGemm, PlainGemm
 from distq.graph.passes.neutral import DropNeutral
+from distq.graph.passes.open_sizes import open_negative_sizes, restore_sizes
 from distq.graph.passes.tidy import DropIdle, NameNodes
 
 OLDEST_OPSET = 7
@@ -103,6 +104,7 @@ def read_proto(path: Path) -> tuple[onnx.ModelProto, str]:
 def canonical(proto: onnx.ModelProto) -> ir.Model:
     """The passes, in order; each says in its docstring what it does."""
     model = ir.from_proto(proto)
+    stored = open_negative_sizes(model)
     common_passes.InlinePass()(model)
     common_passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     common_passes.RemoveInitializersFromInputsPass()(model)
@@ -121,6 +123,7 @@ def canonical(proto: onnx.ModelProto) -> ir.Model:
     ):
         step(model)
     model = infer_shapes(model)
+    restore_sizes(model, stored)
     model.ir_version = max(model.ir_version or 0, 10 if model.opset_imports[""] >= 21 else 8)
     return model
 

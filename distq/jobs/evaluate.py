@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import onnx_ir as ir
 
 from distq.config import EvaluateOptions
-from distq.data.dataset import InputSpec
+from distq.data.samples import InputSpec, shape_text
 from distq.data.shards import select, shard
 from distq.engine.portions import portions_for
 from distq.engine.progress import Reporter
@@ -29,9 +32,11 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> EvaluateResult:
     candidate, _ = read_proto(options.candidate)
     against = None if options.against is None else read_proto(options.against)[0]
     network = ir.from_proto(candidate)
+    inputs = input_specs(network)
     if against is not None:
-        _require_same_inputs(options, network, ir.from_proto(against))
+        inputs = _shared_inputs(options, inputs, input_specs(ir.from_proto(against)))
     data = data_spec(options, options.data, network, options.preprocess, options.labels)
+    data = replace(data, inputs=inputs)
     count = len(data.open())
     indices = select(count, options.samples, 1, 0, options.shuffle, options.seed).calibration
     with interruptible(), open_workers(options, reporter) as executor:
@@ -57,24 +62,27 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> EvaluateResult:
     )
 
 
-def _require_same_inputs(options: EvaluateOptions, candidate: ir.Model, against: ir.Model) -> None:
-    """Refuse models that cannot be fed the same samples.
+def _shared_inputs(
+    options: EvaluateOptions, ours: Sequence[InputSpec], theirs: Sequence[InputSpec]
+) -> tuple[InputSpec, ...]:
+    """What a sample must be for both models: a dimension that one leaves open is the other's.
 
     Raises:
-        ModelError: naming the inputs of both.
+        ModelError: they cannot be fed the same samples; naming the inputs of both.
     """
-    ours, theirs = ({spec.name: spec for spec in input_specs(model)} for model in (candidate, against))
-    if set(ours) != set(theirs) or not all(_alike(ours[name], theirs[name]) for name in ours):
-        taken = [", ".join(map(_describe, specs.values())) for specs in (ours, theirs)]
+    named = {spec.name: spec for spec in theirs}
+    if {spec.name for spec in ours} != set(named) or not all(_alike(s, named[s.name]) for s in ours):
+        taken = [", ".join(map(_describe, specs)) for specs in (ours, theirs)]
         raise ModelError(
             f"{options.candidate} takes {taken[0]}, {options.against} takes {taken[1]}: "
             "compare models with the same inputs"
         )
+    return tuple(replace(spec, shape=_narrower(spec.shape, named[spec.name].shape)) for spec in ours)
 
 
 def _alike(one: InputSpec, other: InputSpec) -> bool:
-    """Whether the same arrays can be fed to both, one sample at a time."""
-    sizes = zip(one.shape[1:], other.shape[1:], strict=False)
+    """Whether the same arrays can be fed to both."""
+    sizes = zip(one.shape, other.shape, strict=False)
     return (
         one.dtype == other.dtype
         and len(one.shape) == len(other.shape)
@@ -82,6 +90,9 @@ def _alike(one: InputSpec, other: InputSpec) -> bool:
     )
 
 
+def _narrower(one: tuple[int | None, ...], other: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    return tuple(b if a is None else a for a, b in zip(one, other, strict=True))
+
+
 def _describe(spec: InputSpec) -> str:
-    shape = "x".join("?" if size is None else str(size) for size in spec.shape[1:])
-    return f"{spec.name} ({shape} {spec.dtype})"
+    return f"{spec.name} ({shape_text(spec.sample_shape)} {spec.dtype})"

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
-
-import numpy as np
 
 from distq.data.dataset import Dataset, DatasetSpec, Sample, UnreadableSample, load_ahead
 from distq.replica.worker import Arrays, Worker, array_bytes
@@ -25,8 +22,6 @@ def read_samples(
     worker: Worker, spec: DatasetSpec, indices: Sequence[int], *, keep: bool = False
 ) -> Iterator[Sample | UnreadableSample]:
     """Samples in order: those that the worker has kept, and others decoded while the caller works on one.
-
-    A model of a fixed batch gets a sample as often as the batch has places: each place computes the same.
 
     Args:
         worker: reads them.
@@ -65,17 +60,5 @@ def _decoded(
     threads, actors = worker.settings.decode_threads, worker.settings.decode_actors
     depth = max(4, 2 * (actors or threads))
     if worker.decoders is not None:
-        samples = worker.decoders.load_ahead(spec, indices, depth)
-    else:
-        samples = load_ahead(open_dataset(worker.datasets, spec), indices, threads, depth)
-    for sample in samples:
-        yield sample if isinstance(sample, UnreadableSample) else _fill_batch(sample, spec)
-
-
-def _fill_batch(sample: Sample, spec: DatasetSpec) -> Sample:
-    inputs = dict(sample.inputs)
-    for wanted in spec.inputs:
-        places = wanted.shape[0] if wanted.shape else None
-        if places is not None and places != len(inputs[wanted.name]):
-            inputs[wanted.name] = np.repeat(inputs[wanted.name], places, axis=0)
-    return replace(sample, inputs=inputs)
+        return worker.decoders.load_ahead(spec, indices, depth)
+    return load_ahead(open_dataset(worker.datasets, spec), indices, threads, depth)

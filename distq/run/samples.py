@@ -47,12 +47,16 @@ def prepare_data(
 
 
 def input_specs(model: ir.Model) -> tuple[InputSpec, ...]:
-    """The model's inputs as the data must fit them; initializers listed as inputs are not fed."""
+    """The model's inputs as the data must fit them; initializers listed as inputs are not fed.
+
+    A negative dimension, as Paddle writes one, is open.
+    """
     specs = []
     for value in model.graph.inputs:
         if value.name in model.graph.initializers:
             continue
-        shape = () if value.shape is None else tuple(d if isinstance(d, int) else None for d in value.shape)
+        sizes = () if value.shape is None else value.shape
+        shape = tuple(size if isinstance(size, int) and size >= 0 else None for size in sizes)
         specs.append(InputSpec(value.name or "", shape, numpy_dtype(value)))
     return tuple(specs)
 

@@ -145,6 +145,14 @@ def test_a_source_is_described_in_a_few_lines(console):
     ]
 
 
+def test_hidden_files_that_a_folder_leaves_out_are_counted(console):
+    info = SourceInfo("folder", "photos", 1, ("a.png",), (("4x5x3",),), labels=False, bytes=9, hidden=2)
+    print_source_info(info, console)
+    assert console.file.getvalue().startswith(
+        "photos: folder, 1 sample without labels, 9 bytes; 2 hidden files left out\n"
+    )
+
+
 def test_doctor_marks_each_check_and_gives_the_remedy(console):
     checks = (
         Check(name="distq", value="1.0"),

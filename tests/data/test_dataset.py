@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from data_helpers import encoded, image_input, picture, raw_datum, write_lmdb, write_picture
 
-from distq.data.dataset import DatasetSpec, UnreadableSample, load_ahead, manifest
+from distq.data.dataset import DatasetSpec, InputSpec, UnreadableSample, load_ahead, manifest
 from distq.data.text_list import TextListSource
 from distq.errors import DataError, PreprocessError
 
@@ -73,6 +73,38 @@ def test_several_inputs_each_have_their_steps(tmp_path):
     assert sample.inputs["a"].shape == (1, 1, 4, 6)
     assert sample.inputs["box"].tolist() == [[1, 2, 3, 4]]
     assert sample.label == 5
+
+
+def test_each_input_says_what_a_sample_is(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {
+        "frames": rng.normal(size=(4, 5, 1, 3)),
+        "state": rng.normal(size=(4, 2, 1, 6)),
+        "image": rng.normal(size=(4, 3, 4, 6)),
+        "mask": rng.normal(size=(4, 1, 7)),
+        "scale": rng.normal(size=4),
+    }
+    shapes = {
+        "frames": (None, 1, 3),
+        "state": (2, 1, 6),
+        "image": (None, 3, 4, 6),
+        "mask": (1, 7),
+        "scale": (),
+    }
+    np.savez(tmp_path / "x.npz", **{name: array.astype(np.float32) for name, array in arrays.items()})
+    inputs = tuple(InputSpec(name, shape, "float32") for name, shape in shapes.items())
+    dataset = DatasetSpec(str(tmp_path / "x.npz"), inputs).open()
+    assert len(dataset) == 4
+    fed = dataset.load(2).inputs
+    assert {name: found.shape for name, found in fed.items()} == {
+        "frames": (5, 1, 3),
+        "state": (2, 1, 6),
+        "image": (1, 3, 4, 6),
+        "mask": (1, 7),
+        "scale": (),
+    }
+    for name, found in fed.items():
+        np.testing.assert_array_equal(found.ravel(), arrays[name][2].ravel().astype(np.float32))
 
 
 def test_unreadable_images_are_named_and_come_in_their_place(photos):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from distq.data.fit import fit
+from distq.data.fit import array_remedy, fit
 from distq.data.samples import InputSpec
 from distq.errors import DataError
 
@@ -26,20 +26,32 @@ def test_any_real_numbers_feed_a_float_input(array, batched):
 @pytest.mark.parametrize(
     ("shape", "wanted", "fits"),
     [
-        ((1, 3, 8, 8), (1, 3, 8, 8), True),
-        ((3, 8, 8), (16, 3, 8, 8), True),  # the model's batch is not the sample's
-        ((3, 8, 9), (None, 3, None, None), True),
-        ((3, 8, 9), (None, 3, None, 8), False),
-        ((2, 3, 8, 8), (2, 3, 8, 8), False),
-        ((8, 8), (1, 3, 8, 8), False),
-        ((), (1,), True),
-        ((), (None,), True),
+        ((1, 3, 8, 8), (1, 3, 8, 8), (1, 3, 8, 8)),
+        ((3, 8, 8), (1, 3, 8, 8), (1, 3, 8, 8)),
+        ((3, 8, 8), (None, 3, 8, 8), (1, 3, 8, 8)),
+        ((3, 8, 9), (None, 3, None, None), (1, 3, 8, 9)),
+        ((3, 8, 9), (None, 3, None, 8), None),
+        ((2, 3, 8, 8), (1, 3, 8, 8), None),
+        ((2, 3, 8, 8), (2, 3, 8, 8), (2, 3, 8, 8)),
+        ((3, 8, 8), (2, 3, 8, 8), None),  # a row is not repeated
+        ((1, 3, 8, 8), (2, 3, 8, 8), None),
+        ((7, 1, 4), (None, 1, 4), (7, 1, 4)),  # time first, of any length
+        ((1, 4), (None, 1, 4), (1, 1, 4)),
+        ((5, 1, 4), (5, None, 4), (5, 1, 4)),
+        ((0, 4), (None, 4), None),
+        ((8, 8), (1, 3, 8, 8), None),
+        ((), (1,), (1,)),
+        ((), (None,), (1,)),
+        ((), (), ()),
+        ((1,), (), None),
+        ((8,), (8,), (8,)),
+        ((), (8,), None),
     ],
 )
-def test_symbolic_dimensions_fit_anything(shape, wanted, fits):
+def test_a_sample_is_the_whole_input_or_a_row_of_its_batch(shape, wanted, fits):
     spec = InputSpec("x", wanted, "float32")
-    if fits:
-        assert fit(np.zeros(shape, np.float32), spec, "s", "").shape[0] == 1
+    if fits is not None:
+        assert fit(np.zeros(shape, np.float32), spec, "s", "").shape == fits
         return
     with pytest.raises(DataError, match="input 'x' of sample s is"):
         fit(np.zeros(shape, np.float32), spec, "s", "")
@@ -78,3 +90,17 @@ def test_integers_of_the_models_dtype_pass():
     got = fit(np.array([[1, 2]], ">i8"), image_input(2, dtype="int64"), "s", "")
     assert got.tolist() == [[1, 2]]
     assert got.dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    ("wanted", "remedy"),
+    [
+        ((1, 3, 8), "give arrays of the model's shape"),
+        ((2, 1, 8), r"a sample is the whole input: give 2x1x8 for each \(n x 2x1x8 for n samples\)"),
+        ((), "give one number a sample"),
+    ],
+)
+def test_the_remedy_says_what_a_sample_is(wanted, remedy):
+    spec = InputSpec("x", wanted, "float32")
+    with pytest.raises(DataError, match=remedy):
+        fit(np.zeros((9, 9)), spec, "s", array_remedy(spec))

@@ -34,6 +34,16 @@ def test_a_sample_may_be_called_by_path_or_file_name(tmp_path):
     assert FolderSource(tmp_path).aliases(0) == ("cat/1.png", "1.png")
 
 
+def test_hidden_files_and_folders_are_left_out_and_counted(tmp_path):
+    for name in ("a.png", "._a.png", "sub/b.png", "sub/.b.png", ".cache/c.png", ".cache/deep/d.npy"):
+        write_picture(tmp_path / name.replace(".npy", ".png"), picture(2, 2))
+    (tmp_path / ".DS_Store").write_bytes(b"no image")
+    (tmp_path / ".all").symlink_to(tmp_path / "sub")
+    source = FolderSource(tmp_path)
+    assert (names(source), source.hidden) == (["a.png", "sub/b.png"], 6)
+    assert names(FolderSource(tmp_path / ".cache")) == ["c.png", "deep/d.png"]
+
+
 def test_a_file_that_vanished_has_size_zero(tmp_path):
     write_picture(tmp_path / "1.png", picture(2, 2))
     source = FolderSource(tmp_path)

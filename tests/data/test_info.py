@@ -24,6 +24,13 @@ def test_a_folder(tmp_path):
     assert info.bytes == sum(path.stat().st_size for path in tmp_path.iterdir())
 
 
+def test_hidden_files_are_counted(tmp_path):
+    for name in ("a.png", "._a.png"):
+        write_picture(tmp_path / name, picture(4, 5))
+    info = describe_source(tmp_path)
+    assert (info.count, info.names, info.hidden) == (1, ("a.png",), 1)
+
+
 def test_a_list_with_labels_arrays_and_a_missing_file(tmp_path):
     write_picture(tmp_path / "a.png", picture(4, 5))
     np.save(tmp_path / "v.npy", np.zeros((2, 3), np.float32))

@@ -1,0 +1,102 @@
+"""Only regular files are read."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import pytest
+from data_helpers import image_input, picture, write_picture
+
+from distq.data.dataset import DatasetSpec, UnreadableSample, manifest
+from distq.data.info import describe_source
+from distq.data.preprocess import load_preprocessing
+from distq.data.regular import open_regular, read_regular
+from distq.data.remote import read_url
+from distq.data.sniff import open_source
+from distq.data.text_list import TextListSource
+from distq.errors import DataError, PreprocessError
+
+INPUT = image_input(3, 4, 6)
+
+
+@pytest.fixture
+def specials(tmp_path):
+    """A pipe nobody writes to, a socket nobody answers, and a folder, each called like an image."""
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "folder.png").mkdir()
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(tmp_path / "socket.png"))
+        yield tmp_path
+
+
+KINDS = [("pipe.png", "a named pipe"), ("folder.png", "a folder"), ("socket.png", "a socket")]
+
+
+@pytest.mark.parametrize(("name", "kind"), [*KINDS, ("/dev/null", "a device"), ("/dev/zero", "a device")])
+def test_what_is_no_regular_file_is_said(specials, name, kind):
+    for read in (read_regular, open_regular):
+        with pytest.raises(OSError, match=f"it is {kind}, not a regular file"):
+            read(specials / name)
+
+
+def test_a_link_to_a_file_is_read(tmp_path):
+    (tmp_path / "file").write_bytes(b"content")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    assert read_regular(tmp_path / "link") == b"content"
+
+
+@pytest.mark.parametrize(("name", "kind"), [*KINDS, ("/dev/zero", "a device")])
+def test_an_entry_of_a_list_is_named(specials, name, kind):
+    write_picture(specials / "good.png", picture(4, 6))
+    (specials / "list.txt").write_text(f"good.png\n{name}\n")
+    spec = DatasetSpec(str(specials / "list.txt"), (INPUT,))
+    with pytest.raises(UnreadableSample, match=rf"{name} cannot be read: it is {kind}"):
+        spec.open().load(1)
+    assert manifest(spec, [0, 1]).selected == 2
+    assert f"it is {kind}" in describe_source(specials / "list.txt").shapes[1][0]
+
+
+@pytest.mark.parametrize("name", ["pipe.png", "socket.png"])
+def test_a_file_of_a_folder_is_named(specials, name):
+    spec = DatasetSpec(str(specials), (INPUT,))
+    names = [spec.open().name(i) for i in range(2)]
+    with pytest.raises(UnreadableSample, match=f"{name} cannot be read"):
+        spec.open().load(names.index(name))
+    assert manifest(spec, [0, 1]).selected == 2
+
+
+@pytest.mark.parametrize("name", ["x.npy", "x.npz"])
+def test_so_is_an_array_of_a_list_or_folder(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    (tmp_path / "list.txt").write_text(f"{name}\n")
+    for source in (tmp_path, tmp_path / "list.txt"):
+        with pytest.raises(UnreadableSample, match=f"{name} cannot be read: it is a named pipe"):
+            DatasetSpec(str(source), (INPUT,)).open().load(0)
+
+
+@pytest.mark.parametrize("name", ["list.txt", "x.npy", "x.npz"])
+def test_a_source_that_is_a_pipe_is_refused(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(DataError, match=f"{name} is no regular file"):
+        open_source(tmp_path / name, ("x",))
+
+
+def test_lists_databases_steps_and_plug_ins_wait_for_no_pipe(tmp_path):
+    for name in ("labels.txt", "p.yaml", "image.png", "data.mdb"):
+        os.mkfifo(tmp_path / name)
+    with pytest.raises(DataError, match=r"labels\.txt cannot be read: it is a named pipe"):
+        TextListSource(tmp_path / "labels.txt", ("x",))
+    with pytest.raises(PreprocessError, match=r"p\.yaml cannot be read: it is a named pipe"):
+        load_preprocessing(tmp_path / "p.yaml")
+    with pytest.raises(DataError, match=r"data\.mdb cannot be read: it is a named pipe"):
+        open_source(tmp_path, ("x",))
+    (tmp_path / "plugin.py").write_text("def image_preprocess(img_path, norm=True):\n    open(img_path)\n")
+    (tmp_path / "list.txt").write_text("image.png\n")
+    plugged = DatasetSpec.create(
+        tmp_path / "list.txt", [INPUT], preprocess=tmp_path / "plugin.py", allow_code=True
+    )
+    with pytest.raises(UnreadableSample, match=r"image\.png cannot be read: it is a named pipe"):
+        plugged.open().load(0)
+    with pytest.raises(UnreadableSample, match="it is a named pipe"):
+        read_url((tmp_path / "image.png").as_uri())
