@@ -19,6 +19,7 @@ from distq.graph.layers import (
     float_data,
     saturating_follower,
 )
+from distq.graph.scores import least_high, masked_scores
 from distq.graph.values import is_float, values_of
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Quantizer:
         bits: 8 or 16.
         non_negative: its values are never negative, whatever is observed.
         cap: upper bound of the range: that of the Clip the quantizer replaces.
+        least_high: lower bound of the range's upper end: what a kernel can write at least.
         keep_range: the whole observed range matters: a network input or a bounded activation, whose ends
             carry meaning.
     """
@@ -44,6 +46,7 @@ class Quantizer:
     bits: int = 8
     non_negative: bool = False
     cap: float = float("inf")
+    least_high: float = 0.0
     keep_range: bool = False
 
 
@@ -140,7 +143,7 @@ def make_plan(
     unknown = set(int16) - {v.name for v in tensors}
     if unknown:
         raise UsageError(f"{min(unknown)} is no quantized tensor and cannot have 16 bits")
-    quantizers = tuple(_with_bits((_quantizer(model.graph, group) for group in groups), int16))
+    quantizers = tuple(_with_bits((_quantizer(model.graph, group, tensors) for group in groups), int16))
     kept = {f.name or "" for f in followers.values()}
     dropped = frozenset(kept) if target == "ort" and scheme == "auto" else frozenset[str]()
     floats = tuple(
@@ -158,6 +161,7 @@ def _roles(
     reasons = {node: why for node, why in found.items() if isinstance(why, str)}
     behind = _reached(nodes, layers)
     ahead = leading(nodes, layers)
+    masked = masked_scores(nodes)
     integer = set(layers)
     for node in nodes:
         if node in layers or node in reasons:
@@ -168,6 +172,8 @@ def _roles(
             reasons[node] = "before the first layer of the network: pre-processing in float"
         elif (why := connects(node)) is not None:
             reasons[node] = why
+        elif node in masked:
+            reasons[node] = "scores and their mask go to a Softmax in float"
         else:
             integer.add(node)
     for node in [node for node, layer in layers.items() if layer.name in float_layers]:
@@ -290,7 +296,7 @@ def _groups(
     return list(members.values())
 
 
-def _quantizer(graph: ir.Graph, group: list[ir.Value]) -> Quantizer:
+def _quantizer(graph: ir.Graph, group: list[ir.Value], quantized: Collection[ir.Value]) -> Quantizer:
     """The group's last Concat names it: its distribution is the union.
 
     Else its first tensor behind the activation.
@@ -307,6 +313,7 @@ def _quantizer(graph: ir.Graph, group: list[ir.Value]) -> Quantizer:
         tensors=tuple(v.name or "" for v in group),
         non_negative=bounds is not None,
         cap=bounds[1] if bounds is not None else float("inf"),
+        least_high=least_high(source, quantized),
         keep_range=source in graph.inputs or (producer is not None and producer.op_type in BOUNDED),
     )
 
