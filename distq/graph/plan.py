@@ -19,7 +19,7 @@ from distq.graph.layers import (
     float_data,
     saturating_follower,
 )
-from distq.graph.scores import least_high, masked_scores
+from distq.graph.scores import least_high, masked_scores, scores_of_any_length
 from distq.graph.values import is_float, values_of
 
 if TYPE_CHECKING:
@@ -139,6 +139,7 @@ def make_plan(
     tensors, ties = _ort_tensors(roles, followers, scheme) if target == "ort" else (_layer_inputs(roles), [])
     if target == "ort" and only is not None:  # also what float nodes write and only later layers read
         tensors.update(v for v in values_of(model.graph) if v.name in only)
+    tensors -= scores_of_any_length(tensors)
     groups = _groups(model.graph, tensors, ties if tie else [])
     unknown = set(int16) - {v.name for v in tensors}
     if unknown:

@@ -70,6 +70,31 @@ def least_high(value: ir.Value, quantized: Collection[ir.Value]) -> float:
     node = value.producer()
     if node is None or node.domain or node.op_type != "Softmax" or node.inputs[0] not in quantized:
         return 0.0
-    shape = value.shape
-    length = shape[node.attributes.get_int("axis", -1)] if shape is not None else None
-    return min(_LEAST_SUM / length, 1.0) if isinstance(length, int) and length > 0 else 1.0
+    length = _row_length(node)
+    return 1.0 if length is None else min(_LEAST_SUM / length, 1.0)
+
+
+def scores_of_any_length(tensors: Collection[ir.Value]) -> set[ir.Value]:
+    """Those of some tensors that a MatMul writes and only Softmax over rows of unknown length reads.
+
+    They are better left without a quantizer: no range fits all lengths, see ``least_high``. The MatMul then
+    writes float from integers, and the Softmax runs in float.
+    """
+    return {
+        value
+        for value in tensors
+        if (node := value.producer()) is not None
+        and node.op_type == "MatMul"
+        and not value.is_graph_output()
+        and value.uses()
+        and all(
+            use.node.op_type == "Softmax" and not use.node.domain and _row_length(use.node) is None
+            for use in value.uses()
+        )
+    }
+
+
+def _row_length(softmax: ir.Node) -> int | None:
+    shape = softmax.outputs[0].shape
+    length = shape[softmax.attributes.get_int("axis", -1)] if shape is not None else None
+    return length if isinstance(length, int) and length > 0 else None

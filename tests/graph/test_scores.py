@@ -11,14 +11,14 @@ KEYS, WIDTH = 12, 16
 LEAST_FLOAT = float(np.finfo(np.float32).min)
 
 
-def attention(on_scores, keys=KEYS, spread=1.0, axis=-1):
+def attention(on_scores, keys=KEYS, spread=1.0, axis=-1, name=None):
     """x - three MatMul - scores - what ``on_scores(builder, scores)`` adds - Softmax - MatMul - MatMul."""
     b = Builder(3)
     query, key, value = (b.node("MatMul", "x", b.random(WIDTH, WIDTH, scale=s)) for s in (spread, 0.2, 0.2))
     scores = b.node("MatMul", query, b.node("Transpose", key, perm=[0, 2, 1]), output="scores")
     shares = b.node("Softmax", on_scores(b, scores), axis=axis, output="shares")
     b.node("MatMul", b.node("MatMul", shares, value), b.random(WIDTH, 4), output="y")
-    return b.model({"x": [1, keys, WIDTH], "mask": [1, 1, keys]}, ["y"], opset=17)
+    return b.model({"x": [1, name or keys, WIDTH], "mask": [1, 1, keys]}, ["y"], opset=17)
 
 
 def masking(low):
@@ -127,6 +127,27 @@ def test_the_range_behind_a_softmax_holds_twice_the_share_of_one_among_equals(lo
     assert first.table["shares"].max == pytest.approx(2 / 16)
     steep = Quantized(load(attention(lambda _, scores: scores, 16, 30.0)))
     assert steep.table["shares"].max == steep.table["shares"].observed_max
+
+
+@pytest.mark.parametrize("keys", [3, 64, 300])
+@pytest.mark.parametrize("spread", [1e-4, 1.0])
+def test_scores_of_rows_of_any_length_go_to_the_softmax_in_float(load, keys, spread):
+    loaded = load(attention(lambda _, scores: scores, keys, spread, name="keys"))
+    network = Quantized(loaded, batch=keys)
+    assert "scores" not in network.plan.by_tensor
+    row = network.table["shares"]
+    assert row.max == row.observed_max
+    assert network.sqnr() > 20
+    assert "scores" in make_plan(load(attention(lambda _, scores: scores)).model, "ort", "auto").by_tensor
+
+
+def test_a_softmax_over_unknown_rows_that_no_matmul_writes_has_the_whole_range(load):
+    b = Builder(1)
+    scores = b.conv("x", (4, 4), output="scores")
+    b.conv(b.node("Softmax", scores, axis=-1, output="shares"), (4, 2), output="y")
+    plan = make_plan(load(b.model({"x": [1, 4, 8, "width"]}, ["y"])).model, "ort", "auto")
+    assert plan.by_tensor["shares"].least_high == 1.0
+    assert plan.by_tensor["scores"].least_high == 0.0
 
 
 def test_a_softmax_of_float_scores_keeps_its_observed_range(load):
