@@ -17,6 +17,7 @@ from distq.graph.layers import (
     passes_values,
     saturating_follower,
 )
+from distq.graph.scores import least_high, masked_scores, scores_of_any_length
 from distq.graph.values import is_float, values_of
 from distq.targets.operators import LAYERS, PASS_THROUGH
 from distq.targets.target import Scheme, Target
@@ -35,6 +36,7 @@ class Quantizer:
         bits: 8 or 16.
         non_negative: its values are never negative, whatever is observed.
         cap: upper bound of the range: that of the Clip the quantizer replaces.
+        least_high: lower bound of the range's upper end: what a kernel can write at least.
         keep_range: the whole observed range matters: a network input or a bounded activation, whose ends
             carry meaning.
     """
@@ -44,6 +46,7 @@ class Quantizer:
     bits: int = 8
     non_negative: bool = False
     cap: float = float("inf")
+    least_high: float = 0.0
     keep_range: bool = False
 
 
@@ -145,12 +148,14 @@ def make_plan(
     tensors, ties = _kernel_tensors(roles, followers, scheme) if everywhere else (_layer_inputs(roles), [])
     if everywhere and only is not None:  # also what float nodes write and only later layers read
         tensors.update(v for v in values_of(model.graph) if v.name in only)
+    tensors -= scores_of_any_length(tensors)
     seconds = {second for _, second in joined}
     groups = _groups(model.graph, tensors, [*(ties if tie else []), *_pairs(tensors, joined)])
     unknown = set(int16) - {v.name for v in tensors}
     if unknown:
         raise UsageError(f"{min(unknown)} is no quantized tensor and cannot have 16 bits")
-    quantizers = tuple(_with_bits((_quantizer(model.graph, group, seconds) for group in groups), int16))
+    made = (_quantizer(model.graph, group, seconds, tensors) for group in groups)
+    quantizers = tuple(_with_bits(made, int16))
     kept = {f.name or "" for f in followers.values()}
     absorbed = target.absorbs_saturation and scheme == "auto"
     dropped = frozenset(kept) if absorbed else frozenset[str]()
@@ -199,6 +204,7 @@ def _roles(
     reasons = {node: why for node, why in found.items() if isinstance(why, str)}
     behind = _reached(nodes, layers)
     ahead = leading(nodes, layers)
+    masked = masked_scores(nodes)
     integer = set(layers)
     for node in nodes:
         if node in layers or node in reasons:
@@ -209,6 +215,8 @@ def _roles(
             reasons[node] = "before the first layer of the network: pre-processing in float"
         elif (why := connects(node, target.kernels)) is not None:
             reasons[node] = why
+        elif node in masked:
+            reasons[node] = "scores and their mask go to a Softmax in float"
         else:
             integer.add(node)
     for node in [node for node, layer in layers.items() if layer.name in float_layers]:
@@ -342,7 +350,9 @@ def _groups(
     return list(members.values())
 
 
-def _quantizer(graph: ir.Graph, group: list[ir.Value], seconds: Collection[str]) -> Quantizer:
+def _quantizer(
+    graph: ir.Graph, group: list[ir.Value], seconds: Collection[str], quantized: Collection[ir.Value]
+) -> Quantizer:
     """The group's last Concat names it: its distribution is the union.
 
     Else the second of the last two that were joined, else its first tensor behind the activation.
@@ -360,6 +370,7 @@ def _quantizer(graph: ir.Graph, group: list[ir.Value], seconds: Collection[str])
         tensors=tuple(v.name or "" for v in group),
         non_negative=bounds is not None,
         cap=bounds[1] if bounds is not None else float("inf"),
+        least_high=least_high(source, quantized),
         keep_range=source in graph.inputs or (producer is not None and producer.op_type in BOUNDED),
     )
 

@@ -19,7 +19,7 @@ def make_row(
     Range [max(min, -T), min(max, T)] within the quantizer's own bounds, and its encoding.
     """
     low, high = threshold_range(*observed, chosen)
-    low, high = (0.0 if quantizer.non_negative else low), min(high, quantizer.cap)
+    low, high = (0.0 if quantizer.non_negative else low), max(min(high, quantizer.cap), quantizer.least_high)
     symmetric = plan.scheme == "symmetric"
     if symmetric:
         high = max(-low, high)

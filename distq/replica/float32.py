@@ -18,6 +18,7 @@ from distq.replica.keys import content_key
 from distq.replica.samples import kept_inputs, read_samples
 from distq.replica.session import SESSION_BYTES, Session, is_float
 from distq.replica.worker import Arrays, Blob, Worker
+from distq.search.metrics import power_of
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,7 @@ class Outputs:
     def run(self, worker: Worker) -> Arrays:
         """``power``: float64 (images, outputs), sums of y32^2; ``elements``: int64 (outputs,)."""
         rows = [float_outputs(worker, self.model, self.data, index) for index in self.indices]
-        power = np.array([[float(np.sum(np.square(o, dtype=np.float64))) for o in row] for row in rows])
+        power = np.array([[power_of(output) for output in row] for row in rows])
         return {"power": power, "elements": np.array([o.size for o in rows[0]], np.int64)}
 
 

@@ -1,6 +1,9 @@
 """How far INT8 outputs are from float: sums per image, and the figures made of them.
 
 A sum over images is rounded once (math.fsum), so no figure depends on how images were grouped or ordered.
+
+A place that is the same infinity in both networks, or NaN in both, is equal and has no size: it is left out
+of all sums. One that is not finite in only one of them, or differs in sign, is an infinite error.
 """
 
 from __future__ import annotations
@@ -23,9 +26,9 @@ class ImageStatistics:
     """What the figures need of each image and network output; arrays of shape (images, outputs), float64.
 
     Attributes:
-        error: sum over elements of (y8 - y32)^2.
+        error: sum over elements of (y8 - y32)^2; infinite where infinities or NaN are not in the same places.
         power: sum of y32^2.
-        candidate_power: sum of y8^2.
+        candidate_power: sum of y8^2; infinite where the error is.
         dot: sum of y8 * y32.
     """
 
@@ -54,6 +57,12 @@ def compare(candidate: Sequence[npt.NDArray[Any]], reference: Sequence[npt.NDArr
     rows = [_compare_output(a, b) for a, b in zip(candidate, reference, strict=True)]
     table = np.array(rows, np.float64).reshape(1, len(rows), 4)
     return ImageStatistics(table[..., 0], table[..., 1], table[..., 2], table[..., 3])
+
+
+def power_of(output: npt.NDArray[Any]) -> float:
+    """Sum of y^2 over the finite elements of one output of any real dtype."""
+    finite = np.isfinite(output)
+    return float(np.sum(np.square(output if finite.all() else output[finite], dtype=np.float64)))
 
 
 def merge(parts: Sequence[ImageStatistics]) -> ImageStatistics:
@@ -176,12 +185,26 @@ def top_k(logits: npt.NDArray[Any], label: int, k: int) -> bool:
     return bool(own == own) and ahead < k  # noqa: PLR0124  # false for NaN only
 
 
-def _compare_output(candidate: npt.NDArray[Any], reference: npt.NDArray[Any]) -> tuple[float, ...]:
+def _compare_output(
+    candidate: npt.NDArray[Any], reference: npt.NDArray[Any]
+) -> tuple[float, float, float, float]:
     # A copy in C order: the order of a numpy sum follows the memory layout.
     y8 = np.ascontiguousarray(candidate, np.float64).ravel()
     y32 = np.ascontiguousarray(reference, np.float64).ravel()
+    finite = np.isfinite(y8) & np.isfinite(y32)
+    if finite.all():
+        return _products(y8, y32)
+    alike = finite | (y8 == y32) | (np.isnan(y8) & np.isnan(y32))
+    error, power, candidate_power, dot = _products(y8[finite], y32[finite])
+    if not alike.all():
+        error = candidate_power = math.inf
+    return error, power, candidate_power, dot
+
+
+def _products(y8: FloatArray, y32: FloatArray) -> tuple[float, float, float, float]:
     products = ((y8 - y32) ** 2, y32 * y32, y8 * y8, y8 * y32)
-    return tuple(float(product.sum()) for product in products)
+    error, power, candidate_power, dot = (float(product.sum()) for product in products)
+    return error, power, candidate_power, dot
 
 
 def _sums(values: FloatArray) -> list[float]:

@@ -112,3 +112,26 @@ def test_power_and_elements_of_each_output(tmp_path):
     outputs = Session(bench.loaded.serialized(), WorkerSettings(), float_network=True).run(bench.feeds[1])
     assert result["elements"].tolist() == [o.size for o in outputs]
     np.testing.assert_allclose(result["power"][1], [np.sum(o.astype(np.float64) ** 2) for o in outputs])
+
+
+def test_power_leaves_out_what_is_infinite(tmp_path):
+    b = Builder()
+    hidden = b.conv("x", (1, 1), kernel=1)
+    wide = b.node("Concat", hidden, hidden, axis=3)
+    b.node(
+        "Where",
+        b.constant(np.tile([True, False, True], 2)),
+        wide,
+        b.constant(np.float32(-np.inf)),
+        output="y",
+    )
+    loaded = networks.load(tmp_path, b.model({"x": [1, 1, 3, 3]}, ["y"]))
+    samples = np.ones((2, 1, 3, 3), np.float32)
+    np.save(tmp_path / "samples.npy", samples)
+    data = DatasetSpec.create(tmp_path / "samples.npy", [InputSpec("x", (1, 1, 3, 3), "float32")])
+    executor = LocalExecutor(WorkerSettings())
+    unit = Outputs(executor.share(loaded.serialized()), data, (0, 1))
+    power = next(executor.run([unit]))[1]["power"]
+    (output,) = Session(loaded.serialized(), WorkerSettings(), float_network=True).run({"x": samples[:1]})
+    assert np.isinf(output).any()
+    np.testing.assert_allclose(power, np.sum(np.square(output[np.isfinite(output)], dtype=np.float64)))

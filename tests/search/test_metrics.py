@@ -15,6 +15,7 @@ from distq.search.metrics import (
     merge,
     nmse,
     per_image_diff,
+    power_of,
     sqnr_db,
     top_k,
     total_power,
@@ -51,6 +52,33 @@ def test_figures_of_a_worked_example():
     assert nmse(stats) == pytest.approx(1 / 25)
     assert sqnr_db(stats) == pytest.approx(10 * math.log10(25))
     assert cosine(stats) == pytest.approx(21 / math.sqrt(25 * 18))
+
+
+def one(candidate, reference):
+    return compare([np.array(candidate)], [np.array(reference)])
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_a_place_that_is_infinite_or_nan_in_both_is_left_out(value):
+    stats = one([value, 3.0, 3.0, value], [value, 3.0, 4.0, value])
+    assert all_figures(stats) == all_figures(one([3.0, 3.0], [3.0, 4.0]))
+    assert power_of(np.array([value, 3.0, 4.0], np.float32)) == stats.power[0, 0] == 25
+
+
+def test_an_output_that_is_infinite_everywhere_in_both_is_equal():
+    stats = one([math.inf, -math.inf], [math.inf, -math.inf])
+    assert all_figures(stats) == (0.0, math.inf, 1.0)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("candidate", "reference"),
+    [(math.inf, 1.0), (1.0, -math.inf), (math.inf, -math.inf), (math.nan, 1.0), (1.0, math.nan)],
+)
+def test_an_infinity_or_nan_in_one_network_alone_is_an_infinite_error(candidate, reference):
+    for rest in ([], [2.0]):
+        assert all_figures(one([candidate, *rest], [reference, *rest])) == (math.inf, -math.inf, 0.0)
+    assert all_figures(one([math.nan], [math.inf])) == (math.inf, -math.inf, 0.0)
 
 
 @given(st.integers(0, 1000))

@@ -10,6 +10,7 @@ from typing import Protocol
 from distq.calibration.histogram import Distribution
 from distq.calibration.methods.aciq import aciq
 from distq.calibration.methods.admm import admm
+from distq.calibration.methods.clipping import least_threshold
 from distq.calibration.methods.jsd import jsd
 from distq.calibration.methods.kl import kl
 from distq.calibration.methods.maximum import maximum
@@ -50,7 +51,8 @@ def threshold(distribution: Distribution, method: str, bins: int = 2048, levels:
     """The threshold of a tensor by a method.
 
     It may exceed max|x| slightly (REFERENCE.md 2.1: by N/(N-1) when KL clips nothing); ``tensor_range`` cuts
-    that off. A tensor that is always zero gets ``ALL_ZERO_THRESHOLD``.
+    that off. No method clips more than ``least_threshold`` allows. A tensor that is always zero gets
+    ``ALL_ZERO_THRESHOLD``.
 
     Args:
         distribution: counts of the tensor.
@@ -65,4 +67,5 @@ def threshold(distribution: Distribution, method: str, bins: int = 2048, levels:
         raise UsageError(f"there is no threshold method {method!r}: choose one of {', '.join(METHODS)}")
     if distribution.absmax == 0:
         return ALL_ZERO_THRESHOLD
-    return max(METHODS[method](distribution, bins, levels), SMALLEST_THRESHOLD)
+    least = max(least_threshold(distribution, levels), SMALLEST_THRESHOLD)
+    return max(METHODS[method](distribution, bins, levels), least)

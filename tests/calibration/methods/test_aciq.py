@@ -3,7 +3,7 @@ import pytest
 
 from distq.calibration.histogram import Distribution
 from distq.calibration.methods import threshold
-from distq.calibration.methods.aciq import gauss_alpha, laplace_alpha
+from distq.calibration.methods.aciq import aciq, gauss_alpha, laplace_alpha
 
 BITS = range(2, 9)
 LAPLACE = [2.830683, 3.897229, 5.028640, 6.204766, 7.413126, 8.645620, 9.896760]
@@ -39,4 +39,4 @@ def test_zeros_of_a_signed_tensor_count_as_values():
     sparse = Distribution.of(np.concatenate((values, np.zeros(99_000), [100.0])))
     exact = np.concatenate((values, np.zeros(99_000), [100.0]))
     deviation = np.abs(exact - exact.mean()).mean()
-    assert threshold(sparse, "aciq") == pytest.approx(exact.mean() + laplace_alpha(8) * deviation, rel=1e-3)
+    assert aciq(sparse, 2048, None) == pytest.approx(exact.mean() + laplace_alpha(8) * deviation, rel=1e-3)

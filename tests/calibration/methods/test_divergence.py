@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from distq.calibration.methods.divergence import candidate_divergence, chance
+from distq.calibration.methods.divergence import candidate_divergence, chance, without_spikes
 from distq.calibration.methods.jsd import jensen_shannon_divergence
 from distq.calibration.methods.kl import kl_divergence
 from distq.calibration.methods.symkl import symmetric_divergence
@@ -26,6 +26,24 @@ def test_p_takes_the_outliers_and_q_spreads_over_occupied_bins():
 @pytest.mark.parametrize("divergence", ALL)
 def test_keeping_nothing_is_never_chosen(divergence):
     assert candidate_divergence(np.array([0.0, 0.0, 0.0, 5.0]), 2, 2, divergence) == math.inf
+
+
+@pytest.mark.parametrize("divergence", ALL)
+def test_clipping_onto_a_bin_that_holds_most_of_what_is_kept_is_never_chosen(divergence):
+    assert candidate_divergence(np.array([1.0, 0.0, 2.0, 9.0, 5.0, 5.0]), 4, 4, divergence) == math.inf
+    assert candidate_divergence(np.array([1.0, 0.0, 2.0, 9.0, 0.0, 0.0]), 4, 4, divergence) < 1e-9
+    assert candidate_divergence(np.array([4.0, 3.0, 2.0, 8.0, 5.0, 5.0]), 4, 4, divergence) < math.inf
+
+
+def test_spikes_are_bins_of_many_values_beside_bins_of_few():
+    histogram = np.array([40.0, 30.0, 20.0, 10.0, 90.0, 12.0, 0.0, 200.0, 3.0, 2.0])
+    rest, end = without_spikes(histogram)
+    np.testing.assert_array_equal(rest, [40, 30, 20, 10, 90, 12, 0, 0, 3, 2])
+    assert end == 8
+    for smooth in (histogram[:6], np.array([900.0, 120.0, 15.0]), np.array([0.0, 10.0] * 10)):
+        rest, end = without_spikes(smooth)
+        np.testing.assert_array_equal(rest, smooth)
+        assert end == 0
 
 
 @pytest.mark.parametrize("divergence", ALL)

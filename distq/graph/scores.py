@@ -1,0 +1,100 @@
+"""Masked attention scores stay in float; what a Softmax writes has a least range."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from distq.targets.operators import ARITHMETIC, PASS_THROUGH
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    import onnx_ir as ir
+
+_SOFTMAX = frozenset({"Softmax", "LogSoftmax"})
+_MASKS = frozenset({"Add", "Sub", "Where"})
+"""What puts a mask on scores: -inf, the least float or -1e4 where nothing shall be looked at."""
+
+_ON_SCORES = PASS_THROUGH | ARITHMETIC | _MASKS | {"Concat", "Div", "Max", "Min", "Clip", "Identity"}
+"""What may stand between a mask and the Softmax."""
+
+_LEAST_SUM = 2.0
+"""Length of a row times the least upper end of a Softmax's range, see ``least_high``."""
+
+
+def masked_scores(nodes: Sequence[ir.Node]) -> set[ir.Node]:
+    """Nodes that may put a mask on scores or pass masked ones on, and whose results only Softmax reads.
+
+    Between a mask of -1e4 or less and the scores there are no values: a quantizer over that range has one
+    step for all scores. Behind the Softmax the mask is gone. So these nodes are to be computed in float,
+    whatever the mask is made of.
+
+    Args:
+        nodes: of a graph, in its order.
+    """
+    masked: set[ir.Node] = set()
+    for node in nodes:
+        if not node.domain and node.op_type in _ON_SCORES:
+            producers = {v.producer() for v in node.inputs if v is not None}
+            if node.op_type in _MASKS or not masked.isdisjoint(producers):
+                masked.add(node)
+    for node in reversed(nodes):
+        if node in masked and not _only_softmax_reads(node, masked):
+            masked.remove(node)
+    return masked
+
+
+def _only_softmax_reads(node: ir.Node, masked: Collection[ir.Node]) -> bool:
+    readers = [use.node for output in node.outputs for use in output.uses()]
+    return (
+        bool(readers)
+        and not any(output.is_graph_output() for output in node.outputs)
+        and all(reader in masked or (reader.op_type in _SOFTMAX and not reader.domain) for reader in readers)
+    )
+
+
+def least_high(value: ir.Value, quantized: Collection[ir.Value]) -> float:
+    """The least upper end of a tensor's range: above 0 where ONNX Runtime's QLinearSoftmax writes it.
+
+    That kernel takes the place of a Softmax between two quantizers. Its table of exp, in float32, reaches up
+    to the largest float divided by e^5 n, with n the length of a row, and is multiplied by 1 / scale. Where
+    1 / scale is above e^5 n = 148 n, a row of equal scores overflows and comes out as zeros. So a range of
+    255 steps has to end at 1.72 / n or above. It is ``_LEAST_SUM`` / n, which leaves equal scores half of the
+    levels, at most 1, and 1 where n is not known.
+    (onnxruntime/contrib_ops/cpu/quantization/qlinear_softmax.cc of ONNX Runtime 1.31)
+
+    Args:
+        value: the tensor.
+        quantized: all tensors that have a quantizer.
+    """
+    node = value.producer()
+    if node is None or node.domain or node.op_type != "Softmax" or node.inputs[0] not in quantized:
+        return 0.0
+    length = _row_length(node)
+    return 1.0 if length is None else min(_LEAST_SUM / length, 1.0)
+
+
+def scores_of_any_length(tensors: Collection[ir.Value]) -> set[ir.Value]:
+    """Those of some tensors that a MatMul writes and only Softmax over rows of unknown length reads.
+
+    They are better left without a quantizer: no range fits all lengths, see ``least_high``. The MatMul then
+    writes float from integers, and the Softmax runs in float.
+    """
+    return {
+        value
+        for value in tensors
+        if (node := value.producer()) is not None
+        and node.op_type == "MatMul"
+        and not value.is_graph_output()
+        and value.uses()
+        and all(
+            use.node.op_type == "Softmax" and not use.node.domain and _row_length(use.node) is None
+            for use in value.uses()
+        )
+    }
+
+
+def _row_length(softmax: ir.Node) -> int | None:
+    shape = softmax.outputs[0].shape
+    length = shape[softmax.attributes.get_int("axis", -1)] if shape is not None else None
+    return length if isinstance(length, int) and length > 0 else None

@@ -1,0 +1,157 @@
+import numpy as np
+import onnx
+import pytest
+from networks import SETTINGS, Builder, Quantized, sqnr
+from onnx import TensorProto
+
+from distq.graph.plan import make_plan
+from distq.replica.session import Session
+from distq.targets.ort import ORT
+
+KEYS, WIDTH = 12, 16
+LEAST_FLOAT = float(np.finfo(np.float32).min)
+
+
+def attention(on_scores, keys=KEYS, spread=1.0, axis=-1, name=None):
+    """x - three MatMul - scores - what ``on_scores(builder, scores)`` adds - Softmax - MatMul - MatMul."""
+    b = Builder(3)
+    query, key, value = (b.node("MatMul", "x", b.random(WIDTH, WIDTH, scale=s)) for s in (spread, 0.2, 0.2))
+    scores = b.node("MatMul", query, b.node("Transpose", key, perm=[0, 2, 1]), output="scores")
+    shares = b.node("Softmax", on_scores(b, scores), axis=axis, output="shares")
+    b.node("MatMul", b.node("MatMul", shares, value), b.random(WIDTH, 4), output="y")
+    return b.model({"x": [1, name or keys, WIDTH], "mask": [1, 1, keys]}, ["y"], opset=17)
+
+
+def masking(low):
+    """The mask, computed in the graph: ``low`` where the input is not above 0, else 0."""
+
+    def of(b):
+        numbers = (b.constant(np.float32(n)) for n in (0, 0, low))
+        zero, nothing, masked = numbers
+        return b.node("Where", b.node("Greater", "mask", zero), nothing, masked)
+
+    return of
+
+
+def added(b, scores, low=-1e4):
+    return b.node("Add", scores, masking(low)(b), output="masked")
+
+
+def with_bias(b, scores):
+    """A bias that is computed, and the mask added to it first."""
+    bias = b.node("Unsqueeze", b.node("ReduceMean", "x", axes=[2], keepdims=0), b.constant([1]))
+    return b.node("Add", scores, b.node("Add", bias, masking(-1e4)(b), output="bias"), output="masked")
+
+
+def reshaped(b, scores):
+    split = b.node("Reshape", added(b, scores), b.constant([1, 2, KEYS // 2, KEYS]), output="split")
+    return b.node("Reshape", split, b.constant([1, KEYS, KEYS]), output="together")
+
+
+def selected(b, scores):
+    keep = b.node("Greater", "mask", b.constant(np.float32(0)))
+    return b.node(
+        "Reshape", b.node("Where", keep, scores, b.constant(np.float32(-1e9))), b.constant([0, 0, -1])
+    )
+
+
+def scaled(b, scores):
+    gain = b.node("Sigmoid", b.node("ReduceMax", "x", keepdims=1))
+    return b.node("Mul", added(b, scores), gain, output="scaled")
+
+
+def bounded(b, scores):
+    return b.node("Max", added(b, scores, LEAST_FLOAT), b.constant(np.float32(LEAST_FLOAT)), output="bounded")
+
+
+VARIANTS = {f.__name__: f for f in (added, with_bias, reshaped, selected, scaled, bounded)}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("scheme", ["auto", "symmetric"])
+def test_masked_scores_are_never_quantized_and_the_network_stays_close_to_float(load, name, scheme):
+    network = Quantized(load(attention(VARIANTS[name])), scheme=scheme)
+    assert all(abs(row.min) < 1000 for row in network.table.values())
+    assert {"scores", "shares"} <= set(network.plan.by_tensor)
+    assert network.sqnr() > 22
+
+
+@pytest.mark.parametrize("low", [-1e4, -65504.0, LEAST_FLOAT, -np.inf])
+def test_a_masked_place_has_no_share_whatever_the_mask_is_made_of(load, low):
+    network = Quantized(load(attention(lambda b, s: added(b, s, low))))
+    model = onnx.load_model_from_string(network.exported)
+    model.graph.output.append(onnx.helper.make_tensor_value_info("shares_quantized", TensorProto.UINT8, None))
+    session = Session(model.SerializeToString(), SETTINGS)
+    for feeds in network.feeds:
+        shares = dict(zip(session.outputs, session.run(feeds), strict=True))["shares_quantized"]
+        assert not shares[..., feeds["mask"][0, 0] <= 0].any()
+        assert shares.any()
+
+
+def test_a_sum_that_another_node_reads_too_stays_on_integers(load):
+    def read_twice(b, scores):
+        masked = b.node("Add", scores, b.node("MatMul", "x", b.random(WIDTH, KEYS)), output="masked")
+        b.node("MatMul", masked, b.random(KEYS, 4), output="z")
+        return masked
+
+    proto = attention(read_twice)
+    proto.graph.output.append(onnx.helper.make_tensor_value_info("z", TensorProto.FLOAT, [1, KEYS, 4]))
+    assert "masked" in make_plan(load(proto).model, ORT, "auto").by_tensor
+
+
+def test_what_leads_to_a_softmax_without_a_mask_stays_on_integers(load):
+    plan = make_plan(
+        load(attention(lambda b, s: b.node("Reshape", s, b.constant([0, -1, KEYS])))).model, ORT, "auto"
+    )
+    assert "scores" in plan.by_tensor
+    assert not [why for _, why in plan.float_nodes if "mask" in why]
+
+
+@pytest.mark.parametrize("keys", [16, 64, 300])
+@pytest.mark.parametrize("spread", [1e-4, 0.05, 1.0])
+@pytest.mark.parametrize("scheme", ["auto", "symmetric"])
+def test_the_fused_softmax_writes_what_float_does_however_flat_attention_is(load, keys, spread, scheme):
+    network = Quantized(load(attention(lambda _, scores: scores, keys, spread)), scheme=scheme)
+    fused = Session(network.exported, SETTINGS, fused=True)
+    literal = Session(network.exported, SETTINGS)
+    found = [o for feeds in network.feeds for o in fused.run(feeds)]
+    assert sqnr(found, [o for feeds in network.feeds for o in literal.run(feeds)]) > 25
+    assert network.sqnr() > 20
+
+
+def test_the_range_behind_a_softmax_holds_twice_the_share_of_one_among_equals(load):
+    for keys in (16, 300):
+        flat = Quantized(load(attention(lambda _, scores: scores, keys, 1e-4)))
+        assert flat.table["shares"].max == pytest.approx(2 / keys)
+        assert flat.table["shares"].zero_point == 0
+    first = Quantized(load(attention(lambda _, scores: scores, 16, 1e-4, axis=1)))
+    assert first.table["shares"].max == pytest.approx(2 / 16)
+    steep = Quantized(load(attention(lambda _, scores: scores, 16, 30.0)))
+    assert steep.table["shares"].max == steep.table["shares"].observed_max
+
+
+@pytest.mark.parametrize("keys", [3, 64, 300])
+@pytest.mark.parametrize("spread", [1e-4, 1.0])
+def test_scores_of_rows_of_any_length_go_to_the_softmax_in_float(load, keys, spread):
+    loaded = load(attention(lambda _, scores: scores, keys, spread, name="keys"))
+    network = Quantized(loaded, batch=keys)
+    assert "scores" not in network.plan.by_tensor
+    row = network.table["shares"]
+    assert row.max == row.observed_max
+    assert network.sqnr() > 20
+    assert "scores" in make_plan(load(attention(lambda _, scores: scores)).model, ORT, "auto").by_tensor
+
+
+def test_a_softmax_over_unknown_rows_that_no_matmul_writes_has_the_whole_range(load):
+    b = Builder(1)
+    scores = b.conv("x", (4, 4), output="scores")
+    b.conv(b.node("Softmax", scores, axis=-1, output="shares"), (4, 2), output="y")
+    plan = make_plan(load(b.model({"x": [1, 4, 8, "width"]}, ["y"])).model, ORT, "auto")
+    assert plan.by_tensor["shares"].least_high == 1.0
+    assert plan.by_tensor["scores"].least_high == 0.0
+
+
+def test_a_softmax_of_float_scores_keeps_its_observed_range(load):
+    network = Quantized(load(attention(added, spread=1e-4)))
+    row = network.table["shares"]
+    assert row.max == row.observed_max
