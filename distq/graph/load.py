@@ -16,7 +16,7 @@ from distq.files import sha256_bytes
 from distq.graph.passes.affine import BatchNormToConv, FoldAffine
 from distq.graph.passes.constants import FoldConstants, infer_shapes
 from distq.graph.passes.gemm import MatMulToGemm, PlainGemm
-from distq.graph.passes.tidy import DropIdle, NameNodes
+from distq.graph.passes.tidy import DropIdentities, DropIdle, NameNodes
 
 OLDEST_OPSET = 7
 LEAST_OPSET = 13
@@ -107,7 +107,7 @@ def canonical(proto: onnx.ModelProto) -> ir.Model:
     common_passes.RemoveInitializersFromInputsPass()(model)
     for step in (
         DropIdle(),
-        common_passes.IdentityEliminationPass(),
+        DropIdentities(),
         FoldConstants(),
         MatMulToGemm(),
         FoldAffine(),

@@ -19,7 +19,7 @@ from distq.graph.layers import (
     float_data,
     saturating_follower,
 )
-from distq.graph.values import is_float, values_of
+from distq.graph.values import is_float, reads, values_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -195,7 +195,7 @@ def _reached(nodes: list[ir.Node], layers: Collection[ir.Node]) -> set[ir.Node]:
     values: set[ir.Value | None] = set()
     found = set()
     for node in nodes:
-        if any(v in values for v in node.inputs if v is not None):
+        if any(v in values for v in reads(node)):
             found.add(node)
         if node in found or node in layers:
             values.update(node.outputs)
@@ -210,7 +210,7 @@ def leading(nodes: list[ir.Node], layers: Collection[ir.Node]) -> set[ir.Node]:
         if any(v in values for v in node.outputs):
             found.add(node)
         if node in found or node in layers:
-            values.update(v for v in node.inputs if v is not None)
+            values.update(reads(node))
     return found
 
 

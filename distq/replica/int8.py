@@ -61,7 +61,7 @@ class Score:
         """
         net = open_network(worker, self.advance.network)
         behind = net.behind(self.tensors)
-        reached = [i for i, name in enumerate(net.outputs) if net.producer[name] in behind]
+        reached = [i for i, name in enumerate(net.outputs) if net.reaches(behind, name)]
         promoted = tuple(sorted(set(self.candidates[0]) & set(net.constants_of(behind))))
         tail = self.advance.part(worker, self.advance.cut, [net.outputs[i] for i in reached], promoted)
         crossings, forwards = self.advance.crossing(worker, self.indices)
