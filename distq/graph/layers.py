@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from distq.graph.values import constant, is_float, only_reader
+from distq.graph.values import constant, is_float, is_overridable, only_reader
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -85,6 +85,8 @@ def compute_layer(node: ir.Node) -> Layer | str | None:  # noqa: C901, PLR0911  
         return None
     if not all(is_float(v) for v in (*node.inputs[:2], node.outputs[0])):
         return f"{node.op_type} is not float32"
+    if any(map(is_overridable, node.inputs)):
+        return f"{node.op_type} reads an initializer that a caller may replace"
     weight_value = node.inputs[1]
     weight = constant(weight_value)
     output, name = node.outputs[0].name or "", layer_name(node)
@@ -182,6 +184,8 @@ def connects(node: ir.Node) -> str | None:  # noqa: PLR0911  # a list of conditi
         return "a tensor times its own activation is computed in float between two quantizers"
     if any(constant(v) is not None for v in float_data(node)):
         return f"{node.op_type} has a constant operand"
+    if any(map(is_overridable, node.inputs)):
+        return f"{node.op_type} reads an initializer that a caller may replace"
     if not all(is_float(v) for v in (*node.inputs[:1], *node.outputs)):
         return f"{node.op_type} is not float32"
     if node.op_type == "Resize" and node.attributes.get_string("mode", "nearest") == "cubic":

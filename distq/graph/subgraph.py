@@ -160,7 +160,10 @@ class Network:
             [self.nodes[i] for i in nodes],
             "part",
             inputs,
-            [self._value_info(o) if o in given else onnx.helper.make_empty_tensor_value_info(o) for o in outputs],
+            [
+                self._value_info(o) if o in given else onnx.helper.make_empty_tensor_value_info(o)
+                for o in outputs
+            ],
             initializers,
         )
         model = onnx.helper.make_model(

@@ -21,6 +21,11 @@ def constant(value: ir.Value | None) -> np.ndarray | None:
     return value.const_value.numpy()
 
 
+def is_overridable(value: ir.Value | None) -> bool:
+    """Whether a value is an initializer that a caller of the network can replace."""
+    return value is not None and value.is_initializer() and value.is_graph_input()
+
+
 def values_of(graph: ir.Graph) -> list[ir.Value]:
     """Inputs, and what nodes write, in graph order; without the graphs inside nodes."""
     return [*graph.inputs, *(value for node in graph for value in node.outputs)]
@@ -76,7 +81,11 @@ def only_reader(value: ir.Value) -> ir.Node | None:
 
 def is_float(value: ir.Value | None) -> bool:
     """Whether a value is a float32 tensor; one of unknown type counts as float32."""
-    return value is not None and (value.dtype is None or value.dtype.name == "FLOAT")
+    if value is None or value.type is None:
+        return value is not None
+    if value.dtype is None:
+        return True
+    return value.dtype.name == "FLOAT" and value.type.elem_type == value.dtype  # no sequence of tensors
 
 
 def numpy_dtype(value: ir.Value) -> str:

@@ -10,7 +10,7 @@ from distq.data.shards import select, shard
 from distq.engine.progress import Reporter
 from distq.engine.run import run_units
 from distq.errors import DataError, ModelError
-from distq.graph.load import read_proto
+from distq.graph.read import read_proto
 from distq.jobs.compare import accuracy, top_k_accuracy
 from distq.jobs.context import data_spec, input_specs, interruptible, open_workers
 from distq.jobs.dealing import turns_of

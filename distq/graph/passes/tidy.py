@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
+from distq.graph.read import free_name
 from distq.graph.values import constant, subgraphs
 
 
@@ -96,23 +97,13 @@ class NameNodes(ir.passes.InPlacePass):
         for node in _outside_in(model.graph):
             if not node.name and node.graph is not model.graph:
                 continue
-            name = _free_name(node, seen)
+            output = (node.outputs[0].name if node.outputs else None) or ""
+            name = free_name(node.name or f"{node.op_type}_{output}", output, seen)
             if name != node.name:
                 node.name = name
                 modified = True
             seen.add(name)
         return ir.passes.PassResult(model, modified)
-
-
-def _free_name(node: ir.Node, seen: set[str]) -> str:
-    output = node.outputs[0].name if node.outputs else ""
-    name = node.name or f"{node.op_type}_{output}"
-    if name in seen:
-        name = f"{name}_{output}"
-    stem, counter = name, 1
-    while name in seen:
-        name, counter = f"{stem}_{counter}", counter + 1
-    return name
 
 
 def _outside_in(graph: ir.Graph) -> Iterator[ir.Node]:
