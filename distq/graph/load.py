@@ -20,7 +20,7 @@ from distq.graph.passes.overridable import FixWeights
 from distq.graph.passes.tidy import DropIdentities, DropIdle, NameNodes
 from distq.graph.plain import make_plain
 from distq.graph.read import opset_of, quantized_operator, read_proto
-from distq.graph.shapes import infer_shapes
+from distq.graph.shapes import infer_shapes, settle_outputs
 
 OLDEST_OPSET = 7
 LEAST_OPSET = 13
@@ -73,6 +73,7 @@ def load_model(path: Path, without: Collection[str] = ()) -> LoadedModel:
     """
     proto, sha256 = read_proto(path)
     _require_float(path, proto)
+    _require_known_types(path, proto)
     interface = Interface.of(proto)
     left_out = frozenset(without)
     try:
@@ -104,6 +105,7 @@ def canonical(proto: onnx.ModelProto, without: Collection[str] = ()) -> ir.Model
     model = ir.from_proto(proto)
     FixWeights()(model)
     common_passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    settle_outputs(model)
     for name, step in OPTIONAL_STEPS.items():
         if name in without:
             continue
@@ -131,6 +133,18 @@ def _require_float(path: Path, proto: onnx.ModelProto) -> None:
         raise ModelError(
             f"{path} is quantized already, it has {operator}: give the float model it was made from"
         )
+
+
+def _require_known_types(path: Path, proto: onnx.ModelProto) -> None:
+    """Refuse maps, which no later step can carry.
+
+    Raises:
+        ModelError: an input or output is a map or a sequence of maps.
+    """
+    for value in (*proto.graph.input, *proto.graph.output):
+        element = value.type.sequence_type.elem_type if value.type.HasField("sequence_type") else value.type
+        if element.HasField("map_type"):
+            raise ModelError(f"{path}: {value.name} is a map: export the model without ZipMap")
 
 
 def _upgrade(path: Path, proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:

@@ -36,6 +36,21 @@ def infer_shapes(model: ir.Model) -> ir.Model:
     return model
 
 
+def settle_outputs(model: ir.Model) -> None:
+    """Replace the shapes that graphs declare for their outputs by inferred ones, where these are known.
+
+    Declared shapes may be of another batch; what is derived from them would be wrong.
+    """
+    outputs = [value for graph in model.graphs() for value in graph.outputs if not value.is_graph_input()]
+    declared = [value.shape for value in outputs]
+    for value in outputs:
+        value.shape = None
+    infer_shapes(model)
+    for value, shape in zip(outputs, declared, strict=True):
+        if value.shape is None:
+            value.shape = shape
+
+
 def _is_large(initializer: ir.Value) -> bool:
     return initializer.const_value is not None and initializer.const_value.nbytes > _SMALL_BYTES
 
@@ -52,6 +67,7 @@ def _outline(model: ir.Model) -> onnx.ModelProto:
             continue
         if not _is_large(value):
             constants.append(ir.to_proto(tensor))
+            constants[-1].name = name  # of a lifted constant the tensor has another
         if name not in listed:
             shape = [d if isinstance(d, int) else None for d in tensor.shape]
             inputs.append(onnx.helper.make_tensor_value_info(name, int(tensor.dtype), shape))
