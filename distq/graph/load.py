@@ -9,6 +9,7 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as common_passes
+from google.protobuf.message import EncodeError  # type: ignore[import-untyped]  # protobuf ships no types
 
 from distq.errors import ModelError
 from distq.graph.convert import converted
@@ -53,8 +54,18 @@ class LoadedModel:
     without: frozenset[str] = frozenset()
 
     def serialized(self) -> bytes:
-        """The canonical float model as ONNX bytes."""
-        return bytes(ir.to_proto(self.model).SerializeToString())
+        """The canonical float model as ONNX bytes.
+
+        Raises:
+            ModelError: it has more than 2 GB; weights in half precision may have become float32.
+        """
+        try:
+            return bytes(ir.to_proto(self.model).SerializeToString())
+        except EncodeError as error:
+            raise ModelError(
+                f"{self.path} has more than the 2 GB of weights that an ONNX model can hold: "
+                "give a smaller network, or a part of this one"
+            ) from error
 
 
 class _StepFailedError(Exception):

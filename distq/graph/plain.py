@@ -1,6 +1,6 @@
 """Bring a model, before anything else, to what the later steps take for granted.
 
-One name of the ONNX domain, dense constants, no functions, no stored shapes.
+Dense constants, no functions, no stored shapes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import onnx.inliner
 import onnx_ir as ir
 import onnx_ir.passes.common as common_passes
 
-from distq.graph.read import graphs_in, nodes_in, opset_of
+from distq.graph.read import graphs_in, opset_of
 from distq.graph.withdrawn import grouped_normalization, rewritten
 
 MOST_ELEMENTS = 1 << 28
@@ -21,7 +21,6 @@ MOST_ELEMENTS = 1 << 28
 def make_plain(model: onnx.ModelProto) -> onnx.ModelProto:
     """The model with these rewritten; the given one may be changed in place.
 
-    * ``ai.onnx`` is another name of the domain ''.
     * Initializers are no inputs where all are listed as such: models before IR version 4 had to do so, and
       exporters kept to it; none is meant to be replaced.
     * Stored types and shapes of tensors inside go: they may be of another batch, and are inferred anew.
@@ -29,7 +28,6 @@ def make_plain(model: onnx.ModelProto) -> onnx.ModelProto:
     * GroupNormalization of opsets 18 to 20 is written out by what was not withdrawn.
     * Functions are written out where they are called, at the opset of the model.
     """
-    _one_domain(model)
     _drop_listed(model)
     model = _inlined(model)
     if 18 <= opset_of(model) < 21:
@@ -38,13 +36,6 @@ def make_plain(model: onnx.ModelProto) -> onnx.ModelProto:
         _forget_shapes(graph)
         _make_dense(graph)
     return model
-
-
-def _one_domain(model: onnx.ModelProto) -> None:
-    for opset in (*model.opset_import, *(o for f in model.functions for o in f.opset_import)):
-        opset.domain = "" if opset.domain == "ai.onnx" else opset.domain
-    for node in nodes_in(model):
-        node.domain = "" if node.domain == "ai.onnx" else node.domain
 
 
 def _drop_listed(model: onnx.ModelProto) -> None:

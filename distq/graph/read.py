@@ -34,7 +34,7 @@ _QUANTIZED_PREFIXES = (
 def read_proto(path: Path) -> tuple[onnx.ModelProto, str]:
     """Read and check an ONNX file with its external data.
 
-    Nodes that share a name are given one of their own.
+    Nodes that share a name are given one of their own, and the ONNX domain is called ''.
 
     Returns:
         The model and the SHA-256 of the file, or of the model put together where data lies beside it.
@@ -53,6 +53,7 @@ def read_proto(path: Path) -> tuple[onnx.ModelProto, str]:
         alone = proto.ByteSize()
         _require_room(path, proto, alone)
         onnx.load_external_data_for_model(proto, str(path.parent))
+        _name_domain(proto)
         check(proto)
     except (
         DecodeError,
@@ -90,16 +91,25 @@ def nodes_in(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
 
 def opset_of(model: onnx.ModelProto) -> int:
     """The opset of the ONNX domain; 0 where the model names none."""
-    return next((o.version for o in model.opset_import if o.domain in {"", "ai.onnx"}), 0)
+    return next((o.version for o in model.opset_import if not o.domain), 0)
 
 
 def quantized_operator(model: onnx.ModelProto) -> str | None:
     """An operator on integers that stand for real numbers, if the model has one: it is quantized already."""
     for node in nodes_in(model):
-        known = node.domain in {"", "ai.onnx", "com.microsoft"}
+        known = node.domain in {"", "com.microsoft"}
         if known and (node.op_type in _QUANTIZED or node.op_type.startswith(_QUANTIZED_PREFIXES)):
             return str(node.op_type)
     return None
+
+
+def _name_domain(proto: onnx.ModelProto) -> None:
+    """Call the ONNX domain '' everywhere; it has another name, ``ai.onnx``."""
+    for opset in (*proto.opset_import, *(o for f in proto.functions for o in f.opset_import)):
+        opset.domain = "" if opset.domain == "ai.onnx" else opset.domain
+    for node in nodes_in(proto):
+        if node.domain == "ai.onnx":
+            node.domain = ""
 
 
 def _name_apart(proto: onnx.ModelProto) -> None:
@@ -123,15 +133,18 @@ def free_name(name: str, output: str, seen: Collection[str]) -> str:
 
 
 def _require_room(path: Path, proto: onnx.ModelProto, alone: int) -> None:
-    outside = 0
-    for graph in graphs_in(proto):
-        for tensor in graph.initializer:
-            lengths = [e.value for e in tensor.external_data if e.key == "length"]
-            outside += int(lengths[0]) if lengths and lengths[0].isdigit() else 0
-    if alone + outside > LARGEST_BYTES:
+    outside = [
+        int(entry.value)
+        for graph in graphs_in(proto)
+        for tensor in graph.initializer
+        for entry in tensor.external_data
+        if entry.key == "length" and entry.value.isdigit()
+    ]
+    total = alone + sum(outside)
+    if total > LARGEST_BYTES:
         raise ModelError(
-            f"{path} and its weights have {(alone + outside) / 2**30:.1f} GB, more than the 2 GB that an "
-            "ONNX model can hold: give a smaller network, or a part of this one"
+            f"{path} and its weights have {total / 2**30:.1f} GB, more than the 2 GB that an ONNX model can "
+            "hold: give a smaller network, or a part of this one"
         )
 
 

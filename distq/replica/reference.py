@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +10,7 @@ import numpy.typing as npt
 import onnx
 
 from distq.data.samples import InputSpec
-from distq.errors import ExecutionError, ModelError
-from distq.graph.load import OPTIONAL_STEPS, LoadedModel, load_model
-from distq.graph.read import opset_of, read_proto
+from distq.errors import ExecutionError
 from distq.replica.session import Session
 from distq.replica.worker import WorkerSettings
 
@@ -32,48 +29,6 @@ ASSUMED_SIZE = 32
 """What ``random_feeds`` takes for an open dimension that is not the batch."""
 
 
-def load_checked(path: Path, samples: Sequence[Feeds], settings: WorkerSettings) -> LoadedModel:
-    """Load a model; a rewrite that changes what it computes is left out.
-
-    Args:
-        path: of the ONNX file.
-        samples: feeds to compare on; a few are enough.
-        settings: device and threads of the sessions.
-
-    Raises:
-        ModelError: it cannot be read, ONNX Runtime does not run it, or what it computes changes all the same;
-            the operator is named.
-    """
-    loaded = load_model(path)
-    given, _ = read_proto(path)
-    try:
-        reference = Session(given.SerializeToString(), settings)
-        reference.run(samples[0])
-    except ExecutionError as error:
-        raise ModelError(f"{path} does not run: {error}; export it for ONNX Runtime") from error
-    wrong = _differing(reference, loaded, samples, settings)
-    if not wrong:
-        return loaded
-    for step in (name for name in OPTIONAL_STEPS if name not in loaded.without):
-        other = load_model(path, loaded.without | {step})
-        if not _differing(reference, other, samples, settings):
-            return other
-    operator = _first_at_fault(given, loaded.serialized(), samples[0], settings)
-    raise ModelError(
-        f"{path}: {operator} of opset {opset_of(given)} cannot be brought into the form that distq quantizes "
-        f"without changing output {wrong[0]}: export it with a newer opset"
-    )
-
-
-def _differing(
-    reference: Session, loaded: LoadedModel, samples: Sequence[Feeds], settings: WorkerSettings
-) -> tuple[str, ...]:
-    try:
-        return _compare(reference, Session(loaded.serialized(), settings), samples)
-    except ExecutionError:  # a network that does not even run is no better than a wrong one
-        return reference.outputs
-
-
 def check_same(
     given: bytes, canonical: bytes, samples: Sequence[Feeds], settings: WorkerSettings
 ) -> tuple[str, ...]:
@@ -90,10 +45,7 @@ def check_same(
     Raises:
         ExecutionError: ONNX Runtime does not run one of them.
     """
-    return _compare(Session(given, settings), Session(canonical, settings), samples)
-
-
-def _compare(reference: Session, made: Session, samples: Sequence[Feeds]) -> tuple[str, ...]:
+    reference, made = Session(given, settings), Session(canonical, settings)
     if reference.outputs != made.outputs:
         return tuple(o for o in reference.outputs if o not in made.outputs) or reference.outputs
     differs = np.zeros(len(reference.outputs), np.int64)
@@ -115,9 +67,10 @@ def agree(wanted: Any, found: Any) -> bool:  # noqa: ANN401  # whatever ONNX Run
             and all(agree(a, b) for a, b in zip(wanted, found, strict=True))
         )
     if isinstance(wanted, dict):
-        return isinstance(found, dict) and agree(list(wanted.items()), list(found.items()))
+        same = isinstance(found, dict) and list(wanted) == list(found)
+        return same and agree(list(wanted.values()), list(found.values()))
     if not isinstance(wanted, np.ndarray) or not isinstance(found, np.ndarray):
-        return bool(wanted == found)
+        return type(wanted) is type(found) and bool(wanted == found)
     if wanted.shape != found.shape or wanted.dtype != found.dtype:
         return False
     return _numbers_agree(wanted, found) if wanted.dtype.kind == "f" else _mostly(wanted == found)
@@ -154,19 +107,26 @@ def _random(spec: InputSpec, generator: np.random.Generator) -> npt.NDArray[Any]
     )
 
 
-def _first_at_fault(given: onnx.ModelProto, canonical: bytes, feeds: Feeds, settings: WorkerSettings) -> str:
-    """The operator that writes the first tensor, in the file's order, that differs in the network made."""
-    made = onnx.load_model_from_string(canonical)
+def first_at_fault(given: bytes, canonical: bytes, feeds: Feeds, settings: WorkerSettings) -> str:
+    """The type of the first operator, in the file's order, whose output differs in the network made.
+
+    "an operator" where none can be told.
+
+    Args:
+        given: the user's model, as ONNX bytes.
+        canonical: the network made of it, as ONNX bytes.
+        feeds: of one sample.
+        settings: device and threads of the sessions.
+    """
+    file, made = onnx.load_model_from_string(given), onnx.load_model_from_string(canonical)
     names = {name for node in made.graph.node for name in node.output if name}
-    written = {name: node for node in given.graph.node for name in node.output if name in names}
+    written = {name: node for node in file.graph.node for name in node.output if name in names}
     results = []
-    for model in (given, made):
-        probe = onnx.ModelProto()
-        probe.CopyFrom(model)
-        del probe.graph.output[:]
-        probe.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in written)
+    for model in (file, made):
+        del model.graph.output[:]
+        model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in written)
         try:
-            results.append(Session(probe.SerializeToString(), settings).run(feeds))
+            results.append(Session(model.SerializeToString(), settings).run(feeds))
         except ExecutionError:
             return "an operator"
     differing = (n for n, *pair in zip(written.values(), *results, strict=True) if not agree(*pair))

@@ -151,3 +151,9 @@ def test_further_outputs_mean_training_before_opset_14(load, opset):
     loaded = load(proto)
     assert node_types(loaded) == ["Conv", "BatchNormalization"]
     assert_computes_the_same(loaded, proto)
+
+
+def test_a_division_by_zero_stays_where_it_is(load):
+    b = Builder()
+    b.node("Div", conv(b), b.constant(np.array([1, 0, 2, 1, 0, 1], np.float32).reshape(6, 1, 1)), output="y")
+    assert node_types(load(b.model({"x": IMAGE}, ["y"]))) == ["Conv", "Div"]
