@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from distq.graph.values import values_of
+from distq.graph.values import names_in
 
 
 def add_initializer(
@@ -26,11 +26,6 @@ def add_initializer(
         free, counter = f"{name}_{counter}", counter + 1
     taken.add(free)
     return register(graph, free, array)
-
-
-def names_in(graph: ir.Graph) -> set[str | None]:
-    """Names of the initializers and values of a graph."""
-    return {*graph.initializers, *(v.name for v in values_of(graph))}
 
 
 def register(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:

@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from distq.graph.edits import add_initializer, names_in
+from distq.graph.edits import add_initializer
 from distq.graph.layers import clip_bounds, connects
 from distq.graph.plan import Plan
-from distq.graph.values import constant, is_float
+from distq.graph.values import constant, is_float, names_in
 from distq.targets.target import Target
 
 PASS_FACTORS = frozenset({"Relu", "LeakyRelu", "MaxPool", "AveragePool", "GlobalAveragePool", "Resize"})
@@ -209,6 +209,8 @@ def _site(
 
 def _takes_factors(node: ir.Node, position: int, value: ir.Value) -> bool:
     """Whether a node is a layer whose constant weights can take the factors of this input's channels."""
+    if node.graph is not value.graph:
+        return False
     weight = constant(node.inputs[1]) if node.op_type in {"Conv", "Gemm"} and position == 0 else None
     if weight is None or weight.dtype != np.float32 or node.domain or _channels(value) is None:
         return False

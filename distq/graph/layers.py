@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from distq.graph.values import constant, is_float, only_reader
+from distq.graph.values import constant, is_float, is_overridable, only_reader
 from distq.targets.operators import ARITHMETIC, CONNECTING, LAYERS, PASS_THROUGH
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Layer:
     axis: int | None
 
 
-def compute_layer(node: ir.Node, carried: AbstractSet[str] = LAYERS) -> Layer | str | None:  # noqa: C901, PLR0911  # a list of conditions, each with its reason
+def compute_layer(node: ir.Node, carried: AbstractSet[str] = LAYERS) -> Layer | str | None:  # noqa: C901, PLR0911, PLR0912  # a list of conditions, each with its reason
     """The layer a node makes, the reason why it stays float, or None for a node that is no compute node.
 
     Args:
@@ -75,6 +75,8 @@ def compute_layer(node: ir.Node, carried: AbstractSet[str] = LAYERS) -> Layer | 
         return f"{node.op_type} has no integer kernel"
     if not all(is_float(v) for v in (*node.inputs[:2], node.outputs[0])):
         return f"{node.op_type} is not float32"
+    if any(map(is_overridable, node.inputs)):
+        return f"{node.op_type} reads an initializer that a caller may replace"
     weight_value = node.inputs[1]
     weight = constant(weight_value)
     output, name = node.outputs[0].name or "", layer_name(node)
@@ -184,6 +186,8 @@ def connects(node: ir.Node, kernels: AbstractSet[str] = CONNECTING) -> str | Non
         return "a tensor times its own activation is computed in float between two quantizers"
     if any(constant(v) is not None for v in float_data(node)):
         return f"{node.op_type} has a constant operand"
+    if any(map(is_overridable, node.inputs)):
+        return f"{node.op_type} reads an initializer that a caller may replace"
     if not all(is_float(v) for v in (*node.inputs[:1], *node.outputs)):
         return f"{node.op_type} is not float32"
     if node.op_type == "Resize" and node.attributes.get_string("mode", "nearest") == "cubic":

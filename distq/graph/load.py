@@ -1,147 +1,171 @@
-"""Read a user's ONNX file and bring it into the one form the rest of distq works on."""
+"""Bring a user's ONNX file into the one form the rest of distq works on."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
-import onnx.version_converter
 import onnx_ir as ir
 import onnx_ir.passes.common as common_passes
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf ships no types
+from google.protobuf.message import EncodeError  # type: ignore[import-untyped]  # protobuf ships no types
 
 from distq.errors import ModelError
-from distq.files import sha256_bytes
+from distq.graph.convert import converted
+from distq.graph.interface import Interface
 from distq.graph.passes.affine import BatchNormToConv, FoldAffine
-from distq.graph.passes.constants import FoldConstants, infer_shapes
+from distq.graph.passes.constants import FoldConstants
 from distq.graph.passes.gemm import MatMulToGemm, PlainGemm
 from distq.graph.passes.neutral import DropNeutral
 from distq.graph.passes.open_sizes import open_negative_sizes, restore_sizes
-from distq.graph.passes.tidy import DropIdle, NameNodes
+from distq.graph.passes.overridable import FixWeights
+from distq.graph.passes.tidy import DropIdentities, DropIdle, NameNodes
+from distq.graph.plain import make_plain
+from distq.graph.read import opset_of, quantized_operator, read_proto
+from distq.graph.shapes import infer_shapes, settle_outputs
 
 OLDEST_OPSET = 7
 LEAST_OPSET = 13
 """QuantizeLinear has an axis from here on."""
+
+OPTIONAL_STEPS: dict[str, Callable[[], ir.passes.InPlacePass]] = {
+    "DropIdle": DropIdle,
+    "DropIdentities": DropIdentities,
+    "FoldConstants": FoldConstants,
+    "DropNeutral": DropNeutral,
+    "MatMulToGemm": MatMulToGemm,
+    "FoldAffine": FoldAffine,
+    "PlainGemm": PlainGemm,
+    "BatchNormToConv": BatchNormToConv,
+}
+"""The rewrites, in order; each says in its docstring what it does. None has to be."""
 
 
 @dataclass(frozen=True)
 class LoadedModel:
     """A float model in canonical form.
 
-    ``proto`` is the model as given, ``model`` the canonical one: opset 13 or newer, constants and shapes
-    folded, BatchNormalization folded, every node named. ``sha256`` is the file's.
+    ``model`` is the canonical one: opset 13 or newer, constants and shapes folded, BatchNormalization folded,
+    every node named; inputs, outputs and annotations are those of the file. ``sha256`` is the file's.
+    ``without`` names the steps of ``OPTIONAL_STEPS`` that were left out.
     """
 
     path: Path
     sha256: str
     model: ir.Model
+    without: frozenset[str] = frozenset()
 
     def serialized(self) -> bytes:
-        """The canonical float model as ONNX bytes."""
-        return bytes(ir.to_proto(self.model).SerializeToString())
+        """The canonical float model as ONNX bytes.
+
+        Raises:
+            ModelError: it has more than 2 GB; weights in half precision may have become float32.
+        """
+        try:
+            return bytes(ir.to_proto(self.model).SerializeToString())
+        except EncodeError as error:
+            raise ModelError(
+                f"{self.path} has more than the 2 GB of weights that an ONNX model can hold: "
+                "give a smaller network, or a part of this one"
+            ) from error
 
 
-def load_model(path: Path) -> LoadedModel:
+class _StepFailedError(Exception):
+    """An optional step raised; its name is the argument."""
+
+
+def load_model(path: Path, without: Collection[str] = ()) -> LoadedModel:
     """Read, check, upgrade and fold a model.
 
+    Args:
+        path: of the ONNX file.
+        without: names of ``OPTIONAL_STEPS`` to leave out. One that raises is left out as well.
+
     Raises:
-        ModelError: missing, corrupt, older than opset 7, or already quantized.
+        ModelError: missing, corrupt, older than opset 7, already quantized, or of a kind that cannot be kept.
     """
     proto, sha256 = read_proto(path)
-    opset = next((o.version for o in proto.opset_import if o.domain in {"", "ai.onnx"}), 0)
-    if opset < OLDEST_OPSET:
-        raise ModelError(f"{path} has opset {opset}: export it again with opset {OLDEST_OPSET} or newer")
-    if any(
-        node.op_type in {"QuantizeLinear", "DequantizeLinear", "QLinearConv"} for node in proto.graph.node
-    ):
-        raise ModelError(f"{path} is quantized already: give the float model it was made from")
-    if opset > onnx.defs.onnx_opset_version():
-        newest = onnx.defs.onnx_opset_version()
-        raise ModelError(
-            f"{path} has opset {opset}, newer than the onnx package: export it with opset {newest}"
-        )
-    upgraded_proto = _upgrade(path, proto, max(opset, LEAST_OPSET))
+    _require_float(path, proto)
+    _require_known_types(path, proto)
+    interface = Interface.of(proto)
+    left_out = frozenset(without)
     try:
-        return LoadedModel(path, sha256, canonical(upgraded_proto))
-    except Exception as error:  # a damaged model can break a pass in any way
+        proto = _upgrade(path, make_plain(proto), LEAST_OPSET)
+        while True:
+            try:
+                model = canonical(proto, left_out)
+                break
+            except _StepFailedError as error:
+                left_out |= {str(error)}
+        interface.restore(model)
+    except ModelError:
+        raise
+    except Exception as error:  # a model from outside can break a library in any way
         reason = str(error).strip().split("\n")[0]
         raise ModelError(
-            f"{path} is damaged or holds what distq cannot read: {reason}; export it again"
+            f"{path} holds what distq cannot read: {reason}; export it in another way"
         ) from error
+    return LoadedModel(path, sha256, model, left_out)
 
 
-def read_proto(path: Path) -> tuple[onnx.ModelProto, str]:
-    """Read and check an ONNX file with its external data.
+def canonical(proto: onnx.ModelProto, without: Collection[str] = ()) -> ir.Model:
+    """The steps, in order.
 
-    Returns:
-        The model and the SHA-256 of the file, or of the model put together where data lies beside it.
-
-    Raises:
-        ModelError: missing or corrupt.
+    Args:
+        proto: as ``plain.make_plain`` gives it, at opset 13 or newer.
+        without: optional steps to leave out.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelError(
-            f"cannot read the model {path}: {error.strerror}; give the path of an ONNX file"
-        ) from error
-    try:
-        proto = onnx.load_model_from_string(data)
-        alone = proto.ByteSize()
-        onnx.load_external_data_for_model(proto, str(path.parent))
-        onnx.checker.check_model(proto)
-    except (DecodeError, onnx.checker.ValidationError, ValueError, OSError, RuntimeError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise ModelError(f"{path} is not a valid ONNX model: {reason}; export it again") from error
-    if not proto.graph.node:
-        raise ModelError(f"{path} is not an ONNX model, or has no nodes: export it again")
-    if proto.ByteSize() != alone:
-        data = proto.SerializeToString(deterministic=True)
-    return proto, sha256_bytes(data)
-
-
-def canonical(proto: onnx.ModelProto) -> ir.Model:
-    """The passes, in order; each says in its docstring what it does."""
     model = ir.from_proto(proto)
     stored = open_negative_sizes(model)
-    common_passes.InlinePass()(model)
+    FixWeights()(model)
     common_passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-    common_passes.RemoveInitializersFromInputsPass()(model)
+    settle_outputs(model)
+    for name, step in OPTIONAL_STEPS.items():
+        if name in without:
+            continue
+        try:
+            step()(model)
+        except Exception as error:
+            raise _StepFailedError(name) from error
     for step in (
-        DropIdle(),
-        common_passes.IdentityEliminationPass(),
-        FoldConstants(),
-        DropNeutral(),
-        MatMulToGemm(),
-        FoldAffine(),
-        PlainGemm(),
-        BatchNormToConv(),
-        common_passes.RemoveUnusedNodesPass(),
-        common_passes.TopologicalSortPass(),
-        NameNodes(),
+        common_passes.RemoveUnusedNodesPass,
+        common_passes.TopologicalSortPass,
+        NameNodes,
     ):
-        step(model)
+        step()(model)
     model = infer_shapes(model)
     restore_sizes(model, stored)
     model.ir_version = max(model.ir_version or 0, 10 if model.opset_imports[""] >= 21 else 8)
     return model
 
 
-def upgraded(model: ir.Model, opset: int) -> ir.Model:
-    """The model at a newer opset; the same model when it is there already."""
-    if model.opset_imports[""] >= opset:
-        return model
-    proto = onnx.version_converter.convert_version(ir.to_proto(model), opset)
-    proto.ir_version = max(proto.ir_version, 10 if opset >= 21 else 8)
-    return ir.from_proto(proto)
+def _require_float(path: Path, proto: onnx.ModelProto) -> None:
+    opset = opset_of(proto)
+    if opset < OLDEST_OPSET:
+        raise ModelError(f"{path} has opset {opset}: export it again with opset {OLDEST_OPSET} or newer")
+    operator = quantized_operator(proto)
+    if operator is not None:
+        raise ModelError(
+            f"{path} is quantized already, it has {operator}: give the float model it was made from"
+        )
+
+
+def _require_known_types(path: Path, proto: onnx.ModelProto) -> None:
+    """Refuse maps, which no later step can carry.
+
+    Raises:
+        ModelError: an input or output is a map or a sequence of maps.
+    """
+    for value in (*proto.graph.input, *proto.graph.output):
+        element = value.type.sequence_type.elem_type if value.type.HasField("sequence_type") else value.type
+        if element.HasField("map_type"):
+            raise ModelError(f"{path}: {value.name} is a map: export the model without ZipMap")
 
 
 def _upgrade(path: Path, proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
-    if next(o.version for o in proto.opset_import if o.domain in {"", "ai.onnx"}) == opset:
-        return proto
     try:
-        return onnx.version_converter.convert_version(proto, opset)
+        return converted(proto, opset)
     except Exception as error:  # the converter raises RuntimeError, IndexError and its own
         reason = str(error).strip().split("\n")[0]
         raise ModelError(

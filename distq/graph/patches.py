@@ -37,6 +37,7 @@ class Geometry:
     auto_pad: str
     output_padding: tuple[int, ...]
     group: int
+    output_shape: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, model: ir.Model, layer: Layer) -> Geometry:
@@ -55,14 +56,18 @@ class Geometry:
             auto_pad=node.attributes.get_string("auto_pad", "NOTSET"),
             output_padding=tuple(get("output_padding", [0] * rank)),
             group=node.attributes.get_int("group", 1),
+            output_shape=tuple(get("output_shape", []))[-rank:] if rank else (),
         )
 
     def padding(self, size: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
-        """Pixels added around each axis of an input of this size (Conv), or cut off (ConvTranspose)."""
+        """Pixels added around each axis of an input of this size (Conv), or cut off (ConvTranspose).
+
+        With ``output_shape`` the pads follow from it, by the formula of the ONNX operator ConvTranspose.
+        """
         rank = len(self.kernel)
-        if self.auto_pad in {"NOTSET", ""}:
+        if not self.output_shape and self.auto_pad in {"NOTSET", ""}:
             return tuple((self.pads[i], self.pads[i + rank]) for i in range(rank))
-        if self.auto_pad == "VALID":
+        if not self.output_shape and self.auto_pad == "VALID":
             return ((0, 0),) * rank
         found = []
         for axis in range(rank):
@@ -70,6 +75,9 @@ class Geometry:
             if self.op == "Conv":
                 positions = -(-size[axis] // self.strides[axis])
                 total = max((positions - 1) * self.strides[axis] + reach - size[axis], 0)
+            elif self.output_shape:
+                grown = (size[axis] - 1) * self.strides[axis] + reach + self.output_padding[axis]
+                total = max(grown - self.output_shape[axis], 0)
             else:
                 total = max(reach + self.output_padding[axis] - self.strides[axis], 0)
             small, large = total // 2, total - total // 2
@@ -83,6 +91,8 @@ class Geometry:
             reach = (self.kernel[axis] - 1) * self.dilations[axis] + 1
             if self.op == "Conv":
                 found.append((size[axis] + before + after - reach) // self.strides[axis] + 1)
+            elif self.output_shape:
+                found.append(self.output_shape[axis])
             else:
                 outputs = (size[axis] - 1) * self.strides[axis] + reach + self.output_padding[axis]
                 found.append(outputs - before - after)

@@ -18,7 +18,7 @@ from distq.graph.layers import (
     saturating_follower,
 )
 from distq.graph.scores import least_high, masked_scores, scores_of_any_length
-from distq.graph.values import is_float, values_of
+from distq.graph.values import is_float, reads, values_of
 from distq.targets.operators import LAYERS, PASS_THROUGH
 from distq.targets.target import Scheme, Target
 
@@ -244,7 +244,7 @@ def _reached(nodes: list[ir.Node], layers: Collection[ir.Node]) -> set[ir.Node]:
     values: set[ir.Value | None] = set()
     found = set()
     for node in nodes:
-        if any(v in values for v in node.inputs if v is not None):
+        if any(v in values for v in reads(node)):
             found.add(node)
         if node in found or node in layers:
             values.update(node.outputs)
@@ -259,7 +259,7 @@ def leading(nodes: list[ir.Node], layers: Collection[ir.Node]) -> set[ir.Node]:
         if any(v in values for v in node.outputs):
             found.add(node)
         if node in found or node in layers:
-            values.update(v for v in node.inputs if v is not None)
+            values.update(reads(node))
     return found
 
 

@@ -14,7 +14,7 @@ from distq.graph.layers import Layer
 from distq.graph.plan import Plan
 from distq.graph.qdq import quantized_model
 from distq.graph.state import State, float_weight, has_bias
-from distq.graph.values import constant
+from distq.graph.values import constant, reads
 
 
 def with_outputs(model: ir.Model, tensors: Collection[str]) -> bytes:
@@ -76,7 +76,7 @@ def stages(model: ir.Model, plan: Plan, behind: Collection[str] | None = None) -
     layers = {layer.node: layer for layer in plan.layers}
     found: dict[int, list[Layer]] = {}
     for node in model.graph:
-        inputs = [v for v in node.inputs if v is not None]
+        inputs = reads(node)
         deepest = max((depth.get(v, 0) for v in inputs), default=0)
         concerned = behind is None or not reached.isdisjoint(inputs)
         layer = layers.get(node.name or "")

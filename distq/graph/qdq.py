@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as common_passes
 
+from distq.graph.check import check_made
+from distq.graph.convert import upgraded
 from distq.graph.edits import register, take_over
+from distq.graph.interface import Interface
 from distq.graph.layers import Layer
-from distq.graph.load import upgraded
 from distq.graph.plan import Plan
 from distq.graph.state import PARTS, Constants, Names, State, constants, has_bias
 from distq.graph.values import values_of
@@ -19,7 +20,7 @@ def export(model: ir.Model, plan: Plan, state: State) -> bytes:
     """The QDQ model as ONNX bytes, checked by onnx.checker; the same bytes for the same numbers."""
     proto = ir.to_proto(quantized_model(model, plan, state))
     proto.producer_name, proto.producer_version = "distq", ""
-    onnx.checker.check_model(proto, full_check=True)
+    check_made(proto, ir.to_proto(model))
     return bytes(proto.SerializeToString(deterministic=True))
 
 
@@ -38,6 +39,7 @@ def quantized_model(model: ir.Model, plan: Plan, state: State) -> ir.Model:
             writer.quantize_tensor(values[tensor], quantizer.name)
     common_passes.RemoveUnusedNodesPass()(copy)
     copy.graph.sort()
+    Interface.of(model).restore(copy)
     return copy
 
 
@@ -111,8 +113,9 @@ class _Writer:
         for node, position in uses:
             if everywhere or (node.name in self.compute and position < 2):
                 node.replace_input_with(position, out)
-        if everywhere and value.is_graph_output():
-            position = next(i for i, v in enumerate(self.graph.outputs) if v is value)
+        if everywhere and value.is_graph_output() and not value.is_graph_input():
+            positions = [i for i, v in enumerate(self.graph.outputs) if v is value]
             value.name = self.names.unquantized(tensor)
             out.name = tensor
-            self.graph.outputs[position] = out
+            for position in positions:
+                self.graph.outputs[position] = out

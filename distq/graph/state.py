@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from distq.graph.layers import Layer
 from distq.graph.plan import Plan
-from distq.graph.values import constant, values_of
+from distq.graph.values import constant, names_in, values_of
 from distq.quant.scheme import Encoding, along, fit_weight_scale, quantize_bias, quantize_weight, round_weight
 
 if TYPE_CHECKING:
@@ -85,9 +85,9 @@ class Names:
 
     @classmethod
     def free_in(cls, model: ir.Model) -> Names:
-        """Names that no value of the model has, and that differ from one another."""
-        values = [v.name or "" for v in values_of(model.graph)]
-        taken = {*values, *model.graph.initializers}
+        """Names that no value of the model has, its subgraphs' included, and that differ from one another."""
+        values = [v.name for v in values_of(model.graph) if v.name]  # an output left out has no name
+        taken = names_in(model.graph)
         counter = 0
         while True:
             names = cls(f"_distq{counter}" if counter else "")

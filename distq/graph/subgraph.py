@@ -35,8 +35,8 @@ class Network:
         self._constants = lru_cache(maxsize=None)(self._read_constants)
 
     @cached_property
-    def types(self) -> dict[str, int]:
-        """ONNX element type of every tensor, as ONNX Runtime sees it.
+    def types(self) -> dict[str, onnx.TypeProto]:
+        """ONNX type of every value, without a shape, as ONNX Runtime sees it.
 
         Weights are inputs of what it is asked about: their values do not matter, and are slow to load.
         """
@@ -62,7 +62,7 @@ class Network:
         session = onnxruntime.InferenceSession(
             probe.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
-        return {o.name: _element_type(o.type) for o in (*session.get_inputs(), *session.get_outputs())}
+        return {o.name: _type_proto(o.type) for o in (*session.get_inputs(), *session.get_outputs())}
 
     def behind(self, tensors: Iterable[str]) -> frozenset[int]:
         """The nodes that write these tensors or read these initializers, and all that depend on them."""
@@ -111,6 +111,10 @@ class Network:
                     seen[name] = None
         return tuple(seen)
 
+    def reaches(self, nodes: Collection[int], output: str) -> bool:
+        """Whether one of these nodes writes an output; an input or a constant can be an output too."""
+        return self.producer.get(output) in nodes
+
     def crossing(self, done: Collection[int]) -> tuple[str, ...]:
         """What the nodes outside ``done``, and the graph's outputs, need from ``done`` or the inputs."""
         rest = set(range(len(self.nodes))) - set(done)
@@ -145,7 +149,8 @@ class Network:
         nodes = sorted(self.before(outputs, available))
         fed = list(self.frontier(nodes))
         initializers, inputs = [], [self._value_info(name) for name in fed]
-        for name in self.constants_of(nodes):
+        given = {name for name in outputs if name in self.initializers}
+        for name in sorted({*self.constants_of(nodes), *given}):
             tensor = self.initializers[name]
             if name in promote:
                 inputs.append(onnx.helper.make_tensor_value_info(name, tensor.data_type, list(tensor.dims)))
@@ -155,7 +160,10 @@ class Network:
             [self.nodes[i] for i in nodes],
             "part",
             inputs,
-            [onnx.helper.make_empty_tensor_value_info(name) for name in outputs],
+            [
+                self._value_info(o) if o in given else onnx.helper.make_empty_tensor_value_info(o)
+                for o in outputs
+            ],
             initializers,
         )
         model = onnx.helper.make_model(
@@ -166,27 +174,31 @@ class Network:
     def _value_info(self, name: str) -> onnx.ValueInfoProto:
         if name in self.inputs:
             return self.inputs[name]
-        info: onnx.ValueInfoProto = onnx.helper.make_tensor_value_info(name, self.types[name], None)
-        return info
+        if name in self.initializers:
+            tensor = self.initializers[name]
+            return onnx.helper.make_tensor_value_info(name, tensor.data_type, list(tensor.dims))
+        return onnx.helper.make_value_info(name, self.types[name])
 
 
 def _reads(node: onnx.NodeProto) -> list[str]:
-    """Tensors a node reads, also from within its subgraphs."""
+    """What a node reads, also from within its subgraphs."""
     names = [name for name in node.input if name]
     for attribute in node.attribute:
         for graph in (attribute.g, *attribute.graphs):
-            made = (
-                {o for inner in graph.node for o in inner.output}
-                | {t.name for t in graph.initializer}
-                | {v.name for v in graph.input}
-            )
-            names += [name for inner in graph.node for name in _reads(inner) if name not in made]
-            names += [v.name for v in graph.output if v.name not in made]
+            made = {name for inner in graph.node for name in inner.output}
+            made |= {t.name for t in graph.initializer} | {v.name for v in graph.input}
+            wanted = [name for inner in graph.node for name in _reads(inner)]
+            names += [name for name in (*wanted, *(v.name for v in graph.output)) if name not in made]
     return names
 
 
-def _element_type(text: str) -> int:
-    """ONNX element type of ONNX Runtime's ``tensor(uint8)``."""
-    kind = text.removeprefix("tensor(").removesuffix(")")
+def _type_proto(text: str) -> onnx.TypeProto:
+    """The ONNX type that ONNX Runtime writes as ``tensor(uint8)`` or ``seq(tensor(float))``."""
+    kind, _, inner = text.removesuffix(")").partition("(")
+    if kind == "seq":
+        return onnx.helper.make_sequence_type_proto(_type_proto(inner))
+    if kind == "optional":
+        return onnx.helper.make_optional_type_proto(_type_proto(inner))
     aliases = {"float": "FLOAT", "double": "DOUBLE"}
-    return int(onnx.TensorProto.DataType.Value(aliases.get(kind, kind.upper())))
+    element = onnx.TensorProto.DataType.Value(aliases.get(inner, inner.upper()))
+    return onnx.helper.make_tensor_type_proto(element, None)

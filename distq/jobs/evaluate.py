@@ -14,7 +14,7 @@ from distq.engine.portions import portions_for
 from distq.engine.progress import Reporter
 from distq.engine.run import run_units
 from distq.errors import DataError, ModelError
-from distq.graph.load import read_proto
+from distq.graph.read import read_proto
 from distq.replica.evaluate import Evaluate
 from distq.run.open import interruptible, open_workers
 from distq.run.results import EvaluateResult

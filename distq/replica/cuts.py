@@ -111,7 +111,7 @@ class Advance:
         available = known | net.inputs.keys()
         wanted = tuple(name for name in self.cut if name not in available)
         nodes = net.before(wanted, available)
-        passed = (name for name in sorted(self.again - available) if net.producer[name] in nodes)
+        passed = (name for name in sorted(self.again - available) if net.reaches(nodes, name))
         wanted = (*wanted, *(name for name in passed if name not in wanted))
         session = self.part(worker, net.frontier(nodes), wanted) if wanted else None
         read = {*self.cut, *(session.inputs if session else ())}

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from distq.data.dataset import DatasetSpec, UnreadableSample
 from distq.replica.float32 import float_outputs, open_session, unreadable_arrays
 from distq.replica.keys import content_key
+from distq.replica.outputs import as_numbers
 from distq.replica.samples import read_samples
 from distq.replica.worker import Arrays, Blob, Worker
 from distq.search.metrics import compare, top_k
@@ -69,7 +70,7 @@ class Evaluate:
             if isinstance(sample, UnreadableSample):
                 unreadable.append(sample)
                 continue
-            outputs = [open_session(worker, m).run(sample.inputs) for m in self.models]
+            outputs = [as_numbers(open_session(worker, m).run(sample.inputs)) for m in self.models]
             if self.float_model is not None:
                 reference = float_outputs(
                     worker, self.float_model, self.data, sample.index, sample.inputs, keep=self.again

@@ -15,6 +15,7 @@ from distq.calibration.counter import Counter, Memory
 from distq.data.dataset import DatasetSpec, Sample, UnreadableSample
 from distq.errors import DataError
 from distq.replica.keys import content_key
+from distq.replica.outputs import as_numbers
 from distq.replica.samples import kept_inputs, read_samples
 from distq.replica.session import SESSION_BYTES, Session, is_float
 from distq.replica.worker import Arrays, Blob, Worker
@@ -138,7 +139,7 @@ def float_outputs(
     found: list[npt.NDArray[Any]] | None = worker.get(place)
     if found is None:
         feeds = inputs if inputs is not None else next(kept_inputs(worker, data, [index]))[1]
-        found = open_session(worker, model).run(feeds)
+        found = as_numbers(open_session(worker, model).run(feeds))
         if keep:
             worker.keep(place, found, sum(o.nbytes for o in found))
     return found

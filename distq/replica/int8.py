@@ -13,6 +13,7 @@ import numpy.typing as npt
 from distq.replica.cuts import Advance, open_network
 from distq.replica.float32 import float_outputs
 from distq.replica.keys import arrays_key, content_key
+from distq.replica.outputs import as_numbers
 from distq.replica.worker import Arrays, Blob, Worker
 from distq.search.metrics import compare
 
@@ -61,7 +62,7 @@ class Score:
         """
         net = open_network(worker, self.advance.network)
         behind = net.behind(self.tensors)
-        reached = [i for i, name in enumerate(net.outputs) if net.producer.get(name) in behind]
+        reached = [i for i, name in enumerate(net.outputs) if net.reaches(behind, name)]
         promoted = tuple(sorted(set(self.candidates[0]) & set(net.constants_of(behind))))
         tail = self.advance.part(worker, self.advance.cut, [net.outputs[i] for i in reached], promoted)
         crossings, forwards = self.advance.crossing(worker, self.indices)
@@ -71,7 +72,7 @@ class Score:
             outputs = float_outputs(worker, self.float_model, self.advance.data, index)
             reference = [outputs[o] for o in reached]
             for c, candidate in enumerate(self.candidates):
-                found = tail.run({**crossing, **{n: candidate[n] for n in promoted}})
+                found = as_numbers(tail.run({**crossing, **{n: candidate[n] for n in promoted}}))
                 error[c, i, reached] = compare(found, reference).error[0]
         return {"error": error, "forwards": np.array(forwards)}
 
@@ -101,5 +102,6 @@ class Errors:
         crossings, forwards = self.advance.crossing(worker, self.indices)
         for index, crossing in zip(self.indices, crossings, strict=True):
             reference = float_outputs(worker, self.float_model, self.advance.data, index)
-            rows.append(compare([crossing[name] for name in self.advance.cut], reference).error[0])
+            found = as_numbers(crossing[name] for name in self.advance.cut)
+            rows.append(compare(found, reference).error[0])
         return {"error": np.array(rows), "forwards": np.array(forwards)}

@@ -12,6 +12,7 @@ from distq.data.dataset import DatasetSpec
 from distq.graph.variants import FloatPart, put_back
 from distq.replica.float32 import float_outputs
 from distq.replica.keys import arrays_key, content_key
+from distq.replica.outputs import as_numbers
 from distq.replica.samples import kept_inputs
 from distq.replica.session import Session
 from distq.replica.worker import Arrays, Blob, Worker
@@ -60,7 +61,7 @@ class VariantErrors:
         rows = []
         for index, inputs in kept_inputs(worker, self.data, self.indices):
             reference = float_outputs(worker, self.float_model, self.data, index, inputs)
-            rows.append(compare(session.run(inputs), reference))
+            rows.append(compare(as_numbers(session.run(inputs)), reference))
         return asdict(merge(rows))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from distq.data.dataset import DatasetSpec, Sample, UnreadableSample
+from distq.replica.outputs import kept_bytes
 
 Arrays = dict[str, npt.NDArray[Any]]
 """What a unit returns: named numpy arrays, nothing else, so that a result can be stored without pickle."""
@@ -117,7 +118,7 @@ class Worker:
 
 def array_bytes(arrays: Arrays) -> int:
     """Memory of named arrays."""
-    return sum(array.nbytes for array in arrays.values())
+    return sum(map(kept_bytes, arrays.values()))
 
 
 def own(arrays: Arrays) -> Arrays:

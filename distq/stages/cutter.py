@@ -67,7 +67,7 @@ class Cutter:
     def reached(self, quantizer: Quantizer) -> npt.NDArray[np.bool_]:
         """Which network outputs depend on a quantizer, (outputs,)."""
         behind = self._network.behind(self.touched(quantizer))
-        return np.array([self._network.producer.get(o) in behind for o in self._network.outputs])
+        return np.array([self._network.reaches(behind, o) for o in self._network.outputs])
 
     def touched(self, quantizer: Quantizer) -> tuple[str, ...]:
         """What candidates of a quantizer change: integer tensors, its constants and its readers' biases."""

@@ -26,7 +26,8 @@ from networks import BY_NAME, DETECTION_FOLDERS, Network
 from peers_measure import outputs_of
 
 from distq.data.dataset import DatasetSpec, Sample
-from distq.graph.load import load_model, read_proto
+from distq.graph.load import load_model
+from distq.graph.read import read_proto
 from distq.run.samples import input_specs
 
 

@@ -21,6 +21,13 @@ TRANSPOSED = {
     "cut off": {"strides": [2, 2], "pads": [1, 0, 1, 1]},
     "output padding": {"strides": [2, 2], "output_padding": [1, 0], "pads": [1, 1, 1, 1]},
     "dilated": {"dilations": [2, 1], "strides": [1, 2]},
+    "output shape": {"strides": [2, 2], "output_shape": [16, 13]},
+    "output shape, extra at the end": {
+        "strides": [2, 2],
+        "output_shape": [18, 13],
+        "auto_pad": "SAME_UPPER",
+    },
+    "output shape, output padding": {"strides": [2, 2], "output_shape": [18, 16], "output_padding": [1, 1]},
 }
 
 

@@ -131,6 +131,6 @@ def test_types_of_all_tensors_of_a_fused_network_are_known(load):
     quantized = Quantized(load(branched()))
     network = Network(fuse(quantized.exported, SETTINGS))
     assert network.types.keys() >= network.producer.keys()
-    assert network.types["stem_quantized"] == onnx.TensorProto.UINT8
-    assert network.types["boxes"] == network.types["x"] == onnx.TensorProto.FLOAT
+    assert network.types["stem_quantized"].tensor_type.elem_type == onnx.TensorProto.UINT8
+    assert {network.types[n].tensor_type.elem_type for n in ("boxes", "x")} == {onnx.TensorProto.FLOAT}
     assert set(feeds_of(network.proto)) == set(network.inputs)

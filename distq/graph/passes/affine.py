@@ -95,6 +95,8 @@ def _fold(graph: ir.Graph, node: ir.Node, follower: ir.Node) -> bool:
     if affine is None:
         return False
     scale, shift = affine
+    if not (np.isfinite(scale).all() and np.isfinite(shift).all()):
+        return False
     folded_weight = _scaled(node, weight.astype(np.float64), scale)
     folded_bias = (
         0.0 if bias is None else np.broadcast_to(bias.reshape(-1), (channels,)).astype(np.float64)
@@ -145,7 +147,7 @@ def _affine(  # noqa: PLR0911  # one return an operator
         case "Mul":
             return values, zeros
         case "Div":
-            return 1.0 / values, zeros
+            return np.divide(ones, values, out=np.full(channels, np.inf), where=values != 0), zeros
         case "Add":
             return ones, values
         case _:
@@ -170,14 +172,15 @@ def _per_channel(operand: np.ndarray, rank: int, channels: int) -> Array | None:
     return np.broadcast_to(operand.reshape(-1).astype(np.float64), (channels,)).copy()
 
 
+def _trains(batch_norm: ir.Node) -> bool:
+    """Whether it normalizes by the statistics of the batch; before opset 14 further outputs say so."""
+    return bool(batch_norm.attributes.get_int("training_mode", 0)) or any(
+        v.name for v in batch_norm.outputs[1:]
+    )
+
+
 def _batch_norm(node: ir.Node) -> tuple[Array, Array] | None:
-    if (
-        node.op_type != "BatchNormalization"
-        or node.domain
-        or bool(node.attributes.get_int("training_mode", 0))
-    ):
-        return None
-    if any(v.uses() or v.is_graph_output() for v in node.outputs[1:]):
+    if node.op_type != "BatchNormalization" or node.domain or _trains(node):
         return None
     found = [constant(v) for v in node.inputs[1:5]]
     if any(a is None for a in found):

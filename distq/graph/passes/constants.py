@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as common_passes
 import onnxruntime
 
 from distq.graph.edits import add_initializer
-from distq.graph.values import constant
+from distq.graph.shapes import infer_shapes
+from distq.graph.values import constant, subgraphs
 
 RANDOM = frozenset(
     {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"}
 )
-LARGEST = 1 << 26  # elements; a larger constant is cheaper to compute than to store
+LARGEST = 1 << 26  # elements; a larger constant is not even computed
+ROOM = 1 << 20
+"""Bytes that a constant may take whatever it is computed from; beyond, twice the bytes of what that is."""
 
 
 class FoldConstants(ir.passes.InPlacePass):
@@ -25,26 +28,22 @@ class FoldConstants(ir.passes.InPlacePass):
 
     * Shape and Size of a tensor with a known shape are constants.
     * A node whose inputs are all constants is run once, in ONNX Runtime.
-    * Random generators and nodes with subgraphs stay.
+    * What only spreads a few values over a large tensor (Expand, Tile, ConstantOfShape) stays.
+    * Random generators, nodes with subgraphs, strings and sequences stay.
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Fold in rounds: every round of shape inference can make further shapes known."""
         modified = False
+        grown: set[ir.Node] = set()
         for _ in range(8):
             model = infer_shapes(model)
             folded = _fold_shapes(model.graph)
-            folded |= _fold_nodes(model)
+            folded |= _fold_nodes(model, grown)
             if not folded:
                 break
             modified = True
         return ir.passes.PassResult(model, modified)
-
-
-def infer_shapes(model: ir.Model) -> ir.Model:
-    """Shape inference with propagation of small integer data, in place."""
-    common_passes.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
-    return model
 
 
 def _fold_shapes(graph: ir.Graph) -> bool:
@@ -68,21 +67,35 @@ def _fold_shapes(graph: ir.Graph) -> bool:
 
 
 def _foldable(node: ir.Node, known: set[ir.Value]) -> bool:
-    if (
-        node.domain
-        or node.op_type in RANDOM
-        or any(a.type in {ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS} for a in node.attributes.values())
-    ):
+    if node.domain or node.op_type in RANDOM or any(subgraphs(node)):
         return False
-    return all(v is None or v in known or constant(v) is not None for v in node.inputs)
+    if not all(map(_holds_numbers, node.outputs)):
+        return False
+    return all(v is None or v in known or _is_number(v) for v in node.inputs)
 
 
-def _fold_nodes(model: ir.Model) -> bool:
+def _is_number(value: ir.Value) -> bool:
+    found = constant(value)
+    return found is not None and found.dtype.kind not in "OSU"
+
+
+def _holds_numbers(value: ir.Value) -> bool:
+    """Whether a value is, as far as is known, a tensor of numbers of a size that can be computed."""
+    if value.type is not None and not isinstance(value.type, ir.TensorType):
+        return False
+    if value.dtype is ir.DataType.STRING:
+        return False
+    dims = [d for d in value.shape or () if isinstance(d, int)]
+    return math.prod(dims) <= LARGEST
+
+
+def _fold_nodes(model: ir.Model, grown: set[ir.Node]) -> bool:
+    """Fold what can be; nodes with results too large for what they are made of are added to ``grown``."""
     graph = model.graph
     known: set[ir.Value] = set()
     nodes = []
     for node in graph:
-        if _foldable(node, known):
+        if node not in grown and _foldable(node, known):
             nodes.append(node)
             known.update(node.outputs)
     members = set(nodes)
@@ -95,6 +108,7 @@ def _fold_nodes(model: ir.Model) -> bool:
     if not wanted:
         return False
     results = dict(zip(wanted, _evaluate(model, nodes, wanted), strict=True))
+    room = _room(nodes)
     folded = False
     for node in nodes:
         arrays = [results.get(v) for v in node.outputs]
@@ -102,13 +116,26 @@ def _fold_nodes(model: ir.Model) -> bool:
             a is not None for a in arrays
         ):
             continue
-        if all(a is None or a.size <= LARGEST for a in arrays) and not any(
-            v.is_graph_output() for v in node.outputs
-        ):
+        if any(a is not None and a.nbytes > room[node] for a in arrays):
+            grown.add(node)
+            folded = True  # another round folds what it reads
+        elif not any(v.is_graph_output() for v in node.outputs):
             _replace(graph, node, arrays)
             folded = True
     common_passes.RemoveUnusedNodesPass()(model)
     return folded
+
+
+def _room(nodes: list[ir.Node]) -> dict[ir.Node, int]:
+    """Bytes that each node's result may take."""
+    sources: dict[ir.Value | None, frozenset[ir.Value]] = {}
+    found = {}
+    for node in nodes:
+        inputs = [v for v in node.inputs if v is not None]
+        read = frozenset().union(*(sources.get(v, frozenset({v})) for v in inputs))
+        sources.update(dict.fromkeys(node.outputs, read))
+        found[node] = max(ROOM, 2 * sum(v.const_value.nbytes for v in read if v.const_value is not None))
+    return found
 
 
 def _evaluate(model: ir.Model, nodes: list[ir.Node], wanted: list[ir.Value]) -> list[np.ndarray]:
@@ -127,7 +154,7 @@ def _evaluate(model: ir.Model, nodes: list[ir.Node], wanted: list[ir.Value]) -> 
     session = onnxruntime.InferenceSession(
         proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    found: list[npt.NDArray[Any]] = session.run(None, {})
+    found: list[np.ndarray[Any, Any]] = session.run(None, {})
     return found
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import onnx_ir as ir
 
-from distq.graph.values import constant
+from distq.graph.read import free_name
+from distq.graph.values import constant, subgraphs
 
 
 class DropIdle(ir.passes.InPlacePass):
@@ -20,10 +23,7 @@ class DropIdle(ir.passes.InPlacePass):
         for node in list(model.graph):
             if node.op_type != "Dropout" or node.domain or len(node.inputs) == 0 or node.inputs[0] is None:
                 continue
-            training = constant(node.inputs[2]) if len(node.inputs) > 2 else None
-            if any(v.uses() or v.is_graph_output() for v in node.outputs[1:]) or (
-                training is not None and training.any()
-            ):
+            if any(v.uses() or v.is_graph_output() for v in node.outputs[1:]) or _may_train(node):
                 continue
             out = node.outputs[0]
             if out.is_graph_output():
@@ -40,27 +40,74 @@ class DropIdle(ir.passes.InPlacePass):
         return ir.passes.PassResult(model, modified)
 
 
+def _may_train(dropout: ir.Node) -> bool:
+    """Whether the training mode is on, or not known to be off."""
+    mode = dropout.inputs[2] if len(dropout.inputs) > 2 else None
+    if mode is None:
+        return False
+    found = constant(mode)
+    return found is None or bool(found.any())
+
+
+class DropIdentities(ir.passes.InPlacePass):
+    """Remove Identity, also inside subgraphs, where inputs and outputs of every graph stay as they are.
+
+    * Where its output is no graph output, readers get its input.
+    * Where it is one, the input takes its name, if a node of the same graph writes it and it is no output
+      itself. Of a graph's input, an initializer and a value from outside a subgraph the Identity stays: none
+      of them can be an output under another name.
+    """
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """One walk, graphs inside nodes included."""
+        dropped = [_drop_identity(node) for node in list(model.graph.all_nodes())]
+        return ir.passes.PassResult(model, any(dropped))
+
+
+def _drop_identity(node: ir.Node) -> bool:
+    source, graph = node.inputs[0] if node.inputs else None, node.graph
+    if node.op_type != "Identity" or node.domain or source is None or not isinstance(graph, ir.Graph):
+        return False
+    out = node.outputs[0]
+    ends = out.is_graph_output()
+    if ends and (source.producer() is None or source.graph is not graph or source.is_graph_output()):
+        return False
+    source.type = source.type or out.type
+    source.shape = source.shape or out.shape
+    ir.convenience.replace_all_uses_with(out, source, replace_graph_outputs=True)
+    if ends:
+        name, out.name = out.name, None
+        source.name = name
+    graph.remove(node, safe=True)
+    return True
+
+
 class NameNodes(ir.passes.InPlacePass):
     """Give every node a name of its own.
 
     * A node without a name is called after its type and first output, so the name is the same at each load.
+      Inside subgraphs, where no layer is looked up, it stays without.
     * Of several nodes with one name the later ones get their first output appended, and a number if need be.
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        """Rename in place, in graph order."""
+        """Rename in place, in graph order, subgraphs last."""
         seen: set[str] = set()
         modified = False
-        for node in model.graph:
-            output = node.outputs[0].name if node.outputs else ""
-            name = node.name or f"{node.op_type}_{output}"
-            if name in seen:
-                name = f"{name}_{output}"
-            stem, counter = name, 1
-            while name in seen:
-                name, counter = f"{stem}_{counter}", counter + 1
+        for node in _outside_in(model.graph):
+            if not node.name and node.graph is not model.graph:
+                continue
+            output = (node.outputs[0].name if node.outputs else None) or ""
+            name = free_name(node.name or f"{node.op_type}_{output}", output, seen)
             if name != node.name:
                 node.name = name
                 modified = True
             seen.add(name)
         return ir.passes.PassResult(model, modified)
+
+
+def _outside_in(graph: ir.Graph) -> Iterator[ir.Node]:
+    yield from graph
+    for node in graph:
+        for inner in subgraphs(node):
+            yield from _outside_in(inner)

@@ -1,5 +1,6 @@
 import numpy as np
 import onnx
+import pytest
 from networks import Builder, assert_computes_the_same, feeds_of, node_types, run_literally
 from onnx import helper
 
@@ -93,3 +94,43 @@ def test_branches_of_an_if_that_read_folded_constants_still_work(load):
         feeds = {"x": sign * np.abs(feeds_of(proto)["x"])}
         found, wanted = run_literally(loaded.serialized(), feeds), run_literally(proto, feeds)
         np.testing.assert_allclose(found["y"], wanted["y"], rtol=1e-5, atol=1e-5)
+
+
+def spread_by(op):
+    """A network in which 1 KB of constants is spread over 4 MB by an operator."""
+    b = Builder()
+    row, sizes = b.random(1, 256, 1, 1), b.constant(np.array([1, 256, 64, 64]))
+    if op == "Expand":
+        large = b.node("Expand", row, sizes)
+    elif op == "Tile":
+        large = b.node("Tile", row, b.constant(np.array([1, 1, 64, 64])))
+    else:
+        large = b.node("ConstantOfShape", b.node("Concat", sizes, b.constant(np.array([1])), axis=0))
+        large = b.node("Squeeze", large, b.constant(np.array([4])))
+    b.node("Add", b.conv("x", (4, 256)), large, output="y")
+    return b.model({"x": [1, 4, 64, 64]}, {"y": [1, 256, 64, 64]})
+
+
+@pytest.mark.parametrize("op", ["Expand", "Tile", "ConstantOfShape"])
+def test_what_spreads_a_few_values_over_a_large_tensor_is_computed_at_run_time(load, op):
+    proto = spread_by(op)
+    loaded = load(proto)
+    assert op in node_types(loaded)
+    assert "Concat" not in node_types(loaded)  # what it reads is folded all the same
+    assert len(loaded.serialized()) < 2 * len(proto.SerializeToString())
+    assert_computes_the_same(loaded, proto)
+
+
+def test_weights_may_grow_twofold_whatever_their_size(load):
+    b = Builder()
+    halves = b.constant(np.random.default_rng(0).normal(size=(512, 1024)).astype(np.float16))
+    b.node("MatMul", "x", b.node("Cast", halves, to=onnx.TensorProto.FLOAT), output="y")
+    assert node_types(load(b.model({"x": [1, 512]}, ["y"]))) == ["Gemm"]
+
+
+def test_a_result_too_large_to_compute_is_not_asked_for(load):
+    b = Builder()
+    t = b.node("ConstantOfShape", b.constant(np.array([1 << 20, 1 << 20])))
+    few = b.node("Slice", t, b.constant([0, 0]), b.constant([1, 3]), b.constant([0, 1]))
+    b.node("Add", b.node("Gemm", "x", b.random(4, 3)), few, output="y")
+    assert "ConstantOfShape" in node_types(load(b.model({"x": [1, 4]}, {"y": [1, 3]})))

@@ -1,0 +1,162 @@
+"""Read a user's ONNX file, and say what is wrong with one that cannot be used."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]  # protobuf ships no types
+
+from distq.errors import ModelError
+from distq.files import sha256_bytes
+from distq.graph.check import check
+
+LARGEST_BYTES = (1 << 31) - 1
+"""A protobuf message, and so a model with its weights inside, cannot be larger."""
+
+_QUANTIZED = frozenset(
+    {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"}
+)
+_QUANTIZED_PREFIXES = (
+    "QLinear",
+    "QOrdered",
+    "QGemm",
+    "QAttention",
+    "QMoE",
+    "QEmbedLayer",
+    "DynamicQuantize",
+    "MatMulInteger",
+)
+"""Of operators of the ONNX standard and of ONNX Runtime's domain com.microsoft."""
+
+
+def read_proto(path: Path) -> tuple[onnx.ModelProto, str]:
+    """Read and check an ONNX file with its external data.
+
+    Nodes that share a name are given one of their own, and the ONNX domain is called ''.
+
+    Returns:
+        The model and the SHA-256 of the file, or of the model put together where data lies beside it.
+
+    Raises:
+        ModelError: missing, corrupt, or larger than a model can be with its weights inside.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(
+            f"cannot read the model {path}: {error.strerror}; give the path of an ONNX file"
+        ) from error
+    try:
+        proto = onnx.load_model_from_string(data)
+        alone = proto.ByteSize()
+        _require_room(path, proto, alone)
+        onnx.load_external_data_for_model(proto, str(path.parent))
+        _name_domain(proto)
+        check(proto)
+    except (
+        DecodeError,
+        EncodeError,
+        onnx.checker.ValidationError,
+        ValueError,
+        OSError,
+        RuntimeError,
+    ) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise ModelError(f"{path} is not a valid ONNX model: {reason}; export it again") from error
+    if not proto.graph.node:
+        raise ModelError(f"{path} is not an ONNX model, or has no nodes: export it again")
+    if proto.ByteSize() != alone:
+        data = proto.SerializeToString(deterministic=True)
+    _name_apart(proto)
+    return proto, sha256_bytes(data)
+
+
+def graphs_in(model: onnx.ModelProto) -> Iterator[onnx.GraphProto]:
+    """The graph of a model and all inside it, those of its functions included."""
+    yield from _with_inner(model.graph)
+    for function in model.functions:
+        for node in function.node:
+            yield from _inside(node)
+
+
+def nodes_in(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
+    """The nodes of all graphs and functions of a model."""
+    for graph in graphs_in(model):
+        yield from graph.node
+    for function in model.functions:
+        yield from function.node
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    """The opset of the ONNX domain; 0 where the model names none."""
+    return next((o.version for o in model.opset_import if not o.domain), 0)
+
+
+def quantized_operator(model: onnx.ModelProto) -> str | None:
+    """An operator on integers that stand for real numbers, if the model has one: it is quantized already."""
+    for node in nodes_in(model):
+        known = node.domain in {"", "com.microsoft"}
+        if known and (node.op_type in _QUANTIZED or node.op_type.startswith(_QUANTIZED_PREFIXES)):
+            return str(node.op_type)
+    return None
+
+
+def _name_domain(proto: onnx.ModelProto) -> None:
+    """Call the ONNX domain '' everywhere; it has another name, ``ai.onnx``."""
+    for opset in (*proto.opset_import, *(o for f in proto.functions for o in f.opset_import)):
+        opset.domain = "" if opset.domain == "ai.onnx" else opset.domain
+    for node in nodes_in(proto):
+        if node.domain == "ai.onnx":
+            node.domain = ""
+
+
+def _name_apart(proto: onnx.ModelProto) -> None:
+    """Give nodes that share a name one of their own, as ONNX Runtime wants it."""
+    seen: set[str] = set()
+    for graph in _with_inner(proto.graph):
+        for node in graph.node:
+            if node.name:
+                node.name = free_name(node.name, node.output[0] if node.output else "", seen)
+                seen.add(node.name)
+
+
+def free_name(name: str, output: str, seen: Collection[str]) -> str:
+    """A node's name: with its first output appended where it is taken, and a number if need be."""
+    if name in seen:
+        name = f"{name}_{output}"
+    stem, counter = name, 1
+    while name in seen:
+        name, counter = f"{stem}_{counter}", counter + 1
+    return name
+
+
+def _require_room(path: Path, proto: onnx.ModelProto, alone: int) -> None:
+    outside = [
+        int(entry.value)
+        for graph in graphs_in(proto)
+        for tensor in graph.initializer
+        for entry in tensor.external_data
+        if entry.key == "length" and entry.value.isdigit()
+    ]
+    total = alone + sum(outside)
+    if total > LARGEST_BYTES:
+        raise ModelError(
+            f"{path} and its weights have {total / 2**30:.1f} GB, more than the 2 GB that an ONNX model can "
+            "hold: give a smaller network, or a part of this one"
+        )
+
+
+def _with_inner(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    yield graph
+    for node in graph.node:
+        yield from _inside(node)
+
+
+def _inside(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    for attribute in node.attribute:
+        if attribute.type == onnx.AttributeProto.GRAPH:
+            yield from _with_inner(attribute.g)
+        for graph in attribute.graphs:
+            yield from _with_inner(graph)

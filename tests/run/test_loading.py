@@ -1,0 +1,85 @@
+"""A network is loaded so that it computes what the user's file does."""
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from distq.data.samples import InputSpec
+from distq.errors import ModelError
+from distq.graph import load
+from distq.replica.reference import random_feeds
+from distq.replica.worker import WorkerSettings
+from distq.run.loading import load_checked
+
+SETTINGS = WorkerSettings()
+SPECS = [InputSpec("x", (None, 4), "float32")]
+
+
+def network(op="Relu", opset=17, domain="", **attributes):
+    rng = np.random.default_rng(0)
+    weights = [numpy_helper.from_array(rng.normal(size=(4, 4)).astype(np.float32), n) for n in "ab"]
+    nodes = [
+        helper.make_node("MatMul", ["x", "a"], ["t"]),
+        helper.make_node(op, ["t"], ["u"], domain=domain, **attributes),
+        helper.make_node("MatMul", ["u", "b"], ["y"]),
+    ]
+    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", 4]) for n in "xy"]
+    graph = helper.make_graph(nodes, "network", ends[:1], ends[1:], weights)
+    opsets = [helper.make_opsetid("", opset), helper.make_opsetid("mine", 1)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=8)
+
+
+class Mistaken(ir.passes.InPlacePass):
+    """A rewrite with a fault: every Relu becomes an Abs."""
+
+    def call(self, model):
+        for node in model.graph:
+            node.op_type = "Abs" if node.op_type == "Relu" else node.op_type
+        return ir.passes.PassResult(model, modified=True)
+
+
+@pytest.fixture
+def path(tmp_path):
+    onnx.save(network(), tmp_path / "network.onnx")
+    return tmp_path / "network.onnx"
+
+
+def test_a_rewrite_that_changes_nothing_is_kept(path):
+    feeds = random_feeds(SPECS)
+    assert load_checked(path, feeds, SETTINGS).without == frozenset()
+
+
+def test_a_rewrite_at_fault_is_left_out(path, monkeypatch):
+    monkeypatch.setitem(load.OPTIONAL_STEPS, "Mistaken", Mistaken)
+    found = load_checked(path, random_feeds(SPECS), SETTINGS)
+    assert found.without == {"Mistaken"}
+    assert "Relu" in [node.op_type for node in found.model.graph]
+
+
+def test_a_rewrite_that_raises_is_left_out(path, monkeypatch):
+    def broken():
+        raise RuntimeError("broken")
+
+    monkeypatch.setitem(load.OPTIONAL_STEPS, "Broken", broken)
+    assert load.load_model(path).without == {"Broken"}
+
+
+def test_a_conversion_at_fault_is_refused_with_the_operator(path, monkeypatch):
+    def wrong(proto, _):
+        proto.graph.node[1].op_type = "Abs"
+        return proto
+
+    monkeypatch.setattr(load, "converted", wrong)
+    with pytest.raises(ModelError, match="Relu of opset 17") as caught:
+        load_checked(path, random_feeds(SPECS), SETTINGS)
+    assert "output y" in str(caught.value)
+
+
+def test_what_onnx_runtime_does_not_run_is_refused(tmp_path):
+    path = tmp_path / "network.onnx"
+    onnx.save(network("Mystery", domain="mine"), path)
+    with pytest.raises(ModelError, match="does not run") as caught:
+        load_checked(path, random_feeds(SPECS), SETTINGS)
+    assert "Mystery" in str(caught.value)
