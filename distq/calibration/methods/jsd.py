@@ -9,7 +9,7 @@ from distq.calibration.methods.kl import kl_divergence
 
 
 def jsd(distribution: Distribution, bins: int, levels: int | None) -> float:
-    """T of the least Jensen-Shannon divergence; it is at most log10(2), so clipping is never forbidden."""
+    """T of the least Jensen-Shannon divergence. It is at most log10(2), so it forbids no clipping itself."""
     return least_divergence(distribution, bins, levels, jensen_shannon_divergence, curvature=1 / 4)
 
 

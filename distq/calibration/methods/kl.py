@@ -10,7 +10,7 @@ from distq.calibration.methods.divergence import least_divergence, logarithm
 
 
 def kl(distribution: Distribution, bins: int, levels: int | None) -> float:
-    """T of the least KL(P||Q), to the letter of REFERENCE.md 2.1."""
+    """T of the least KL(P||Q) of REFERENCE.md 2.1, without the cuts that ``least_divergence`` leaves out."""
     return least_divergence(distribution, bins, levels, kl_divergence)
 
 

@@ -61,8 +61,8 @@ def test_no_method_loses_over_25_db_against_the_maximum(method, values):
 
 
 @pytest.mark.parametrize("method", DIVERGENCES)
-@pytest.mark.parametrize("share", [0.3, 0.48, 0.6, 0.9])
-@pytest.mark.parametrize("end", [255, 300, 511, 1023])
+@pytest.mark.parametrize("share", [0.1, 0.48, 0.6, 0.9])
+@pytest.mark.parametrize("end", [255, 300.5, 511, 1023.4])
 def test_what_lies_above_a_spike_at_the_least_value_is_not_clipped(method, share, end):
     spread = np.random.default_rng(0).uniform(end / 2047, 1, 20_000)
     spike = np.full(int(20_000 * share / (1 - share)), end / 2047)
@@ -78,11 +78,12 @@ def test_a_constant_with_few_large_values_keeps_most_of_the_energy(method):
 
 
 @pytest.mark.parametrize("method", DIVERGENCES)
-def test_several_spikes_below_the_largest_values_change_nothing(method):
+def test_spikes_below_the_largest_values_do_not_lower_the_threshold(method):
     rng = np.random.default_rng(0)
     smooth = rng.standard_normal(100_000)
-    with_spikes = np.concatenate((smooth, np.full(60_000, -0.5), np.full(50_000, 0.25)))
-    assert threshold(Distribution.of(with_spikes), method) >= threshold(Distribution.of(smooth), method)
+    spikes = np.repeat([-0.5, 0.25, 0.3, -0.7, 1.1, 0.05], 20_000)
+    with_spikes = Distribution.of(np.append(smooth, spikes))
+    assert threshold(with_spikes, method) >= threshold(Distribution.of(smooth), method)
 
 
 @pytest.mark.parametrize("levels", [None, 128, 8])

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 
+from distq.calibration.histogram import Distribution
 from distq.calibration.methods.divergence import candidate_divergence, chance, without_spikes
 from distq.calibration.methods.jsd import jensen_shannon_divergence
 from distq.calibration.methods.kl import kl_divergence
@@ -35,15 +36,20 @@ def test_clipping_onto_a_bin_that_holds_most_of_what_is_kept_is_never_chosen(div
     assert candidate_divergence(np.array([4.0, 3.0, 2.0, 8.0, 5.0, 5.0]), 4, 4, divergence) < math.inf
 
 
-def test_spikes_are_bins_of_many_values_beside_bins_of_few():
-    histogram = np.array([40.0, 30.0, 20.0, 10.0, 90.0, 12.0, 0.0, 200.0, 3.0, 2.0])
-    rest, end = without_spikes(histogram)
-    np.testing.assert_array_equal(rest, [40, 30, 20, 10, 90, 12, 0, 0, 3, 2])
-    assert end == 8
-    for smooth in (histogram[:6], np.array([900.0, 120.0, 15.0]), np.array([0.0, 10.0] * 10)):
-        rest, end = without_spikes(smooth)
-        np.testing.assert_array_equal(rest, smooth)
-        assert end == 0
+def test_values_that_are_many_times_the_same_leave_the_bins_they_lie_in():
+    smooth = np.random.default_rng(0).uniform(size=10_000)
+    edges = np.linspace(0, 1, 101)
+    for place in (0.1234, 0.37, 0.37 * (1 + 1e-5)):  # 0.37 is an edge
+        distribution = Distribution.of(np.append(smooth, np.full(1000, place)))
+        histogram, end = without_spikes(distribution, edges)
+        assert end == math.ceil(place * 100 - 1e-6) or end == math.ceil(place * 100 - 1e-6) + 1
+        assert histogram[end - 1] == 0
+        assert np.count_nonzero(histogram == 0) <= 2
+        assert np.all(histogram <= 150)
+    histogram, end = without_spikes(Distribution.of(np.append(smooth, np.full(500, 0.37))), edges)
+    assert end == 0
+    assert histogram.min() > 0
+    assert not without_spikes(Distribution.of(np.full(3, 0.5)), edges)[0].any()
 
 
 @pytest.mark.parametrize("divergence", ALL)
