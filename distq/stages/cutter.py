@@ -82,17 +82,22 @@ class Cutter:
         return (*held, *own, *biases)
 
     def current(self, states: Sequence[State]) -> list[Errors]:
-        """Squared errors (images, outputs) of states as they are."""
+        """Squared errors (images, outputs) of states as they are; equal ones are run once."""
         tuning = self.run.tuning
         parts = portions(tuning, 0, len(tuning), self.run.executor.workers)
         advances = [self._advance(state, tuple(self._network.outputs)) for state in states]
+        different = {advance.key: advance for advance in advances}
         units = [
             int8.Errors(advance, self.reference, part.indices, part.number)
-            for advance in advances
+            for advance in different.values()
             for part in parts
         ]
         errors = self._errors(units)
-        return [in_order(errors[i : i + len(parts)], parts, 0) for i in range(0, len(errors), len(parts))]
+        found = {
+            key: in_order(errors[i * len(parts) : (i + 1) * len(parts)], parts, 0)
+            for i, key in enumerate(different)
+        }
+        return [found[advance.key] for advance in advances]
 
     def tuned(self, quantizer: Quantizer, row: Row, state: State) -> Tuned:
         """A quantizer with the numbers that follow its threshold."""

@@ -69,13 +69,19 @@ class Graph:
         weight = self.constant(self.rng.standard_normal(features) / np.sqrt(features[0]))
         return self.add("Gemm", [source, weight, self.constant(np.zeros(features[1]))], output)
 
-    def depthwise_blocks(self, blocks: int) -> str:
-        """Depthwise and pointwise Convs of ``x`` in turn, each with a Relu; the last has 8 channels."""
+    def depthwise_blocks(self, blocks: int, spread: Sequence[float] = (1.0,)) -> str:
+        """Depthwise and pointwise Convs of ``x`` in turn, each with a Relu; the last has 8 channels.
+
+        Channels in front of depthwise layers are larger by ``spread``, which these take back.
+        """
         channels, value = 3, "x"
+        back: Sequence[float] = (1.0,)
         for block in range(blocks):
-            depthwise = self.conv(value, (channels, channels), f"depthwise{block}_sums", group=channels)
+            sums = f"depthwise{block}_sums"
+            depthwise = self.conv(value, (channels, channels), sums, group=channels, gain=back)
             value = self.add("Relu", [depthwise], f"depthwise{block}")
-            pointwise = self.conv(value, (channels, 8), f"pointwise{block}_sums", kernel=1)
+            pointwise = self.conv(value, (channels, 8), f"pointwise{block}_sums", kernel=1, gain=spread)
+            back = [1 / factor for factor in spread]
             channels, value = 8, self.add("Relu", [pointwise], f"pointwise{block}")
         return value
 
@@ -106,10 +112,10 @@ def three_layers(seed: int = 1) -> onnx.ModelProto:
     return graph.model({"scores": (1, CLASSES)})
 
 
-def depthwise_network(seed: int = 0, blocks: int = 4) -> onnx.ModelProto:
+def depthwise_network(seed: int = 0, blocks: int = 4, spread: Sequence[float] = (1.0,)) -> onnx.ModelProto:
     """Depthwise and pointwise Convs in turn, each with a Relu, then average and Gemm: (1, 6)."""
     graph = Graph(seed)
-    average = graph.add("GlobalAveragePool", [graph.depthwise_blocks(blocks)], "average")
+    average = graph.add("GlobalAveragePool", [graph.depthwise_blocks(blocks, spread)], "average")
     graph.add("Flatten", [average], "flat")
     graph.gemm("flat", (8, CLASSES), "scores")
     return graph.model({"scores": (1, CLASSES)})

@@ -49,7 +49,7 @@ def test_run_json_says_what_was_run_on_what(calibrated: RunResult, model: Path, 
     found = read_json(calibrated.out / "run.json")
     assert found["options"]["samples"] == 8
     assert found["options"]["seed"] == 0
-    assert found["options"]["method"] == "kl"
+    assert found["options"]["method"] == "auto"
     assert found["job"]["command"] == "calibrate"
     assert found["device"] == "cpu"
     assert {"python", "numpy", "onnx"} <= set(found["versions"])
@@ -174,12 +174,14 @@ def test_bias_correction_brings_a_depthwise_network_closer_to_float(tmp_path: Pa
     model = write_model(tmp_path / "model.onnx", depthwise_network())
     np.save(tmp_path / "data.npy", samples(40))
     found = {
-        on: calibrate(model, tmp_path / "data.npy", tmp_path / str(on), samples=24, bias_correction=on)
+        on: calibrate(
+            model, tmp_path / "data.npy", tmp_path / str(on), samples=24, method="max", bias_correction=on
+        )
         for on in (True, False)
     }
     for part in ("tuning", "holdout"):
         corrected, plain = (getattr(found[on], part).before.nmse for on in (True, False))
-        assert corrected < 0.7 * plain, part
+        assert corrected < 0.75 * plain, part
 
 
 def test_without_samples_left_nothing_is_held_out(model: Path, data: Path, tmp_path: Path) -> None:

@@ -241,5 +241,6 @@ def test_an_lmdb_that_does_not_fit_is_not_there(tmp_path: Path) -> None:
 
 def test_temporary_files_that_do_not_fit_are_named_too(whole: Path) -> None:
     model = (whole / "model.int8.onnx").read_bytes()
+    session.fuse.cache_clear()
     with largest_file(500), pytest.raises(ExecutionError, match=r"make room .* or set TMPDIR"):
         session.fuse(model, WorkerSettings())

@@ -12,6 +12,7 @@ from distq.replica.cuts import Advance
 from distq.replica.session import Session
 from distq.replica.worker import Blob, Worker, WorkerSettings
 from distq.stages.cutter import Cutter
+from distq.stages.fused import fused
 
 
 def fetch(blob):
@@ -93,7 +94,8 @@ def test_numbers_that_change_before_the_last_cut_are_noticed(bench, remembering)
 
 
 def test_what_branches_share_runs_once(bench):
-    cutter = Cutter(bench.opened(), bench.form, bench.fused, bench.names, bench.float_model)
+    run = bench.opened()
+    cutter = Cutter(run, bench.form, fused(run, bench.form), bench.float_model)
     advances = [cutter.before(quantizer, bench.state) for quantizer in bench.plan.quantizers]
     needed = {node for advance in advances for node in bench.network.before(advance.cut)}
     once = advances[0].share(bench.network, needed) * len(bench.indices)

@@ -38,12 +38,13 @@ def test_a_runs_own_distributions_can_be_loaded_with_another_method(
     model: Path, data: Path, calibrated: RunResult, tmp_path: Path
 ) -> None:
     kept = calibrated.out / "distributions.npz"
+    calibrate(model, data, tmp_path / "largest", samples=8, method="max", load_dist=kept)
     calibrate(model, data, tmp_path / "loaded", samples=8, method="mse", load_dist=kept)
     calibrate(model, data, tmp_path / "observed", samples=8, method="mse")
     assert thresholds(tmp_path / "loaded") == thresholds(tmp_path / "observed")
     assert (
         thresholds(tmp_path / "loaded")["first"]["threshold"]
-        < thresholds(calibrated.out)["first"]["threshold"]
+        < thresholds(tmp_path / "largest")["first"]["threshold"]
     )
 
 

@@ -118,7 +118,10 @@ def test_a_mapping_starts_at_the_current_folder():
         (COMMON + "matrix:\n  method: kl\n", "matrix: method is a list of values"),
         (COMMON + "matrix:\n  method: []\n", "matrix: method is a list of values"),
         (COMMON + "matrix: [kl]\n", "matrix is a mapping of options to lists of values"),
-        (COMMON + "matrix:\n  method: [best]\n", "run best: method best: input should be 'max', 'kl'"),
+        (
+            COMMON + "matrix:\n  method: [best]\n",
+            "run best: method best: input should be 'auto', 'max'",
+        ),
         (COMMON + "matrix:\n  workers: [1, 2]\n", "matrix: workers is one for the whole sweep"),
         (COMMON + "matrix:\n  effort: [1]\n", "run 1: unknown option effort"),
         (COMMON + "matrix:\n  net: [{modl: a}]\n", "matrix: net: unknown option modl: did you mean model?"),

@@ -1,0 +1,73 @@
+"""``--method auto``: thresholds of the method that is closest to float on calibration samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from job_helpers import calibrate, depthwise_network, read_json, samples, thresholds, write_model
+
+import distq
+from distq.engine.journal import Journal
+from distq.errors import UsageError
+from distq.run.results import RunResult
+from distq.stages.start import METHODS
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network for which methods differ."""
+    folder = tmp_path_factory.mktemp("wide")
+    write_model(folder / "model.onnx", depthwise_network())
+    np.save(folder / "data.npy", samples(24))
+    return folder
+
+
+def run(wide: Path, out: Path, **options: object) -> RunResult:
+    return calibrate(wide / "model.onnx", wide / "data.npy", out, samples=16, **options)
+
+
+def test_it_is_as_close_to_float_as_the_best_of_the_methods(wide: Path, tmp_path: Path) -> None:
+    chosen = run(wide, tmp_path / "auto").tuning.before.nmse
+    by_method = {name: run(wide, tmp_path / name, method=name).tuning.before.nmse for name in METHODS}
+    assert max(by_method.values()) > 1.2 * min(by_method.values()), "else the choice shows nothing"
+    assert chosen <= 1.1 * min(by_method.values())
+
+
+def test_the_choice_is_noted_and_each_row_names_its_method(wide: Path, tmp_path: Path) -> None:
+    found = run(wide, tmp_path / "run")
+    with Journal(found.out / "journal.jsonl") as journal:
+        (note,) = journal.notes("start")
+    assert note["chosen"] in METHODS
+    assert {row["method"] for row in thresholds(found.out).values()} <= {*METHODS}
+    assert read_json(found.out / "run.json")["options"]["method"] == "auto"
+
+
+def test_a_search_starts_from_what_calibrate_gives(wide: Path, tmp_path: Path) -> None:
+    run(wide, tmp_path / "calibrated")
+    distq.tune(
+        model=wide / "model.onnx",
+        data=wide / "data.npy",
+        out=tmp_path / "tuned",
+        samples=16,
+        tune_samples=16,
+        executor="local",
+    )
+    table = (tmp_path / "calibrated" / "thresholds.json").read_bytes()
+    assert (tmp_path / "tuned" / "thresholds.calibrated.json").read_bytes() == table
+
+
+def test_where_nothing_can_be_compared_it_is_mse(wide: Path, tmp_path: Path) -> None:
+    kept = run(wide, tmp_path / "run").out / "distributions.npz"
+    calibrate(wide / "model.onnx", None, tmp_path / "alone", load_dist=kept)
+    calibrate(wide / "model.onnx", None, tmp_path / "mse", load_dist=kept, method="mse")
+    assert thresholds(tmp_path / "alone") == thresholds(tmp_path / "mse")
+
+
+def test_a_run_keeps_the_method_it_began_with(wide: Path, tmp_path: Path) -> None:
+    """Where an earlier version had another default, the same command continues the run."""
+    found = run(wide, tmp_path / "run", method="kl")
+    assert run(wide, tmp_path / "run", resume=True).holdout == found.holdout
+    with pytest.raises(UsageError, match="its method"):
+        run(wide, tmp_path / "run", resume=True, method="mse")
