@@ -1,31 +1,36 @@
-"""Load a model, and make sure that the canonical network computes what the user's file does."""
+"""Whether the network that a run works on computes what the user's file does."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from distq.errors import ExecutionError, ModelError
+from distq.data.dataset import DatasetSpec
+from distq.errors import DataError, ExecutionError, ModelError, PreprocessError
 from distq.graph.load import OPTIONAL_STEPS, LoadedModel, load_model
 from distq.graph.read import opset_of, read_proto
-from distq.replica.reference import Feeds, check_same, first_at_fault
+from distq.replica.reference import Feeds, check_same, first_at_fault, random_feeds
 from distq.replica.session import Session
 from distq.replica.worker import WorkerSettings
 
+CHECKED, MOST_TRIED = 2, 8
+"""Samples that the two networks are compared on, of the first ones that can be decoded."""
 
-def load_checked(path: Path, samples: Sequence[Feeds], settings: WorkerSettings) -> LoadedModel:
-    """Load a model; a rewrite that changes what it computes is left out.
+
+def checked(loaded: LoadedModel, samples: Sequence[Feeds], settings: WorkerSettings) -> LoadedModel:
+    """The model, without a rewrite that changes what it computes.
 
     Args:
-        path: of the ONNX file.
-        samples: feeds to compare on; a few are enough.
+        loaded: as :func:`distq.graph.load.load_model` gives it.
+        samples: feeds to compare on; without any it is taken as it is.
         settings: device and threads of the sessions.
 
     Raises:
-        ModelError: it cannot be read, ONNX Runtime does not run it, or what it computes changes all the same;
-            the operator is named.
+        ModelError: ONNX Runtime does not run the file, or what it computes changes all the same; the operator
+            is named.
     """
-    loaded = load_model(path)
+    if not samples:
+        return loaded
+    path = loaded.path
     proto, _ = read_proto(path)
     given = proto.SerializeToString()
     try:
@@ -44,6 +49,27 @@ def load_checked(path: Path, samples: Sequence[Feeds], settings: WorkerSettings)
         f"{path}: {operator} of opset {opset_of(proto)} cannot be brought into the form that distq quantizes "
         f"without changing output {wrong[0]}: export it with a newer opset"
     )
+
+
+def first_samples(data: DatasetSpec, indices: Sequence[int]) -> list[Feeds]:
+    """A few samples as they are fed; those that cannot be decoded are passed over.
+
+    A plug-in is not run in this process: random values take the place of its images, or nothing where the
+    model leaves dimensions open.
+    """
+    if data.plugin is not None:
+        sizes = [size for spec in data.inputs for size in spec.sample_shape]
+        return [] if None in sizes else list(random_feeds(data.inputs, CHECKED))
+    dataset = data.open()
+    found: list[Feeds] = []
+    for index in indices[:MOST_TRIED]:
+        try:
+            found.append(dataset.load(index).inputs)
+        except (DataError, PreprocessError):  # a worker says it, with the remedy
+            continue
+        if len(found) == CHECKED:
+            break
+    return found
 
 
 def _differing(

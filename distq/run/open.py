@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -23,8 +23,10 @@ from distq.graph.plan import Plan, make_plan
 from distq.graph.resolve import resolve_names
 from distq.graph.rows import given_table
 from distq.quant.table import read_table
+from distq.replica.worker import WorkerSettings
 from distq.run.context import Run
 from distq.run.identity import identity
+from distq.run.loading import checked, first_samples
 from distq.run.records import read_result
 from distq.run.results import RunResult
 from distq.run.rundir import RunDir
@@ -66,6 +68,10 @@ def open_run(
     loaded, plan = prepare_model(options)
     data, holdout_data, selection = prepare_data(options, loaded)
     rundir = RunDir(options.out)
+    if not rundir.finished:
+        same = checked(loaded, first_samples(data, selection.calibration), WorkerSettings())
+        if same is not loaded:
+            loaded, plan = prepare_model(options, same.without)
     manifests = manifest(data, selection.calibration), manifest(holdout_data, selection.holdout)
     own_identity = identity(options=options, command=command, loaded=loaded, data=data, manifests=manifests)
     existed = rundir.path.exists()
@@ -135,8 +141,12 @@ def as_begun(options: Options) -> Options:
     return options.model_copy(update={n: v for n, v in kept.items() if n not in options.model_fields_set})
 
 
-def prepare_model(options: CalibrateOptions) -> tuple[LoadedModel, Plan]:
+def prepare_model(options: CalibrateOptions, without: Collection[str] = ()) -> tuple[LoadedModel, Plan]:
     """Load the model and place its quantizers; wrong options are found before anything is computed.
+
+    Args:
+        options: of the command.
+        without: steps of loading to leave out.
 
     Raises:
         InputError: the model or an option cannot be used.
@@ -146,7 +156,7 @@ def prepare_model(options: CalibrateOptions) -> tuple[LoadedModel, Plan]:
         raise UsageError("--table and --load-dist both give thresholds: leave one out")
     if options.dump_dist is not None:
         require_writable(options, options.dump_dist)
-    loaded = load_model(options.model)
+    loaded = load_model(options.model, without)
     bitmain = isinstance(options, TuneOptions) and options.strategy == "bitmain"
     target = find_target(options.target)
     plan = make_plan(loaded.model, target, options.scheme, tie=not bitmain)

@@ -14,6 +14,26 @@ from distq.search.metrics import compare, per_image_diff
 from distq.stages.scoring import NetworkScorer, float_power
 
 FACTORS = (0.83, 0.4)
+NAMES = [
+    "many branches",
+    "detector",
+    "four outputs",
+    "two inputs",
+    "symbolic batch",
+    "SiLU",
+    "Clip(0, 6)",
+    "MaxPool",
+    "AveragePool",
+    "Resize, linear",
+    "Add",
+    "Mul",
+    "Concat of alike",
+    "Concat of unlike",
+    "Gemm, transposed",
+    "MatMul of a stack",
+    "MatMul of two tensors",
+]
+"""Networks of the zoo that differ in how scores come about."""
 
 
 def exported_errors(bench, form):

@@ -11,7 +11,7 @@ from distq.errors import ModelError
 from distq.graph import load
 from distq.replica.reference import random_feeds
 from distq.replica.worker import WorkerSettings
-from distq.run.loading import load_checked
+from distq.run.loading import checked
 
 SETTINGS = WorkerSettings()
 SPECS = [InputSpec("x", (None, 4), "float32")]
@@ -48,12 +48,12 @@ def path(tmp_path):
 
 def test_a_rewrite_that_changes_nothing_is_kept(path):
     feeds = random_feeds(SPECS)
-    assert load_checked(path, feeds, SETTINGS).without == frozenset()
+    assert checked(load.load_model(path), feeds, SETTINGS).without == frozenset()
 
 
 def test_a_rewrite_at_fault_is_left_out(path, monkeypatch):
     monkeypatch.setitem(load.OPTIONAL_STEPS, "Mistaken", Mistaken)
-    found = load_checked(path, random_feeds(SPECS), SETTINGS)
+    found = checked(load.load_model(path), random_feeds(SPECS), SETTINGS)
     assert found.without == {"Mistaken"}
     assert "Relu" in [node.op_type for node in found.model.graph]
 
@@ -73,7 +73,7 @@ def test_a_conversion_at_fault_is_refused_with_the_operator(path, monkeypatch):
 
     monkeypatch.setattr(load, "converted", wrong)
     with pytest.raises(ModelError, match="Relu of opset 17") as caught:
-        load_checked(path, random_feeds(SPECS), SETTINGS)
+        checked(load.load_model(path), random_feeds(SPECS), SETTINGS)
     assert "output y" in str(caught.value)
 
 
@@ -81,5 +81,5 @@ def test_what_onnx_runtime_does_not_run_is_refused(tmp_path):
     path = tmp_path / "network.onnx"
     onnx.save(network("Mystery", domain="mine"), path)
     with pytest.raises(ModelError, match="does not run") as caught:
-        load_checked(path, random_feeds(SPECS), SETTINGS)
+        checked(load.load_model(path), random_feeds(SPECS), SETTINGS)
     assert "Mystery" in str(caught.value)

@@ -3,30 +3,10 @@
 import numpy as np
 import pytest
 from replica_helpers import Bench
-from score_checks import FACTORS, assert_scores_are_those_of_the_exported_model, exported_errors
+from score_checks import FACTORS, NAMES, assert_scores_are_those_of_the_exported_model, exported_errors
 
 from distq.search.metrics import per_image_diff
 from distq.stages.scoring import NetworkScorer, PrefixScorer, float_power
-
-NAMES = [
-    "many branches",
-    "detector",
-    "four outputs",
-    "two inputs",
-    "symbolic batch",
-    "SiLU",
-    "Clip(0, 6)",
-    "MaxPool",
-    "AveragePool",
-    "Resize, linear",
-    "Add",
-    "Mul",
-    "Concat of alike",
-    "Concat of unlike",
-    "Gemm, transposed",
-    "MatMul of a stack",
-    "MatMul of two tensors",
-]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import TensorProto, numpy_helper
 from replica_helpers import Bench
-from test_scores import NAMES, assert_scores_are_those_of_the_exported_model
+from score_checks import NAMES, assert_scores_are_those_of_the_exported_model
 
 
 @pytest.mark.parametrize("name", NAMES)
