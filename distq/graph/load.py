@@ -18,6 +18,7 @@ from distq.graph.passes.affine import BatchNormToConv, FoldAffine
 from distq.graph.passes.constants import FoldConstants
 from distq.graph.passes.gemm import MatMulToGemm, PlainGemm
 from distq.graph.passes.overridable import FixWeights
+from distq.graph.passes.pad import PadAllAxes
 from distq.graph.passes.tidy import DropIdentities, DropIdle, NameNodes
 from distq.graph.plain import make_plain
 from distq.graph.read import opset_of, quantized_operator, read_proto
@@ -35,6 +36,7 @@ OPTIONAL_STEPS: dict[str, Callable[[], ir.passes.InPlacePass]] = {
     "FoldAffine": FoldAffine,
     "PlainGemm": PlainGemm,
     "BatchNormToConv": BatchNormToConv,
+    "PadAllAxes": PadAllAxes,
 }
 """The rewrites, in order; each says in its docstring what it does. None has to be."""
 
