@@ -19,6 +19,7 @@ from distq.graph.layers import (
     float_data,
     saturating_follower,
 )
+from distq.graph.nothing import why_nothing
 from distq.graph.values import is_float, reads, values_of
 
 if TYPE_CHECKING:
@@ -124,10 +125,7 @@ def make_plan(
     scheme = "symmetric" if target == "tensorrt" else scheme
     roles = _roles(model.graph, target, only, float_layers)
     if not roles.layers and only is None:
-        raise ModelError(
-            "the model has no Conv, ConvTranspose, Gemm or MatMul in float32 that INT8 can carry: "
-            "export it in float32, with constant weights"
-        )
+        raise ModelError(why_nothing(model.graph))
     followers = {
         node: f
         for node in roles.integer

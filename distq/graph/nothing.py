@@ -1,0 +1,33 @@
+"""Why a network has no layer that INT8 can carry."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from distq.graph.layers import COMPUTE, compute_layer
+from distq.graph.values import subgraphs
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+def why_nothing(graph: ir.Graph) -> str:
+    """One line: what its layers lack, or where they are, or that there are none; and the remedy."""
+    found = map(compute_layer, graph)
+    counts = Counter(why for why in found if isinstance(why, str))
+    if counts:
+        told = ", ".join(f"{why} ({count})" for why, count in counts.most_common(3))
+        return f"the model has no layer for INT8: {told}; export it in float32 with constant weights"
+    holders = sorted({node.op_type for node in graph for inner in subgraphs(node) if _computes(inner)})
+    if holders:
+        return (
+            f"all layers of the model are inside {' and '.join(holders)}, where they stay in float: "
+            "export it unrolled"
+        )
+    return "the model has no Conv, ConvTranspose, Gemm or MatMul, so nothing to quantize: keep it as it is"
+
+
+def _computes(graph: ir.Graph) -> bool:
+    own = any(node.op_type in COMPUTE and not node.domain for node in graph)
+    return own or any(_computes(inner) for node in graph for inner in subgraphs(node))
