@@ -20,14 +20,21 @@ from distq.graph.passes.gemm import MatMulToGemm, PlainGemm
 from distq.graph.passes.neutral import DropNeutral
 from distq.graph.passes.open_sizes import open_negative_sizes, restore_sizes
 from distq.graph.passes.overridable import FixWeights
+from distq.graph.passes.pad import PadAllAxes
 from distq.graph.passes.tidy import DropIdentities, DropIdle, NameNodes
 from distq.graph.plain import make_plain
-from distq.graph.read import opset_of, quantized_operator, read_proto
+from distq.graph.read import nodes_in, opset_of, quantized_operator, read_proto
 from distq.graph.shapes import infer_shapes, settle_outputs
 
 OLDEST_OPSET = 7
 LEAST_OPSET = 13
 """QuantizeLinear has an axis from here on."""
+
+RUNTIME_DOMAINS = frozenset(
+    {"", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training", "com.microsoft"}
+    | {"com.microsoft.nchwc", "com.ms.internal.nhwc", "com.microsoft.experimental"}
+)
+"""Domains of the operators that ONNX Runtime has."""
 
 OPTIONAL_STEPS: dict[str, Callable[[], ir.passes.InPlacePass]] = {
     "DropIdle": DropIdle,
@@ -38,6 +45,7 @@ OPTIONAL_STEPS: dict[str, Callable[[], ir.passes.InPlacePass]] = {
     "FoldAffine": FoldAffine,
     "PlainGemm": PlainGemm,
     "BatchNormToConv": BatchNormToConv,
+    "PadAllAxes": PadAllAxes,
 }
 """The rewrites, in order; each says in its docstring what it does. None has to be."""
 
@@ -91,7 +99,9 @@ def load_model(path: Path, without: Collection[str] = ()) -> LoadedModel:
     interface = Interface.of(proto)
     left_out = frozenset(without)
     try:
-        proto = _upgrade(path, make_plain(proto), LEAST_OPSET)
+        proto = make_plain(proto)
+        _require_known_operators(path, proto)
+        proto = _upgrade(path, proto, LEAST_OPSET)
         while True:
             try:
                 model = canonical(proto, left_out)
@@ -152,15 +162,34 @@ def _require_float(path: Path, proto: onnx.ModelProto) -> None:
 
 
 def _require_known_types(path: Path, proto: onnx.ModelProto) -> None:
-    """Refuse maps, which no later step can carry.
+    """Refuse maps, which no later step can carry, and inputs that no sample can be compared with.
 
     Raises:
-        ModelError: an input or output is a map or a sequence of maps.
+        ModelError: an input or output is a map or a sequence of maps, or an input has no shape.
     """
     for value in (*proto.graph.input, *proto.graph.output):
         element = value.type.sequence_type.elem_type if value.type.HasField("sequence_type") else value.type
         if element.HasField("map_type"):
             raise ModelError(f"{path}: {value.name} is a map: export the model without ZipMap")
+    for value in proto.graph.input:
+        if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape"):
+            raise ModelError(
+                f"{path}: input {value.name} has no shape: export it with all dimensions, open ones by a name"
+            )
+
+
+def _require_known_operators(path: Path, proto: onnx.ModelProto) -> None:
+    """Refuse operators of other runtimes; distq runs networks in ONNX Runtime and loads no libraries for it.
+
+    Raises:
+        ModelError: naming the operator.
+    """
+    for node in nodes_in(proto):
+        if node.domain not in RUNTIME_DOMAINS:
+            raise ModelError(
+                f"{path}: {node.domain}.{node.op_type} is no operator of ONNX Runtime: export the model with "
+                "standard operators, or with a function that says what it computes"
+            )
 
 
 def _upgrade(path: Path, proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:

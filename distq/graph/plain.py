@@ -12,7 +12,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as common_passes
 
 from distq.graph.read import graphs_in, opset_of
-from distq.graph.withdrawn import grouped_normalization, rewritten
+from distq.graph.withdrawn import grouped_normalization, mean_variance_normalization, rewritten
 
 MOST_ELEMENTS = 1 << 28
 """A sparse constant with more elements than this stays as it is."""
@@ -25,12 +25,14 @@ def make_plain(model: onnx.ModelProto) -> onnx.ModelProto:
       exporters kept to it; none is meant to be replaced.
     * Stored types and shapes of tensors inside go: they may be of another batch, and are inferred anew.
     * Sparse initializers and constants become dense ones.
-    * GroupNormalization of opsets 18 to 20 is written out by what was not withdrawn.
+    * MeanVarianceNormalization, and GroupNormalization of opsets 18 to 20, are written out by others.
     * Functions are written out where they are called, at the opset of the model.
     """
     _drop_listed(model)
     model = _inlined(model)
-    if 18 <= opset_of(model) < 21:
+    opset = opset_of(model)
+    model = rewritten(model, lambda node: mean_variance_normalization(node, opset))
+    if 18 <= opset < 21:
         model = rewritten(model, grouped_normalization)
     for graph in graphs_in(model):
         _forget_shapes(graph)

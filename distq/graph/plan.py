@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from distq.errors import ModelError, UsageError, one_of
+from distq.errors import ModelError, UsageError
 from distq.graph.layers import (
     BOUNDED,
     Layer,
@@ -17,6 +17,7 @@ from distq.graph.layers import (
     passes_values,
     saturating_follower,
 )
+from distq.graph.nothing import why_nothing
 from distq.graph.scores import least_high, masked_scores, scores_of_any_length
 from distq.graph.values import is_float, reads, values_of
 from distq.targets.operators import LAYERS, PASS_THROUGH
@@ -135,10 +136,7 @@ def make_plan(
     scheme = target.scheme(scheme)
     roles = _roles(model.graph, target, only, float_layers)
     if not roles.layers and only is None:
-        raise ModelError(
-            f"the model has no {one_of(sorted(target.layers))} in float32 that INT8 can carry: "
-            "export it in float32, with constant weights"
-        )
+        raise ModelError(why_nothing(model.graph, target.layers))
     followers = {
         node: f
         for node in roles.integer

@@ -1,4 +1,4 @@
-"""Write out operators whose meaning changed from one opset to another by those that kept theirs."""
+"""Write out operators whose meaning changed from one opset to another, or whose shapes onnx cannot infer."""
 
 from __future__ import annotations
 
@@ -61,4 +61,37 @@ def grouped_normalization(node: onnx.NodeProto) -> list[onnx.NodeProto]:
         make_node("Reshape", [data, grouping], [groups]),
         make_node("InstanceNormalization", [groups, scale, bias], [normal], name=node.name, epsilon=epsilon),
         make_node("Reshape", [normal, shape], [out]),
+    ]
+
+
+def mean_variance_normalization(node: onnx.NodeProto, opset: int) -> list[onnx.NodeProto]:
+    """MeanVarianceNormalization: onnx fails to infer shapes through its definition, in every opset."""
+    if node.op_type != "MeanVarianceNormalization" or node.domain:
+        return [node]
+    (data,), (out,) = node.input, node.output
+    axes = next((list(a.ints) for a in node.attribute if a.name == "axes"), [0, 2, 3])
+    mean, centred, squares, variance, deviation, least, divisor = (
+        f"{out}_normal_{part}"
+        for part in ("mean", "centred", "squares", "variance", "deviation", "least", "divisor")
+    )
+    tiny = onnx.helper.make_tensor("tiny", onnx.TensorProto.FLOAT, [], [1e-9])
+    return [
+        *_mean(data, mean, axes, opset),
+        make_node("Sub", [data, mean], [centred], name=node.name),
+        make_node("Mul", [centred, centred], [squares]),
+        *_mean(squares, variance, axes, opset),
+        make_node("Sqrt", [variance], [deviation]),
+        make_node("Constant", [], [least], value=tiny),
+        make_node("Add", [deviation, least], [divisor]),
+        make_node("Div", [centred, divisor], [out]),
+    ]
+
+
+def _mean(data: str, out: str, axes: list[int], opset: int) -> list[onnx.NodeProto]:
+    if opset < 18:
+        return [make_node("ReduceMean", [data], [out], axes=axes, keepdims=1)]
+    along = onnx.helper.make_tensor("axes", onnx.TensorProto.INT64, [len(axes)], axes)
+    return [
+        make_node("Constant", [], [f"{out}_axes"], value=along),
+        make_node("ReduceMean", [data, f"{out}_axes"], [out], keepdims=1),
     ]

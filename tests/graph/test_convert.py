@@ -86,3 +86,15 @@ def test_a_network_at_the_opset_stays_the_object_it_is():
     newer = converted(proto, 13)
     np.testing.assert_array_equal(numpy_helper.to_array(proto.graph.initializer[0]), tensor)
     assert list(run_literally(newer, feeds_of(proto))) == ["y"]
+
+
+@pytest.mark.parametrize("opset", [9, 13, 18])
+@pytest.mark.parametrize("attributes", [{}, {"axes": [1, 2, 3]}])
+def test_shapes_are_known_behind_a_mean_variance_normalization(load, opset, attributes):
+    b = Builder()
+    b.conv(b.node("MeanVarianceNormalization", "x", **attributes), (3, 4), output="y")
+    proto = b.model({"x": IMAGE}, {"y": [2, 4, 7, 6]}, opset)
+    loaded = load(proto)
+    onnx.checker.check_model(onnx.load_model_from_string(loaded.serialized()), full_check=True)
+    assert list(loaded.model.graph.outputs[0].shape) == [2, 4, 7, 6]
+    assert_computes_the_same(loaded, proto)

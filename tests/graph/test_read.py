@@ -93,3 +93,18 @@ def test_a_map_is_refused_by_name(tmp_path):
     text = message(tmp_path, proto)
     assert "z is a map" in text
     assert "damaged" not in text
+
+
+def test_an_input_of_unknown_rank_is_refused_by_name(tmp_path):
+    proto = two_layers()
+    proto.graph.input[0].type.tensor_type.ClearField("shape")
+    assert "input x has no shape" in message(tmp_path, proto)
+
+
+def test_an_operator_of_another_runtime_is_named(tmp_path):
+    proto = two_layers()
+    proto.graph.node[1].op_type, proto.graph.node[1].domain = "Mystery", "mine"
+    proto.opset_import.append(helper.make_opsetid("mine", 1))
+    text = message(tmp_path, proto)
+    assert "mine.Mystery" in text
+    assert "damaged" not in text

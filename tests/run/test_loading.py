@@ -27,7 +27,7 @@ def network(op="Relu", opset=17, domain="", **attributes):
     ]
     ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", 4]) for n in "xy"]
     graph = helper.make_graph(nodes, "network", ends[:1], ends[1:], weights)
-    opsets = [helper.make_opsetid("", opset), helper.make_opsetid("mine", 1)]
+    opsets = [helper.make_opsetid("", opset), helper.make_opsetid("com.microsoft", 1)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=8)
 
 
@@ -79,7 +79,7 @@ def test_a_conversion_at_fault_is_refused_with_the_operator(path, monkeypatch):
 
 def test_what_onnx_runtime_does_not_run_is_refused(tmp_path):
     path = tmp_path / "network.onnx"
-    onnx.save(network("Mystery", domain="mine"), path)
+    onnx.save(network("Mystery", domain="com.microsoft"), path)
     with pytest.raises(ModelError, match="does not run") as caught:
         checked(load.load_model(path), random_feeds(SPECS), SETTINGS)
     assert "Mystery" in str(caught.value)
