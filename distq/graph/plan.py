@@ -19,7 +19,7 @@ from distq.graph.layers import (
     float_data,
     saturating_follower,
 )
-from distq.graph.nothing import why_nothing
+from distq.graph.no_layers import why_no_layers
 from distq.graph.values import is_float, reads, values_of
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def make_plan(
     scheme = "symmetric" if target == "tensorrt" else scheme
     roles = _roles(model.graph, target, only, float_layers)
     if not roles.layers and only is None:
-        raise ModelError(why_nothing(model.graph))
+        raise ModelError(why_no_layers(model.graph))
     followers = {
         node: f
         for node in roles.integer

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 
-def why_nothing(graph: ir.Graph) -> str:
+def why_no_layers(graph: ir.Graph) -> str:
     """One line: what its layers lack, or where they are, or that there are none; and the remedy."""
     found = map(compute_layer, graph)
     counts = Counter(why for why in found if isinstance(why, str))
