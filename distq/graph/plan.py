@@ -17,7 +17,7 @@ from distq.graph.layers import (
     passes_values,
     saturating_follower,
 )
-from distq.graph.nothing import why_nothing
+from distq.graph.no_layers import why_no_layers
 from distq.graph.scores import least_high, masked_scores, scores_of_any_length
 from distq.graph.values import is_float, reads, values_of
 from distq.targets.operators import LAYERS, PASS_THROUGH
@@ -136,7 +136,7 @@ def make_plan(
     scheme = target.scheme(scheme)
     roles = _roles(model.graph, target, only, float_layers)
     if not roles.layers and only is None:
-        raise ModelError(why_nothing(model.graph, target.layers))
+        raise ModelError(why_no_layers(model.graph, target.layers))
     followers = {
         node: f
         for node in roles.integer

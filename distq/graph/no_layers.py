@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 
-def why_nothing(graph: ir.Graph, carried: AbstractSet[str]) -> str:
+def why_no_layers(graph: ir.Graph, carried: AbstractSet[str]) -> str:
     """One line: what its layers lack, or where they are, or that there are none; and the remedy.
 
     Args:
