@@ -59,6 +59,19 @@ def feeding_outputs_of_dynamic_shape(model: ir.Model) -> dict[int, list[tuple[ir
     return {position: places for position, places in found.items() if places}
 
 
+def compared_tensors(model: ir.Model) -> list[str]:
+    """The tensors that another form of a model is compared by, in the order of its outputs.
+
+    An output whose shape depends on the data gives way to what can be compared in its place.
+    """
+    dynamic = feeding_outputs_of_dynamic_shape(model)
+    names: dict[str, None] = {}
+    for position, output in enumerate(model.graph.outputs):
+        values = [node.inputs[i] for node, i in dynamic.get(position, ())] or [output]
+        names |= dict.fromkeys(value.name or "" for value in values if value is not None)
+    return list(names)
+
+
 def _computed(graph: ir.Graph) -> set[ir.Value]:
     """Values that follow from what the network is fed, not from its shape alone."""
     found = {value for value in graph.inputs if not value.is_initializer()}
@@ -82,7 +95,9 @@ def _makes_shapes(node: ir.Node, computed: set[ir.Value]) -> bool:
 
 def _data_of(node: ir.Node) -> Iterator[tuple[ir.Node, int]]:
     for position, value in enumerate(node.inputs):
-        if value is not None and constant(value) is None:
+        producer = None if value is None else value.producer()
+        written_out = producer is not None and producer.op_type == "Constant"
+        if value is not None and constant(value) is None and not written_out:
             yield node, position
 
 

@@ -7,7 +7,7 @@ and what a Sigmoid has let through is mostly power of the few places that hold a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import onnx
@@ -89,6 +89,11 @@ def with_places(data: bytes, places: Sequence[Place]) -> bytes:
     outputs = [value.name for value in model.graph.output]
     inputs = {node.name: node.input for node in model.graph.node}
     names = [(outputs if p.node is None else inputs[p.node])[p.position] for p in places]
+    return with_tensors(model, names)
+
+
+def with_tensors(model: onnx.ModelProto, names: Iterable[str]) -> bytes:
+    """A model with these tensors as outputs; it is changed in place."""
     known = {value.name: value for value in model.graph.output}
     del model.graph.output[:]
     model.graph.output.extend(

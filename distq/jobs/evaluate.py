@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import onnx
 import onnx_ir as ir
 
 from distq.config import EvaluateOptions
@@ -14,6 +15,8 @@ from distq.engine.portions import portions_for
 from distq.engine.progress import Reporter
 from distq.engine.run import run_units
 from distq.errors import DataError, ModelError
+from distq.graph.dynamic import compared_tensors
+from distq.graph.heads import with_tensors
 from distq.graph.read import read_proto
 from distq.replica.evaluate import Evaluate
 from distq.run.open import interruptible, open_workers
@@ -33,15 +36,18 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> EvaluateResult:
     against = None if options.against is None else read_proto(options.against)[0]
     network = ir.from_proto(candidate)
     inputs = input_specs(network)
+    ours, theirs = candidate.SerializeToString(), None
     if against is not None:
-        inputs = _shared_inputs(options, inputs, input_specs(ir.from_proto(against)))
+        original = ir.from_proto(against)
+        inputs = _shared_inputs(options, inputs, input_specs(original))
+        ours, theirs = _comparable(options, (candidate, network), (against, original))
     data = data_spec(options, options.data, network, options.preprocess, options.labels)
     data = replace(data, inputs=inputs)
     count = len(data.open())
     indices = select(count, options.samples, 1, 0, options.shuffle, options.seed).calibration
     with interruptible(), open_workers(options, reporter) as executor:
-        model = executor.share(candidate.SerializeToString())
-        reference = None if against is None else executor.share(against.SerializeToString())
+        model = executor.share(ours)
+        reference = None if theirs is None else executor.share(theirs)
         pieces = shard(indices, options.shard_size, portions_for(executor.workers))
         units = [Evaluate((model,), reference, data, piece) for piece in pieces]
         reporter.start("evaluate", len(indices), "images")
@@ -60,6 +66,27 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> EvaluateResult:
         candidate=top_k_accuracy(results, 0) if reference is None else accuracy(results, 0),
         against=None if reference is None else top_k_accuracy(results, -1),
     )
+
+
+def _comparable(
+    options: EvaluateOptions,
+    candidate: tuple[onnx.ModelProto, ir.Model],
+    against: tuple[onnx.ModelProto, ir.Model],
+) -> tuple[bytes, bytes]:
+    """Both models, with what can be compared as outputs where the shape of one depends on the data.
+
+    Raises:
+        ModelError: they have not as many of these.
+    """
+    ours, theirs = compared_tensors(candidate[1]), compared_tensors(against[1])
+    if len(ours) != len(theirs):
+        raise ModelError(
+            f"{options.candidate} and {options.against} differ in front of outputs whose shape depends on the "
+            "data: compare a model with the one that it was made from"
+        )
+    if set(theirs) <= {value.name for value in against[1].graph.outputs}:
+        return candidate[0].SerializeToString(), against[0].SerializeToString()
+    return with_tensors(candidate[0], ours), with_tensors(against[0], theirs)
 
 
 def _shared_inputs(

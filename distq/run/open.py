@@ -71,6 +71,9 @@ def open_run(
     if not rundir.finished:
         same = checked(loaded, first_samples(data, selection.calibration), WorkerSettings())
         if same is not loaded:
+            reporter.warn(
+                f"{options.model}: not simplified by {', '.join(sorted(same.without))}, which changes it"
+            )
             loaded, plan = prepare_model(options, same.without)
     manifests = manifest(data, selection.calibration), manifest(holdout_data, selection.holdout)
     own_identity = identity(options=options, command=command, loaded=loaded, data=data, manifests=manifests)

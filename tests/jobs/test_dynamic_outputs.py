@@ -48,3 +48,8 @@ def test_the_model_is_kept_and_compared_in_front_of_the_suppression(
     session = onnxruntime.InferenceSession(tmp_path / "run" / "model.int8.onnx")
     assert [output.name for output in session.get_outputs()] == ["selected"]
     assert session.run(None, {"x": rng.normal(size=(1, 3, 8, 8)).astype(np.float32)})[0].shape[1] == 3
+    measured = distq.evaluate(
+        tmp_path / "run" / "model.int8.onnx", against=detector, data=tmp_path / "data.npz", executor="local"
+    )
+    assert measured.images == 12
+    assert measured.candidate.sqnr_db > 25
