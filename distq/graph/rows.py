@@ -59,7 +59,8 @@ def given_table(plan: Plan, rows: Mapping[str, Row]) -> Table:
         row = next((rows[t] for t in (quantizer.name, *quantizer.tensors) if t in rows), None)
         if row is None:
             raise FileFormatError(
-                f"the table has no row for {quantizer.name}: take the table of a run of this model"
+                f"the table has no row for {quantizer.name}: "
+                f"take one of this model, made for --target {plan.target.name}"
             )
         table[quantizer.name] = with_threshold(plan, quantizer, row, row.threshold, row.method)
     return table

@@ -81,8 +81,8 @@ def _comparable(
     ours, theirs = compared_tensors(candidate[1]), compared_tensors(against[1])
     if len(ours) != len(theirs):
         raise ModelError(
-            f"{options.candidate} and {options.against} differ in front of outputs whose shape depends on the "
-            "data: compare a model with the one that it was made from"
+            f"{options.candidate} and {options.against} differ in front of outputs whose shape depends on "
+            "the data: compare a model with the one that it was made from"
         )
     if set(theirs) <= {value.name for value in against[1].graph.outputs}:
         return candidate[0].SerializeToString(), against[0].SerializeToString()

@@ -15,7 +15,7 @@ from distq.engine.executor import Executor, Pool
 from distq.engine.factory import open_executor
 from distq.engine.journal import Journal
 from distq.engine.progress import Reporter
-from distq.errors import InputError, InterruptedRun, UsageError
+from distq.errors import FileFormatError, InputError, InterruptedRun, UsageError
 from distq.graph.dynamic import feeding_outputs_of_dynamic_shape
 from distq.graph.heads import parts, reported, with_places
 from distq.graph.load import LoadedModel, load_model
@@ -167,8 +167,33 @@ def prepare_model(options: CalibrateOptions, without: Collection[str] = ()) -> t
         wide = resolve_names(loaded.model, plan, options.int16_layers, "--int16-layers")
         plan = make_plan(loaded.model, target, options.scheme, tie=not bitmain, int16=wide)
     if options.table is not None:
-        given_table(plan, read_table(options.table))
+        _require_rows(options.table, plan)
     return loaded, plan
+
+
+def _require_rows(table: Path, plan: Plan) -> None:
+    """Find out early whether a table has a row for every quantizer.
+
+    Raises:
+        FileFormatError: it has not.
+        UsageError: it has not, and is of a run with another target.
+    """
+    try:
+        given_table(plan, read_table(table))
+    except FileFormatError:
+        own = _target_of(table)
+        if own not in {None, plan.target.name}:
+            raise UsageError(f"{table} is of a run with --target {own}: give --target {own}") from None
+        raise
+
+
+def _target_of(table: Path) -> str | None:
+    """The target of the run in whose folder a table lies; None where it lies elsewhere."""
+    try:
+        target = RunDir(table.parent).identity().get("target")
+    except UsageError:
+        return None
+    return target if isinstance(target, str) else None
 
 
 def require_writable(options: CalibrateOptions, dump: Path) -> None:

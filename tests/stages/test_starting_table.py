@@ -106,6 +106,19 @@ def test_a_table_of_another_model_is_refused(data: Path, calibrated: RunResult, 
         calibrate(other, data, tmp_path / "run", samples=8, table=calibrated.out / "thresholds.json")
 
 
+def test_a_table_asks_for_its_own_target_where_it_lacks_tensors(
+    model: Path, data: Path, calibrated: RunResult, tmp_path: Path
+) -> None:
+    """One for ``ort`` has every tensor that the other targets quantize."""
+    calibrate(
+        model, data, tmp_path / "run", samples=8, table=calibrated.out / "thresholds.json", target="openvino"
+    )
+    table = tmp_path / "run" / "thresholds.json"
+    with pytest.raises(UsageError, match=r"is of a run with --target openvino: give --target openvino"):
+        calibrate(model, data, tmp_path / "other", samples=8, table=table)
+    assert not (tmp_path / "other").exists()
+
+
 @pytest.mark.parametrize("options", [{"load_dist": Path("d")}, {"dump_dist": Path("d")}])
 def test_a_table_leaves_distributions_no_use(
     options: dict[str, Path], model: Path, data: Path, calibrated: RunResult, tmp_path: Path
