@@ -63,8 +63,8 @@ def choose_start(run: Run, options: TuneOptions, form: Form) -> Form:
 def best_calibration(run: Run, form: Form) -> Form:
     """The form with the thresholds and corrections that ``--method auto`` comes to.
 
-    The methods' thresholds are compared on weights and biases made for the first; the best of the others is
-    corrected too, and has to be better again.
+    The other methods' thresholds are compared on weights and biases made for the first method. The closest of
+    them to float is corrected too, and the closer of the two corrected forms is taken.
 
     Args:
         run: gives workers and samples.
@@ -72,10 +72,19 @@ def best_calibration(run: Run, form: Form) -> Form:
     """
     few = replace(run, selection=replace(run.selection, tuning=run.selection.tuning[:MOST_COMPARED]))
     first = corrected(run, form)
-    start = best_method(few, first, form.table, FIRST_METHOD)
-    if not run.options.bias_correction:
-        return first if start is first else corrected(run, start)
-    return best_form(few, first, start, even=False)
+    others = [m for m in METHODS if m != FIRST_METHOD]
+    tables = [calibrated_table(form.plan, form.distributions, name, run.options.bins) for name in others]
+    states = [replace(first.state, encodings=encodings(table)) for table in tables]
+    means = [mean_over_images(diff) for diff in NetworkScorer(few, first).diffs(states)]
+    best = min(range(len(others)), key=lambda i: (means[i], i))
+    other = corrected(run, replace(form, table=tables[best]))
+    names = [FIRST_METHOD, others[best]]
+    pair = [mean_over_images(diff) for diff in tuning_diffs(few, "compare methods", [first, other])]
+    for name, mean in zip(names, pair, strict=True):
+        run.reporter.line(f"method {name}: diff {mean:.6g}")
+    chosen = int(pair[1] < pair[0])
+    run.journal.note("method", chosen=names[chosen], names=names, diffs=pair)
+    return (first, other)[chosen]
 
 
 def best_method(run: Run, form: Form, searched: Collection[str], own: str) -> Form:

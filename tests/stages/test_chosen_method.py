@@ -38,8 +38,9 @@ def test_it_is_as_close_to_float_as_the_best_of_the_methods(wide: Path, tmp_path
 def test_the_choice_is_noted_and_each_row_names_its_method(wide: Path, tmp_path: Path) -> None:
     found = run(wide, tmp_path / "run")
     with Journal(found.out / "journal.jsonl") as journal:
-        (note,) = journal.notes("start")
-    assert note["chosen"] in METHODS
+        (note,) = journal.notes("method")
+    assert note["names"][0] == "mse"
+    assert note["chosen"] == note["names"][int(note["diffs"][1] < note["diffs"][0])]
     assert {row["method"] for row in thresholds(found.out).values()} <= {*METHODS}
     assert read_json(found.out / "run.json")["options"]["method"] == "auto"
 
