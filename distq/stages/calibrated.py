@@ -5,8 +5,8 @@ from __future__ import annotations
 from distq.run.context import Run
 from distq.stages.correct import corrected
 from distq.stages.form import Form
+from distq.stages.method import best_calibration
 from distq.stages.observe import with_distributions
-from distq.stages.start import best_calibration
 from distq.stages.thresholds import AUTO, with_thresholds
 
 

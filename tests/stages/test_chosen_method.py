@@ -12,7 +12,7 @@ import distq
 from distq.engine.journal import Journal
 from distq.errors import UsageError
 from distq.run.results import RunResult
-from distq.stages.start import METHODS
+from distq.stages.method import METHODS
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,76 @@
+"""The method whose thresholds are closest to float.
+
+None is best everywhere: one network loses 7 dB to KL's clipping that another gains a decibel from. Each costs
+one forward an image to try, a fraction of what a single tensor's search does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from distq.graph.rows import encodings
+from distq.run.context import Run
+from distq.search.acceptance import beyond_chance
+from distq.search.metrics import mean_over_images
+from distq.stages.compare import choose, tuning_diffs
+from distq.stages.correct import corrected
+from distq.stages.form import Form
+from distq.stages.scoring import NetworkScorer
+from distq.stages.thresholds import FIRST_METHOD, calibrated_table
+
+METHODS = ("mse", "max", "percentile", "kl")
+"""What is tried beside the run's own method; the others are never far from one of these."""
+
+MOST_COMPARED = 64
+"""Images that ``--method auto`` compares methods on, the first ones."""
+
+
+def best_calibration(run: Run, form: Form) -> Form:
+    """The form with the thresholds and corrections that ``--method auto`` comes to.
+
+    The other methods' thresholds are compared on weights and biases made for the first method. The closest of
+    them to float is corrected too, and the closer of the two corrected forms is taken.
+
+    Args:
+        run: gives workers and samples.
+        form: with distributions, and thresholds by the first method.
+    """
+    few = replace(run, selection=replace(run.selection, tuning=run.selection.tuning[:MOST_COMPARED]))
+    first = corrected(run, form)
+    others = [m for m in METHODS if m != FIRST_METHOD]
+    tables = [calibrated_table(form.plan, form.distributions, name, run.options.bins) for name in others]
+    states = [replace(first.state, encodings=encodings(table)) for table in tables]
+    means = [mean_over_images(diff) for diff in NetworkScorer(few, first).diffs(states)]
+    best = min(range(len(others)), key=lambda i: (means[i], i))
+    other = corrected(run, replace(form, table=tables[best]))
+    names = [FIRST_METHOD, others[best]]
+    pair = [mean_over_images(diff) for diff in tuning_diffs(few, "compare methods", [first, other])]
+    for name, mean in zip(names, pair, strict=True):
+        run.reporter.line(f"method {name}: diff {mean:.6g}")
+    chosen = int(pair[1] < pair[0])
+    run.journal.note("method", chosen=names[chosen], names=names, diffs=pair)
+    return (first, other)[chosen]
+
+
+def best_method(run: Run, form: Form, searched: Collection[str], own: str) -> Form:
+    """The form with the thresholds of the method that is closest to float on the tuning images.
+
+    Weights and biases are the same for all that are compared, and still to be corrected where another method
+    is chosen.
+
+    Args:
+        run: gives workers and samples.
+        form: with thresholds by a method, corrected.
+        searched: quantizers that may change; the others keep their thresholds.
+        own: the method that the form has.
+    """
+    names = [own, *(m for m in METHODS if m != own)]
+    tables = [form.table]
+    for name in names[1:]:
+        found = calibrated_table(form.plan, form.distributions, name, run.options.bins)
+        tables.append({q: found[q] if q in searched else row for q, row in form.table.items()})
+    scorer = NetworkScorer(run, form)
+    diffs = scorer.diffs([replace(form.state, encodings=encodings(t)) for t in tables])
+    chosen = choose(run, "start", diffs, names, beyond_chance)
+    return replace(form, table=tables[chosen]) if chosen else form
