@@ -71,7 +71,7 @@ def test_overrides_replace_values_and_start_at_the_current_folder(write, tmp_pat
         ("command: tune\nmodel: m", "out is missing"),
         ("command: tune\nmodel: 3\nout: r", "model 3: input"),
         ("command: tune\nmodel: m\nout: r\nsamples: few", "samples few: input should be a valid integer"),
-        ("command: tune\nmodel: m\nout: r\nmethod: odd", "method odd: input should be 'max', 'kl'"),
+        ("command: tune\nmodel: m\nout: r\nmethod: odd", "method odd: input should be 'auto', 'max'"),
         ("command: tune\nmodel: m\nout: r\nlayers: 5", "layers 5: input should be a valid tuple"),
         ("command: tune\nmodel: m\nout: r\nlayers: [1]", "layers"),
         ("command: tune\nmodel: m\nout: r\nquiet: loud", "quiet is true or false, not 'loud'"),

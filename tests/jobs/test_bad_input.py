@@ -207,7 +207,7 @@ CASES = {
     "missing table": Bad(f"{DATA} --table {{}}/none.json", ("none.json", "No such file")),
     "no table": Bad(f"{DATA} --table {{}}/too_many.txt", ("too_many.txt", "not a threshold table")),
     "table of another model": Bad(
-        f"{DATA} --table {{}}/run/thresholds.json", ("no row for", "table of a run"), model="{}/other.onnx"
+        f"{DATA} --table {{}}/run/thresholds.json", ("no row for", "one of this model"), model="{}/other.onnx"
     ),
     "no distributions": Bad(f"{DATA} --load-dist {{}}/too_many.txt", ("too_many.txt", "--dump-dist")),
     "distributions of other samples": Bad(
