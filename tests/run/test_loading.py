@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 from distq.data.samples import InputSpec
 from distq.errors import ModelError
 from distq.graph import load
-from distq.replica.reference import random_feeds
+from distq.replica.reference import check_same, random_feeds
 from distq.replica.worker import WorkerSettings
 from distq.run.loading import checked
 
@@ -83,3 +83,33 @@ def test_what_onnx_runtime_does_not_run_is_refused(tmp_path):
     with pytest.raises(ModelError, match="does not run") as caught:
         checked(load.load_model(path), random_feeds(SPECS), SETTINGS)
     assert "Mystery" in str(caught.value)
+
+
+class Rounding(ir.passes.InPlacePass):
+    """A rewrite that changes weights in their last bits."""
+
+    def call(self, model):
+        weight = model.graph.initializers["a"]
+        columns = 1 + np.arange(4) * 1e-6
+        weight.const_value = ir.tensor((weight.const_value.numpy() * columns).astype(np.float32), name="a")
+        return ir.passes.PassResult(model, modified=True)
+
+
+def test_what_rounding_alone_decides_is_no_fault(tmp_path, monkeypatch):
+    """Which of four equal scores is the largest, and what is then picked."""
+    weights = [np.ones((4, 4)), np.diag([1.0, 10.0, 100.0, 1000.0])]
+    tensors = [numpy_helper.from_array(w.astype(np.float32), n) for w, n in zip(weights, "ab", strict=True)]
+    nodes = [
+        helper.make_node("MatMul", ["x", "a"], ["t"]),
+        helper.make_node("ArgMax", ["t"], ["best"], axis=1, keepdims=0),
+        helper.make_node("Gather", ["b", "best"], ["y"]),
+    ]
+    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", 4]) for n in "xy"]
+    graph = helper.make_graph(nodes, "network", ends[:1], ends[1:], tensors)
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(proto, tmp_path / "network.onnx")
+    monkeypatch.setitem(load.OPTIONAL_STEPS, "Rounding", Rounding)
+    loaded = load.load_model(tmp_path / "network.onnx")
+    feeds = [{"x": np.abs(feed["x"])} for feed in random_feeds(SPECS)]
+    assert check_same(proto.SerializeToString(), loaded.serialized(), feeds, SETTINGS) == ("y",)
+    assert checked(loaded, feeds, SETTINGS) is loaded
