@@ -21,6 +21,7 @@ from distq.graph.passes.neutral import DropNeutral
 from distq.graph.passes.open_sizes import open_negative_sizes, restore_sizes
 from distq.graph.passes.overridable import FixWeights
 from distq.graph.passes.pad import PadAllAxes
+from distq.graph.passes.resize import CubicOfRows, ResizeAllAxes
 from distq.graph.passes.tidy import DropIdentities, DropIdle, NameNodes
 from distq.graph.plain import make_plain
 from distq.graph.read import nodes_in, opset_of, quantized_operator, read_proto
@@ -46,6 +47,8 @@ OPTIONAL_STEPS: dict[str, Callable[[], ir.passes.InPlacePass]] = {
     "PlainGemm": PlainGemm,
     "BatchNormToConv": BatchNormToConv,
     "PadAllAxes": PadAllAxes,
+    "ResizeAllAxes": ResizeAllAxes,
+    "CubicOfRows": CubicOfRows,
 }
 """The rewrites, in order; each says in its docstring what it does. None has to be."""
 

@@ -10,7 +10,7 @@ from distq.graph.check import check_made
 from distq.graph.convert import upgraded
 from distq.graph.edits import register, take_over
 from distq.graph.interface import Interface
-from distq.graph.layers import Layer
+from distq.graph.layers import Layer, wrongly_fused
 from distq.graph.plan import Plan
 from distq.graph.state import PARTS, Constants, Names, State, constants, has_bias
 from distq.graph.values import values_of
@@ -96,7 +96,8 @@ class _Writer:
         tensor = value.name or ""
         uses = [(use.node, use.idx) for use in value.uses()]
         pair = [self.constant(self.names.scale(quantizer)), self.constant(self.names.zero_point(quantizer))]
-        quantize = ir.node("QuantizeLinear", [value, *pair], name=f"{tensor}{self.names.tag}_quantize")
+        source = self.kept_float(value)
+        quantize = ir.node("QuantizeLinear", [source, *pair], name=f"{tensor}{self.names.tag}_quantize")
         quantize.outputs[0].name = self.names.quantized(tensor)
         dequantize = ir.node(
             "DequantizeLinear", [quantize.outputs[0], *pair], name=f"{tensor}{self.names.tag}_dequantize"
@@ -104,7 +105,7 @@ class _Writer:
         out = dequantize.outputs[0]
         out.name = self.names.dequantized(tensor)
         out.shape, out.type = value.shape, value.type
-        producer = value.producer()
+        producer = source.producer()
         if producer is None:
             self.graph.insert_before(self.graph[0], [quantize, dequantize])
         else:
@@ -119,3 +120,15 @@ class _Writer:
             out.name = tensor
             for position in positions:
                 self.graph.outputs[position] = out
+
+    def kept_float(self, value: ir.Value) -> ir.Value:
+        """What a quantizer reads of a value: a Max of it alone where ONNX Runtime must not fuse the two."""
+        node = value.producer()
+        if node is None or self.plan.target.placement != "everywhere" or wrongly_fused(node) is None:
+            return value
+        tensor = value.name or ""
+        alone = ir.node("Max", [value], name=f"{tensor}{self.names.tag}_alone")
+        out = alone.outputs[0]
+        out.name, out.shape, out.type = self.names.alone(tensor), value.shape, value.type
+        self.graph.insert_after(node, alone)
+        return out

@@ -105,6 +105,7 @@ class Names:
             self.scale(tensor),
             self.zero_point(tensor),
             self.unquantized(tensor),
+            self.alone(tensor),
             self.float_bias(tensor),
             *(f"{stem}_{part}" for stem in stems for part in (*PARTS, "dequantized")),
         ]
@@ -120,6 +121,10 @@ class Names:
     def unquantized(self, tensor: str) -> str:
         """A network output before its quantizer, which takes over its name."""
         return f"{tensor}{self.tag}_before_quantizer"
+
+    def alone(self, tensor: str) -> str:
+        """A tensor behind an operator that keeps its node and its quantizer apart."""
+        return f"{tensor}{self.tag}_alone"
 
     def scale(self, name: str) -> str:
         """Scale of a quantizer."""
