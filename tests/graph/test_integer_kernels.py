@@ -1,7 +1,7 @@
 """Kernels that integers run on, compared with the same network as it is written, over attributes.
 
-ONNX Runtime's fused graph and the quantized network, run node by node, have the same integers up to rounding. Where a
-kernel fails or computes something else, the operator stays in float with a reason.
+ONNX Runtime's fused graph and the quantized network, run node by node, have the same integers up to rounding.
+Where a kernel fails or computes something else, the operator stays in float with a reason.
 """
 
 from __future__ import annotations
