@@ -35,6 +35,9 @@ ACTIVATIONS = frozenset(
         "Swish",
     }
 )
+_LEAST_MASK, _LEAST_OPERAND = 1e3, 1e-6
+"""What a constant operand of an integer kernel lies between; a mask is -1e4 or less as a rule."""
+
 BOUNDED = frozenset({"Sigmoid", "HardSigmoid", "Softmax", "Tanh"})
 
 
@@ -169,6 +172,19 @@ def float_data(node: ir.Node) -> list[ir.Value]:
     return [v for v in node.inputs[:count] if v is not None and is_float(v)]
 
 
+def has_constant_operand(node: ir.Node) -> bool:
+    """Whether a node adds a constant to a tensor or multiplies it by one, and 8 bits hold the constant.
+
+    One number is exact in 8 bits. A large one is a mask, whose range would leave no steps to the tensor.
+    """
+    if node.op_type not in ARITHMETIC or node.domain or len(node.inputs) != 2:
+        return False
+    found = [array for value in node.inputs if (array := constant(value)) is not None]
+    if len(found) != 1 or found[0].size != 1 or found[0].dtype != np.float32:
+        return False
+    return bool(_LEAST_OPERAND < abs(found[0]) < _LEAST_MASK)
+
+
 def connects(node: ir.Node, kernels: AbstractSet[str] = CONNECTING) -> str | None:  # noqa: C901, PLR0911  # a list of conditions, each with its reason
     """Why a node that is no compute node cannot run on integers; None when it can.
 
@@ -184,7 +200,7 @@ def connects(node: ir.Node, kernels: AbstractSet[str] = CONNECTING) -> str | Non
         return f"{node.op_type} has no integer form"
     if is_gate(node):
         return "a tensor times its own activation is computed in float between two quantizers"
-    if any(constant(v) is not None for v in float_data(node)):
+    if any(constant(v) is not None for v in float_data(node)) and not has_constant_operand(node):
         return f"{node.op_type} has a constant operand"
     if any(map(is_overridable, node.inputs)):
         return f"{node.op_type} reads an initializer that a caller may replace"

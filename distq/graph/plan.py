@@ -17,10 +17,11 @@ from distq.graph.layers import (
     passes_values,
     saturating_follower,
 )
+from distq.graph.neighbours import stranded
 from distq.graph.nothing import why_nothing
 from distq.graph.scores import least_high, masked_scores, scores_of_any_length
-from distq.graph.values import is_float, reads, values_of
-from distq.targets.operators import LAYERS, PASS_THROUGH
+from distq.graph.values import constant, is_float, reads, values_of
+from distq.targets.operators import ABSORBING, PASS_THROUGH
 from distq.targets.target import Scheme, Target
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Plan:
         float_nodes: nodes left in float, each with its reason.
         tied: quantizers are shared through operators that only pass values on.
         joined: pairs of tensors that share the second one's quantizer, as the runtime has nothing between.
+        operands: nodes without weights and the positions of constants that they read as integers.
     """
 
     target: Target
@@ -74,6 +76,7 @@ class Plan:
     float_nodes: tuple[tuple[str, str], ...]
     tied: bool = True
     joined: tuple[tuple[str, str], ...] = ()
+    operands: tuple[tuple[str, int], ...] = ()
 
     @property
     def by_tensor(self) -> dict[str, Quantizer]:
@@ -140,7 +143,7 @@ def make_plan(
     followers = {
         node: f
         for node in roles.integer
-        if node.op_type in LAYERS | {"Add"} and (f := saturating_follower(node)) is not None
+        if node.op_type in ABSORBING and (f := saturating_follower(node)) is not None
     }
     everywhere = target.placement == "everywhere"
     tensors, ties = _kernel_tensors(roles, followers, scheme) if everywhere else (_layer_inputs(roles), [])
@@ -161,7 +164,8 @@ def make_plan(
         (node.outputs[0].name or "", why) for node, why in roles.reasons.items() if node.name not in kept
     )
     layers = tuple(roles.layers.values())
-    return Plan(target, scheme, layers, quantizers, dropped, floats, tie, tuple(joined))
+    operands = _operands(roles) if everywhere else ()
+    return Plan(target, scheme, layers, quantizers, dropped, floats, tie, tuple(joined), operands)
 
 
 def plan_again(
@@ -217,6 +221,9 @@ def _roles(
             reasons[node] = "scores and their mask go to a Softmax in float"
         else:
             integer.add(node)
+    alone = stranded(integer)
+    integer -= alone.keys()
+    reasons |= alone
     for node in [node for node, layer in layers.items() if layer.name in float_layers]:
         del layers[node]
         integer.remove(node)
@@ -234,7 +241,8 @@ def _is_within(node: ir.Node, layer: Layer | None, target: Target, tensors: set[
     """
     if target.placement == "layer inputs":
         return layer is not None and not tensors.isdisjoint(layer.inputs)
-    return bool(tensors & {node.outputs[0].name, (saturating_follower(node) or node).outputs[0].name})
+    written = (*node.outputs, (saturating_follower(node) or node).outputs[0])
+    return not tensors.isdisjoint(value.name for value in written)
 
 
 def _reached(nodes: list[ir.Node], layers: Collection[ir.Node]) -> set[ir.Node]:
@@ -276,12 +284,15 @@ def _kernel_tensors(
         follower = followers.get(node)
         output = (follower or node).outputs[0]
         tensors.update(inputs)
-        tensors.add(output)
+        if node.op_type not in PASS_THROUGH:
+            tensors.add(output)
         if follower is not None and scheme == "symmetric":
             tensors.add(node.outputs[0])
             ties.append((output, node.outputs[0]))
         if node.op_type in PASS_THROUGH:
-            ties.append((inputs[0], output))
+            others = [v for v in node.outputs if v.uses() or v.is_graph_output()]
+            tensors.update(others)
+            ties += [(inputs[0], v) for v in others]
         if node.op_type == "Concat" and len({_bounds(v) for v in inputs}) == 1:
             ties += [
                 (output, v)
@@ -291,9 +302,19 @@ def _kernel_tensors(
     return tensors, ties
 
 
+def _operands(roles: _Roles) -> tuple[tuple[str, int], ...]:
+    """Constants that integer kernels without weights read."""
+    return tuple(
+        (node.name or "", position)
+        for node in sorted(roles.integer - roles.layers.keys(), key=lambda node: node.name or "")
+        for position, value in enumerate(node.inputs)
+        if value in float_data(node) and constant(value) is not None
+    )
+
+
 def _read(node: ir.Node, roles: _Roles) -> list[ir.Value]:
     if node not in roles.layers:
-        return float_data(node)
+        return [v for v in float_data(node) if constant(v) is None]
     return [v for v in node.inputs if v is not None and v.name in roles.layers[node].inputs]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
+
 import numpy as np
 import onnx_ir as ir
 import onnx_ir.passes.common as common_passes
@@ -13,7 +15,8 @@ from distq.graph.interface import Interface
 from distq.graph.layers import Layer, wrongly_fused
 from distq.graph.plan import Plan
 from distq.graph.state import PARTS, Constants, Names, State, constants, has_bias
-from distq.graph.values import values_of
+from distq.graph.values import constant, values_of
+from distq.quant.scheme import encode
 
 
 def export(model: ir.Model, plan: Plan, state: State) -> bytes:
@@ -34,6 +37,9 @@ def quantized_model(model: ir.Model, plan: Plan, state: State) -> ir.Model:
     for layer in plan.layers:
         writer.quantize_layer(layer, nodes[layer.node])
     values = {value.name or "": value for value in values_of(copy.graph)}
+    wide = {tensor for quantizer in plan.quantizers if quantizer.bits == 16 for tensor in quantizer.tensors}
+    for name, position in plan.operands:
+        writer.quantize_operand(nodes[name], position, wide)
     for quantizer in plan.quantizers:
         for tensor in quantizer.tensors:
             writer.quantize_tensor(values[tensor], quantizer.name)
@@ -77,6 +83,26 @@ class _Writer:
                 node.replace_input_with(2, self.constant(self.names.float_bias(layer.name)))
             else:
                 node.replace_input_with(2, self.dequantize(self.names.bias(layer.name), 0, node))
+
+    def quantize_operand(self, node: ir.Node, position: int, wide: AbstractSet[str]) -> None:
+        """Give a node its constant operand in 8 bits; beside 16 bits it runs in float and keeps its own."""
+        array = constant(node.inputs[position])
+        if array is None or not wide.isdisjoint(
+            v.name for v in (*node.inputs, *node.outputs) if v is not None
+        ):
+            return
+        symmetric = self.plan.scheme == "symmetric"
+        low, high = float(array.min()), float(array.max())
+        encoding = encode(low, high, 8, symmetric=symmetric, signed=symmetric and self.plan.target.signed)
+        stem = self.names.operand(node.outputs[0].name or "")
+        limits = np.iinfo(encoding.dtype)
+        steps = np.rint(array / np.float32(encoding.scale)) + encoding.zero_point
+        self.numbers |= {
+            f"{stem}_quantized": np.clip(steps, limits.min, limits.max).astype(encoding.dtype),
+            f"{stem}_scale": np.array(encoding.scale, np.float32),
+            f"{stem}_zero_point": np.array(encoding.zero_point, encoding.dtype),
+        }
+        node.replace_input_with(position, self.dequantize(stem, None, node))
 
     def dequantize(self, stem: str, axis: int | None, before: ir.Node) -> ir.Value:
         """Put a DequantizeLinear of constants before a node; one scale for all has no axis."""

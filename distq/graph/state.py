@@ -98,7 +98,7 @@ class Names:
 
     def all_of(self, tensor: str) -> list[str]:
         """Every name that could be made from a tensor's."""
-        stems = (self.weight(tensor), self.bias(tensor))
+        stems = (self.weight(tensor), self.bias(tensor), self.operand(tensor))
         return [
             self.quantized(tensor),
             self.dequantized(tensor),
@@ -141,6 +141,10 @@ class Names:
     def bias(self, layer: str) -> str:
         """Stem of a layer's bias constants."""
         return f"{layer}{self.tag}_bias"
+
+    def operand(self, tensor: str) -> str:
+        """Stem of the constant operand of the node that writes a tensor."""
+        return f"{tensor}{self.tag}_operand"
 
     def float_bias(self, layer: str) -> str:
         """A layer's bias where the plan keeps biases in float."""
