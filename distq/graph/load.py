@@ -14,7 +14,7 @@ from google.protobuf.message import EncodeError  # type: ignore[import-untyped] 
 from distq.errors import ModelError
 from distq.graph.convert import converted
 from distq.graph.interface import Interface
-from distq.graph.passes.affine import BatchNormToConv, FoldAffine
+from distq.graph.passes.affine import AffineToConv, BatchNormToConv, FoldAffine
 from distq.graph.passes.constants import FoldConstants
 from distq.graph.passes.gemm import MatMulToGemm, PlainGemm
 from distq.graph.passes.neutral import DropNeutral
@@ -46,6 +46,7 @@ OPTIONAL_STEPS: dict[str, Callable[[], ir.passes.InPlacePass]] = {
     "FoldAffine": FoldAffine,
     "PlainGemm": PlainGemm,
     "BatchNormToConv": BatchNormToConv,
+    "AffineToConv": AffineToConv,
     "PadAllAxes": PadAllAxes,
     "ResizeAllAxes": ResizeAllAxes,
     "CubicOfRows": CubicOfRows,
