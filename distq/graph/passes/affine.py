@@ -7,15 +7,10 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from distq.graph.edits import add_initializer, take_over
-from distq.graph.layers import is_gate
-from distq.graph.plan import leading
-from distq.graph.values import constant, is_float, only_reader, reads
-from distq.targets.operators import CONNECTING, LAYERS
+from distq.graph.passes.among import among_integers, between_layers
+from distq.graph.values import constant, is_float, only_reader
 
 Array = npt.NDArray[np.float64]
-
-_AMONG_INTEGERS = LAYERS | CONNECTING | {"BatchNormalization", "Clip", "Relu", "Sub", "Sum"}
-"""Operators that run on integers, or become such that do."""
 
 
 class FoldAffine(ir.passes.InPlacePass):
@@ -72,12 +67,12 @@ class AffineToConv(ir.passes.InPlacePass):
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Rewrite each such node in place, and fold what follows into it."""
         modified = False
-        behind = _behind_layers(model.graph)
+        between = between_layers(model.graph)
         for node in list(model.graph):
-            if node.graph is None or node not in behind:
+            if node.graph is None or node not in between:
                 continue
             found = _affine_of_images(node)
-            if found is not None and _runs_among_integers(node, found[0]):
+            if found is not None and among_integers(node):
                 _become_conv(model.graph, node, *found)
                 modified = True
         return ir.passes.PassResult(model, modified)
@@ -97,18 +92,6 @@ def _become_conv(graph: ir.Graph, node: ir.Node, data: ir.Value, scale: Array, s
         pass
 
 
-def _behind_layers(graph: ir.Graph) -> set[ir.Node]:
-    """Nodes between compute layers: they depend on one, and one depends on them."""
-    nodes = list(graph)
-    layers = {node for node in nodes if node.op_type in LAYERS and not node.domain}
-    reached: set[ir.Node] = set()
-    for node in nodes:
-        writers = {v.producer() for v in reads(node)}
-        if not (writers.isdisjoint(layers) and writers.isdisjoint(reached)):
-            reached.add(node)
-    return reached & leading(nodes, layers)
-
-
 def _affine_of_images(node: ir.Node) -> tuple[ir.Value, Array, Array] | None:
     """What a node reads of images, and the factor and offset that it gives each of their channels."""
     if node.op_type not in {"Mul", "Add", "Sub"} or node.domain or len(node.inputs) != 2:
@@ -122,15 +105,6 @@ def _affine_of_images(node: ir.Node) -> tuple[ir.Value, Array, Array] | None:
         return None
     found = _affine(data, 4, node, channels)
     return None if found is None or not np.isfinite(found).all() else (data, *found)
-
-
-def _runs_among_integers(node: ir.Node, data: ir.Value) -> bool:
-    """Whether integer kernels write what a node reads and read what it writes, as far as one can tell yet."""
-    value, writer = node.outputs[0], data.producer()
-    readers = [use.node for use in value.uses()]
-    if value.is_graph_output() or not readers or writer is None or is_gate(writer):
-        return False
-    return all(n.op_type in _AMONG_INTEGERS and not n.domain and not is_gate(n) for n in (writer, *readers))
 
 
 def _follower(node: ir.Node) -> ir.Node | None:
