@@ -8,7 +8,7 @@ no factor on, where a multiplication stays in the network. ``quant.channel_facto
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,9 +17,9 @@ import onnx_ir as ir
 
 from distq.graph.edits import add_initializer
 from distq.graph.layers import clip_bounds, connects
+from distq.graph.neighbours import depends_on_neighbours
 from distq.graph.plan import Plan
 from distq.graph.values import constant, is_float, names_in
-from distq.targets.target import Target
 
 PASS_FACTORS = frozenset({"Relu", "LeakyRelu", "MaxPool", "AveragePool", "GlobalAveragePool", "Resize"})
 """Operators that give back a channel's positive factor unchanged."""
@@ -61,11 +61,12 @@ def sites(model: ir.Model, plan: Plan) -> tuple[Site, ...]:
     Where quantizers stand everywhere, a multiplication is inserted only behind nodes that run in float
     anyway: it would part an integer kernel from its quantizer elsewhere.
     """
+    floats = dict(plan.float_nodes)
     found = [_through(group, plan) for group in _groups(model.graph)]
     found += [
         _inserted(value, plan)
         for node in model.graph
-        if plan.target.placement == "layer inputs" or _runs_in_float(node, plan.target)
+        if plan.target.placement == "layer inputs" or _runs_in_float(node, plan, floats)
         for value in node.outputs
     ]
     taken: set[str] = set()
@@ -227,8 +228,11 @@ def _takes_inverse(node: ir.Node) -> bool:
     return not has_bias or constant(node.inputs[2]) is not None
 
 
-def _runs_in_float(node: ir.Node, target: Target) -> bool:
-    return connects(node, target.kernels) is not None and node.op_type not in target.layers | {"Relu", "Clip"}
+def _runs_in_float(node: ir.Node, plan: Plan, floats: Collection[str]) -> bool:
+    if depends_on_neighbours(node):
+        return node.outputs[0].name in floats
+    carried = plan.target.layers | {"Relu", "Clip"}
+    return connects(node, plan.target.kernels) is not None and node.op_type not in carried
 
 
 def _insert(graph: ir.Graph, value: ir.Value, site: Site, scale: Floats, taken: set[str | None]) -> None:

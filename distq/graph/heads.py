@@ -15,7 +15,8 @@ import onnx_ir as ir
 
 from distq.graph.dynamic import feeding_outputs_of_dynamic_shape
 from distq.graph.layers import Layer
-from distq.graph.plan import Plan, leading
+from distq.graph.plan import Plan
+from distq.graph.roles import leading
 from distq.graph.values import constant, is_float, only_reader
 
 REARRANGES = frozenset({"Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze"})

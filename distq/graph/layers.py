@@ -35,6 +35,9 @@ ACTIVATIONS = frozenset(
         "Swish",
     }
 )
+_LEAST_MASK, _LEAST_OPERAND = 1e3, 1e-6
+"""What a constant operand of an integer kernel lies between; a mask is -1e4 or less as a rule."""
+
 BOUNDED = frozenset({"Sigmoid", "HardSigmoid", "Softmax", "Tanh"})
 
 
@@ -149,7 +152,7 @@ def passes_values(node: ir.Node) -> bool:
     """Whether all values of a node's output lie between values of its first input."""
     if node.domain or node.op_type not in PASS_THROUGH:
         return False
-    return node.op_type != "Resize" or node.attributes.get_string("mode", "nearest") != "cubic"
+    return node.op_type != "Resize" or _leaves_range(node) is None
 
 
 def is_gate(node: ir.Node) -> bool:
@@ -169,7 +172,20 @@ def float_data(node: ir.Node) -> list[ir.Value]:
     return [v for v in node.inputs[:count] if v is not None and is_float(v)]
 
 
-def connects(node: ir.Node, kernels: AbstractSet[str] = CONNECTING) -> str | None:  # noqa: PLR0911  # a list of conditions, each with its reason
+def has_constant_operand(node: ir.Node) -> bool:
+    """Whether a node adds a constant to a tensor or multiplies it by one, and 8 bits hold the constant.
+
+    One number is exact in 8 bits. A large one is a mask, whose range would leave no steps to the tensor.
+    """
+    if node.op_type not in ARITHMETIC or node.domain or len(node.inputs) != 2:
+        return False
+    found = [array for value in node.inputs if (array := constant(value)) is not None]
+    if len(found) != 1 or found[0].size != 1 or found[0].dtype != np.float32:
+        return False
+    return bool(_LEAST_OPERAND < abs(found[0]) < _LEAST_MASK)
+
+
+def connects(node: ir.Node, kernels: AbstractSet[str] = CONNECTING) -> str | None:  # noqa: C901, PLR0911  # a list of conditions, each with its reason
     """Why a node that is no compute node cannot run on integers; None when it can.
 
     Args:
@@ -184,16 +200,42 @@ def connects(node: ir.Node, kernels: AbstractSet[str] = CONNECTING) -> str | Non
         return f"{node.op_type} has no integer form"
     if is_gate(node):
         return "a tensor times its own activation is computed in float between two quantizers"
-    if any(constant(v) is not None for v in float_data(node)):
+    if any(constant(v) is not None for v in float_data(node)) and not has_constant_operand(node):
         return f"{node.op_type} has a constant operand"
     if any(map(is_overridable, node.inputs)):
         return f"{node.op_type} reads an initializer that a caller may replace"
     if not all(is_float(v) for v in (*node.inputs[:1], *node.outputs)):
         return f"{node.op_type} is not float32"
-    if node.op_type == "Resize" and node.attributes.get_string("mode", "nearest") == "cubic":
-        return "a cubic Resize overshoots its input's range"
+    if node.op_type == "Resize" and (why := _leaves_range(node)) is not None:
+        return why
+    if (why := wrongly_fused(node)) is not None:
+        return why
     if node.op_type == "MaxPool" and len(node.outputs) > 1 and any(v.uses() for v in node.outputs[1:]):
         return "MaxPool's indices are read"
+    return None
+
+
+def wrongly_fused(node: ir.Node) -> str | None:
+    """Why the kernel that ONNX Runtime puts in place of a node between quantizers does not compute the same.
+
+    QLinearAveragePool has no dilations: the graph does not load. Where it rounds its size up and counts pads,
+    it also counts what lies beyond the pads. (measured with ONNX Runtime 1.31)
+    """
+    if node.op_type != "AveragePool" or node.domain:
+        return None
+    if any(d != 1 for d in node.attributes.get_ints("dilations", [])):
+        return "AveragePool with dilations has no integer kernel"
+    if node.attributes.get_int("ceil_mode", 0) and node.attributes.get_int("count_include_pad", 0):
+        return "AveragePool that rounds its size up and counts pads has no integer kernel"
+    return None
+
+
+def _leaves_range(resize: ir.Node) -> str | None:
+    """Why a Resize can write values that do not lie between those of its input; None where it cannot."""
+    if resize.attributes.get_string("mode", "nearest") == "cubic":
+        return "a cubic Resize overshoots its input's range"
+    if resize.attributes.get_string("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize":
+        return "a Resize of a crop writes a value of its own outside its input"
     return None
 
 

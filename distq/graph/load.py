@@ -14,13 +14,16 @@ from google.protobuf.message import EncodeError  # type: ignore[import-untyped] 
 from distq.errors import ModelError
 from distq.graph.convert import converted
 from distq.graph.interface import Interface
-from distq.graph.passes.affine import BatchNormToConv, FoldAffine
+from distq.graph.passes.affine import AffineToConv, BatchNormToConv, FoldAffine
+from distq.graph.passes.arithmetic import PlainArithmetic
 from distq.graph.passes.constants import FoldConstants
 from distq.graph.passes.gemm import MatMulToGemm, PlainGemm
 from distq.graph.passes.neutral import DropNeutral
 from distq.graph.passes.open_sizes import open_negative_sizes, restore_sizes
 from distq.graph.passes.overridable import FixWeights
 from distq.graph.passes.pad import PadAllAxes
+from distq.graph.passes.pool import MeanToPool
+from distq.graph.passes.resize import CubicOfRows, ResizeAllAxes
 from distq.graph.passes.tidy import DropIdentities, DropIdle, NameNodes
 from distq.graph.plain import make_plain
 from distq.graph.read import nodes_in, opset_of, quantized_operator, read_proto
@@ -45,7 +48,12 @@ OPTIONAL_STEPS: dict[str, Callable[[], ir.passes.InPlacePass]] = {
     "FoldAffine": FoldAffine,
     "PlainGemm": PlainGemm,
     "BatchNormToConv": BatchNormToConv,
+    "AffineToConv": AffineToConv,
+    "PlainArithmetic": PlainArithmetic,
+    "MeanToPool": MeanToPool,
     "PadAllAxes": PadAllAxes,
+    "ResizeAllAxes": ResizeAllAxes,
+    "CubicOfRows": CubicOfRows,
 }
 """The rewrites, in order; each says in its docstring what it does. None has to be."""
 

@@ -11,16 +11,14 @@ from distq.graph.layers import (
     BOUNDED,
     Layer,
     clip_bounds,
-    compute_layer,
-    connects,
-    float_data,
     passes_values,
     saturating_follower,
 )
 from distq.graph.no_layers import why_no_layers
-from distq.graph.scores import least_high, masked_scores, scores_of_any_length
-from distq.graph.values import is_float, reads, values_of
-from distq.targets.operators import LAYERS, PASS_THROUGH
+from distq.graph.roles import Roles, constant_operands, data_of, find_roles
+from distq.graph.scores import least_high, scores_of_any_length
+from distq.graph.values import values_of
+from distq.targets.operators import ABSORBING, PASS_THROUGH
 from distq.targets.target import Scheme, Target
 
 if TYPE_CHECKING:
@@ -64,6 +62,7 @@ class Plan:
         float_nodes: nodes left in float, each with its reason.
         tied: quantizers are shared through operators that only pass values on.
         joined: pairs of tensors that share the second one's quantizer, as the runtime has nothing between.
+        operands: nodes without weights and the positions of constants that they read as integers.
     """
 
     target: Target
@@ -74,6 +73,7 @@ class Plan:
     float_nodes: tuple[tuple[str, str], ...]
     tied: bool = True
     joined: tuple[tuple[str, str], ...] = ()
+    operands: tuple[tuple[str, int], ...] = ()
 
     @property
     def by_tensor(self) -> dict[str, Quantizer]:
@@ -89,13 +89,6 @@ class Plan:
     def float_biases(self) -> bool:
         """Whether biases stay float32."""
         return self.target.bias == "float32"
-
-
-@dataclass(frozen=True)
-class _Roles:
-    layers: dict[ir.Node, Layer]
-    integer: frozenset[ir.Node]
-    reasons: dict[ir.Node, str]
 
 
 def make_plan(
@@ -134,13 +127,13 @@ def make_plan(
     if int16:
         target.require_16_bits()
     scheme = target.scheme(scheme)
-    roles = _roles(model.graph, target, only, float_layers)
+    roles = find_roles(model.graph, target, only, float_layers)
     if not roles.layers and only is None:
         raise ModelError(why_no_layers(model.graph, target.layers))
     followers = {
         node: f
         for node in roles.integer
-        if node.op_type in LAYERS | {"Add"} and (f := saturating_follower(node)) is not None
+        if node.op_type in ABSORBING and (f := saturating_follower(node)) is not None
     }
     everywhere = target.placement == "everywhere"
     tensors, ties = _kernel_tensors(roles, followers, scheme) if everywhere else (_layer_inputs(roles), [])
@@ -161,7 +154,8 @@ def make_plan(
         (node.outputs[0].name or "", why) for node, why in roles.reasons.items() if node.name not in kept
     )
     layers = tuple(roles.layers.values())
-    return Plan(target, scheme, layers, quantizers, dropped, floats, tie, tuple(joined))
+    operands = constant_operands(roles) if everywhere else ()
+    return Plan(target, scheme, layers, quantizers, dropped, floats, tie, tuple(joined), operands)
 
 
 def plan_again(
@@ -193,76 +187,8 @@ def plan_again(
     )
 
 
-def _roles(
-    graph: ir.Graph, target: Target, only: Collection[str] | None, float_layers: Collection[str]
-) -> _Roles:
-    nodes = [n for n in graph if any(map(is_float, n.outputs))]
-    found = {node: compute_layer(node, target.layers) for node in nodes}
-    layers = {node: layer for node, layer in found.items() if isinstance(layer, Layer)}
-    reasons = {node: why for node, why in found.items() if isinstance(why, str)}
-    behind = _reached(nodes, layers)
-    ahead = leading(nodes, layers)
-    masked = masked_scores(nodes)
-    integer = set(layers)
-    for node in nodes:
-        if node in layers or node in reasons:
-            continue
-        if node not in ahead:
-            reasons[node] = "behind the last layer of the network: post-processing in float"
-        elif node not in behind:
-            reasons[node] = "before the first layer of the network: pre-processing in float"
-        elif (why := connects(node, target.kernels)) is not None:
-            reasons[node] = why
-        elif node in masked:
-            reasons[node] = "scores and their mask go to a Softmax in float"
-        else:
-            integer.add(node)
-    for node in [node for node, layer in layers.items() if layer.name in float_layers]:
-        del layers[node]
-        integer.remove(node)
-        reasons[node] = "kept in float by --float-budget"
-    if only is not None:
-        integer = {node for node in integer if _is_within(node, layers.get(node), target, set(only))}
-        layers = {node: layer for node, layer in layers.items() if node in integer}
-    return _Roles(layers, frozenset(integer), {node: reasons[node] for node in nodes if node in reasons})
-
-
-def _is_within(node: ir.Node, layer: Layer | None, target: Target, tensors: set[str]) -> bool:
-    """Whether a node belongs to the part of the network whose quantizers are these tensors.
-
-    A MatMul of two tensors does when one of them is there: with either alone in INT8 it would run in float.
-    """
-    if target.placement == "layer inputs":
-        return layer is not None and not tensors.isdisjoint(layer.inputs)
-    return bool(tensors & {node.outputs[0].name, (saturating_follower(node) or node).outputs[0].name})
-
-
-def _reached(nodes: list[ir.Node], layers: Collection[ir.Node]) -> set[ir.Node]:
-    """Nodes that depend on a layer."""
-    values: set[ir.Value | None] = set()
-    found = set()
-    for node in nodes:
-        if any(v in values for v in reads(node)):
-            found.add(node)
-        if node in found or node in layers:
-            values.update(node.outputs)
-    return found
-
-
-def leading(nodes: list[ir.Node], layers: Collection[ir.Node]) -> set[ir.Node]:
-    """Nodes that a layer depends on."""
-    values: set[ir.Value | None] = set()
-    found = set()
-    for node in reversed(nodes):
-        if any(v in values for v in node.outputs):
-            found.add(node)
-        if node in found or node in layers:
-            values.update(reads(node))
-    return found
-
-
 def _kernel_tensors(
-    roles: _Roles, followers: dict[ir.Node, ir.Node], scheme: Scheme
+    roles: Roles, followers: dict[ir.Node, ir.Node], scheme: Scheme
 ) -> tuple[set[ir.Value], list[tuple[ir.Value, ir.Value]]]:
     """What integer kernels read and write, and which of these share a quantizer.
 
@@ -272,16 +198,19 @@ def _kernel_tensors(
     tensors: set[ir.Value] = set()
     ties: list[tuple[ir.Value, ir.Value]] = []
     for node in roles.integer:
-        inputs = _read(node, roles)
+        inputs = data_of(node, roles)
         follower = followers.get(node)
         output = (follower or node).outputs[0]
         tensors.update(inputs)
-        tensors.add(output)
+        if node.op_type not in PASS_THROUGH:
+            tensors.add(output)
         if follower is not None and scheme == "symmetric":
             tensors.add(node.outputs[0])
             ties.append((output, node.outputs[0]))
         if node.op_type in PASS_THROUGH:
-            ties.append((inputs[0], output))
+            others = [v for v in node.outputs if v.uses() or v.is_graph_output()]
+            tensors.update(others)
+            ties += [(inputs[0], v) for v in others]
         if node.op_type == "Concat" and len({_bounds(v) for v in inputs}) == 1:
             ties += [
                 (output, v)
@@ -289,12 +218,6 @@ def _kernel_tensors(
                 if len(v.uses()) == 1 and not v.is_graph_input() and not v.is_graph_output()
             ]
     return tensors, ties
-
-
-def _read(node: ir.Node, roles: _Roles) -> list[ir.Value]:
-    if node not in roles.layers:
-        return float_data(node)
-    return [v for v in node.inputs if v is not None and v.name in roles.layers[node].inputs]
 
 
 def _bounds(value: ir.Value) -> tuple[float, float] | None:
@@ -312,7 +235,7 @@ def _bounds(value: ir.Value) -> tuple[float, float] | None:
     return None
 
 
-def _layer_inputs(roles: _Roles) -> set[ir.Value]:
+def _layer_inputs(roles: Roles) -> set[ir.Value]:
     return {
         v
         for node, layer in roles.layers.items()

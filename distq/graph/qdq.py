@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
+
 import numpy as np
 import onnx_ir as ir
 import onnx_ir.passes.common as common_passes
@@ -10,10 +12,11 @@ from distq.graph.check import check_made
 from distq.graph.convert import upgraded
 from distq.graph.edits import register, take_over
 from distq.graph.interface import Interface
-from distq.graph.layers import Layer
+from distq.graph.layers import Layer, wrongly_fused
 from distq.graph.plan import Plan
 from distq.graph.state import PARTS, Constants, Names, State, constants, has_bias
-from distq.graph.values import values_of
+from distq.graph.values import constant, values_of
+from distq.quant.scheme import encode
 
 
 def export(model: ir.Model, plan: Plan, state: State) -> bytes:
@@ -34,6 +37,9 @@ def quantized_model(model: ir.Model, plan: Plan, state: State) -> ir.Model:
     for layer in plan.layers:
         writer.quantize_layer(layer, nodes[layer.node])
     values = {value.name or "": value for value in values_of(copy.graph)}
+    wide = {tensor for quantizer in plan.quantizers if quantizer.bits == 16 for tensor in quantizer.tensors}
+    for name, position in plan.operands:
+        writer.quantize_operand(nodes[name], position, wide)
     for quantizer in plan.quantizers:
         for tensor in quantizer.tensors:
             writer.quantize_tensor(values[tensor], quantizer.name)
@@ -78,6 +84,26 @@ class _Writer:
             else:
                 node.replace_input_with(2, self.dequantize(self.names.bias(layer.name), 0, node))
 
+    def quantize_operand(self, node: ir.Node, position: int, wide: AbstractSet[str]) -> None:
+        """Give a node its constant operand in 8 bits; beside 16 bits it runs in float and keeps its own."""
+        array = constant(node.inputs[position])
+        if array is None or not wide.isdisjoint(
+            v.name for v in (*node.inputs, *node.outputs) if v is not None
+        ):
+            return
+        symmetric = self.plan.scheme == "symmetric"
+        low, high = float(array.min()), float(array.max())
+        encoding = encode(low, high, 8, symmetric=symmetric, signed=symmetric and self.plan.target.signed)
+        stem = self.names.operand(node.outputs[0].name or "")
+        limits = np.iinfo(encoding.dtype)
+        steps = np.rint(array / np.float32(encoding.scale)) + encoding.zero_point
+        self.numbers |= {
+            f"{stem}_quantized": np.clip(steps, limits.min, limits.max).astype(encoding.dtype),
+            f"{stem}_scale": np.array(encoding.scale, np.float32),
+            f"{stem}_zero_point": np.array(encoding.zero_point, encoding.dtype),
+        }
+        node.replace_input_with(position, self.dequantize(stem, None, node))
+
     def dequantize(self, stem: str, axis: int | None, before: ir.Node) -> ir.Value:
         """Put a DequantizeLinear of constants before a node; one scale for all has no axis."""
         parts = [self.constant(f"{stem}_{part}") for part in PARTS]
@@ -96,7 +122,8 @@ class _Writer:
         tensor = value.name or ""
         uses = [(use.node, use.idx) for use in value.uses()]
         pair = [self.constant(self.names.scale(quantizer)), self.constant(self.names.zero_point(quantizer))]
-        quantize = ir.node("QuantizeLinear", [value, *pair], name=f"{tensor}{self.names.tag}_quantize")
+        source = self.kept_float(value)
+        quantize = ir.node("QuantizeLinear", [source, *pair], name=f"{tensor}{self.names.tag}_quantize")
         quantize.outputs[0].name = self.names.quantized(tensor)
         dequantize = ir.node(
             "DequantizeLinear", [quantize.outputs[0], *pair], name=f"{tensor}{self.names.tag}_dequantize"
@@ -104,7 +131,7 @@ class _Writer:
         out = dequantize.outputs[0]
         out.name = self.names.dequantized(tensor)
         out.shape, out.type = value.shape, value.type
-        producer = value.producer()
+        producer = source.producer()
         if producer is None:
             self.graph.insert_before(self.graph[0], [quantize, dequantize])
         else:
@@ -119,3 +146,15 @@ class _Writer:
             out.name = tensor
             for position in positions:
                 self.graph.outputs[position] = out
+
+    def kept_float(self, value: ir.Value) -> ir.Value:
+        """What a quantizer reads of a value: a Max of it alone where ONNX Runtime must not fuse the two."""
+        node = value.producer()
+        if node is None or self.plan.target.placement != "everywhere" or wrongly_fused(node) is None:
+            return value
+        tensor = value.name or ""
+        alone = ir.node("Max", [value], name=f"{tensor}{self.names.tag}_alone")
+        out = alone.outputs[0]
+        out.name, out.shape, out.type = self.names.alone(tensor), value.shape, value.type
+        self.graph.insert_after(node, alone)
+        return out

@@ -98,13 +98,14 @@ class Names:
 
     def all_of(self, tensor: str) -> list[str]:
         """Every name that could be made from a tensor's."""
-        stems = (self.weight(tensor), self.bias(tensor))
+        stems = (self.weight(tensor), self.bias(tensor), self.operand(tensor))
         return [
             self.quantized(tensor),
             self.dequantized(tensor),
             self.scale(tensor),
             self.zero_point(tensor),
             self.unquantized(tensor),
+            self.alone(tensor),
             self.float_bias(tensor),
             *(f"{stem}_{part}" for stem in stems for part in (*PARTS, "dequantized")),
         ]
@@ -121,6 +122,10 @@ class Names:
         """A network output before its quantizer, which takes over its name."""
         return f"{tensor}{self.tag}_before_quantizer"
 
+    def alone(self, tensor: str) -> str:
+        """A tensor behind an operator that keeps its node and its quantizer apart."""
+        return f"{tensor}{self.tag}_alone"
+
     def scale(self, name: str) -> str:
         """Scale of a quantizer."""
         return f"{name}{self.tag}_scale"
@@ -136,6 +141,10 @@ class Names:
     def bias(self, layer: str) -> str:
         """Stem of a layer's bias constants."""
         return f"{layer}{self.tag}_bias"
+
+    def operand(self, tensor: str) -> str:
+        """Stem of the constant operand of the node that writes a tensor."""
+        return f"{tensor}{self.tag}_operand"
 
     def float_bias(self, layer: str) -> str:
         """A layer's bias where the plan keeps biases in float."""

@@ -83,6 +83,10 @@ class Network:
             todo += [r for name in self.nodes[i].output for r in self._readers.get(name, ())]
         return frozenset(found)
 
+    def readers(self, tensor: str) -> tuple[int, ...]:
+        """The nodes that read a tensor."""
+        return tuple(self._readers.get(tensor, ()))
+
     def before(self, tensors: Iterable[str], available: Collection[str] = ()) -> frozenset[int]:
         """The nodes that must run to have these tensors, when some are there already."""
         return self._before(tuple(tensors), frozenset(available))

@@ -105,15 +105,27 @@ def is_float(model: bytes) -> bool:
 
 @lru_cache(maxsize=KEPT_FUSED)
 def fuse(model: bytes, settings: WorkerSettings) -> bytes:
-    """The graph ONNX Runtime runs for a QDQ model: integer kernels on CPU.
+    """The graph ONNX Runtime runs for a QDQ model, its constants under their names: integer kernels on CPU.
 
-    On a GPU, which has none, the QDQ graph itself; this process needs no GPU for it.
+    On a GPU, which has none, or where constants are renamed, the QDQ graph itself; this process needs no GPU
+    for it.
 
     Raises:
         ExecutionError: ONNX Runtime cannot load the model, or has no room for the fused one.
     """
     if settings.device != "cpu":
         return model
+    fused = optimized(model, settings)
+    return fused if _constants(model) <= _constants(fused) else model
+
+
+@lru_cache(maxsize=KEPT_FUSED)
+def optimized(model: bytes, settings: WorkerSettings) -> bytes:
+    """The graph that ONNX Runtime makes of a model for a CPU, as it is.
+
+    Raises:
+        ExecutionError: ONNX Runtime cannot load the model, or has no room for the graph.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "fused.onnx"
         options = session_options(settings, NAMED)
@@ -126,8 +138,7 @@ def fuse(model: bytes, settings: WorkerSettings) -> bytes:
             raise ExecutionError(
                 f"{path} cannot be written: make room for temporary files, or set TMPDIR to another disk"
             ) from error
-        fused = path.read_bytes()
-    return fused if _constants(model) <= _constants(fused) else model
+        return path.read_bytes()
 
 
 def _constants(model: bytes) -> set[str]:

@@ -28,7 +28,7 @@ def finish(run: Run, before: Form, after: Form | None = None) -> RunResult:
         atomic_write(run.rundir.calibrated, before.table_bytes)
     atomic_write(run.rundir.thresholds, final.table_bytes)
     atomic_write(run.rundir.model, final.exported)
-    run.float_layers = list(float_layers(final.plan, final.exported))
+    run.float_layers = list(float_layers(final.model, final.plan, final.exported))
     models = [run.share_reported(form.exported) for form in (before, after) if form is not None]
     tuned = None if after is None else 1
     tuning = comparison(

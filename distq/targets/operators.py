@@ -8,9 +8,15 @@ LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 ARITHMETIC = frozenset({"Add", "Mul"})
 """All their inputs are data."""
 
+ABSORBING = LAYERS | {"Add"}
+"""A Relu, or Clip from zero, behind them is part of their integer kernel."""
+
 AVERAGES = frozenset({"AveragePool", "GlobalAveragePool"})
 
-PASS_THROUGH = frozenset(
+PICKING = frozenset({"Split", "Gather", "GatherElements", "Expand", "Tile", "ReduceMax", "ReduceMin"})
+"""Their outputs are some values of their input, or repeat them."""
+
+PASS_THROUGH = PICKING | frozenset(
     {
         "MaxPool",
         "GlobalMaxPool",

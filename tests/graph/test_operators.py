@@ -77,7 +77,9 @@ def test_with_target_ort_every_layer_but_a_conv_transpose_is_an_integer_kernel(n
 @every_network
 def test_what_runs_in_float_is_listed_once_with_a_reason(name, scheme):
     found = quantized(name, "ort", scheme)
-    listed = [layer.name for layer in float_layers(found.plan, found.exported) if layer.reason]
+    listed = [
+        layer.name for layer in float_layers(found.loaded.model, found.plan, found.exported) if layer.reason
+    ]
     assert len(set(listed)) == len(listed)
     names = {n.name: n.outputs[0].name for n in found.loaded.model.graph}
     names |= {layer.node: layer.name for layer in found.plan.layers}
@@ -90,7 +92,9 @@ def test_what_runs_in_float_is_listed_once_with_a_reason(name, scheme):
 def test_a_layer_that_touches_16_bits_is_listed_as_float(name):
     wide = (quantized(name).plan.quantizers[0].name,)
     found = quantized(name, int16=wide)
-    listed = {layer.name: layer.reason for layer in float_layers(found.plan, found.exported)}
+    listed = {
+        layer.name: layer.reason for layer in float_layers(found.loaded.model, found.plan, found.exported)
+    }
     bits = {tensor: quantizer.bits for tensor, quantizer in found.plan.by_tensor.items()}
     assert set(bits.values()) == {8, 16}
     for layer in found.plan.layers:

@@ -7,7 +7,8 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from distq.graph.edits import add_initializer, take_over
-from distq.graph.values import constant, only_reader
+from distq.graph.passes.among import among_integers, between_layers
+from distq.graph.values import constant, is_float, only_reader
 
 Array = npt.NDArray[np.float64]
 
@@ -33,6 +34,7 @@ class BatchNormToConv(ir.passes.InPlacePass):
     """A BatchNormalization nobody could take in becomes a 1x1 depthwise Conv, which INT8 can carry.
 
     * The input has four dimensions and a known number of channels; the five inputs are constants.
+    * What follows is folded into it, as :class:`FoldAffine` does.
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
@@ -47,22 +49,62 @@ class BatchNormToConv(ir.passes.InPlacePass):
                 or len(node.inputs[0].shape) != 4
             ):
                 continue
-            scale, shift = found
-            name = node.outputs[0].name
-            weight = add_initializer(
-                model.graph, f"{name}_weight", scale.astype(np.float32).reshape(-1, 1, 1, 1)
-            )
-            bias = add_initializer(model.graph, f"{name}_bias", shift.astype(np.float32))
-            conv = ir.node(
-                "Conv",
-                [node.inputs[0], weight, bias],
-                {"group": scale.size, "kernel_shape": [1, 1]},
-                name=node.name,
-            )
-            model.graph.insert_before(node, conv)
-            take_over(conv.outputs[0], node)
+            _become_conv(model.graph, node, node.inputs[0], *found)
             modified = True
         return ir.passes.PassResult(model, modified)
+
+
+class AffineToConv(ir.passes.InPlacePass):
+    """Mul, Add or Sub by constants a channel that nobody could take in become a 1x1 depthwise Conv.
+
+    * The tensor has four dimensions and a known number of channels, and the constant one value for each.
+    * What writes the tensor runs on integers, and so does all that reads the result, a Relu or Clip included.
+
+    A Conv has a scale for each channel and an offset in 32 bits: these constants are exact in it. In an
+    integer Mul or Add they would share one scale of 8 bits.
+    """
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Rewrite each such node in place, and fold what follows into it."""
+        modified = False
+        between = between_layers(model.graph)
+        for node in list(model.graph):
+            if node.graph is None or node not in between:
+                continue
+            found = _affine_of_images(node)
+            if found is not None and among_integers(node):
+                _become_conv(model.graph, node, *found)
+                modified = True
+        return ir.passes.PassResult(model, modified)
+
+
+def _become_conv(graph: ir.Graph, node: ir.Node, data: ir.Value, scale: Array, shift: Array) -> None:
+    """Put a 1x1 depthwise Conv in place of a node, and fold what follows into it."""
+    name = node.outputs[0].name
+    weight = add_initializer(graph, f"{name}_weight", scale.astype(np.float32).reshape(-1, 1, 1, 1))
+    bias = add_initializer(graph, f"{name}_bias", shift.astype(np.float32))
+    conv = ir.node(
+        "Conv", [data, weight, bias], {"group": scale.size, "kernel_shape": [1, 1]}, name=node.name
+    )
+    graph.insert_before(node, conv)
+    take_over(conv.outputs[0], node)
+    while (follower := _follower(conv)) is not None and _fold(graph, conv, follower):
+        pass
+
+
+def _affine_of_images(node: ir.Node) -> tuple[ir.Value, Array, Array] | None:
+    """What a node reads of images, and the factor and offset that it gives each of their channels."""
+    if node.op_type not in {"Mul", "Add", "Sub"} or node.domain or len(node.inputs) != 2:
+        return None
+    data = next((v for v in node.inputs if v is not None and constant(v) is None), None)
+    operand = next((a for v in node.inputs if (a := constant(v)) is not None), None)
+    if data is None or operand is None or data.shape is None or len(data.shape) != 4:
+        return None
+    channels = data.shape[1]
+    if not isinstance(channels, int) or channels == 1 or operand.size != channels or not is_float(data):
+        return None
+    found = _affine(data, 4, node, channels)
+    return None if found is None or not np.isfinite(found).all() else (data, *found)
 
 
 def _follower(node: ir.Node) -> ir.Node | None:
@@ -91,7 +133,7 @@ def _fold(graph: ir.Graph, node: ir.Node, follower: ir.Node) -> bool:
     channels = _channels(node, weight)
     if bias is not None and not (bias.size == 1 or bias.size == bias.shape[-1] == channels):
         return False
-    affine = _affine(node, follower, channels)
+    affine = _affine(node.outputs[0], _rank(node), follower, channels)
     if affine is None:
         return False
     scale, shift = affine
@@ -130,16 +172,16 @@ def _scaled(node: ir.Node, weight: Array, scale: Array) -> Array:
 
 
 def _affine(  # noqa: PLR0911  # one return an operator
-    node: ir.Node, follower: ir.Node, channels: int
+    data: ir.Value, rank: int, follower: ir.Node, channels: int
 ) -> tuple[Array, Array] | None:
-    """Scale and shift, each (channels,), that ``follower`` applies to the output of ``node``."""
+    """Scale and shift, each (channels,), that ``follower`` applies to a tensor of so many dimensions."""
     if follower.domain or follower.op_type not in {"BatchNormalization", "Mul", "Add", "Sub", "Div"}:
         return None
     if follower.op_type == "BatchNormalization":
         return _batch_norm(follower)
-    position = 1 if follower.inputs[0] is node.outputs[0] else 0
+    position = 1 if follower.inputs[0] is data else 0
     operand = constant(follower.inputs[position])
-    values = None if operand is None else _per_channel(operand, _rank(node), channels)
+    values = None if operand is None else _per_channel(operand, rank, channels)
     if values is None or (position == 0 and follower.op_type == "Div"):
         return None
     ones, zeros = np.ones(channels), np.zeros(channels)

@@ -157,3 +157,65 @@ def test_a_division_by_zero_stays_where_it_is(load):
     b = Builder()
     b.node("Div", conv(b), b.constant(np.array([1, 0, 2, 1, 0, 1], np.float32).reshape(6, 1, 1)), output="y")
     assert node_types(load(b.model({"x": IMAGE}, ["y"]))) == ["Conv", "Div"]
+
+
+def test_what_follows_a_batch_normalization_that_became_a_convolution_goes_into_it(load):
+    b = Builder()
+    normal = b.batch_norm(b.node("Concat", conv(b), conv(b), axis=1), 12)
+    affine = b.node("Add", b.node("Mul", normal, b.positive(1, 12, 1, 1)), b.random(12, 1, 1), output="h")
+    b.conv(b.node("Relu", affine), (12, 6), output="y")
+    proto = b.model({"x": IMAGE}, ["y"])
+    loaded = load(proto)
+    assert node_types(loaded) == ["Conv", "Conv", "Concat", "Conv", "Relu", "Conv"]
+    assert_computes_the_same(loaded, proto)
+
+
+AFFINE = {
+    "factor and offset": lambda b, t: b.node(
+        "Add", b.node("Mul", t, b.random(1, 6, 1, 1)), b.random(6, 1, 1)
+    ),
+    "offset and factor": lambda b, t: b.node(
+        "Mul", b.node("Add", t, b.random(6, 1, 1)), b.random(1, 6, 1, 1)
+    ),
+    "factor": lambda b, t: b.node("Mul", b.random(6, 1, 1), t),
+    "offset": lambda b, t: b.node("Add", t, b.random(6, 1, 1)),
+    "less a constant": lambda b, t: b.node("Sub", t, b.random(6, 1, 1)),
+    "from a constant": lambda b, t: b.node("Sub", b.random(6, 1, 1), t),
+}
+
+
+@pytest.mark.parametrize("affine", AFFINE)
+@pytest.mark.parametrize("activation", [False, True])
+def test_constants_a_channel_between_integer_kernels_become_a_depthwise_convolution(load, affine, activation):
+    b = Builder()
+    h = AFFINE[affine](b, b.node("MaxPool", conv(b), kernel_shape=[2, 2]))
+    b.conv(b.node("Relu", h) if activation else h, (6, 6), output="y")
+    proto = b.model({"x": IMAGE}, ["y"])
+    loaded = load(proto)
+    assert node_types(loaded) == ["Conv", "MaxPool", "Conv", *(["Relu"] if activation else []), "Conv"]
+    assert_computes_the_same(loaded, proto)
+
+
+def test_constants_a_channel_beside_float_operators_stay(load):
+    for before, behind in (("Exp", "MaxPool"), ("MaxPool", "Exp")):
+        b = Builder()
+        shape = {"kernel_shape": [2, 2]}
+        first = b.node(before, conv(b), **(shape if before == "MaxPool" else {}))
+        scaled = b.node("Mul", first, b.random(6, 1, 1))
+        b.conv(b.node(behind, scaled, **(shape if behind == "MaxPool" else {})), (6, 6), output="y")
+        assert node_types(load(b.model({"x": IMAGE}, ["y"]))) == ["Conv", before, "Mul", behind, "Conv"]
+
+
+def test_constants_a_channel_outside_the_layers_stay(load):
+    b = Builder()
+    scaled = b.node("Mul", b.node("MaxPool", "x", kernel_shape=[2, 2]), b.random(4, 1, 1))
+    pooled = b.node("MaxPool", b.conv(scaled, (4, 6)), kernel_shape=[2, 2])
+    b.node("MaxPool", b.node("Mul", pooled, b.random(6, 1, 1)), output="y", kernel_shape=[1, 1])
+    loaded = load(b.model({"x": IMAGE}, ["y"]))
+    assert node_types(loaded) == ["MaxPool", "Mul", "Conv", "MaxPool", "Mul", "MaxPool"]
+
+
+def test_one_number_for_all_channels_stays(load):
+    b = Builder()
+    b.conv(b.node("Mul", b.node("MaxPool", conv(b), kernel_shape=[2, 2]), b.random()), (6, 6), output="y")
+    assert node_types(load(b.model({"x": IMAGE}, ["y"]))) == ["Conv", "MaxPool", "Mul", "Conv"]

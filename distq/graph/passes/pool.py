@@ -1,0 +1,46 @@
+"""Bring means over images into the operator that has an integer kernel."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from distq.graph.edits import take_over
+from distq.graph.passes.among import between_layers
+from distq.graph.values import constant, is_float
+
+
+class MeanToPool(ir.passes.InPlacePass):
+    """ReduceMean over all dimensions behind the channels becomes GlobalAveragePool, with Flatten if they go.
+
+    * It stands between compute layers, the axes are constants, and the number of dimensions is known: 3 to 5.
+    """
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Rewrite each such node in place."""
+        modified = False
+        between = between_layers(model.graph)
+        for node in list(model.graph):
+            data = node.inputs[0] if node in between and _is_over_images(node) else None
+            if data is None:
+                continue
+            pool = ir.node("GlobalAveragePool", [data], name=node.name)
+            made = [pool]
+            if not node.attributes.get_int("keepdims", 1):
+                pool.outputs[0].name = f"{node.outputs[0].name}_pooled"
+                made.append(ir.node("Flatten", [pool.outputs[0]], {"axis": 1}, name=f"{node.name}_flat"))
+            model.graph.insert_before(node, made)
+            take_over(made[-1].outputs[0], node)
+            modified = True
+        return ir.passes.PassResult(model, modified)
+
+
+def _is_over_images(node: ir.Node) -> bool:
+    if node.op_type != "ReduceMean" or node.domain or not all(map(is_float, (node.inputs[0], *node.outputs))):
+        return False
+    data = node.inputs[0]
+    given = constant(node.inputs[1]) if len(node.inputs) > 1 else None
+    axes = (
+        node.attributes.get_ints("axes", []) if given is None else [int(axis) for axis in given.reshape(-1)]
+    )
+    rank = 0 if data is None or data.shape is None else len(data.shape)
+    return rank in {3, 4, 5} and sorted(axis % rank for axis in axes) == list(range(2, rank))

@@ -1,0 +1,118 @@
+"""Bring Resize into forms that ONNX Runtime keeps right in every layout of memory.
+
+Beside integer convolutions ONNX Runtime moves the channels to the end, past the Resize between them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from distq.graph.edits import add_initializer, take_over
+from distq.graph.values import constant
+
+_REGION, _SCALES, _SIZES = 1, 2, 3
+"""Positions of a Resize's inputs behind its data."""
+
+
+class ResizeAllAxes(ir.passes.InPlacePass):
+    """Write out the scales or sizes of a Resize that names axes (opset 18), for all axes.
+
+    * Scales, sizes and region are constants, and the number of dimensions is known; with sizes, all sizes.
+    * Its axes are stretched one by one: no ratio of theirs is kept.
+
+    In another layout ONNX Runtime looks for the named axes in inputs that have fewer values than dimensions.
+    """
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Rewrite each such node in place."""
+        modified = False
+        for node in model.graph:
+            written = _of_all_axes(node)
+            for position, array in written.items():
+                name = f"{node.outputs[0].name}_input_{position}"
+                node.replace_input_with(position, add_initializer(model.graph, name, array))
+            if written:
+                node.attributes.pop("axes")
+                modified = True
+        return ir.passes.PassResult(model, modified)
+
+
+class CubicOfRows(ir.passes.InPlacePass):
+    """A cubic Resize of images to a smaller size gets every channel alone, as one more image of the batch.
+
+    * The images have four dimensions, and all sizes but the batch are known.
+
+    ONNX Runtime has no cubic Resize with the channels at the end. It moves them past one to a smaller size,
+    but not past a Reshape.
+    """
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Rewrite each such node in place."""
+        modified = False
+        for node in list(model.graph):
+            sizes = _cubic_sizes(node)
+            if sizes is None or node.inputs[0] is None:
+                continue
+            before, after = sizes
+            name = node.outputs[0].name
+            rows = add_initializer(model.graph, f"{name}_rows", np.array([-1, 1, *before[2:]], np.int64))
+            whole = add_initializer(model.graph, f"{name}_whole", np.array([-1, *after[1:]], np.int64))
+            apart = ir.node("Reshape", [node.inputs[0], rows], name=f"{node.name}_rows")
+            given = list(node.inputs[1:])
+            if len(given) == _SIZES:
+                wanted = np.array([after[0] * after[1], 1, *after[2:]], np.int64)
+                given[-1] = add_initializer(model.graph, f"{name}_sizes", wanted)
+            resize = ir.node("Resize", [apart.outputs[0], *given], node.attributes, name=node.name)
+            back = ir.node("Reshape", [resize.outputs[0], whole], name=f"{node.name}_whole")
+            model.graph.insert_before(node, [apart, resize, back])
+            take_over(back.outputs[0], node)
+            modified = True
+        return ir.passes.PassResult(model, modified)
+
+
+def _of_all_axes(node: ir.Node) -> dict[int, np.ndarray]:
+    """The inputs of a Resize of some axes, by position, as they are for all; empty where it stays."""
+    axes = node.attributes.get_ints("axes", []) if node.op_type == "Resize" and not node.domain else []
+    data = node.inputs[0] if axes else None
+    policy = node.attributes.get_string("keep_aspect_ratio_policy", "stretch")
+    if data is None or data.shape is None or policy != "stretch":
+        return {}
+    rank = len(data.shape)
+    sizes = [size if isinstance(size, int) else 0 for size in data.shape]
+    rest: dict[int, np.ndarray] = {
+        _REGION: np.repeat(np.array([0, 1], np.float32), rank),
+        _SCALES: np.ones(rank, np.float32),
+        _SIZES: np.array(sizes, np.int64),
+    }
+    written = {}
+    for position, value in enumerate(node.inputs[1:], 1):
+        if value is None or (value.shape is not None and value.shape == (0,)):
+            continue
+        given = constant(value)
+        if given is None:
+            return {}
+        array = rest[position].reshape(-1, rank).copy()
+        array[:, [axis % rank for axis in axes]] = given.reshape(len(array), -1)
+        if not array.all() and position == _SIZES:
+            return {}
+        written[position] = array.reshape(-1).astype(given.dtype)
+    return written
+
+
+def _cubic_sizes(node: ir.Node) -> tuple[list[int], list[int]] | None:
+    """Sizes of what a cubic Resize of images reads and writes, 0 for an unknown batch; None for any other."""
+    if node.op_type != "Resize" or node.domain or node.attributes.get_string("mode", "nearest") != "cubic":
+        return None
+    shapes = [value.shape for value in (node.inputs[0], node.outputs[0]) if value is not None]
+    if (
+        len(shapes) != 2
+        or any(shape is None or len(shape) != 4 for shape in shapes)
+        or node.attributes.get("axes")
+    ):
+        return None
+    before, after = ([d if isinstance(d, int) else 0 for d in shape or ()] for shape in shapes)
+    by_sizes = len(node.inputs) > _SIZES
+    known = all((*before[1:], *after[1:])) and (after[0] > 0 or not by_sizes)
+    smaller = any(new < old for old, new in zip(before[2:], after[2:], strict=True))
+    return (before, after) if known and smaller and before[:2] == after[:2] else None

@@ -1,0 +1,128 @@
+"""What each node of a network is to its plan: a layer, another integer kernel, or float and why."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from distq.graph.layers import Layer, compute_layer, connects, float_data, saturating_follower
+from distq.graph.neighbours import stranded
+from distq.graph.scores import masked_scores
+from distq.graph.values import constant, is_float, reads
+from distq.targets.target import Target
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The nodes of a network.
+
+    Attributes:
+        layers: those that INT8 carries, in graph order.
+        integer: they, and what runs on integers between them.
+        reasons: why the others stay float.
+    """
+
+    layers: dict[ir.Node, Layer]
+    integer: frozenset[ir.Node]
+    reasons: dict[ir.Node, str]
+
+
+def find_roles(
+    graph: ir.Graph, target: Target, only: Collection[str] | None, float_layers: Collection[str]
+) -> Roles:
+    """Look at every node that writes a float tensor.
+
+    Args:
+        graph: of the network, in canonical form.
+        target: which operators it carries.
+        only: as :func:`distq.graph.plan.make_plan` takes it.
+        float_layers: names of layers that stay float.
+    """
+    nodes = [n for n in graph if any(map(is_float, n.outputs))]
+    found = {node: compute_layer(node, target.layers) for node in nodes}
+    layers = {node: layer for node, layer in found.items() if isinstance(layer, Layer)}
+    reasons = {node: why for node, why in found.items() if isinstance(why, str)}
+    behind = _reached(nodes, layers)
+    ahead = leading(nodes, layers)
+    masked = masked_scores(nodes)
+    integer = set(layers)
+    for node in nodes:
+        if node in layers or node in reasons:
+            continue
+        if node not in ahead:
+            reasons[node] = "behind the last layer of the network: post-processing in float"
+        elif node not in behind:
+            reasons[node] = "before the first layer of the network: pre-processing in float"
+        elif (why := connects(node, target.kernels)) is not None:
+            reasons[node] = why
+        elif node in masked:
+            reasons[node] = "scores and their mask go to a Softmax in float"
+        else:
+            integer.add(node)
+    alone = stranded(integer)
+    integer -= alone.keys()
+    reasons |= alone
+    for node in [node for node, layer in layers.items() if layer.name in float_layers]:
+        del layers[node]
+        integer.remove(node)
+        reasons[node] = "kept in float by --float-budget"
+    if only is not None:
+        integer = {node for node in integer if _is_within(node, layers.get(node), target, set(only))}
+        layers = {node: layer for node, layer in layers.items() if node in integer}
+    return Roles(layers, frozenset(integer), {node: reasons[node] for node in nodes if node in reasons})
+
+
+def _is_within(node: ir.Node, layer: Layer | None, target: Target, tensors: set[str]) -> bool:
+    """Whether a node belongs to the part of the network whose quantizers are these tensors.
+
+    A MatMul of two tensors does when one of them is there: with either alone in INT8 it would run in float.
+    """
+    if target.placement == "layer inputs":
+        return layer is not None and not tensors.isdisjoint(layer.inputs)
+    written = (*node.outputs, (saturating_follower(node) or node).outputs[0])
+    return not tensors.isdisjoint(value.name for value in written)
+
+
+def _reached(nodes: list[ir.Node], layers: Collection[ir.Node]) -> set[ir.Node]:
+    """Nodes that depend on a layer."""
+    values: set[ir.Value | None] = set()
+    found = set()
+    for node in nodes:
+        if any(v in values for v in reads(node)):
+            found.add(node)
+        if node in found or node in layers:
+            values.update(node.outputs)
+    return found
+
+
+def leading(nodes: list[ir.Node], layers: Collection[ir.Node]) -> set[ir.Node]:
+    """Nodes that a layer depends on."""
+    values: set[ir.Value | None] = set()
+    found = set()
+    for node in reversed(nodes):
+        if any(v in values for v in node.outputs):
+            found.add(node)
+        if node in found or node in layers:
+            values.update(reads(node))
+    return found
+
+
+def data_of(node: ir.Node, roles: Roles) -> list[ir.Value]:
+    """The tensors that an integer node reads and that have a quantizer of their own."""
+    if node not in roles.layers:
+        return [v for v in float_data(node) if constant(v) is None]
+    return [v for v in node.inputs if v is not None and v.name in roles.layers[node].inputs]
+
+
+def constant_operands(roles: Roles) -> tuple[tuple[str, int], ...]:
+    """Constants that integer kernels without weights read."""
+    return tuple(
+        (node.name or "", position)
+        for node in sorted(roles.integer - roles.layers.keys(), key=lambda node: node.name or "")
+        for position, value in enumerate(node.inputs)
+        if value in float_data(node) and constant(value) is not None
+    )
