@@ -92,6 +92,8 @@ def compute_layer(node: ir.Node, carried: AbstractSet[str] = LAYERS) -> Layer | 
         return f"{node.op_type} computes its own weights"
     if node.op_type == "Gemm" and not _plain_gemm(node):
         return "Gemm has a transposed input, a scaled product or a bias that is not one value a column"
+    if not np.isfinite(weight).all():
+        return f"{node.op_type} has weights that are NaN or infinite"
     bias = node.inputs[2] if len(node.inputs) > 2 else None
     if bias is not None and constant(bias) is None:
         return f"{node.op_type} computes its own bias"

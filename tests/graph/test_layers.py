@@ -3,6 +3,8 @@ import pytest
 from networks import Builder
 
 from distq.graph.layers import Layer, clip_bounds, compute_layer, connects, is_gate
+from distq.graph.plan import make_plan
+from distq.targets.ort import ORT
 
 IMAGE = [1, 4, 8, 8]
 
@@ -167,3 +169,14 @@ def test_an_operand_that_is_constant_stays_float(load, op):
     b = Builder()
     b.node(op, "x", b.random(1, 1, 8, 8), output="y")
     assert "constant" in connects(nodes(load, b)[0])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_stay_in_float(load, value):
+    b = Builder()
+    weight = np.ones((3, 4, 1, 1), np.float32)
+    weight[1] = value
+    b.node("Conv", b.conv("x", (4, 4)), b.constant(weight), output="y")
+    plan = make_plan(load(b.model({"x": [1, 4, 8, 8]}, ["y"])).model, ORT, "auto")
+    assert len(plan.layers) == 1
+    assert dict(plan.float_nodes)["y"] == "Conv has weights that are NaN or infinite"
