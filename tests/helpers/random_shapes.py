@@ -1,0 +1,335 @@
+"""Operators of the random graphs that move, join, choose or convert values, and those with graphs inside."""
+
+from __future__ import annotations
+
+import numpy as np
+from onnx import TensorProto, helper
+
+
+def reshape(g, v):
+    size = int(np.prod(v.shape[1:]))
+    if not v.shape or size == 0:
+        return None
+    kind = g.r.choice(["flat", "split", "Flatten", "keep"])
+    if kind == "Flatten":
+        return g.node("Flatten", [v], (v.shape[0], size))
+    if kind == "keep" and len(v.shape) >= 2:
+        return g.node("Reshape", [v, g.integers(0, *v.shape[1:])], v.shape)
+    rest = (size,)
+    factors = [k for k in (2, 3, 4) if size % k == 0]
+    if kind == "split" and factors:
+        first = g.r.choice(factors)
+        rest = (first, size // first)
+        halves = [k for k in (2, 3) if rest[1] % k == 0]
+        if halves and g.r.random() < 0.6:
+            rest = (first, halves[0], rest[1] // halves[0])
+    wanted = [g.r.choice([-1, 0, 1]) if v.shape[0] == 1 and not g.open_batch else 0, *rest]
+    return g.node("Reshape", [v, g.integers(*wanted)], (v.shape[0], *rest))
+
+
+def transpose(g, v):
+    rank = len(v.shape)
+    if rank < 2:
+        return None
+    perm = [*range(rank)]
+    if g.r.random() < 0.7 or g.open_batch:
+        perm[1:] = g.r.sample(perm[1:], rank - 1)
+    else:
+        perm = g.r.sample(perm, rank)
+    return g.node("Transpose", [v], [v.shape[i] for i in perm], perm=perm)
+
+
+def squeeze(g, v):
+    ones = [i for i, n in enumerate(v.shape) if n == 1 and (i or not g.open_batch)]
+    if ones and g.r.random() < 0.6:
+        axis = g.r.choice(ones)
+        inputs, attributes = g.axes([axis], 13)
+        return g.node("Squeeze", [v, *inputs], v.shape[:axis] + v.shape[axis + 1 :], **attributes)
+    if len(v.shape) > 4:
+        return None
+    axis = g.r.randint(1 if v.shape else 0, len(v.shape))
+    inputs, attributes = g.axes([axis], 13)
+    return g.node("Unsqueeze", [v, *inputs], (*v.shape[:axis], 1, *v.shape[axis:]), **attributes)
+
+
+def _axis(g, v, least=2):
+    fitting = [i for i, n in enumerate(v.shape) if n >= least and i]
+    return g.r.choice(fitting) if fitting else None
+
+
+def slice_(g, v):
+    if (axis := _axis(g, v)) is None:
+        return None
+    start = g.r.randint(0, v.shape[axis] - 1)
+    end = g.r.choice([v.shape[axis], 2**31 - 1, g.r.randint(start + 1, v.shape[axis])])
+    shape = list(v.shape)
+    if g.opset < 10:
+        shape[axis] = min(end, v.shape[axis]) - start
+        return g.node("Slice", [v], shape, starts=[start], ends=[end], axes=[axis])
+    step = g.r.choice([1, 1, 2, -1])
+    if step == -1:
+        start, end = -1, -(2**31)
+        shape[axis] = v.shape[axis]
+    else:
+        shape[axis] = len(range(v.shape[axis])[start:end:step])
+    return g.node("Slice", [v, *(g.integers(k) for k in (start, end, axis, step))], shape)
+
+
+def split(g, v):
+    if (axis := _axis(g, v)) is None:
+        return None
+    first = g.r.randint(1, v.shape[axis] - 1)
+    sizes = [first, v.shape[axis] - first]
+    shapes = [(*v.shape[:axis], n, *v.shape[axis + 1 :]) for n in sizes]
+    if g.opset < 13:
+        found = g.nodes("Split", [v], shapes, axis=axis, split=sizes)
+    else:
+        found = g.nodes("Split", [v, g.integers(*sizes)], shapes, axis=axis)
+    return g.r.choice(found)
+
+
+def concat(g, v):
+    if len(v.shape) < 2:
+        return None
+    axis = g.r.randint(1, len(v.shape) - 1)
+    rest = [i for i in range(len(v.shape)) if i != axis]
+    fitting = [
+        o
+        for o in g.values
+        if o.kind == "f" and len(o.shape) == len(v.shape) and all(o.shape[i] == v.shape[i] for i in rest)
+    ]
+    parts = [v, *(g.r.choice(fitting) for _ in range(g.r.randint(0, 2)))]
+    total = sum(p.shape[axis] for p in parts)
+    if g.r.random() < 0.1 and not g.open_batch:
+        parts, total = [*parts, g.random(*v.shape)], total + v.shape[axis]
+    axis_told = axis - len(v.shape) if g.opset >= 11 and g.r.random() < 0.3 else axis
+    return g.node("Concat", parts, (*v.shape[:axis], total, *v.shape[axis + 1 :]), axis=axis_told)
+
+
+def pad(g, v):
+    if (axis := _axis(g, v, 3)) is None:
+        return None
+    begin, end = [0] * len(v.shape), [0] * len(v.shape)
+    begin[axis], end[axis] = g.r.randint(0, 2), g.r.randint(0, 2)
+    shape = list(v.shape)
+    shape[axis] += begin[axis] + end[axis]
+    mode = g.r.choice(["constant", "constant", "reflect", "edge"])
+    if g.opset < 11:
+        more = {"value": 0.5} if mode == "constant" and g.r.random() < 0.4 else {}
+        return g.node("Pad", [v], shape, mode=mode, pads=begin + end, **more)
+    value = [g.constant(np.float32(0.5))] if mode == "constant" and g.r.random() < 0.4 else []
+    return g.node("Pad", [v, g.integers(*begin, *end), *value], shape, mode=mode)
+
+
+def gather(g, v):
+    if (axis := _axis(g, v, 1)) is None:
+        return None
+    count, size = g.r.randint(1, 3), v.shape[axis]
+    indices = g.constant(np.array([g.r.randrange(size) for _ in range(count)], np.int64))
+    if g.r.random() < 0.3:
+        scalar = g.constant(np.int64(g.r.randrange(size)))
+        return g.node("Gather", [v, scalar], v.shape[:axis] + v.shape[axis + 1 :], axis=axis)
+    return g.node("Gather", [v, indices], (*v.shape[:axis], count, *v.shape[axis + 1 :]), axis=axis)
+
+
+def embed(g, v):
+    """Rows of a table, chosen by int64 values of 0 and 1, beside the value where it fits."""
+    del v
+    fitting = [o for o in g.values if o.kind == "i" and len(o.shape) <= 3 and o.name in g.small]
+    if not fitting:
+        return None
+    indices, wide = g.r.choice(fitting), g.r.randint(1, 6)
+    return g.node("Gather", [g.weight(2, wide), indices], (*indices.shape, wide))
+
+
+def repeat(g, v):
+    if (axis := _axis(g, v, 1)) is None:
+        return None
+    if g.r.random() < 0.5:
+        repeats = [2 if i == axis else 1 for i in range(len(v.shape))]
+        shape = [n * r for n, r in zip(v.shape, repeats, strict=True)]
+        return g.node("Tile", [v, g.integers(*repeats)], shape)
+    if g.opset < 8:
+        return None
+    shape = [3 if i and n == 1 else n for i, n in enumerate(v.shape)]
+    told = [1, *shape[1:]]
+    return g.node("Expand", [v, g.integers(*told)], shape)
+
+
+def choose(g, v):
+    if g.opset < 9 or not v.shape:
+        return None
+    truths = [o for o in g.values if o.kind == "b" and o.shape == v.shape]
+    if truths and g.r.random() < 0.5:
+        condition = g.r.choice(truths)
+    else:
+        condition = g.node(g.r.choice(["Greater", "Less"]), [v, g.constant(np.float32(0.1))], v.shape, kind="b")
+    other = g.constant(np.float32(g.r.choice([0.0, -1.0])))
+    pair = [v, other] if g.r.random() < 0.5 else [other, v]
+    return g.node("Where", [condition, *pair], v.shape)
+
+
+def cast(g, v):
+    kind = g.r.choice(["double", "half", "int64", "half layer", "bool"])
+    if kind == "half layer" and len(v.shape) >= 2:
+        half = g.node("Cast", [v], v.shape, kind="h", to=TensorProto.FLOAT16)
+        wide = g.r.randint(1, 5)
+        weight = g.constant((g.rng.normal(size=(v.shape[-1], wide)) * v.shape[-1] ** -0.5).astype(np.float16))
+        made = g.node("MatMul", [half, weight], (*v.shape[:-1], wide), kind="h")
+        return g.node("Cast", [made], made.shape, to=TensorProto.FLOAT)
+    other = {"double": ("d", TensorProto.DOUBLE), "half": ("h", TensorProto.FLOAT16)}
+    other |= {"int64": ("i", TensorProto.INT64), "bool": ("b", TensorProto.BOOL)}
+    letter, to = other.get(kind, ("d", TensorProto.DOUBLE))
+    return g.node("Cast", [g.node("Cast", [v], v.shape, kind=letter, to=to)], v.shape, to=TensorProto.FLOAT)
+
+
+def with_constant(g, v):
+    op = g.r.choice(["Add", "Sub", "Mul", "Div", "Max", "Min", "Pow"])
+    if op in {"Max", "Min"} and g.opset < 8:
+        return None
+    if op == "Pow":
+        return g.node("Pow", [v, g.constant(np.float32(2.0))], v.shape)
+    kind = g.r.choice(["number", "one", "channel", "last", "neutral"])
+    if kind == "neutral":
+        made = g.constant(np.float32(op in {"Mul", "Div"}))
+    elif kind == "channel" and len(v.shape) >= 2:
+        made = g.positive(v.shape[1], *[1] * (len(v.shape) - 2))
+    elif kind == "last" and v.shape:
+        made = g.positive(v.shape[-1])
+    else:
+        made = g.constant(np.full([1] * (kind == "one" and bool(v.shape)), g.r.choice([0.5, 2.0, 3.0]), np.float32))
+    pair = [v, made] if op == "Div" or g.r.random() < 0.6 else [made, v]
+    return g.node(op, pair, v.shape)
+
+
+def of_two(g, v):
+    fitting = [
+        o
+        for o in g.values
+        if o.kind == "f" and len(o.shape) <= len(v.shape) and _spreads(o.shape, v.shape)
+    ]
+    other = g.r.choice(fitting or [v])
+    op = g.r.choice(["Add", "Add", "Mul", "Sub", "Max", "Min", "Mean", "Sum"])
+    if g.opset < 8 and op in {"Max", "Min", "Mean", "Sum"}:
+        return None
+    inputs = [v, other] if g.r.random() < 0.7 else [other, v]
+    if op in {"Max", "Mean", "Sum"} and g.r.random() < 0.3:
+        inputs.append(v)
+    return g.node(op, inputs, v.shape)
+
+
+def _spreads(small, large):
+    tail = large[len(large) - len(small) :]
+    return all(a in {1, b} for a, b in zip(small, tail, strict=True))
+
+
+def enlarge(g, v):
+    if len(v.shape) != 4 or max(v.shape[2:]) > 8:
+        return None
+    factor, mode = g.r.choice([1, 2, 2, 3]), g.r.choice(["nearest", "linear"])
+    shape = (*v.shape[:2], v.shape[2] * factor, v.shape[3] * factor)
+    scales = [1.0, 1.0, float(factor), float(factor)]
+    if g.opset < 9:
+        return g.node("Upsample", [v], shape, mode=mode, scales=scales)
+    if g.opset < 11:
+        op = "Upsample" if g.opset == 9 else "Resize"
+        return g.node(op, [v, g.constant(np.array(scales, np.float32))], shape, mode=mode)
+    more = {}
+    if g.r.random() < 0.6:
+        ways = ["half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel"]
+        more["coordinate_transformation_mode"] = g.r.choice(ways)
+    if mode == "nearest" and g.r.random() < 0.5:
+        more["nearest_mode"] = g.r.choice(["floor", "ceil", "round_prefer_ceil"])
+    if g.r.random() < 0.25:
+        more, mode = {}, "cubic"
+    empty = "" if g.opset >= 13 else g.constant(np.zeros(0, np.float32))
+    if g.r.random() < 0.3 and not g.open_batch:
+        return g.node("Resize", [v, empty, "" if g.opset >= 13 else empty, g.integers(*shape)], shape, mode=mode, **more)
+    return g.node("Resize", [v, empty, g.constant(np.array(scales, np.float32))], shape, mode=mode, **more)
+
+
+def shape_of(g, v):
+    """A Reshape to the shape that another node reads off: what exporters write."""
+    if len(v.shape) < 3:
+        return None
+    shape = g.node("Shape", [v], (len(v.shape),), kind="i")
+    first = g.node("Gather", [shape, g.constant(np.int64(0))], (), kind="i", axis=0)
+    inputs, attributes = g.axes([0], 13)
+    row = g.node("Unsqueeze", [first, *inputs], (1,), kind="i", **attributes)
+    whole = g.node("Concat", [row, g.integers(-1)], (2,), kind="i", axis=0)
+    return g.node("Reshape", [v, whole], (v.shape[0], int(np.prod(v.shape[1:]))))
+
+
+def argmax(g, v):
+    if len(v.shape) < 2:
+        return None
+    g.node("ArgMax", [v], v.shape[:-1], kind="i", axis=len(v.shape) - 1, keepdims=0)
+    return g.node("Identity", [v], v.shape)
+
+
+def dropout(g, v):
+    if g.opset < 12:
+        return g.nodes("Dropout", [v], [v.shape], ratio=0.5)[0]
+    return g.nodes("Dropout", [v, *g.r.choice([[], [g.constant(np.float32(0.5))]])], [v.shape])[0]
+
+
+def branch(g, v):
+    """An If whose branches capture values from outside."""
+    if g.opset < 11 or not v.shape:
+        return None
+    wide = g.r.randint(1, 4)
+    weight = g.weight(v.shape[-1], wide)
+    shape, names = (*v.shape[:-1], wide), [g.new_name() for _ in range(3)]
+    one = helper.make_node("MatMul", [v.name, weight], [names[0]])
+    two = [helper.make_node("Neg", [v.name], [names[1]]), helper.make_node("MatMul", [names[1], weight], [names[2]])]
+    ends = [helper.make_empty_tensor_value_info(name) for name in (names[0], names[2])]
+    for end in ends:
+        end.type.tensor_type.elem_type = TensorProto.FLOAT
+    condition = g.node("Greater", [g.total(v), g.constant(np.float32(0.0))], (), kind="b")
+    return g.node(
+        "If", [condition], shape,
+        then_branch=helper.make_graph([one], "then", [], ends[:1]),
+        else_branch=helper.make_graph(two, "else", [], ends[1:]),
+    )  # fmt: skip
+
+
+def loop(g, v):
+    """A Loop that adds a captured value to a carried one."""
+    if g.opset < 11 or not v.shape:
+        return None
+    step, going, carried, kept, added = (g.new_name() for _ in range(5))
+    inputs = [
+        helper.make_tensor_value_info(step, TensorProto.INT64, []),
+        helper.make_tensor_value_info(going, TensorProto.BOOL, []),
+        helper.make_tensor_value_info(carried, TensorProto.FLOAT, None),
+    ]
+    body = helper.make_graph(
+        [helper.make_node("Identity", [going], [kept]), helper.make_node("Add", [carried, v.name], [added])],
+        "body", inputs,
+        [helper.make_tensor_value_info(kept, TensorProto.BOOL, []),
+         helper.make_tensor_value_info(added, TensorProto.FLOAT, None)],
+    )  # fmt: skip
+    return g.node("Loop", [g.constant(np.int64(2)), "", v], v.shape, body=body)
+
+
+def call(g, v):
+    """A function of the model's own, with a layer's weight as an argument."""
+    if g.opset < 13 or not v.shape:
+        return None
+    wide = g.r.randint(1, 4)
+    weight = g.weight(v.shape[-1], wide)
+    g.functions = [
+        helper.make_function(
+            "local", "Dense", ["a", "w"], ["out"],
+            [helper.make_node("MatMul", ["a", "w"], ["m"]), helper.make_node("Relu", ["m"], ["out"])],
+            [helper.make_opsetid("", g.opset)],
+        )
+    ]  # fmt: skip
+    return g.node("Dense", [v, weight], (*v.shape[:-1], wide), domain="local")
+
+
+MOVING = (
+    reshape, reshape, transpose, squeeze, slice_, split, concat, concat, pad, gather, embed, repeat, choose, cast,
+    with_constant, with_constant, with_constant, of_two, of_two, of_two, enlarge, enlarge, shape_of, argmax, dropout,
+    branch, loop, call,
+)  # fmt: skip
