@@ -7,16 +7,24 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
+import pytest
 from networks import run_literally, sqnr
 from onnx import TensorProto, helper, numpy_helper
-from random_graphs import Drawn
+from random_graphs import Drawn, run_optimized
 
 import distq
 from distq.errors import InputError
 
 CLOSE, MARGIN = 20.0, 12.0
-"""Decibels: what a network is asked for, and how much less than the same network with noise it may have."""
+"""Decibels: a network that noise of 8 bits leaves at less is degenerate; how much less than that others may have."""
+
+JUMPS = frozenset(
+    {"Sign", "Floor", "Ceil", "Round", "Hardmax", "Greater", "Less", "ArgMax", "ThresholdedRelu", "Shrink", "If"}
+)
+"""Operators by which the least noise may change all: with them a network is degenerate too."""
+
+CLOSEST = frozenset({"auto", "max", "mse"})
+"""Methods that keep any distribution; others clip those of few values."""
 
 LARGER_BATCH = 3
 
@@ -59,28 +67,19 @@ def refusal_or_quantized(drawn: Drawn, results, folder: Path, target: str, **opt
     made = onnx.load_model(folder / "run" / "model.int8.onnx")
     onnx.checker.check_model(made)
     _check_interface(drawn.model, made)
-    outputs = [_run_fused(made, drawn.feeds(i)) for i in range(len(results))]
+    outputs = [run_optimized(made, drawn.feeds(i)) for i in range(len(results))]
     _check_places(results, outputs)
     if drawn.open_batch:
         _check_larger_batch(drawn, made)
-    _check_closeness(drawn, results, outputs)
+    if options.get("method") in CLOSEST:
+        _check_closeness(drawn, results, outputs)
     _check_report(found, results, outputs)
     return None
 
 
-def _run_fused(model, feeds):
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level, options.intra_op_num_threads = 4, 1
-    options.add_session_config_entry("session.qdqisint8allowed", "1")
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    return dict(zip([o.name for o in session.get_outputs()], session.run(None, feeds), strict=True))
-
-
 def _facts(value):
     tensor = value.type.tensor_type
-    dims = [d.dim_param or (d.dim_value if d.HasField("dim_value") else "?") for d in tensor.shape.dim]
+    dims = [d.dim_param or (d.dim_value if d.dim_value > 0 else "?") for d in tensor.shape.dim]
     return value.name, tensor.elem_type, dims, value.doc_string
 
 
@@ -89,12 +88,18 @@ def _texts(model):
 
 
 def _check_interface(given, made):
-    constants = {t.name for t in given.graph.initializer}
-    wanted = [_facts(v) for v in given.graph.input if v.name not in constants]
-    kept = {t.name for t in made.graph.initializer}
-    assert [_facts(v) for v in made.graph.input if v.name not in kept] == wanted, "inputs"
-    assert [_facts(v) for v in made.graph.output] == [_facts(v) for v in given.graph.output], "outputs"
-    assert _texts(made) == _texts(given), "texts"
+    _same(_facts_of(made, made.graph.input), _facts_of(given, given.graph.input), "inputs")
+    _same(_facts_of(made, made.graph.output), _facts_of(given, given.graph.output), "outputs")
+    _same(_texts(made), _texts(given), "texts")
+
+
+def _facts_of(model, values):
+    constants = {t.name for t in model.graph.initializer}
+    return [_facts(v) for v in values if v.name not in constants]
+
+
+def _same(found, wanted, what):
+    assert found == wanted, f"{what}: {wanted} became {found}"
 
 
 def _check_places(results, outputs):
@@ -118,7 +123,7 @@ def _check_larger_batch(drawn, made):
         wanted = run_literally(drawn.model, feeds)
     except Exception:  # noqa: BLE001  # ONNX Runtime's errors share no root; the network takes one batch only
         return
-    found = _run_fused(made, feeds)
+    found = run_optimized(made, feeds)
     assert [a.shape for a in found.values()] == [a.shape for a in wanted.values()], "shapes of a larger batch"
 
 
@@ -131,20 +136,20 @@ def _check_closeness(drawn, results, outputs):
     if sum(float((a**2).sum()) for a in wanted) == 0:
         return
     reached = sqnr(_floats(outputs), wanted)
-    if reached >= CLOSE:
+    if reached >= CLOSE or any(node.op_type in JUMPS for node in drawn.model.graph.node):
         return
-    allowed = min(CLOSE, noisy_sqnr(drawn, results)) - MARGIN
-    assert reached >= allowed, f"{reached:.1f} dB, where noise allows {allowed:.1f}"
+    noisy = noisy_sqnr(drawn, results)
+    assert noisy < CLOSE or reached >= noisy - MARGIN, f"{reached:.1f} dB, and {noisy:.1f} with noise of 8 bits"
 
 
 def noisy_sqnr(drawn, results):
     """Decibels of the network when each of its tensors has uniform noise of one step of 8 bits.
 
     A step is 1/255 of the range over the samples of what a node writes, and 1/127 of the largest constant. The
-    worst of three draws. It tells a network that no 8 bits can keep from one that was quantized badly.
+    worst of five draws. It tells a network that no 8 bits can keep from one that was quantized badly.
     """
     steps = _steps(drawn)
-    return min(_once_noisy(drawn, results, steps, seed) for seed in range(3))
+    return min(_once_noisy(drawn, results, steps, seed) for seed in range(5))
 
 
 def _steps(drawn):
@@ -207,6 +212,6 @@ def _check_report(found, results, outputs):
     assert not math.isnan(report.sqnr_db), "the report is no number"
     if len(results[0]) == 1 and (wanted := _floats(results)) and sum(float((a**2).sum()) for a in wanted):
         reached = sqnr(_floats(outputs), wanted)
-        assert min(abs(report.sqnr_db - reached), max(80 - reached, 0)) < 0.1, (
+        assert min(report.sqnr_db, 80) == pytest.approx(min(reached, 80), abs=0.1), (
             f"{report.sqnr_db} dB in the report, {reached} dB computed"
         )

@@ -16,8 +16,12 @@ from onnx import TensorProto, helper, numpy_helper
 from random_operators import LAYERS, POINTWISE
 from random_shapes import MOVING
 
+from distq.replica.session import Session
+from distq.replica.worker import WorkerSettings
+
 NEWEST_OPSET = 23
 MOST_ELEMENTS = 1500
+MOST_TRIES = 4
 TYPES = {
     "f": TensorProto.FLOAT, "i": TensorProto.INT64, "b": TensorProto.BOOL, "h": TensorProto.FLOAT16,
     "d": TensorProto.DOUBLE,
@@ -162,8 +166,8 @@ def _grow(g, count):
         if not floats:
             return
         value = floats[-1] if g.r.random() < 0.7 else g.r.choice(floats)
-        pool = LAYERS if g.r.random() < (0.8 if step == 0 else 0.35) else g.r.choice([POINTWISE, MOVING])
-        g.r.choice(pool)(g, value)
+        pool = LAYERS if g.r.random() < (0.9 if step == 0 else 0.35) else g.r.choice([POINTWISE, MOVING])
+        next(filter(None, (g.r.choice(pool)(g, value) for _ in range(MOST_TRIES))), None)
 
 
 def _outputs(g):
@@ -171,7 +175,7 @@ def _outputs(g):
     made = [v for v in g.values if v.name not in {i.name for i in g.inputs}]
     ends = [v for v in made if v.name not in read]
     more = [v for v in made if v.name in read and g.r.random() < 0.12]
-    chosen = list(dict.fromkeys([*(ends[-3:] if g.r.random() < 0.5 else ends[-1:]), *more]))
+    chosen = list(dict.fromkeys([*(ends[-4:] if g.r.random() < 0.7 else ends[-1:]), *more]))
     if g.r.random() < 0.05:
         chosen.append(next(v for v in g.values if v.name == g.inputs[0].name))
     if g.r.random() < 0.03:
@@ -186,7 +190,8 @@ def random_graph(r: random.Random) -> Drawn:
     _grow(g, r.randint(2, 9))
     ends = []
     for value in _outputs(g):
-        ends.append(helper.make_tensor_value_info(value.name, TYPES[value.kind], [None] * len(value.shape)))
+        made = helper.make_tensor_value_info(value.name, TYPES[value.kind], [None] * len(value.shape))
+        ends.append(next((i for i in g.inputs if i.name == value.name), made))
     listed = r.random() < 0.08
     given = [helper.make_tensor_value_info(t.name, t.data_type, t.dims) for t in g.initializers if listed]
     if not listed and g.initializers and r.random() < 0.05:
@@ -210,7 +215,9 @@ def _declare(model):
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
     except Exception:  # noqa: BLE001  # onnx raises several kinds; shapes stay open then
         return
-    for end, known in zip(model.graph.output, inferred.graph.output, strict=True):
+    found = {v.name: v for v in reversed(inferred.graph.output)}  # of two of a name the first is inferred
+    for end in model.graph.output:
+        known = found[end.name]
         dims = known.type.tensor_type.shape.dim
         if known.type.tensor_type.HasField("shape") and all(d.dim_param or d.dim_value > 0 for d in dims):
             end.CopyFrom(known)
@@ -222,12 +229,19 @@ def float_results(drawn: Drawn) -> list[dict[str, np.ndarray]] | None:
         onnx.checker.check_model(drawn.model)
         count = len(next(iter(drawn.samples.values())))
         found = [run_literally(drawn.model, drawn.feeds(i)) for i in range(count)]
+        run_optimized(drawn.model, drawn.feeds(0))
     except Exception as error:  # noqa: BLE001  # the checker's and ONNX Runtime's errors share no root
         drawn.notes.append(str(error))
         return None
     arrays = [a for outputs in found for a in outputs.values()]
     whole = all(np.isfinite(a).all() and np.abs(a).max(initial=0) < 1e6 for a in arrays if a.dtype.kind == "f")
     return found if whole and arrays else None
+
+
+def run_optimized(model, feeds):
+    """Outputs by name, with all optimizers of ONNX Runtime that distq's sessions have."""
+    session = Session(model.SerializeToString(), WorkerSettings(), fused=True)
+    return dict(zip(session.outputs, session.run(feeds), strict=True))
 
 
 random_graphs = st.randoms(use_true_random=False).map(random_graph)
