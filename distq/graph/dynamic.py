@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
-from distq.graph.values import constant
+from distq.graph.values import constant, subgraphs
 
 ALWAYS = frozenset({"NonMaxSuppression", "NonZero", "Unique", "Compress"})
 """Operators whose output has as many elements as their input's values say."""
@@ -76,8 +76,23 @@ def _makes_shapes(node: ir.Node, computed: set[ir.Value]) -> bool:
         return False
     if node.op_type in ALWAYS:
         return any(value in computed for value in node.inputs)
+    if node.op_type == "If" and _branches_agree(node):
+        return False
     positions = SHAPE_INPUTS.get(node.op_type, ())
     return any(node.inputs[i] in computed for i in positions if i < len(node.inputs))
+
+
+def _branches_agree(node: ir.Node) -> bool:
+    """Whether both branches of an If write outputs of the same shape."""
+    ends = [[_sizes(value) for value in graph.outputs] for graph in subgraphs(node)]
+    return all(None not in shapes and shapes == ends[0] for shapes in ends)
+
+
+def _sizes(value: ir.Value) -> tuple[object, ...] | None:
+    """Sizes, open ones by name; None where one is not known."""
+    if value.shape is None or any(isinstance(d, ir.SymbolicDim) and d.value is None for d in value.shape):
+        return None
+    return tuple(value.shape)
 
 
 def _data_of(node: ir.Node) -> Iterator[tuple[ir.Node, int]]:

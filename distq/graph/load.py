@@ -21,7 +21,7 @@ from distq.graph.passes.neutral import DropNeutral
 from distq.graph.passes.open_sizes import open_negative_sizes, restore_sizes
 from distq.graph.passes.overridable import FixWeights
 from distq.graph.passes.pad import PadAllAxes
-from distq.graph.passes.tidy import DropIdentities, DropIdle, NameNodes
+from distq.graph.passes.tidy import DropIdentities, DropIdle, DropUnused, NameNodes
 from distq.graph.plain import make_plain
 from distq.graph.read import nodes_in, opset_of, quantized_operator, read_proto
 from distq.graph.shapes import infer_shapes, settle_outputs
@@ -139,7 +139,7 @@ def canonical(proto: onnx.ModelProto, without: Collection[str] = ()) -> ir.Model
         except Exception as error:
             raise _StepFailedError(name) from error
     for step in (
-        common_passes.RemoveUnusedNodesPass,
+        DropUnused,
         common_passes.TopologicalSortPass,
         NameNodes,
     ):

@@ -105,6 +105,7 @@ class Names:
             self.scale(tensor),
             self.zero_point(tensor),
             self.unquantized(tensor),
+            self.captured(tensor),
             self.float_bias(tensor),
             *(f"{stem}_{part}" for stem in stems for part in (*PARTS, "dequantized")),
         ]
@@ -120,6 +121,10 @@ class Names:
     def unquantized(self, tensor: str) -> str:
         """A network output before its quantizer, which takes over its name."""
         return f"{tensor}{self.tag}_before_quantizer"
+
+    def captured(self, tensor: str) -> str:
+        """What graphs inside nodes read in its place."""
+        return f"{tensor}{self.tag}_captured"
 
     def scale(self, name: str) -> str:
         """Scale of a quantizer."""

@@ -19,7 +19,7 @@ CLOSE, MARGIN = 20.0, 12.0
 """Decibels: a network that noise of 8 bits leaves at less is degenerate; how much less than that others may have."""
 
 JUMPS = frozenset(
-    {"Sign", "Floor", "Ceil", "Round", "Hardmax", "Greater", "Less", "ArgMax", "ThresholdedRelu", "Shrink", "If"}
+    {"Sign", "Floor", "Ceil", "Round", "Hardmax", "Greater", "Less", "ArgMax", "ThresholdedRelu", "Shrink", "If", "Cast"}
 )
 """Operators by which the least noise may change all: with them a network is degenerate too."""
 
