@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
-from distq.graph.values import constant, subgraphs
+from distq.graph.values import captured, constant, is_float, subgraphs
 
 ALWAYS = frozenset({"NonMaxSuppression", "NonZero", "Unique", "Compress"})
 """Operators whose output has as many elements as their input's values say."""
@@ -35,7 +35,8 @@ def feeding_outputs_of_dynamic_shape(model: ir.Model) -> dict[int, list[tuple[ir
 
     Returns:
         Position of each network output whose shape depends on the data, and where the tensors in front of it
-        are read: node and input. Of several such nodes in a row the first counts.
+        are read: node and input, or behind the inputs what the node's graphs capture. Of several such nodes
+        in a row the first counts.
     """
     computed = _computed(model.graph)
     sources = [node for node in model.graph if _makes_shapes(node, computed)]
@@ -95,10 +96,15 @@ def _sizes(value: ir.Value) -> tuple[object, ...] | None:
     return tuple(value.shape)
 
 
-def _data_of(node: ir.Node) -> Iterator[tuple[ir.Node, int]]:
-    for position, value in enumerate(node.inputs):
-        if value is not None and constant(value) is None:
-            yield node, position
+def _data_of(node: ir.Node) -> list[tuple[ir.Node, int]]:
+    """Inputs that are no constants; of a node without a real one, as an If, also what its graphs capture."""
+    inputs = [*node.inputs, *captured(node)]
+    real = any(map(is_float, filter(None, node.inputs)))
+    return [
+        (node, position)
+        for position, value in enumerate(inputs[: len(node.inputs)] if real else inputs)
+        if value is not None and constant(value) is None
+    ]
 
 
 def _reads(node: ir.Node) -> Iterator[ir.Value]:

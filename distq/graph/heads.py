@@ -16,6 +16,7 @@ import onnx_ir as ir
 from distq.graph.dynamic import feeding_outputs_of_dynamic_shape
 from distq.graph.layers import Layer
 from distq.graph.plan import Plan, leading
+from distq.graph.subgraph import captured_names
 from distq.graph.values import constant, is_float, only_reader
 
 REARRANGES = frozenset({"Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze"})
@@ -30,7 +31,8 @@ class Place:
 
     Attributes:
         node: name of the node that reads; None: the network's output.
-        position: which input, or which output of the network.
+        position: which input, or which output of the network; behind the inputs come values that the graphs
+            inside the node capture.
     """
 
     node: str | None
@@ -87,7 +89,7 @@ def with_places(data: bytes, places: Sequence[Place]) -> bytes:
         return data
     model = onnx.load_model_from_string(data)
     outputs = [value.name for value in model.graph.output]
-    inputs = {node.name: node.input for node in model.graph.node}
+    inputs = {node.name: [*node.input, *captured_names(node)] for node in model.graph.node}
     names = [(outputs if p.node is None else inputs[p.node])[p.position] for p in places]
     known = {value.name: value for value in model.graph.output}
     del model.graph.output[:]

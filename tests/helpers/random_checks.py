@@ -210,6 +210,8 @@ def _check_report(found, results, outputs):
     tuning = found.tuning
     report = tuning.after or tuning.before
     assert not math.isnan(report.sqnr_db), "the report is no number"
+    if any("depends on the data" in text for text in found.warnings):
+        return  # the report is about other tensors
     if len(results[0]) == 1 and (wanted := _floats(results)) and sum(float((a**2).sum()) for a in wanted):
         reached = sqnr(_floats(outputs), wanted)
         assert min(report.sqnr_db, 80) == pytest.approx(min(reached, 80), abs=0.1), (

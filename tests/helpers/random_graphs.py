@@ -13,6 +13,7 @@ import onnx
 from hypothesis import strategies as st
 from networks import run_literally
 from onnx import TensorProto, helper, numpy_helper
+from random_inner import INNER
 from random_operators import LAYERS, POINTWISE
 from random_shapes import MOVING
 
@@ -121,8 +122,29 @@ class Growing:
         array = self.rng.normal(size=shape) * fan**-0.5
         if shape and self.r.random() < 0.1:
             array[0] *= self.r.choice([0.0, 30.0])
-        known.append(self.constant(array.astype(np.float32)))
+        known.append(self._computed(array.astype(np.float32)) if self.r.random() < 0.15 else self.constant(array.astype(np.float32)))
         return known[-1]
+
+    def _computed(self, array):
+        """A constant that nodes compute from constants, as exporters leave it."""
+        way = self.r.choice(["Transpose", "Cast", "Identity", "Mul", "Reshape", "Unsqueeze"])
+        name = self.new_name("w")
+        inputs, attributes = [], {}
+        if way == "Transpose":
+            inputs = [self.constant(np.ascontiguousarray(array.T))]
+        elif way == "Cast":
+            inputs, attributes = [self.constant(array.astype(np.float16))], {"to": TensorProto.FLOAT}
+        elif way == "Mul":
+            inputs = [self.constant(array), self.constant(np.float32(0.5))]
+        elif way == "Reshape":
+            inputs = [self.constant(array.ravel()), self.integers(*array.shape)]
+        elif way == "Unsqueeze" and array.shape[:1] == (1,):
+            more, attributes = self.axes([0], 13)
+            inputs = [self.constant(array[0]), *more]
+        else:
+            way, inputs = "Identity", [self.constant(array)]
+        self.nodes_.append(helper.make_node(way, inputs, [name], **attributes))
+        return name
 
     def bias(self, channels):
         return self.r.choice([[], [""], [self.random(channels)], [self.random(channels)]])
@@ -166,7 +188,7 @@ def _grow(g, count):
         if not floats:
             return
         value = floats[-1] if g.r.random() < 0.7 else g.r.choice(floats)
-        pool = LAYERS if g.r.random() < (0.9 if step == 0 else 0.35) else g.r.choice([POINTWISE, MOVING])
+        pool = LAYERS if g.r.random() < (0.9 if step == 0 else 0.35) else g.r.choice([POINTWISE, POINTWISE, MOVING, MOVING, MOVING, INNER])
         next(filter(None, (g.r.choice(pool)(g, value) for _ in range(MOST_TRIES))), None)
 
 
@@ -176,6 +198,8 @@ def _outputs(g):
     ends = [v for v in made if v.name not in read]
     more = [v for v in made if v.name in read and g.r.random() < 0.12]
     chosen = list(dict.fromkeys([*(ends[-4:] if g.r.random() < 0.7 else ends[-1:]), *more]))
+    if g.r.random() < 0.04 and (known := [(n, s) for s, names in g.weights.items() for n in names]):
+        chosen.append(Value(*g.r.choice(known)))
     if g.r.random() < 0.05:
         chosen.append(next(v for v in g.values if v.name == g.inputs[0].name))
     if g.r.random() < 0.03:

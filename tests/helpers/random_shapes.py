@@ -1,9 +1,9 @@
-"""Operators of the random graphs that move, join, choose or convert values, and those with graphs inside."""
+"""Operators of the random graphs that move, join, choose or convert values."""
 
 from __future__ import annotations
 
 import numpy as np
-from onnx import TensorProto, helper
+from onnx import TensorProto
 
 
 def reshape(g, v):
@@ -273,63 +273,50 @@ def dropout(g, v):
     return g.nodes("Dropout", [v, *g.r.choice([[], [g.constant(np.float32(0.5))]])], [v.shape])[0]
 
 
-def branch(g, v):
-    """An If whose branches capture values from outside."""
-    if g.opset < 11 or not v.shape:
+def lower(g, v):
+    """A MatMul of a constant of ones with a value: the constant stands on the left."""
+    if len(v.shape) != 2:
+        return None
+    return g.node("MatMul", [g.random(2, v.shape[0]), v], (2, v.shape[1]))
+
+
+def trilu(g, v):
+    return g.node("Trilu", [v], v.shape, upper=g.r.randint(0, 1)) if g.opset >= 14 and len(v.shape) >= 2 else None
+
+
+def cumulate(g, v):
+    if g.opset < 11 or len(v.shape) < 2:
+        return None
+    return g.node("CumSum", [v, g.constant(np.int64(g.r.randint(1, len(v.shape) - 1)))], v.shape)
+
+
+def depth(g, v):
+    if len(v.shape) != 4:
+        return None
+    n, c, h, w = v.shape
+    if c % 4 == 0:
+        more = {"mode": g.r.choice(["DCR", "CRD"])} if g.opset >= 11 else {}
+        return g.node("DepthToSpace", [v], (n, c // 4, h * 2, w * 2), blocksize=2, **more)
+    return g.node("SpaceToDepth", [v], (n, c * 4, h // 2, w // 2), blocksize=2) if h % 2 == w % 2 == 0 else None
+
+
+def top(g, v):
+    if g.opset < 10 or len(v.shape) < 2:
+        return None
+    count = g.r.randint(1, v.shape[-1])
+    shape = (*v.shape[:-1], count)
+    return g.nodes("TopK", [v, g.integers(count)], [shape, (shape, "i")])[0]
+
+
+def einsum(g, v):
+    if g.opset < 12 or len(v.shape) != 3:
         return None
     wide = g.r.randint(1, 4)
-    weight = g.weight(v.shape[-1], wide)
-    shape, names = (*v.shape[:-1], wide), [g.new_name() for _ in range(3)]
-    one = helper.make_node("MatMul", [v.name, weight], [names[0]])
-    two = [helper.make_node("Neg", [v.name], [names[1]]), helper.make_node("MatMul", [names[1], weight], [names[2]])]
-    ends = [helper.make_empty_tensor_value_info(name) for name in (names[0], names[2])]
-    for end in ends:
-        end.type.tensor_type.elem_type = TensorProto.FLOAT
-    condition = g.node("Greater", [g.total(v), g.constant(np.float32(0.0))], (), kind="b")
-    return g.node(
-        "If", [condition], shape,
-        then_branch=helper.make_graph([one], "then", [], ends[:1]),
-        else_branch=helper.make_graph(two, "else", [], ends[1:]),
-    )  # fmt: skip
-
-
-def loop(g, v):
-    """A Loop that adds a captured value to a carried one."""
-    if g.opset < 11 or not v.shape:
-        return None
-    step, going, carried, kept, added = (g.new_name() for _ in range(5))
-    inputs = [
-        helper.make_tensor_value_info(step, TensorProto.INT64, []),
-        helper.make_tensor_value_info(going, TensorProto.BOOL, []),
-        helper.make_tensor_value_info(carried, TensorProto.FLOAT, None),
-    ]
-    body = helper.make_graph(
-        [helper.make_node("Identity", [going], [kept]), helper.make_node("Add", [carried, v.name], [added])],
-        "body", inputs,
-        [helper.make_tensor_value_info(kept, TensorProto.BOOL, []),
-         helper.make_tensor_value_info(added, TensorProto.FLOAT, None)],
-    )  # fmt: skip
-    return g.node("Loop", [g.constant(np.int64(2)), "", v], v.shape, body=body)
-
-
-def call(g, v):
-    """A function of the model's own, with a layer's weight as an argument."""
-    if g.opset < 13 or not v.shape:
-        return None
-    wide = g.r.randint(1, 4)
-    weight = g.weight(v.shape[-1], wide)
-    g.functions = [
-        helper.make_function(
-            "local", "Dense", ["a", "w"], ["out"],
-            [helper.make_node("MatMul", ["a", "w"], ["m"]), helper.make_node("Relu", ["m"], ["out"])],
-            [helper.make_opsetid("", g.opset)],
-        )
-    ]  # fmt: skip
-    return g.node("Dense", [v, weight], (*v.shape[:-1], wide), domain="local")
+    return g.node("Einsum", [v, g.weight(v.shape[2], wide)], (*v.shape[:2], wide), equation="abc,cd->abd")
 
 
 MOVING = (
     reshape, reshape, transpose, squeeze, slice_, split, concat, concat, pad, gather, embed, repeat, choose, cast,
     with_constant, with_constant, with_constant, of_two, of_two, of_two, enlarge, enlarge, shape_of, argmax, dropout,
-    branch, loop, call,
+    lower, trilu, cumulate, depth, top, einsum,
 )  # fmt: skip
