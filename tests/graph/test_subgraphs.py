@@ -126,6 +126,7 @@ def test_a_layer_that_only_an_unused_branch_reads_is_dropped(load):
     b = Builder()
     b.conv("x", (4, 4), output="a")
     branched(b, reads_of("Neg"), reads_of("Abs", out="otherwise"), "unused")
+    b.node("Shape", "x")  # a node to fold
     b.conv("x", (4, 3), output="y")
     assert node_types(load(b.model({"x": IMAGE}, ["y"]))) == ["Conv"]
 

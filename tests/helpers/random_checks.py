@@ -19,7 +19,20 @@ CLOSE, MARGIN = 20.0, 12.0
 """Decibels: a network that noise of 8 bits leaves at less is degenerate; how much less than that others may have."""
 
 JUMPS = frozenset(
-    {"Sign", "Floor", "Ceil", "Round", "Hardmax", "Greater", "Less", "ArgMax", "ThresholdedRelu", "Shrink", "If", "Cast"}
+    {
+        "Sign",
+        "Floor",
+        "Ceil",
+        "Round",
+        "Hardmax",
+        "Greater",
+        "Less",
+        "ArgMax",
+        "ThresholdedRelu",
+        "Shrink",
+        "If",
+        "Cast",
+    }
 )
 """Operators by which the least noise may change all: with them a network is degenerate too."""
 
@@ -84,7 +97,12 @@ def _facts(value):
 
 
 def _texts(model):
-    return model.doc_string, model.graph.doc_string, model.graph.name, {p.key: p.value for p in model.metadata_props}
+    return (
+        model.doc_string,
+        model.graph.doc_string,
+        model.graph.name,
+        {p.key: p.value for p in model.metadata_props},
+    )
 
 
 def _check_interface(given, made):
@@ -139,7 +157,9 @@ def _check_closeness(drawn, results, outputs):
     if reached >= CLOSE or any(node.op_type in JUMPS for node in drawn.model.graph.node):
         return
     noisy = noisy_sqnr(drawn, results)
-    assert noisy < CLOSE or reached >= noisy - MARGIN, f"{reached:.1f} dB, and {noisy:.1f} with noise of 8 bits"
+    assert noisy < CLOSE or reached >= noisy - MARGIN, (
+        f"{reached:.1f} dB, and {noisy:.1f} with noise of 8 bits"
+    )
 
 
 def noisy_sqnr(drawn, results):
@@ -181,7 +201,9 @@ def _once_noisy(drawn, results, steps, seed):
         step, shape = steps[name]
         noise = rng.uniform(-step / 2, step / 2, shape).astype(np.float32)
         graph.initializer.append(numpy_helper.from_array(noise, f"{name} noise"))
-        nodes.append(helper.make_node("Add", [source, f"{name} noise"], [clean.setdefault(name, f"{name} noisy")]))
+        nodes.append(
+            helper.make_node("Add", [source, f"{name} noise"], [clean.setdefault(name, f"{name} noisy")])
+        )
 
     for value in graph.input:
         if value.name in steps:
@@ -193,7 +215,11 @@ def _once_noisy(drawn, results, steps, seed):
             if name in steps and name not in ends and node.op_type != "Constant":
                 spoil(name, name)
     for tensor in graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT and len(tensor.dims) > 1 and not tensor.name.endswith(" noise"):
+        if (
+            tensor.data_type == TensorProto.FLOAT
+            and len(tensor.dims) > 1
+            and not tensor.name.endswith(" noise")
+        ):
             array = numpy_helper.to_array(tensor)
             step = np.abs(array).max(initial=0) / 127
             noisy = array + rng.uniform(-step / 2, step / 2, array.shape).astype(np.float32)

@@ -27,7 +27,16 @@ TYPES = {
     "f": TensorProto.FLOAT, "i": TensorProto.INT64, "b": TensorProto.BOOL, "h": TensorProto.FLOAT16,
     "d": TensorProto.DOUBLE,
 }  # fmt: skip
-SUFFIXES = ("_quantized", "_scale", "_zero_point", "_bias_quantized", "_DequantizeLinear", "_bias", "_0", "_1")
+SUFFIXES = (
+    "_quantized",
+    "_scale",
+    "_zero_point",
+    "_bias_quantized",
+    "_DequantizeLinear",
+    "_bias",
+    "_0",
+    "_1",
+)
 
 
 @dataclass(frozen=True)
@@ -52,7 +61,9 @@ class Drawn:
         """What ONNX Runtime takes for one sample."""
         whole = {v.name: v.type.tensor_type.shape.dim for v in self.model.graph.input}
         rows = {name: array[index] for name, array in self.samples.items()}
-        return {n: row[np.newaxis] if len(whole[n]) > row.ndim else np.asarray(row) for n, row in rows.items()}
+        return {
+            n: row[np.newaxis] if len(whole[n]) > row.ndim else np.asarray(row) for n, row in rows.items()
+        }
 
 
 class Growing:
@@ -73,7 +84,9 @@ class Growing:
     def new_name(self, stem="t"):
         plain = name = f"{stem}{len(self.names)}"
         if self.naming == "odd":
-            name = self.r.choice([f"/{plain}/a:0", str(len(self.names)), f" {plain} ", f"größe {plain}", plain, f"{plain}.w"])
+            name = self.r.choice(
+                [f"/{plain}/a:0", str(len(self.names)), f" {plain} ", f"größe {plain}", plain, f"{plain}.w"]
+            )
         elif self.naming == "suffixes" and self.names and self.r.random() < 0.5:
             name = self.r.choice(sorted(self.names)) + self.r.choice(SUFFIXES)
         name = plain if name in self.names else name
@@ -122,7 +135,11 @@ class Growing:
         array = self.rng.normal(size=shape) * fan**-0.5
         if shape and self.r.random() < 0.1:
             array[0] *= self.r.choice([0.0, 30.0])
-        known.append(self._computed(array.astype(np.float32)) if self.r.random() < 0.15 else self.constant(array.astype(np.float32)))
+        known.append(
+            self._computed(array.astype(np.float32))
+            if self.r.random() < 0.15
+            else self.constant(array.astype(np.float32))
+        )
         return known[-1]
 
     def _computed(self, array):
@@ -167,7 +184,8 @@ def _add_inputs(g):
     for number in range(count):
         kind = "f" if number == 0 else g.r.choice(["f", "f", "f", "i", "b"])
         here = rank if g.r.random() < 0.7 else g.r.randint(0, 5)
-        rest = [g.r.choice([1, 2, 3, 4, 5, 6]) if i else g.r.choice([1, 2, 3, 4]) for i in range(here - 1)]
+        most = 6 if here < 5 else 3
+        rest = [g.r.randint(1, most if i else 4) for i in range(here - 1)]
         told = [batch, *rest][:here]
         size = 1 if g.open_batch else batch
         shape = (size, *rest)[:here]
@@ -188,7 +206,11 @@ def _grow(g, count):
         if not floats:
             return
         value = floats[-1] if g.r.random() < 0.7 else g.r.choice(floats)
-        pool = LAYERS if g.r.random() < (0.9 if step == 0 else 0.35) else g.r.choice([POINTWISE, POINTWISE, MOVING, MOVING, MOVING, INNER])
+        pool = (
+            LAYERS
+            if g.r.random() < (0.9 if step == 0 else 0.35)
+            else g.r.choice([POINTWISE, POINTWISE, MOVING, MOVING, MOVING, INNER])
+        )
         next(filter(None, (g.r.choice(pool)(g, value) for _ in range(MOST_TRIES))), None)
 
 
@@ -202,7 +224,7 @@ def _outputs(g):
         chosen.append(Value(*g.r.choice(known)))
     if g.r.random() < 0.05:
         chosen.append(next(v for v in g.values if v.name == g.inputs[0].name))
-    if g.r.random() < 0.03:
+    if chosen and g.r.random() < 0.03:
         chosen.append(chosen[0])
     return chosen
 
@@ -221,7 +243,9 @@ def random_graph(r: random.Random) -> Drawn:
     if not listed and g.initializers and r.random() < 0.05:
         t = r.choice(g.initializers)
         given = [helper.make_tensor_value_info(t.name, t.data_type, t.dims)]
-    graph = helper.make_graph(g.nodes_, r.choice(["graph", "größe", "a b"]), [*g.inputs, *given], ends, g.initializers)
+    graph = helper.make_graph(
+        g.nodes_, r.choice(["graph", "größe", "a b"]), [*g.inputs, *given], ends, g.initializers
+    )
     opsets = [helper.make_opsetid("", g.opset)] + [helper.make_opsetid("local", 1)] * bool(g.functions)
     ir_version = 3 if listed and g.opset < 9 else r.choice([8, 10]) if g.opset < 21 else 10
     model = helper.make_model(graph, opset_imports=opsets, ir_version=ir_version, functions=g.functions)
@@ -258,7 +282,9 @@ def float_results(drawn: Drawn) -> list[dict[str, np.ndarray]] | None:
         drawn.notes.append(str(error))
         return None
     arrays = [a for outputs in found for a in outputs.values()]
-    whole = all(np.isfinite(a).all() and np.abs(a).max(initial=0) < 1e6 for a in arrays if a.dtype.kind == "f")
+    whole = all(
+        np.isfinite(a).all() and np.abs(a).max(initial=0) < 1e6 for a in arrays if a.dtype.kind == "f"
+    )
     return found if whole and arrays else None
 
 

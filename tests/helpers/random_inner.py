@@ -14,7 +14,10 @@ def branch(g, v):
     weight = g.weight(v.shape[-1], wide)
     shape, names = (*v.shape[:-1], wide), [g.new_name() for _ in range(3)]
     one = helper.make_node("MatMul", [v.name, weight], [names[0]])
-    two = [helper.make_node("Neg", [v.name], [names[1]]), helper.make_node("MatMul", [names[1], weight], [names[2]])]
+    two = [
+        helper.make_node("Neg", [v.name], [names[1]]),
+        helper.make_node("MatMul", [names[1], weight], [names[2]]),
+    ]
     ends = [helper.make_empty_tensor_value_info(name) for name in (names[0], names[2])]
     for end in ends:
         end.type.tensor_type.elem_type = TensorProto.FLOAT

@@ -164,7 +164,9 @@ def unary(g, v):
 def clip(g, v):
     low, high = g.r.choice([(0.0, 6.0), (-1.0, 1.0), (None, 1.0), (0.0, None), (-0.5, 3.0), (None, None)])
     if g.opset < 11:
-        return g.node("Clip", [v], v.shape, **{k: x for k, x in (("min", low), ("max", high)) if x is not None})
+        return g.node(
+            "Clip", [v], v.shape, **{k: x for k, x in (("min", low), ("max", high)) if x is not None}
+        )
     bounds = ["" if bound is None else g.constant(np.float32(bound)) for bound in (low, high)]
     while bounds and not bounds[-1]:
         bounds.pop()
@@ -172,7 +174,11 @@ def clip(g, v):
 
 
 def prelu(g, v):
-    return g.node("PRelu", [v, g.random(v.shape[1], *[1] * (len(v.shape) - 2))], v.shape) if v.shape[1:] else None
+    return (
+        g.node("PRelu", [v, g.random(v.shape[1], *[1] * (len(v.shape) - 2))], v.shape)
+        if v.shape[1:]
+        else None
+    )
 
 
 def silu(g, v):

@@ -163,7 +163,9 @@ def choose(g, v):
     if truths and g.r.random() < 0.5:
         condition = g.r.choice(truths)
     else:
-        condition = g.node(g.r.choice(["Greater", "Less"]), [v, g.constant(np.float32(0.1))], v.shape, kind="b")
+        condition = g.node(
+            g.r.choice(["Greater", "Less"]), [v, g.constant(np.float32(0.1))], v.shape, kind="b"
+        )
     other = g.constant(np.float32(g.r.choice([0.0, -1.0])))
     pair = [v, other] if g.r.random() < 0.5 else [other, v]
     return g.node("Where", [condition, *pair], v.shape)
@@ -197,16 +199,16 @@ def with_constant(g, v):
     elif kind == "last" and v.shape:
         made = g.positive(v.shape[-1])
     else:
-        made = g.constant(np.full([1] * (kind == "one" and bool(v.shape)), g.r.choice([0.5, 2.0, 3.0]), np.float32))
+        made = g.constant(
+            np.full([1] * (kind == "one" and bool(v.shape)), g.r.choice([0.5, 2.0, 3.0]), np.float32)
+        )
     pair = [v, made] if op == "Div" or g.r.random() < 0.6 else [made, v]
     return g.node(op, pair, v.shape)
 
 
 def of_two(g, v):
     fitting = [
-        o
-        for o in g.values
-        if o.kind == "f" and len(o.shape) <= len(v.shape) and _spreads(o.shape, v.shape)
+        o for o in g.values if o.kind == "f" and len(o.shape) <= len(v.shape) and _spreads(o.shape, v.shape)
     ]
     other = g.r.choice(fitting or [v])
     op = g.r.choice(["Add", "Add", "Mul", "Sub", "Max", "Min", "Mean", "Sum"])
@@ -244,7 +246,9 @@ def enlarge(g, v):
         more, mode = {}, "cubic"
     empty = "" if g.opset >= 13 else g.constant(np.zeros(0, np.float32))
     if g.r.random() < 0.3 and not g.open_batch:
-        return g.node("Resize", [v, empty, "" if g.opset >= 13 else empty, g.integers(*shape)], shape, mode=mode, **more)
+        return g.node(
+            "Resize", [v, empty, "" if g.opset >= 13 else empty, g.integers(*shape)], shape, mode=mode, **more
+        )
     return g.node("Resize", [v, empty, g.constant(np.array(scales, np.float32))], shape, mode=mode, **more)
 
 
@@ -281,7 +285,11 @@ def lower(g, v):
 
 
 def trilu(g, v):
-    return g.node("Trilu", [v], v.shape, upper=g.r.randint(0, 1)) if g.opset >= 14 and len(v.shape) >= 2 else None
+    return (
+        g.node("Trilu", [v], v.shape, upper=g.r.randint(0, 1))
+        if g.opset >= 14 and len(v.shape) >= 2
+        else None
+    )
 
 
 def cumulate(g, v):
@@ -297,7 +305,9 @@ def depth(g, v):
     if c % 4 == 0:
         more = {"mode": g.r.choice(["DCR", "CRD"])} if g.opset >= 11 else {}
         return g.node("DepthToSpace", [v], (n, c // 4, h * 2, w * 2), blocksize=2, **more)
-    return g.node("SpaceToDepth", [v], (n, c * 4, h // 2, w // 2), blocksize=2) if h % 2 == w % 2 == 0 else None
+    return (
+        g.node("SpaceToDepth", [v], (n, c * 4, h // 2, w // 2), blocksize=2) if h % 2 == w % 2 == 0 else None
+    )
 
 
 def top(g, v):

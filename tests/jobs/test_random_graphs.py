@@ -22,7 +22,9 @@ METHODS = ("auto", "auto", "max", "mse", "kl", "percentile")
 
 
 @pytest.mark.parametrize(("verb", "few"), [("calibrate", FEW), ("tune", FEW_TUNED)])
-def test_a_random_network_is_quantized_or_refused(request: pytest.FixtureRequest, verb: str, few: int) -> None:
+def test_a_random_network_is_quantized_or_refused(
+    request: pytest.FixtureRequest, verb: str, few: int
+) -> None:
     more = request.config.getoption("--graphs")
     counts: Counter[str] = Counter()
 
@@ -38,9 +40,7 @@ def test_a_random_network_is_quantized_or_refused(request: pytest.FixtureRequest
         counts["drawn"] += 1
         assume(results is not None)
         with tempfile.TemporaryDirectory() as folder:
-            refused = refusal_or_quantized(
-                drawn, results, Path(folder), target, method=method, verb=verb
-            )
+            refused = refusal_or_quantized(drawn, results, Path(folder), target, method=method, verb=verb)
         counts["quantized" if refused is None else "refused"] += 1
 
     check()
