@@ -32,7 +32,7 @@ def converted(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
       told otherwise.
     * Hardmax before opset 13 flattens its input to a matrix, as Softmax does.
 
-    It cannot replace a node whose output a graph inside another node reads, such as a Softmax before opset 13.
+    It cannot replace a node, such as a Softmax before opset 13, whose output a graph inside another reads.
     Where it fails, these graphs read a copy of the output.
 
     Raises:

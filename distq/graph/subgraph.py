@@ -8,6 +8,8 @@ from functools import cached_property, lru_cache
 import onnx
 import onnxruntime
 
+from distq.graph.fed import for_fed_numbers
+
 _SMALL_BYTES = 1024
 
 
@@ -157,7 +159,7 @@ class Network:
             else:
                 initializers.append(numbers.get(name, tensor))
         graph = onnx.helper.make_graph(
-            [self.nodes[i] for i in nodes],
+            for_fed_numbers((self.nodes[i] for i in nodes), frozenset(promote)),
             "part",
             inputs,
             [

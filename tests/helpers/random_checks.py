@@ -16,7 +16,7 @@ import distq
 from distq.errors import InputError
 
 CLOSE, MARGIN = 20.0, 12.0
-"""Decibels: a network that noise of 8 bits leaves at less is degenerate; how much less than that others may have."""
+"""Decibels: a network that noise of 8 bits leaves at less is degenerate; others may have so much less."""
 
 JUMPS = frozenset(
     {
@@ -75,8 +75,12 @@ def refusal_or_quantized(drawn: Drawn, results, folder: Path, target: str, **opt
             **options,
         )
     except InputError as error:
-        assert "\n" not in str(error).strip(), f"several lines: {error}"
-        return str(error)
+        refusal = str(error)
+    else:
+        refusal = None
+    if refusal is not None:
+        assert "\n" not in refusal, f"several lines: {refusal}"
+        return refusal
     made = onnx.load_model(folder / "run" / "model.int8.onnx")
     onnx.checker.check_model(made)
     _check_interface(drawn.model, made)
@@ -165,8 +169,8 @@ def _check_closeness(drawn, results, outputs):
 def noisy_sqnr(drawn, results):
     """Decibels of the network when each of its tensors has uniform noise of one step of 8 bits.
 
-    A step is 1/255 of the range over the samples of what a node writes, and 1/127 of the largest constant. The
-    worst of five draws. It tells a network that no 8 bits can keep from one that was quantized badly.
+    A step is 1/255 of the range over the samples of what a node writes, and 1/127 of the largest constant.
+    The worst of five draws. It tells a network that no 8 bits can keep from one that was quantized badly.
     """
     steps = _steps(drawn)
     return min(_once_noisy(drawn, results, steps, seed) for seed in range(5))

@@ -13,6 +13,7 @@ import onnx
 from hypothesis import strategies as st
 from networks import run_literally
 from onnx import TensorProto, helper, numpy_helper
+from random_elementwise import ELEMENTWISE
 from random_inner import INNER
 from random_operators import LAYERS, POINTWISE
 from random_shapes import MOVING
@@ -23,6 +24,7 @@ from distq.replica.worker import WorkerSettings
 NEWEST_OPSET = 23
 MOST_ELEMENTS = 1500
 MOST_TRIES = 4
+KINDS = (*[POINTWISE] * 4, *[MOVING] * 3, *[ELEMENTWISE] * 3, *[INNER] * 2)
 TYPES = {
     "f": TensorProto.FLOAT, "i": TensorProto.INT64, "b": TensorProto.BOOL, "h": TensorProto.FLOAT16,
     "d": TensorProto.DOUBLE,
@@ -206,11 +208,7 @@ def _grow(g, count):
         if not floats:
             return
         value = floats[-1] if g.r.random() < 0.7 else g.r.choice(floats)
-        pool = (
-            LAYERS
-            if g.r.random() < (0.9 if step == 0 else 0.35)
-            else g.r.choice([POINTWISE, POINTWISE, MOVING, MOVING, MOVING, INNER])
-        )
+        pool = LAYERS if g.r.random() < (0.9 if step == 0 else 0.35) else g.r.choice(KINDS)
         next(filter(None, (g.r.choice(pool)(g, value) for _ in range(MOST_TRIES))), None)
 
 

@@ -13,7 +13,8 @@ UNARY = {
     "Relu": (7, {}), "Sigmoid": (7, {}), "Tanh": (7, {}), "Elu": (7, {"alpha": 0.5}), "Selu": (7, {}),
     "LeakyRelu": (7, {"alpha": 0.1}), "HardSigmoid": (7, {"alpha": 0.25}), "HardSwish": (14, {}),
     "Softplus": (7, {}), "Softsign": (7, {}), "Abs": (7, {}), "Neg": (7, {}), "Erf": (9, {}), "Sin": (7, {}),
-    "Ceil": (7, {}), "Floor": (7, {}), "Sign": (9, {}), "Identity": (7, {}), "Gelu": (20, {}), "Mish": (18, {}),
+    "Ceil": (7, {}), "Floor": (7, {}), "Sign": (9, {}), "Identity": (7, {}),
+    "Gelu": (20, {}), "Mish": (18, {}),
     "ThresholdedRelu": (10, {"alpha": 0.3}), "Celu": (12, {}), "Round": (11, {}), "Cos": (7, {}),
     "Hardmax": (7, {"axis": -1}), "LpNormalization": (7, {"axis": -1}), "Atan": (7, {}), "Shrink": (9, {}),
     "Swish": (24, {}),
@@ -217,7 +218,7 @@ def pool(g, v):
     return g.node(op, [v], shape, **attributes)
 
 
-def normalize(g, v):
+def normalize(g, v):  # noqa: PLR0911  # a kind after the other
     rank = len(v.shape)
     if rank < 2:
         return None

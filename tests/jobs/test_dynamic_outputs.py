@@ -32,14 +32,17 @@ def detector(tmp_path: Path) -> Path:
     return write(tmp_path, proto)
 
 
-@pytest.mark.parametrize("command", ["calibrate", "tune"])
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [("calibrate", {}), ("tune", {}), ("tune", {"strategy": "tpu-mlir"})],
+)
 def test_the_model_is_kept_and_compared_in_front_of_the_suppression(
-    detector: Path, tmp_path: Path, command: str
+    detector: Path, tmp_path: Path, command: str, options: dict[str, Any]
 ) -> None:
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "data.npz", x=rng.normal(size=(12, 3, 8, 8)).astype(np.float32))
     common: dict[str, Any] = {"model": detector, "data": tmp_path / "data.npz", "out": tmp_path / "run"}
-    found = getattr(distq, command)(**common, samples=8, executor="local")
+    found = getattr(distq, command)(**common, **options, samples=8, executor="local")
     assert found.holdout.before.sqnr_db > 25
     (warning,) = found.warnings
     assert "selected" in warning
