@@ -31,11 +31,12 @@ pytest_plugins = ["job_fixtures"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``pytest --real`` or ``scripts/test --real``; ``scripts/fuzz COUNT``."""
+    """``pytest --real`` or ``scripts/test --real``; ``scripts/fuzz COUNT`` and ``--graphs COUNT``."""
     parser.addoption(
         "--real", action="store_true", help="tests marked real take whole data sets, not a few images"
     )
     parser.addoption("--fuzz", type=int, metavar="COUNT", help="cases of each format in the fuzz tests")
+    parser.addoption("--graphs", type=int, metavar="COUNT", help="networks that the random-graph tests draw")
 
 
 @pytest.fixture(scope="session")

@@ -32,6 +32,9 @@ def converted(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
       told otherwise.
     * Hardmax before opset 13 flattens its input to a matrix, as Softmax does.
 
+    It cannot replace a node, such as a Softmax before opset 13, whose output a graph inside another reads.
+    Where it fails, these graphs read a copy of the output.
+
     Raises:
         Exception: the converter raises RuntimeError, IndexError and its own.
     """
@@ -40,12 +43,40 @@ def converted(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
         return proto
     if given < 13 <= opset:
         proto = rewritten(proto, flat_hardmax)
-    found = onnx.version_converter.convert_version(proto, opset)
+    try:
+        found = onnx.version_converter.convert_version(proto, opset)
+    except RuntimeError:
+        found = onnx.version_converter.convert_version(_captured_apart(proto), opset)
     if given < 11 <= opset:
         constants = _constants(found)
         for graph in graphs_in(found):
             _scale_from_the_corner(graph, constants)
     return found
+
+
+def _captured_apart(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy of the model whose inner graphs read an Identity of what nodes of the main graph write."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    graph, *inner = graphs_in(copy)
+    taken = {name for g in (graph, *inner) for node in g.node for name in (*node.input, *node.output)}
+    nodes = []
+    for node in graph.node:
+        nodes.append(node)
+        for name in filter(None, node.output):
+            readers = [n for g in inner for n in g.node if name in n.input]
+            if not readers:
+                continue
+            same = f"{name}_captured"
+            while same in taken:
+                same += "_"
+            taken.add(same)
+            nodes.append(onnx.helper.make_node("Identity", [name], [same]))
+            for reader in readers:
+                reader.input[:] = [same if n == name else n for n in reader.input]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return copy
 
 
 def _constants(proto: onnx.ModelProto) -> dict[str, onnx.TensorProto]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
-from distq.graph.values import constant
+from distq.graph.values import captured, constant, is_float, subgraphs
 
 ALWAYS = frozenset({"NonMaxSuppression", "NonZero", "Unique", "Compress"})
 """Operators whose output has as many elements as their input's values say."""
@@ -35,7 +35,8 @@ def feeding_outputs_of_dynamic_shape(model: ir.Model) -> dict[int, list[tuple[ir
 
     Returns:
         Position of each network output whose shape depends on the data, and where the tensors in front of it
-        are read: node and input. Of several such nodes in a row the first counts.
+        are read: node and input, or behind the inputs what the node's graphs capture. Of several such nodes
+        in a row the first counts.
     """
     computed = _computed(model.graph)
     sources = [node for node in model.graph if _makes_shapes(node, computed)]
@@ -89,12 +90,30 @@ def _makes_shapes(node: ir.Node, computed: set[ir.Value]) -> bool:
         return False
     if node.op_type in ALWAYS:
         return any(value in computed for value in node.inputs)
+    if node.op_type == "If" and _branches_agree(node):
+        return False
     positions = SHAPE_INPUTS.get(node.op_type, ())
     return any(node.inputs[i] in computed for i in positions if i < len(node.inputs))
 
 
+def _branches_agree(node: ir.Node) -> bool:
+    """Whether both branches of an If write outputs of the same shape."""
+    ends = [[_sizes(value) for value in graph.outputs] for graph in subgraphs(node)]
+    return all(None not in shapes and shapes == ends[0] for shapes in ends)
+
+
+def _sizes(value: ir.Value) -> tuple[object, ...] | None:
+    """Sizes, open ones by name; None where one is not known."""
+    if value.shape is None or any(isinstance(d, ir.SymbolicDim) and d.value is None for d in value.shape):
+        return None
+    return tuple(value.shape)
+
+
 def _data_of(node: ir.Node) -> Iterator[tuple[ir.Node, int]]:
-    for position, value in enumerate(node.inputs):
+    """Inputs that are no constants; of a node without a real one, as an If, also what its graphs capture."""
+    inputs = [*node.inputs, *captured(node)]
+    real = any(map(is_float, filter(None, node.inputs)))
+    for position, value in enumerate(inputs[: len(node.inputs)] if real else inputs):
         producer = None if value is None else value.producer()
         written_out = producer is not None and producer.op_type == "Constant"
         if value is not None and constant(value) is None and not written_out:

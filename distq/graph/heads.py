@@ -17,6 +17,7 @@ from distq.graph.dynamic import feeding_outputs_of_dynamic_shape
 from distq.graph.layers import Layer
 from distq.graph.plan import Plan
 from distq.graph.roles import leading
+from distq.graph.subgraph import captured_names
 from distq.graph.values import constant, is_float, only_reader
 
 REARRANGES = frozenset({"Reshape", "Flatten", "Transpose", "Squeeze", "Unsqueeze"})
@@ -31,7 +32,8 @@ class Place:
 
     Attributes:
         node: name of the node that reads; None: the network's output.
-        position: which input, or which output of the network.
+        position: which input, or which output of the network; behind the inputs come values that the graphs
+            inside the node capture.
     """
 
     node: str | None
@@ -88,7 +90,7 @@ def with_places(data: bytes, places: Sequence[Place]) -> bytes:
         return data
     model = onnx.load_model_from_string(data)
     outputs = [value.name for value in model.graph.output]
-    inputs = {node.name: node.input for node in model.graph.node}
+    inputs = {node.name: [*node.input, *captured_names(node)] for node in model.graph.node}
     names = [(outputs if p.node is None else inputs[p.node])[p.position] for p in places]
     return with_tensors(model, names)
 

@@ -24,7 +24,7 @@ from distq.graph.passes.overridable import FixWeights
 from distq.graph.passes.pad import PadAllAxes
 from distq.graph.passes.pool import MeanToPool
 from distq.graph.passes.resize import CubicOfRows, ResizeAllAxes
-from distq.graph.passes.tidy import DropIdentities, DropIdle, NameNodes
+from distq.graph.passes.tidy import DropIdentities, DropIdle, DropUnused, NameNodes
 from distq.graph.plain import make_plain
 from distq.graph.read import nodes_in, opset_of, quantized_operator, read_proto
 from distq.graph.shapes import infer_shapes, settle_outputs
@@ -147,7 +147,7 @@ def canonical(proto: onnx.ModelProto, without: Collection[str] = ()) -> ir.Model
         except Exception as error:
             raise _StepFailedError(name) from error
     for step in (
-        common_passes.RemoveUnusedNodesPass,
+        DropUnused,
         common_passes.TopologicalSortPass,
         NameNodes,
     ):

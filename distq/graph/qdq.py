@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 import onnx_ir.passes.common as common_passes
 
+from distq.graph.captured import separate_captured
 from distq.graph.check import check_made
 from distq.graph.convert import upgraded
 from distq.graph.edits import register, take_over
@@ -43,6 +44,7 @@ def quantized_model(model: ir.Model, plan: Plan, state: State) -> ir.Model:
     for quantizer in plan.quantizers:
         for tensor in quantizer.tensors:
             writer.quantize_tensor(values[tensor], quantizer.name)
+    separate_captured(copy.graph, names.captured)
     common_passes.RemoveUnusedNodesPass()(copy)
     copy.graph.sort()
     Interface.of(model).restore(copy)

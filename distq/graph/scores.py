@@ -60,7 +60,7 @@ def least_high(value: ir.Value, quantized: Collection[ir.Value]) -> float:
     to the largest float divided by e^5 n, with n the length of a row, and is multiplied by 1 / scale. Where
     1 / scale is above e^5 n = 148 n, a row of equal scores overflows and comes out as zeros. So a range of
     255 steps has to end at 1.72 / n or above. It is ``_LEAST_SUM`` / n, which leaves equal scores half of the
-    levels, at most 1, and 1 where n is not known.
+    levels. Where n is not known it is 1, or ``_LEAST_SUM`` along a batch, which may have one row.
     (onnxruntime/contrib_ops/cpu/quantization/qlinear_softmax.cc of ONNX Runtime 1.31)
 
     Args:
@@ -71,7 +71,12 @@ def least_high(value: ir.Value, quantized: Collection[ir.Value]) -> float:
     if node is None or node.domain or node.op_type != "Softmax" or node.inputs[0] not in quantized:
         return 0.0
     length = _row_length(node)
-    return 1.0 if length is None else min(_LEAST_SUM / length, 1.0)
+    if length is not None:
+        return _LEAST_SUM / length
+    shape = node.outputs[0].shape
+    axis = node.attributes.get_int("axis", -1)
+    along_batch = axis == 0 or (shape is not None and axis == -len(shape))
+    return _LEAST_SUM if along_batch else 1.0
 
 
 def scores_of_any_length(tensors: Collection[ir.Value]) -> set[ir.Value]:

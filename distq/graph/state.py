@@ -106,6 +106,7 @@ class Names:
             self.zero_point(tensor),
             self.unquantized(tensor),
             self.alone(tensor),
+            self.captured(tensor),
             self.float_bias(tensor),
             *(f"{stem}_{part}" for stem in stems for part in (*PARTS, "dequantized")),
         ]
@@ -125,6 +126,10 @@ class Names:
     def alone(self, tensor: str) -> str:
         """A tensor behind an operator that keeps its node and its quantizer apart."""
         return f"{tensor}{self.tag}_alone"
+
+    def captured(self, tensor: str) -> str:
+        """What graphs inside nodes read in its place."""
+        return f"{tensor}{self.tag}_captured"
 
     def scale(self, name: str) -> str:
         """Scale of a quantizer."""

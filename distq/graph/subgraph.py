@@ -8,6 +8,8 @@ from functools import cached_property, lru_cache
 import onnx
 import onnxruntime
 
+from distq.graph.fed import for_fed_numbers
+
 _SMALL_BYTES = 1024
 
 
@@ -161,7 +163,7 @@ class Network:
             else:
                 initializers.append(numbers.get(name, tensor))
         graph = onnx.helper.make_graph(
-            [self.nodes[i] for i in nodes],
+            for_fed_numbers((self.nodes[i] for i in nodes), frozenset(promote)),
             "part",
             inputs,
             [
@@ -186,14 +188,19 @@ class Network:
 
 def _reads(node: onnx.NodeProto) -> list[str]:
     """What a node reads, also from within its subgraphs."""
-    names = [name for name in node.input if name]
+    return [*filter(None, node.input), *captured_names(node)]
+
+
+def captured_names(node: onnx.NodeProto) -> list[str]:
+    """What the graphs inside a node take from outside; each once, in the order they read it."""
+    names = []
     for attribute in node.attribute:
         for graph in (attribute.g, *attribute.graphs):
             made = {name for inner in graph.node for name in inner.output}
             made |= {t.name for t in graph.initializer} | {v.name for v in graph.input}
             wanted = [name for inner in graph.node for name in _reads(inner)]
             names += [name for name in (*wanted, *(v.name for v in graph.output)) if name not in made]
-    return names
+    return list(dict.fromkeys(names))
 
 
 def _type_proto(text: str) -> onnx.TypeProto:

@@ -57,9 +57,13 @@ def subgraphs(node: ir.Node) -> Iterator[ir.Graph]:
 def reads(node: ir.Node) -> list[ir.Value]:
     """All values a node needs: its inputs, then what its subgraphs take from outside; each once."""
     found = {v: None for v in node.inputs if v is not None}
-    for inner in subgraphs(node):
-        found.update(dict.fromkeys(_captured(inner)))
+    found.update(dict.fromkeys(captured(node)))
     return list(found)
+
+
+def captured(node: ir.Node) -> list[ir.Value]:
+    """What the graphs inside a node take from outside; each once, in the order they read it."""
+    return list(dict.fromkeys(value for inner in subgraphs(node) for value in _captured(inner)))
 
 
 def _captured(graph: ir.Graph) -> list[ir.Value]:

@@ -63,6 +63,9 @@ class Score:
         net = open_network(worker, self.advance.network)
         behind = net.behind(self.tensors)
         reached = [i for i, name in enumerate(net.outputs) if net.reaches(behind, name)]
+        if not reached:
+            error = np.zeros((len(self.candidates), len(self.indices), len(net.outputs)))
+            return {"error": error, "forwards": np.array(0.0)}
         promoted = tuple(sorted(set(self.candidates[0]) & set(net.constants_of(behind))))
         tail = self.advance.part(worker, self.advance.cut, [net.outputs[i] for i in reached], promoted)
         crossings, forwards = self.advance.crossing(worker, self.indices)

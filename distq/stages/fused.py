@@ -42,7 +42,9 @@ class Fused:
     constants: Constants
 
 
-def fused(run: Run, form: Form, *, parts: bool = False, apart: bool = False) -> Fused:
+def fused(
+    run: Run, form: Form, *, parts: bool = False, apart: bool = False, own_outputs: bool = False
+) -> Fused:
     """The graph of a form.
 
     Args:
@@ -50,8 +52,11 @@ def fused(run: Run, form: Form, *, parts: bool = False, apart: bool = False) -> 
         form: with numbers.
         parts: its outputs are the parts that choices are measured by.
         apart: set scales apart in any case.
+        own_outputs: keep the outputs of the form, which is a part of the run's network.
     """
     names, places = Names.free_in(form.model), run.places if parts else run.reported
+    if own_outputs:
+        places = ()
     exported = with_places(form.exported, places)
     if not apart:
         graph = run.fuse(exported)

@@ -155,3 +155,12 @@ def test_a_softmax_of_float_scores_keeps_its_observed_range(load):
     network = Quantized(load(attention(added, spread=1e-4)))
     row = network.table["shares"]
     assert row.max == row.observed_max
+
+
+@pytest.mark.parametrize(("width", "axis"), [(1, -1), ("batch", 0), ("batch", -3)])
+def test_a_softmax_over_a_row_of_one_is_one(load, width, axis):
+    b = Builder(1)
+    scores = b.node("MatMul", "x", b.random(4, 1))
+    b.node("MatMul", b.node("Softmax", scores, axis=axis, output="shares"), b.random(1, 3), output="y")
+    shape = [1, 3, 4] if axis == -1 else [width, 3, 4]
+    assert Quantized(load(b.model({"x": shape}, ["y"]))).sqnr() > 30

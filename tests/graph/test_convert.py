@@ -98,3 +98,18 @@ def test_shapes_are_known_behind_a_mean_variance_normalization(load, opset, attr
     onnx.checker.check_model(onnx.load_model_from_string(loaded.serialized()), full_check=True)
     assert list(loaded.model.graph.outputs[0].shape) == [2, 4, 7, 6]
     assert_computes_the_same(loaded, proto)
+
+
+@pytest.mark.parametrize("op", ["Softmax", "LogSoftmax", "Hardmax"])
+def test_what_a_branch_reads_can_be_converted(load, op):
+    b = Builder()
+    b.node(op, "x", output="a", axis=1)
+    nodes = [helper.make_node("Neg", ["a"], ["then"]), helper.make_node("Abs", ["a"], ["otherwise"])]
+    ends = [helper.make_tensor_value_info(node.output[0], TensorProto.FLOAT, None) for node in nodes]
+    then, otherwise = (
+        helper.make_graph([node], "branch", [], [end]) for node, end in zip(nodes, ends, strict=True)
+    )
+    condition = b.node("Greater", b.node("ReduceSum", "x", keepdims=0), b.constant(np.float32(0)))
+    b.node("If", condition, output="y", then_branch=then, else_branch=otherwise)
+    proto = b.model({"x": IMAGE}, {"y": IMAGE}, 12)
+    assert_computes_the_same(load(proto), proto)

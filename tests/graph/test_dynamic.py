@@ -1,11 +1,13 @@
 """Outputs whose shape depends on the data are compared in front of what makes their shape."""
 
 import numpy as np
+import onnx
 import pytest
 from networks import Builder
+from onnx import TensorProto, helper
 
 from distq.graph.dynamic import feeding_outputs_of_dynamic_shape
-from distq.graph.heads import Place, parts, reported
+from distq.graph.heads import Place, parts, reported, with_places
 from distq.graph.plan import make_plan
 from distq.targets.ort import ORT
 
@@ -73,3 +75,33 @@ def test_other_outputs_are_compared_themselves(load, build, shape):
     model = load(b.model({"x": ["batch", *IMAGE[1:]]}, {"y": shape})).model
     assert feeding_outputs_of_dynamic_shape(model) == {}
     assert reported(model) == ()
+
+
+def branched(b, data, then, otherwise):
+    """An If on the sum of x, one node in each branch."""
+    condition = b.node("Greater", b.node("ReduceSum", "x", keepdims=0), b.constant(np.float32(0)))
+    branches = [
+        helper.make_graph(
+            [helper.make_node(op, [data], [f"{op} out"], **more)], op, [],
+            [helper.make_tensor_value_info(f"{op} out", TensorProto.FLOAT, None)],
+        )
+        for op, more in (then, otherwise)
+    ]  # fmt: skip
+    b.node("If", condition, output="y", name="chooser", then_branch=branches[0], else_branch=branches[1])
+
+
+def test_an_if_whose_branches_have_one_shape_is_compared_itself(load):
+    b = Builder()
+    branched(b, head(b), ("Neg", {}), ("Abs", {}))
+    model = load(b.model({"x": ["batch", *IMAGE[1:]]}, {"y": OPEN})).model
+    assert reported(model) == ()
+
+
+def test_another_if_is_compared_by_what_its_branches_read(load):
+    b = Builder()
+    branched(b, head(b), ("Neg", {}), ("Flatten", {}))
+    proto = b.model({"x": IMAGE}, {"y": None})
+    loaded = load(proto)
+    assert reported(loaded.model) == (Place("chooser", 0), Place("chooser", 1))
+    compared = onnx.load_model_from_string(with_places(loaded.serialized(), reported(loaded.model)))
+    assert [value.name for value in compared.graph.output][1:] == ["head"]

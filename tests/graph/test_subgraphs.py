@@ -97,6 +97,40 @@ def test_the_exported_network_takes_both_branches(load):
     assert quantized.sqnr() > 25
 
 
+@pytest.mark.parametrize(
+    ("op", "constants", "shape"),
+    [
+        ("Reshape", [[0, 8, 18]], [1, 8, 18]),
+        ("Slice", [[0], [2], [1]], [1, 2, 6, 6]),
+        ("Transpose", [], [6, 6, 4, 1]),
+        ("Squeeze", [[0]], [4, 6, 6]),
+        ("Unsqueeze", [[0]], [1, 1, 4, 6, 6]),
+        ("Identity", [], IMAGE),
+    ],
+)
+def test_what_a_branch_reads_behind_a_quantizer_and_a_reshape_is_kept_apart(load, op, constants, shape):
+    b = Builder()
+    a = b.node("Relu", b.conv("x", (4, 4)))
+    b.node(op, a, *(b.constant(np.array(values)) for values in constants), output="p")
+    branched(b, reads_of("Neg", "p"), reads_of("Abs", "p", "otherwise"), "y")
+    quantized = Quantized(load(b.model({"x": IMAGE}, {"y": shape})))
+    exported = onnx.load_model_from_string(quantized.exported)
+    writers = {name: node for node in exported.graph.node for name in node.output}
+    (branch,) = [node for node in exported.graph.node if node.op_type == "If"]
+    (read,) = {name for a in branch.attribute for node in a.g.node for name in node.input}
+    assert writers[read].op_type == ("DequantizeLinear" if op == "Identity" else "Max")
+    assert quantized.sqnr() > 25
+
+
+def test_a_layer_that_only_an_unused_branch_reads_is_dropped(load):
+    b = Builder()
+    b.conv("x", (4, 4), output="a")
+    branched(b, reads_of("Neg"), reads_of("Abs", out="otherwise"), "unused")
+    b.node("Shape", "x")  # a node to fold
+    b.conv("x", (4, 3), output="y")
+    assert node_types(load(b.model({"x": IMAGE}, ["y"]))) == ["Conv"]
+
+
 def test_names_that_only_a_branch_has_are_taken(load):
     b = Builder()
     b.node("Relu", b.conv("x", (4, 4)), output="a")

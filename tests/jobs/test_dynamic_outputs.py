@@ -32,14 +32,17 @@ def detector(tmp_path: Path) -> Path:
     return write(tmp_path, proto)
 
 
-@pytest.mark.parametrize("command", ["calibrate", "tune"])
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [("calibrate", {}), ("tune", {}), ("tune", {"strategy": "tpu-mlir"})],
+)
 def test_the_model_is_kept_and_compared_in_front_of_the_suppression(
-    detector: Path, tmp_path: Path, command: str
+    detector: Path, tmp_path: Path, command: str, options: dict[str, Any]
 ) -> None:
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "data.npz", x=rng.normal(size=(12, 3, 8, 8)).astype(np.float32))
     common: dict[str, Any] = {"model": detector, "data": tmp_path / "data.npz", "out": tmp_path / "run"}
-    found = getattr(distq, command)(**common, samples=8, executor="local")
+    found = getattr(distq, command)(**common, **options, samples=8, executor="local")
     assert found.holdout.before.sqnr_db > 25
     (warning,) = found.warnings
     assert "selected" in warning
@@ -53,3 +56,18 @@ def test_the_model_is_kept_and_compared_in_front_of_the_suppression(
     )
     assert measured.images == 12
     assert measured.candidate.sqnr_db > 25
+
+
+def test_layers_behind_what_is_compared_can_be_tuned(tmp_path: Path) -> None:
+    b = Builder(3)
+    head = b.node("Relu", b.conv("x", (3, 4)))
+    chosen = b.node("Cast", b.node("Transpose", b.node("NonZero", head), perm=[1, 0]), to=1)
+    b.node("Gemm", b.node("Relu", b.node("Gemm", chosen, b.random(4, 6))), b.random(6, 2), output="y")
+    proto = b.model({"x": [1, 3, 6, 6]}, {"y": ["chosen", 2]})
+    samples = np.random.default_rng(0).normal(size=(6, 3, 6, 6)).astype(np.float32)
+    np.save(tmp_path / "data.npy", samples)
+    options: dict[str, Any] = {"samples": 4, "tune_samples": 4, "executor": "local"}
+    found = distq.tune(
+        model=write(tmp_path, proto), data=tmp_path / "data.npy", out=tmp_path / "run", **options
+    )
+    assert "NonZero" in found.warnings[0]

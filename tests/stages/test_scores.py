@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from networks import Builder
 from replica_helpers import Bench
 from score_checks import FACTORS, NAMES, assert_scores_are_those_of_the_exported_model, exported_errors
 
@@ -17,6 +18,19 @@ def test_a_score_is_the_exported_models_error_to_the_last_bit(tmp_path, name):
 @pytest.mark.parametrize("name", ["four outputs", "Concat of alike", "MatMul of two tensors"])
 def test_it_is_so_too_with_symmetric_ranges(tmp_path, name):
     assert_scores_are_those_of_the_exported_model(Bench(tmp_path, name, scheme="symmetric", samples=2))
+
+
+@pytest.mark.parametrize("order", ["scalar first", "scalar last", "two tensors"])
+def test_it_is_so_too_where_the_runtime_makes_tables_of_scales(tmp_path, order):
+    b = Builder(1)
+    a = b.conv("x", (4, 4))
+    condition = b.node("Greater", a, b.constant(np.float32(0.2)))
+    other = b.conv("x", (4, 4)) if order == "two tensors" else b.constant(np.float32(-0.5))
+    pair = (other, a) if order == "scalar first" else (a, other)
+    b.conv(b.node("Where", condition, *pair), (4, 3), output="y")
+    bench = Bench(tmp_path, b.model({"x": [1, 4, 6, 6]}, ["y"]), samples=2)
+    assert "QLinearWhere" in {node.op_type for node in bench.network.nodes}
+    assert_scores_are_those_of_the_exported_model(bench)
 
 
 @pytest.mark.parametrize("cache_bytes", [1, 20_000])

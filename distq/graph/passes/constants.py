@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx_ir as ir
-import onnx_ir.passes.common as common_passes
 import onnxruntime
 
 from distq.graph.edits import add_initializer
+from distq.graph.passes.tidy import DropUnused
 from distq.graph.shapes import infer_shapes
 from distq.graph.values import constant, subgraphs
 
@@ -122,7 +122,7 @@ def _fold_nodes(model: ir.Model, grown: set[ir.Node]) -> bool:
         elif not any(v.is_graph_output() for v in node.outputs):
             _replace(graph, node, arrays)
             folded = True
-    common_passes.RemoveUnusedNodesPass()(model)
+    DropUnused()(model)
     return folded
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import onnx_ir as ir
+import onnx_ir.passes.common as common_passes
 
 from distq.graph.read import free_name
 from distq.graph.values import constant, subgraphs
@@ -80,6 +81,29 @@ def _drop_identity(node: ir.Node) -> bool:
         source.name = name
     graph.remove(node, safe=True)
     return True
+
+
+class DropUnused(ir.passes.InPlacePass):
+    """Remove nodes that nobody reads, and what only they read.
+
+    * What a node captures for the graphs inside it is read no more once the node is gone; onnx-ir's own pass
+      keeps such values.
+    """
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Walk back once; graphs inside nodes are left to onnx-ir's pass."""
+        modified = False
+        for node in reversed(model.graph):
+            if any(value.uses() or value.is_graph_output() for value in node.outputs):
+                continue
+            for graph in subgraphs(node):
+                for inner in graph.all_nodes():
+                    for position in range(len(inner.inputs)):
+                        inner.replace_input_with(position, None)
+            model.graph.remove(node, safe=True)
+            modified = True
+        rest = common_passes.RemoveUnusedNodesPass()(model)
+        return ir.passes.PassResult(model, modified or rest.modified)
 
 
 class NameNodes(ir.passes.InPlacePass):
