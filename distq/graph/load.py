@@ -21,7 +21,7 @@ from distq.graph.passes.gemm import MatMulToGemm, PlainGemm
 from distq.graph.passes.neutral import DropNeutral
 from distq.graph.passes.open_sizes import open_negative_sizes, restore_sizes
 from distq.graph.passes.overridable import FixWeights
-from distq.graph.passes.pad import PadAllAxes
+from distq.graph.passes.pad import PadAllAxes, PadIntoConv
 from distq.graph.passes.pool import MeanToPool
 from distq.graph.passes.products import PlainProducts
 from distq.graph.passes.resize import CubicOfRows, ResizeAllAxes
@@ -54,6 +54,7 @@ OPTIONAL_STEPS: dict[str, Callable[[], ir.passes.InPlacePass]] = {
     "PlainArithmetic": PlainArithmetic,
     "MeanToPool": MeanToPool,
     "PadAllAxes": PadAllAxes,
+    "PadIntoConv": PadIntoConv,
     "ResizeAllAxes": ResizeAllAxes,
     "CubicOfRows": CubicOfRows,
 }
