@@ -21,8 +21,9 @@ from distq.graph.passes.gemm import MatMulToGemm, PlainGemm
 from distq.graph.passes.neutral import DropNeutral
 from distq.graph.passes.open_sizes import open_negative_sizes, restore_sizes
 from distq.graph.passes.overridable import FixWeights
-from distq.graph.passes.pad import PadAllAxes
+from distq.graph.passes.pad import PadAllAxes, PadIntoConv
 from distq.graph.passes.pool import MeanToPool
+from distq.graph.passes.products import PlainProducts
 from distq.graph.passes.resize import CubicOfRows, ResizeAllAxes
 from distq.graph.passes.tidy import DropIdentities, DropIdle, DropUnused, NameNodes
 from distq.graph.plain import make_plain
@@ -44,6 +45,7 @@ OPTIONAL_STEPS: dict[str, Callable[[], ir.passes.InPlacePass]] = {
     "DropIdentities": DropIdentities,
     "FoldConstants": FoldConstants,
     "DropNeutral": DropNeutral,
+    "PlainProducts": PlainProducts,
     "MatMulToGemm": MatMulToGemm,
     "FoldAffine": FoldAffine,
     "PlainGemm": PlainGemm,
@@ -52,6 +54,7 @@ OPTIONAL_STEPS: dict[str, Callable[[], ir.passes.InPlacePass]] = {
     "PlainArithmetic": PlainArithmetic,
     "MeanToPool": MeanToPool,
     "PadAllAxes": PadAllAxes,
+    "PadIntoConv": PadIntoConv,
     "ResizeAllAxes": ResizeAllAxes,
     "CubicOfRows": CubicOfRows,
 }

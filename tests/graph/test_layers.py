@@ -65,19 +65,15 @@ def computed_weight(b):
 
 
 def computed_bias(b):
-    b.node("Conv", "x", b.random(4, 4, 3, 3), b.node("Relu", "c"), output="y")
+    b.node("Gemm", "m", b.random(8, 4), b.node("Relu", "c"), output="y", beta=0.5)
 
 
 def constant_left(b):
-    b.node("MatMul", b.random(8, 8), "x", output="y")
-
-
-def transposed_input(b):
-    b.node("Gemm", "m", b.random(2, 5), output="y", transA=1)
+    b.node("MatMul", b.random(4, 8, 8), "x", output="y")
 
 
 def bias_by_row(b):
-    b.node("Gemm", "m", b.random(8, 5), b.random(2, 5), output="y")
+    b.node("Gemm", "m", b.random(8, 5), b.random(2, 5), output="y", beta=0.5)
 
 
 def grouped(b):
@@ -90,7 +86,6 @@ def grouped(b):
         (computed_weight, "weights"),
         (computed_bias, "bias"),
         (constant_left, "left"),
-        (transposed_input, "transposed"),
         (bias_by_row, "bias"),
         (grouped, "groups"),
     ],

@@ -7,10 +7,13 @@ import onnx_ir as ir
 from distq.graph.layers import is_gate
 from distq.graph.roles import leading
 from distq.graph.values import constant, reads
-from distq.targets.operators import CONNECTING, LAYERS
+from distq.targets.operators import ARITHMETIC, CONNECTING, LAYERS
 
-_RUN_ON_INTEGERS = LAYERS | CONNECTING | {"BatchNormalization", "Clip", "Relu", "Sub", "Sum", "Div"}
+_RUN_ON_INTEGERS = LAYERS | CONNECTING | {"BatchNormalization", "Clip", "Relu", "Sum"}
 """Operators that run on integers, or become such that do."""
+
+_BY_CONSTANTS = frozenset({"Sub", "Div"})
+"""Operators that become such with a constant."""
 
 
 def between_layers(graph: ir.Graph) -> set[ir.Node]:
@@ -27,13 +30,33 @@ def between_layers(graph: ir.Graph) -> set[ir.Node]:
 
 def among_integers(node: ir.Node) -> bool:
     """Whether integer kernels write what a node reads, constants left out, and read what it writes."""
-    value = node.outputs[0]
+    return _written_on_integers(node) and _read_on_integers(node)
+
+
+def _written_on_integers(node: ir.Node) -> bool:
+    """Whether integer kernels write what a node reads, also through arithmetic with constants."""
     writers = [v.producer() for v in node.inputs if v is not None and constant(v) is None]
+    return all(
+        n is not None and _runs_on_integers(n) and (not _has_constant(n) or _written_on_integers(n))
+        for n in writers
+    )
+
+
+def _read_on_integers(node: ir.Node) -> bool:
+    value = node.outputs[0]
     readers = [use.node for use in value.uses()]
     if value.is_graph_output() or not readers:
         return False
-    return all(n is not None and _runs_on_integers(n) for n in (*writers, *readers))
+    return all(_runs_on_integers(n) and (not _has_constant(n) or _read_on_integers(n)) for n in readers)
+
+
+def _has_constant(node: ir.Node) -> bool:
+    """Whether a node is arithmetic with a constant, which runs on integers as far as its neighbours do."""
+    return node.op_type in ARITHMETIC | _BY_CONSTANTS and any(constant(v) is not None for v in node.inputs)
 
 
 def _runs_on_integers(node: ir.Node) -> bool:
-    return node.op_type in _RUN_ON_INTEGERS and not node.domain and not is_gate(node)
+    if node.op_type in _BY_CONSTANTS and not _has_constant(node):
+        return False
+    known = _RUN_ON_INTEGERS | _BY_CONSTANTS
+    return node.op_type in known and not node.domain and not is_gate(node)

@@ -12,7 +12,8 @@ from distq.graph.values import constant, is_float
 class MeanToPool(ir.passes.InPlacePass):
     """ReduceMean over all dimensions behind the channels becomes GlobalAveragePool, with Flatten if they go.
 
-    * It stands between compute layers, the axes are constants, and the number of dimensions is known: 3 to 5.
+    * It stands between compute layers, the axes are constants, and there are 4 or 5 dimensions.
+    * It is no part of a normalization, which ONNX Runtime runs as one kernel.
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
@@ -20,7 +21,11 @@ class MeanToPool(ir.passes.InPlacePass):
         modified = False
         between = between_layers(model.graph)
         for node in list(model.graph):
-            data = node.inputs[0] if node in between and _is_over_images(node) else None
+            data = (
+                node.inputs[0]
+                if node in between and _is_over_images(node) and not _normalizes(node)
+                else None
+            )
             if data is None:
                 continue
             pool = ir.node("GlobalAveragePool", [data], name=node.name)
@@ -43,4 +48,13 @@ def _is_over_images(node: ir.Node) -> bool:
         node.attributes.get_ints("axes", []) if given is None else [int(axis) for axis in given.reshape(-1)]
     )
     rank = 0 if data is None or data.shape is None else len(data.shape)
-    return rank in {3, 4, 5} and sorted(axis % rank for axis in axes) == list(range(2, rank))
+    return rank in {4, 5} and sorted(axis % rank for axis in axes) == list(range(2, rank))
+
+
+def _normalizes(mean: ir.Node) -> bool:
+    """Whether a mean is subtracted, or taken of squares."""
+    square = mean.inputs[0].producer() if mean.inputs[0] is not None else None
+    squared = square is not None and (
+        square.op_type == "Pow" or (square.op_type == "Mul" and square.inputs[0] is square.inputs[1])
+    )
+    return squared or any(use.node.op_type == "Sub" for use in mean.outputs[0].uses())

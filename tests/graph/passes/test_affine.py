@@ -219,3 +219,13 @@ def test_one_number_for_all_channels_stays(load):
     b = Builder()
     b.conv(b.node("Mul", b.node("MaxPool", conv(b), kernel_shape=[2, 2]), b.random()), (6, 6), output="y")
     assert node_types(load(b.model({"x": IMAGE}, ["y"]))) == ["Conv", "MaxPool", "Mul", "Conv"]
+
+
+def test_factors_and_offsets_of_a_normalization_stay(load):
+    b = Builder()
+    a = conv(b)
+    centred = b.node("Sub", a, b.node("ReduceMean", a, axes=[1]))
+    spread = b.node("Sqrt", b.node("ReduceMean", b.node("Mul", centred, centred), axes=[1]))
+    scaled = b.node("Mul", b.node("Div", centred, spread), b.random(6, 1, 1))
+    b.conv(b.node("Add", scaled, b.random(6, 1, 1)), (6, 4), output="y")
+    assert node_types(load(b.model({"x": IMAGE}, ["y"])))[-4:] == ["Div", "Mul", "Add", "Conv"]

@@ -22,9 +22,7 @@ def averaged(shape, axes, opset, keepdims=1, behind="MatMul"):
 
 @pytest.mark.parametrize("opset", [13, 18])
 @pytest.mark.parametrize("keepdims", [0, 1])
-@pytest.mark.parametrize(
-    ("shape", "axes"), [([2, 4, 6], [2]), ([2, 4, 3, 6], [-1, 2]), ([1, 4, 2, 3, 6], [2, 3, 4])]
-)
+@pytest.mark.parametrize(("shape", "axes"), [([2, 4, 3, 6], [-1, 2]), ([1, 4, 2, 3, 6], [2, 3, 4])])
 def test_a_mean_over_images_is_a_pool(load, shape, axes, keepdims, opset):
     proto = averaged(shape, axes, opset, keepdims)
     loaded = load(proto)
@@ -41,3 +39,17 @@ def test_other_means_stay(load, axes):
 
 def test_a_mean_behind_the_last_layer_stays(load):
     assert "ReduceMean" in node_types(load(averaged([2, 4, 3, 6], [2, 3], 13, behind="Relu")))
+
+
+def test_means_that_normalize_stay(load):
+    """ONNX Runtime looks for them by their operators."""
+    b = Builder()
+    a = b.conv("x", (4, 4))
+    centred = b.node("Sub", a, b.node("ReduceMean", a, axes=[2, 3]))
+    spread = b.node("ReduceMean", b.node("Mul", centred, centred), axes=[2, 3])
+    b.conv(b.node("Div", centred, b.node("Sqrt", spread)), (4, 3), output="y")
+    assert node_types(load(b.model({"x": [1, 4, 6, 6]}, ["y"]))).count("ReduceMean") == 2
+
+
+def test_means_over_the_last_of_three_dimensions_stay(load):
+    assert "ReduceMean" in node_types(load(averaged([2, 4, 6], [2], 13)))

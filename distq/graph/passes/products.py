@@ -1,0 +1,95 @@
+"""Bring products that integer kernels would not take into those that they do."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from distq.graph.edits import add_initializer, take_over
+from distq.graph.values import constant, is_float
+
+
+class PlainProducts(ir.passes.InPlacePass):
+    """Give products of a tensor and constant weights the form that integer kernels have.
+
+    * A Conv or Gemm whose bias is computed, or a Gemm whose bias is a matrix, adds it behind. Its beta is 1.
+    * A Gemm that transposes its input gets it from a Transpose.
+    * A MatMul with its constant on the left, a matrix, multiplies from the right, between two Transposes.
+    """
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Rewrite each such node in place."""
+        modified = False
+        for node in list(model.graph):
+            if node.domain or not all(map(is_float, (*node.inputs[:2], node.outputs[0]))):
+                continue
+            if node.op_type == "MatMul":
+                modified |= _multiply_from_the_right(model.graph, node)
+            elif node.op_type in {"Conv", "Gemm"} and constant(node.inputs[1]) is not None:
+                changed = [_transpose_before(model.graph, node), _add_behind(model.graph, node)]
+                modified |= any(changed)
+        return ir.passes.PassResult(model, modified)
+
+
+def _transpose_before(graph: ir.Graph, node: ir.Node) -> bool:
+    data = node.inputs[0]
+    if node.op_type != "Gemm" or not node.attributes.get_int("transA", 0) or data is None:
+        return False
+    graph.insert_before(node, made := _transposed(data, [1, 0], f"{node.name}_transpose"))
+    node.replace_input_with(0, made.outputs[0])
+    node.attributes.pop("transA")
+    return True
+
+
+def _add_behind(graph: ir.Graph, node: ir.Node) -> bool:
+    """Take a bias out of a node that integers cannot have, and add it to the result."""
+    bias = node.inputs[2] if len(node.inputs) > 2 else None
+    if bias is None or not is_float(bias) or (bias.is_graph_input() and bias.is_initializer()):
+        return False
+    if node.op_type == "Gemm":
+        fixed = constant(bias)
+        weight = constant(node.inputs[1])
+        columns = 0 if weight is None else weight.shape[0 if node.attributes.get_int("transB", 0) else 1]
+        by_column = fixed is not None and (fixed.size == 1 or fixed.size == fixed.shape[-1] == columns)
+        if by_column or node.attributes.get_float("beta", 1.0) != 1.0:
+            return False
+    elif constant(bias) is not None:
+        return False
+    attributes = {name: value for name, value in node.attributes.items() if name != "beta"}
+    product = ir.node(node.op_type, node.inputs[:2], attributes, name=node.name)
+    made, addend = [product], bias
+    if node.op_type == "Conv":
+        weight = constant(node.inputs[1])
+        rank = 0 if weight is None else weight.ndim
+        shape = np.array([1, -1, *[1] * (rank - 2)], np.int64)
+        by_channel = add_initializer(graph, f"{node.outputs[0].name}_bias_shape", shape)
+        made.append(ir.node("Reshape", [bias, by_channel], name=f"{node.name}_bias_shape"))
+        addend = made[-1].outputs[0]
+    made.append(ir.node("Add", [product.outputs[0], addend], name=f"{node.name}_add"))
+    graph.insert_before(node, made)
+    take_over(made[-1].outputs[0], node)
+    return True
+
+
+def _multiply_from_the_right(graph: ir.Graph, node: ir.Node) -> bool:
+    weight, data = constant(node.inputs[0]), node.inputs[1]
+    if weight is None or weight.ndim != 2 or data is None or constant(data) is not None or data.shape is None:
+        return False
+    rank = len(data.shape)
+    if rank < 2:
+        return False
+    order = [*range(rank - 2), rank - 1, rank - 2]
+    right = add_initializer(graph, f"{node.outputs[0].name}_right", np.ascontiguousarray(weight.T))
+    before = _transposed(data, order, f"{node.name}_before")
+    product = ir.node("MatMul", [before.outputs[0], right], name=node.name)
+    behind = _transposed(product.outputs[0], order, f"{node.name}_behind")
+    if (shape := node.outputs[0].shape) is not None:
+        product.outputs[0].shape = ir.Shape([shape[axis] for axis in order])
+        before.outputs[0].shape = ir.Shape([data.shape[axis] for axis in order])
+    graph.insert_before(node, [before, product, behind])
+    take_over(behind.outputs[0], node)
+    return True
+
+
+def _transposed(value: ir.Value, order: list[int], name: str) -> ir.Node:
+    return ir.node("Transpose", [value], {"perm": order}, name=name)
