@@ -35,11 +35,25 @@ def check_made(proto: onnx.ModelProto, source: onnx.ModelProto) -> None:
         onnx.checker.ValidationError, onnx.shape_inference.InferenceError: it is wrong.
     """
     try:
-        onnx.checker.check_model(proto, full_check=True)
+        onnx.checker.check_model(_with_open_sizes(proto), full_check=True)
     except _ERRORS:
         if _infers(source):
             raise
         check(proto)
+
+
+def _with_open_sizes(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The model without sizes of -1, which stand for open ones and which onnx computes with as numbers."""
+    values = (*proto.graph.input, *proto.graph.output, *proto.graph.value_info)
+    if not any(d.dim_value < 0 for v in values for d in v.type.tensor_type.shape.dim):
+        return proto
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    for value in (*copy.graph.input, *copy.graph.output, *copy.graph.value_info):
+        for size in value.type.tensor_type.shape.dim:
+            if size.dim_value < 0:
+                size.Clear()
+    return copy
 
 
 def _infers(proto: onnx.ModelProto) -> bool:

@@ -12,8 +12,8 @@ from onnx.helper import make_node
 def for_fed_numbers(nodes: Iterable[onnx.NodeProto], fed: AbstractSet[str]) -> list[onnx.NodeProto]:
     """The nodes, with each Where on integers in float between quantizers.
 
-    ONNX Runtime's QLinearWhere makes tables of its scales when it is loaded, and the process ends where one
-    is no constant. A Max of one input keeps a Where and the quantizer behind it from becoming one. The
+    ONNX Runtime's QLinearWhere makes tables of its scales when it is loaded. Where one is no constant the
+    process ends. A Max of one input keeps a Where and the quantizer behind it from becoming one. The
     integers are the same.
     (onnxruntime/contrib_ops/cpu/quantization/qlinear_where.cc of ONNX Runtime 1.31)
 

@@ -87,7 +87,8 @@ def read_by(model: ir.Model, quantizer: Quantizer) -> Sequence[str]:
             continue
         for node in dict.fromkeys(use.node for use in value.uses()):
             outputs = (saturating_follower(node) or node).outputs
-            found |= {o.name or "": None for o in outputs if is_float(o) and o.name not in quantizer.tensors}
+            named = [o for o in outputs if o.name and is_float(o)]  # one that is left out has no name
+            found |= {o.name or "": None for o in named if o.name not in quantizer.tensors}
         if value.is_graph_output():
             found[value.name or ""] = None
     return tuple(found)

@@ -6,6 +6,7 @@ import pytest
 from networks import Builder, Quantized, assert_computes_the_same, feeds_of, run_literally
 from onnx import TensorProto, helper
 
+from distq.graph.check import check_made
 from distq.graph.probes import with_outputs
 
 IMAGE = [1, 4, 8, 8]
@@ -163,3 +164,16 @@ def test_inner_tensors_can_be_made_outputs_beside_an_input_that_is_one(load):
     proto.graph.output.append(declared("x", IMAGE))
     found = run_literally(with_outputs(load(proto).model, ["x", "y"]), feeds_of(proto))
     assert list(found) == ["y"]
+
+
+def test_a_size_of_minus_one_contradicts_no_inferred_one():
+    b = Builder(1)
+    b.node("Gemm", "x", b.random(4, 2), output="y")
+    made = b.model({"x": [1, 4]}, {"y": [1, 2]})
+    source = b.model({"x": ["batch", 4]}, ["y"])
+    made.graph.output[0].type.tensor_type.shape.dim[0].dim_value = 1
+    made.graph.input[0].type.tensor_type.shape.dim[0].dim_value = -1
+    check_made(made, source)
+    made.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 3
+    with pytest.raises(onnx.shape_inference.InferenceError):
+        check_made(made, source)

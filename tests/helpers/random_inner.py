@@ -45,7 +45,8 @@ def loop(g, v):
         [helper.make_tensor_value_info(kept, TensorProto.BOOL, []),
          helper.make_tensor_value_info(added, TensorProto.FLOAT, None)],
     )  # fmt: skip
-    return g.node("Loop", [g.constant(np.int64(2)), "", v], v.shape, body=body)
+    start = g.node("Abs", [v], v.shape)  # a value that is carried and captured breaks ONNX Runtime
+    return g.node("Loop", [g.constant(np.int64(2)), "", start], v.shape, body=body)
 
 
 def call(g, v):

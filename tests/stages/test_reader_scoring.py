@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 from job_helpers import Graph, journal_notes, samples, thresholds, write_model
+from networks import Builder
 from onnx import helper
 
 import distq
@@ -61,6 +63,19 @@ def test_readers_are_nodes_with_their_relu_behind_all_that_shares_the_quantizer(
     quantizers = {q.name: q for q in plan.quantizers}
     for name, readers in READERS.items():
         assert sorted(read_by(model, quantizers[name])) == sorted(readers), name
+
+
+def test_an_output_that_is_left_out_is_no_reader(tmp_path: Path) -> None:
+    b = Builder(1)
+    hidden = b.node("Transpose", b.node("MatMul", "x", b.random(4, 4), output="h"), perm=[1, 0, 2])
+    weights = [b.random(1, 9, 4), b.random(1, 9, 3)]
+    b.nodes.append(helper.make_node("GRU", [hidden, *weights], ["", "last"], hidden_size=3))
+    b.node("MatMul", "last", b.random(3, 2), output="y")
+    model = load_model(write_model(tmp_path / "n.onnx", b.model({"x": [1, 5, 4]}, ["y"], 14))).model
+    plan = make_plan(model, ORT, "auto")
+    assert all("" not in read_by(model, q) for q in plan.quantizers)
+    reader = replace(plan.quantizers[0], name=hidden, tensors=(hidden,))
+    assert list(read_by(model, reader)) == ["last"]
 
 
 def distance(network: Path, tensor: str, threshold: float, images: list[np.ndarray[Any, Any]]) -> float:
