@@ -12,6 +12,7 @@ import zlib
 from pathlib import Path
 
 from distq.errors import ExecutionError, UsageError
+from distq.regular import open_regular
 
 BROKEN_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError)
 """What reading a damaged .npz raises; RuntimeError: of a password, or of a compression nobody knows."""
@@ -43,6 +44,26 @@ def make_run_folder(path: Path) -> None:
         if is_full(error):
             raise cannot_write(path, error) from error
         raise UsageError(f"{path} cannot be made: {error.strerror}; give another --out") from error
+
+
+def write_first(path: Path, data: bytes) -> None:
+    """Write a file that must not be there: of two processes that do so at once, one does not.
+
+    Raises:
+        FileExistsError: it is there; it was left alone.
+        ExecutionError: it cannot be written; nothing was left.
+    """
+    try:
+        with path.open("xb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except FileExistsError:
+        raise
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise cannot_write(path, error) from error
+    sync_folder(path.parent)
 
 
 def atomic_write(path: Path, data: bytes) -> None:
@@ -89,5 +110,5 @@ def sha256_bytes(data: bytes) -> str:
 
 def sha256_file(path: Path) -> str:
     """SHA-256 of a file in hex, read in pieces."""
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

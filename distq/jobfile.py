@@ -17,6 +17,7 @@ from typing import get_type_hints
 from distq.config import CalibrateOptions, CommonOptions, DiffOptions, EvaluateOptions, TuneOptions
 from distq.errors import UsageError
 from distq.options import make_options, unknown_name
+from distq.regular import read_regular
 from distq.urls import url_of
 from distq.yaml_text import parse_yaml
 
@@ -75,7 +76,7 @@ def read_job_file(path: Path) -> dict[str, object]:
         UsageError: the file cannot be read or is no mapping of names.
     """
     try:
-        content = parse_yaml(path.read_bytes())
+        content = parse_yaml(read_regular(path))
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
     except ValueError as error:

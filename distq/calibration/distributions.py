@@ -15,6 +15,7 @@ import numpy.typing as npt
 from distq.calibration.histogram import Distribution
 from distq.errors import FileFormatError
 from distq.files import BROKEN_ARCHIVE, atomic_write
+from distq.regular import require_regular
 
 _FORMAT, _OLDER_FORMAT = "distq distributions 2", "distq distributions 1"
 _HEADER = "header"
@@ -107,6 +108,7 @@ def _read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
     """All arrays of an .npz file, each entry checked by its CRC."""
     arrays = {}
     try:
+        require_regular(path)
         with zipfile.ZipFile(path) as archive:
             for entry in archive.namelist():
                 content = io.BytesIO(archive.read(entry))

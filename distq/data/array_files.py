@@ -9,11 +9,11 @@ from typing import BinaryIO
 import numpy as np
 
 from distq.data.arrays import check_keys
-from distq.data.regular import open_regular
 from distq.data.remote import read_url
 from distq.data.samples import UnreadableSample, Values
 from distq.errors import DataError
 from distq.files import BROKEN_ARCHIVE
+from distq.regular import open_regular
 
 ARRAY_EXTENSIONS = frozenset({".npy", ".npz"})
 """Which files hold an array (compared in lower case)."""

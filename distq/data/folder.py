@@ -7,9 +7,9 @@ from pathlib import Path, PurePosixPath
 
 from distq.data.array_files import ARRAY_EXTENSIONS, is_array, is_npz, read_arrays
 from distq.data.packed import PackedBytes
-from distq.data.regular import read_regular
 from distq.data.samples import IMAGE_EXTENSIONS, ImageFile, Item
 from distq.errors import DataError
+from distq.regular import read_regular
 
 _EXTENSIONS = IMAGE_EXTENSIONS | ARRAY_EXTENSIONS
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distq.data.image_header import image_size
-from distq.data.regular import read_regular
 from distq.data.samples import UnreadableSample
+from distq.regular import read_regular
 
 
 def decode_image(data: bytes, name: str, pixel_limit: int, *, gray: bool = False) -> NDArray[np.uint8]:

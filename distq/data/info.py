@@ -8,12 +8,12 @@ from pathlib import Path
 from distq.data.dataset import DatasetSpec
 from distq.data.folder import FolderSource
 from distq.data.image_header import image_size
-from distq.data.regular import read_regular
 from distq.data.remote import url_size
 from distq.data.samples import ImageBytes, ImageFile, Item, Pixels, Source, UnreadableSample
 from distq.data.sniff import open_source
 from distq.data.text_list import TextListSource
 from distq.errors import DataError
+from distq.regular import read_regular
 from distq.urls import url_of
 
 _SHOWN = 5

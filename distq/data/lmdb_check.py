@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from distq.data.lmdb_pages import PageError, check_tree
-from distq.data.regular import open_regular
 from distq.errors import DataError
+from distq.regular import open_regular
 
 _MAGIC = 0xBEEFC0DE
 _META_BYTES = 152  # a page header of 16 bytes and MDB_meta

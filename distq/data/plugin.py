@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distq.data.fit import fits, with_batch
-from distq.data.regular import require_regular
 from distq.data.samples import InputSpec, UnreadableSample
 from distq.errors import PreprocessError
 from distq.files import sha256_bytes, sha256_file
+from distq.regular import require_regular
 
 _FUNCTION = "image_preprocess"
 _one_at_a_time = threading.Lock()  # a user's file need not be thread-safe

@@ -15,11 +15,11 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, mo
 from distq.data.image_params import from_image_params
 from distq.data.layout import Layout
 from distq.data.plugin import Plugin, load_plugin
-from distq.data.regular import read_regular
 from distq.data.steps import ARITHMETIC, Color, Picture, Resize, Step, parse_step
 from distq.data.strict import StrictModel, one_line, unknown
 from distq.errors import PreprocessError
 from distq.files import sha256_bytes
+from distq.regular import read_regular
 from distq.yaml_text import parse_yaml
 
 Steps = Annotated[

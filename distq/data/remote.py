@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from distq.data.regular import require_regular
 from distq.data.samples import UnreadableSample
 from distq.errors import DataError
+from distq.regular import require_regular
 
 IN_THIS_PROCESS = "memory"
 """The scheme of files that no other process sees."""

@@ -14,10 +14,10 @@ from typing import TextIO
 from distq.data.array_files import is_array, is_npz, read_arrays
 from distq.data.folder import file_size
 from distq.data.packed import PackedBytes
-from distq.data.regular import open_regular, read_regular
 from distq.data.remote import read_url, url_size
 from distq.data.samples import ImageBytes, ImageFile, Item
 from distq.errors import DataError
+from distq.regular import open_regular, read_regular
 from distq.urls import shown, url_of
 
 _LABEL = re.compile(r"[ \t]+(-?[0-9]{1,9})$")

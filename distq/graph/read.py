@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError, EncodeError  # type: ignore[imp
 from distq.errors import ModelError
 from distq.files import sha256_bytes
 from distq.graph.check import check
+from distq.regular import read_regular
 
 LARGEST_BYTES = (1 << 31) - 1
 """A protobuf message, and so a model with its weights inside, cannot be larger."""
@@ -43,7 +44,7 @@ def read_proto(path: Path) -> tuple[onnx.ModelProto, str]:
         ModelError: missing, corrupt, or larger than a model can be with its weights inside.
     """
     try:
-        data = path.read_bytes()
+        data = read_regular(path)
     except OSError as error:
         raise ModelError(
             f"cannot read the model {path}: {error.strerror}; give the path of an ONNX file"

@@ -11,8 +11,11 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from distq.errors import FileFormatError
 from distq.quant.scheme import Encoding
+from distq.regular import read_regular
 
 FORMAT = "distq-thresholds-1"
+HEADROOM = "+headroom"
+"""Ending of the method of a threshold that has headroom for channels that were evened out."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,14 @@ class Row:
         """Largest magnitude observed."""
         return max(abs(self.observed_min), abs(self.observed_max))
 
+    @property
+    def has_headroom(self) -> bool:
+        """Whether the threshold has headroom for other images than it was calibrated on.
+
+        A search on some of these would only take it away again.
+        """
+        return self.method.endswith(HEADROOM)
+
 
 Table = dict[str, Row]
 
@@ -67,7 +78,7 @@ def read_table(path: Path) -> Table:
         FileFormatError: missing, damaged, or not such a file; the message names the tensor that is wrong.
     """
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_regular(path))
     except OSError as error:
         raise FileFormatError(
             f"cannot read the table {path}: {error.strerror}; give a thresholds.json"

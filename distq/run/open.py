@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from distq.calibration.distributions import DistributionSet
 from distq.config import CalibrateOptions, CommonOptions, TuneOptions, require_bins
 from distq.data.dataset import manifest
 from distq.engine.collector import loaded_set_aside
@@ -79,12 +80,14 @@ def open_run(
     own_identity = identity(options=options, command=command, loaded=loaded, data=data, manifests=manifests)
     existed = rundir.path.exists()
     made = rundir.claim(own_identity, resume=options.resume)
+    ours = False
     if rundir.finished:
         yield read_result(rundir)
         return
     try:
         with Journal(rundir.journal) as journal, ExitStack() as stack:
             rundir.remove_leftovers()
+            ours = made
             executor: Executor
             executor = open_workers(options, reporter) if lender is None else lender.lend(own_identity)
             stack.enter_context(executor)
@@ -113,11 +116,11 @@ def open_run(
             try:
                 yield run
             except InputError:
-                made = made and not journal.notes("layer")
+                ours = ours and not journal.notes("layer")
                 raise
             journal.remove_parts()
     except InputError:
-        if made:
+        if ours:
             rundir.discard(keep_folder=existed)
         raise
 
@@ -172,14 +175,21 @@ def prepare_model(options: CalibrateOptions, without: Collection[str] = ()) -> t
 
 
 def _require_rows(table: Path, plan: Plan) -> None:
-    """Find out early whether a table has a row for every quantizer.
+    """Find out early whether a table has a row for every quantizer of this network.
 
     Raises:
         FileFormatError: it has not.
-        UsageError: it has not, and is of a run with another target.
+        UsageError: it is of a run with another target, with layers left in float, or of a network whose
+            channels were evened out.
     """
+    rows = read_table(table)
+    if any(row.has_headroom for row in rows.values()):
+        raise UsageError(
+            f"{table} is of a network whose channels were evened out, not of the one that was given: "
+            f"take the {RunDir(table.parent).calibrated.name} beside it, or that of a run with --no-equalize"
+        )
     try:
-        given_table(plan, read_table(table))
+        given_table(plan, rows)
     except FileFormatError:
         own = _target_of(table)
         if own not in {None, plan.target.name}:
@@ -204,8 +214,15 @@ def require_writable(options: CalibrateOptions, dump: Path) -> None:
     """
     if options.table is not None:
         raise UsageError("--table leaves nothing to observe for --dump-dist: leave one out")
-    if dump.is_dir() or not dump.parent.is_dir():
+    if (dump.exists() and not dump.is_file()) or not dump.parent.is_dir():
         raise UsageError(f"--dump-dist {dump} cannot be written: give a file in a folder that exists")
+    if dump.exists():
+        try:
+            DistributionSet.load(dump)
+        except FileFormatError:
+            raise UsageError(
+                f"--dump-dist {dump} exists and holds no distributions: give another file"
+            ) from None
 
 
 def open_workers(options: CommonOptions, reporter: Reporter) -> Pool:

@@ -6,7 +6,10 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+from pydantic import ValidationError
+
 from distq.data.dataset import DatasetSpec, Manifest
+from distq.errors import FileFormatError
 from distq.run.context import Run
 from distq.run.identity import versions
 from distq.run.results import RunResult
@@ -50,6 +53,16 @@ def write_metrics(rundir: RunDir, result: RunResult) -> None:
 
 
 def read_result(rundir: RunDir) -> RunResult:
-    """The result of a finished run."""
+    """The result of a finished run.
+
+    Raises:
+        FileFormatError: its ``metrics.json`` is damaged.
+    """
     content = rundir.read_metrics()
-    return RunResult.model_validate({"out": rundir.path, "files": rundir.files(), **content})
+    try:
+        return RunResult.model_validate({"out": rundir.path, "files": rundir.files(), **content})
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        raise FileFormatError(
+            f"{rundir.metrics} has a wrong {where}: remove it and continue with --resume"
+        ) from error

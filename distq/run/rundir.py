@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from distq.errors import FileFormatError, UsageError
-from distq.files import atomic_write, make_run_folder
+from distq.files import atomic_write, make_run_folder, write_first
 
 _FOLLOWS = {"data", "holdout"}
 """Fields that also change with others, such as --samples: those are named first."""
@@ -85,7 +85,10 @@ class RunDir:
         """
         if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
             make_run_folder(self.path)
-            self.write_json(self.run, {"job": identity})
+            try:
+                write_first(self.run, _as_json({"job": identity}))
+            except FileExistsError:
+                raise UsageError(f"{self.path} has just been taken by a run: give another --out") from None
             return True
         if not resume:
             raise UsageError(f"{self.path} exists: give another --out, or --resume to continue the run in it")
@@ -132,7 +135,7 @@ class RunDir:
 
     def write_json(self, path: Path, content: dict[str, Any]) -> None:
         """Write a JSON file atomically."""
-        atomic_write(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+        atomic_write(path, _as_json(content))
 
     def remove_leftovers(self) -> None:
         """Delete what writers that were killed left; only for who holds the journal's lock."""
@@ -149,3 +152,8 @@ class RunDir:
         shutil.rmtree(self.path, ignore_errors=True)
         if keep_folder:
             self.path.mkdir(exist_ok=True)
+
+
+def _as_json(content: dict[str, Any]) -> bytes:
+    """A file's content as JSON for people to read."""
+    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()

@@ -14,7 +14,6 @@ from distq.run.results import SearchCost
 from distq.search.strategy import STRATEGIES, Decision
 from distq.stages.decide import open_decider
 from distq.stages.form import Form
-from distq.stages.thresholds import has_headroom
 
 COLUMNS = "{:12} {:20} {:>6} {:>7} {:>4} {}"
 """A line a layer; its name comes last, as it may be of any length."""
@@ -40,7 +39,7 @@ def chosen_quantizers(options: TuneOptions, form: Form) -> list[Quantizer]:
 
 def searched_quantizers(options: TuneOptions, form: Form) -> list[Quantizer]:
     """What it visits: of these, all but those whose threshold at the start has headroom."""
-    return [q for q in chosen_quantizers(options, form) if not has_headroom(form.table[q.name])]
+    return [q for q in chosen_quantizers(options, form) if not form.table[q.name].has_headroom]
 
 
 def search(run: Run, options: TuneOptions, form: Form, searched: list[Quantizer]) -> Form:

@@ -22,7 +22,7 @@ from distq.stages.method import best_method
 from distq.stages.search import chosen_quantizers
 from distq.stages.thresholds import AUTO
 
-LEAST_GAIN = 0.1
+LEAST_SHARE = 0.1
 """Less than this on a few images may be none on others."""
 
 EQUALIZING_EFFORT = 3
@@ -81,5 +81,5 @@ def best_form(run: Run, form: Form, start: Form, *, even: bool) -> Form:
 
 
 def _clearly_better(candidate: npt.NDArray[np.float64], incumbent: npt.NDArray[np.float64]) -> bool:
-    enough = mean_over_images(candidate) <= (1 - LEAST_GAIN) * mean_over_images(incumbent)
+    enough = mean_over_images(candidate) <= (1 - LEAST_SHARE) * mean_over_images(incumbent)
     return enough and significant_improvement(candidate, incumbent).accepted

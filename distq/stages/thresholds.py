@@ -10,18 +10,15 @@ from distq.calibration.methods import threshold
 from distq.errors import FileFormatError
 from distq.graph.plan import Plan, Quantizer
 from distq.graph.rows import given_table, make_row
-from distq.quant.table import Row, Table, read_table
+from distq.quant.table import HEADROOM, Row, Table, read_table
 from distq.run.context import Run
 from distq.stages.form import Form
 
 AUTO = "auto"
-"""The method that is chosen by comparison (``stages/start.py``)."""
+"""The method that is chosen by comparison (``stages/method.py``)."""
 
 FIRST_METHOD = "mse"
 """What ``auto`` begins with, and takes where nothing can be compared: it never clips what costs much."""
-
-HEADROOM = "+headroom"
-"""Ending of the method of a threshold that has headroom for channels that were evened out."""
 
 
 def with_thresholds(run: Run, form: Form) -> Form:
@@ -69,11 +66,3 @@ def with_headroom(plan: Plan, quantizer: Quantizer, row: Row, headroom: float, w
     wider = chosen / row.threshold
     observed = row.observed_min * wider, row.observed_max * wider
     return make_row(plan, quantizer, chosen, observed, f"{row.method}{HEADROOM}")
-
-
-def has_headroom(row: Row) -> bool:
-    """Whether a threshold has headroom for other images than it was calibrated on.
-
-    A search on some of these would only take it away again.
-    """
-    return row.method.endswith(HEADROOM)

@@ -53,6 +53,7 @@ _WHOLE = (*PLACE, "out", "resume", "dump_dist")  # may not differ between runs
 _OPTIONS = {name: None for name in (*TuneOptions.model_fields, "command", "name") if name not in _WHOLE}
 _UNTOLD = ("data", "holdout_data", "preprocess", "labels")  # a run's name does not tell them
 _FILES = {".onnx", ".npz", ".npy", ".txt", ".yaml", ".json", ".py"}
+_OWN_FILES = ("journal.jsonl", "parts", "results.csv", "results.json")
 _SECTIONS = {"matrix", "include", "exclude", "out", *PLACE}
 
 
@@ -234,8 +235,8 @@ def _matches(choice: _Choice, entry: Values) -> bool:
 
 
 def _names(choices: Sequence[_Choice]) -> Iterator[str]:
-    """Names for folders; of two that would be equal the later gets a number."""
-    taken: set[str] = set()
+    """Names for folders; one that is taken, by a run or a file of the sweep itself, gets a number."""
+    taken = set(_OWN_FILES)
     for choice in choices:
         plain = re.sub(r"[^0-9A-Za-z._+-]+", "_", "-".join(choice.labels.values())).strip("._-") or "run"
         numbered = (f"{plain}-{number}" for number in itertools.count(2))
@@ -249,9 +250,9 @@ def _run(choice: _Choice, name: str, folder: Path, fixed: Values) -> SweepRun:
     if "command" not in values:
         raise UsageError("command is missing: it is calibrate or tune")
     command = values.pop("command")
-    if command not in {"calibrate", "tune"}:
+    if not isinstance(command, str) or command not in KINDS:
         raise UsageError(f"unknown command {command!r}: a sweep runs calibrate or tune")
-    kind = KINDS[str(command)]
+    kind = KINDS[command]
     for option in values:
         if option not in kind.model_fields:
             raise UsageError(f"run {name}: {unknown_name(option, kind.model_fields)} ({command})")

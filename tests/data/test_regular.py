@@ -11,11 +11,11 @@ from data_helpers import image_input, picture, write_picture
 from distq.data.dataset import DatasetSpec, UnreadableSample, manifest
 from distq.data.info import describe_source
 from distq.data.preprocess import load_preprocessing
-from distq.data.regular import open_regular, read_regular
 from distq.data.remote import read_url
 from distq.data.sniff import open_source
 from distq.data.text_list import TextListSource
 from distq.errors import DataError, PreprocessError
+from distq.regular import open_regular, read_regular
 
 INPUT = image_input(3, 4, 6)
 

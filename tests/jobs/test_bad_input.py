@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import struct
@@ -56,6 +57,11 @@ def things(model: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) ->
     (place / "taken" / "mine.txt").write_text("mine")
     (place / "empty_run").mkdir()
     distq.calibrate(model=model, data=data, out=place / "run", samples=8, executor="local")
+    table = read_json(place / "run" / "thresholds.json")
+    for row in table["tensors"].values():
+        row["method"] += "+headroom"
+    (place / "evened.json").write_text(json.dumps(table))
+    os.mkfifo(place / "pipe")
     return place
 
 
@@ -131,7 +137,7 @@ DATA = "--data {}/data.npy"
 CASES = {
     # the model
     "missing model": Bad(DATA, ("none.onnx", "No such file"), model="{}/none.onnx"),
-    "model is a folder": Bad(DATA, ("things", "Is a directory"), model="{}"),
+    "model is a folder": Bad(DATA, ("things", "it is a folder"), model="{}"),
     "empty model": Bad(DATA, ("empty.onnx", "export it again"), model="{}/empty.onnx"),
     "model is text": Bad(DATA, ("text.onnx", "export it again"), model="{}/text.onnx"),
     "model is cut": Bad(DATA, ("cut.onnx", "export it again"), model="{}/cut.onnx"),
@@ -216,6 +222,15 @@ CASES = {
     "nowhere to dump": Bad(
         f"{DATA} --dump-dist {{}}/nowhere/d.npz", ("nowhere/d.npz", "in a folder that exists")
     ),
+    "dump over another file": Bad(
+        f"{DATA} --dump-dist {{}}/too_many.txt", ("too_many.txt", "holds no distributions: give another file")
+    ),
+    "table of evened channels": Bad(
+        f"{DATA} --table {{}}/evened.json", ("evened.json", "evened out", "--no-equalize")
+    ),
+    "pipe as model": Bad(DATA, ("pipe", "a named pipe"), model="{}/pipe"),
+    "pipe as table": Bad(f"{DATA} --table {{}}/pipe", ("pipe", "a named pipe")),
+    "pipe as distributions": Bad(f"{DATA} --load-dist {{}}/pipe", ("pipe", "a named pipe")),
     "labels without label": Bad(f"{DATA} --labels {{}}/too_many.txt", ("too_many.txt line 1", "name label")),
     "preprocessing": Bad(f"{DATA} --preprocess {{}}/too_many.txt", ("too_many.txt", ".yaml")),
     # eval

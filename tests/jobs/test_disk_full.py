@@ -15,12 +15,14 @@ import pytest
 from job_helpers import bits, tree, use_watched, write_photos
 
 import distq.files
+from distq.calibration.distributions import DistributionSet
 from distq.cli.app import invoke
 from distq.data.build import build_lmdb
 from distq.engine.journal import Journal
 from distq.errors import DistqError, ExecutionError
 from distq.replica import session
 from distq.replica.worker import WorkerSettings
+from distq.run import rundir
 from distq.submission.archive import read_run, write_run
 
 
@@ -37,19 +39,22 @@ def largest_file(size: int) -> Iterator[None]:
 
 def full_at(patch: pytest.MonkeyPatch, name: str, times: int = 1) -> None:
     """From its ``times``-th writing on, a file (or any in a folder) called ``name`` finds the disk full."""
-    really = distq.files._replace
     seen = []
 
-    def replace(path: Path, data: bytes) -> None:
-        if name not in {path.name, path.parent.name}:
-            return really(path, data)
-        seen.append(path)
-        if len(seen) < times:
-            return really(path, data)
-        with largest_file(100):
-            return really(path, data)
+    def watched(write: Callable[[Path, bytes], None]) -> Callable[[Path, bytes], None]:
+        def written(path: Path, data: bytes) -> None:
+            if name not in {path.name, path.parent.name}:
+                return write(path, data)
+            seen.append(path)
+            if len(seen) < times:
+                return write(path, data)
+            with largest_file(100):
+                return write(path, data)
 
-    patch.setattr(distq.files, "_replace", replace)
+        return written
+
+    patch.setattr(distq.files, "_replace", watched(distq.files._replace))
+    patch.setattr(rundir, "write_first", watched(distq.files.write_first))
 
 
 @pytest.fixture
@@ -106,7 +111,8 @@ def test_a_file_that_does_not_fit_is_named_and_the_run_goes_on_when_there_is_roo
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     run, dump = tmp_path / "run", tmp_path / "dump.npz"
-    dump.write_bytes(b"an older one")
+    DistributionSet({}, {}).save(dump)
+    older = dump.read_bytes()
     with monkeypatch.context() as patch:
         full_at(patch, name, times)
         assert invoke(line) == 3
@@ -121,7 +127,7 @@ def test_a_file_that_does_not_fit_is_named_and_the_run_goes_on_when_there_is_roo
     if name == "run.json":
         assert ("run/run.json" in left) == (times == 2)
     if name == "dump.npz":
-        assert left["dump.npz"] == b"an older one"
+        assert left["dump.npz"] == older
     assert invoke([*line, "--resume"]) == 0
     assert bits(run) == bits(whole)
     assert set(tree(run)) == set(tree(whole))
@@ -242,5 +248,6 @@ def test_an_lmdb_that_does_not_fit_is_not_there(tmp_path: Path) -> None:
 def test_temporary_files_that_do_not_fit_are_named_too(whole: Path) -> None:
     model = (whole / "model.int8.onnx").read_bytes()
     session.fuse.cache_clear()
+    session.optimized.cache_clear()
     with largest_file(500), pytest.raises(ExecutionError, match=r"make room .* or set TMPDIR"):
         session.fuse(model, WorkerSettings())

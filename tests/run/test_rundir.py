@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from job_helpers import tree
 
 from distq.errors import FileFormatError, UsageError
+from distq.run import rundir as rundir_module
+from distq.run.records import read_result
 from distq.run.rundir import RunDir
 
 JOB = {"command": "tune", "seed": 0, "layers": ["a"]}
@@ -29,6 +31,23 @@ def test_it_takes_an_empty_folder(tmp_path: Path) -> None:
 
 def test_resume_of_nothing_begins(tmp_path: Path) -> None:
     assert RunDir(tmp_path / "run").claim(JOB, resume=True)
+
+
+def test_of_two_that_take_an_empty_folder_at_once_one_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rundir = RunDir(tmp_path / "run")
+    make = rundir_module.make_run_folder
+
+    def make_and_lose(path: Path) -> None:
+        make(path)
+        monkeypatch.undo()
+        RunDir(path).claim({"command": "eval"}, resume=False)
+
+    monkeypatch.setattr(rundir_module, "make_run_folder", make_and_lose)
+    with pytest.raises(UsageError, match="taken by a run: give another --out"):
+        rundir.claim(JOB, resume=False)
+    assert rundir.identity() == {"command": "eval"}
 
 
 def test_a_folder_with_anything_in_it_is_refused_and_left_alone(tmp_path: Path) -> None:
@@ -80,6 +99,12 @@ def test_damaged_metrics_name_the_file_and_the_remedy(content: str, tmp_path: Pa
     assert RunDir(tmp_path).finished
     with pytest.raises(FileFormatError, match=r"metrics\.json is damaged: remove it and continue"):
         RunDir(tmp_path).read_metrics()
+
+
+def test_metrics_with_a_wrong_value_name_it(tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").write_text('{"cost": 3}')
+    with pytest.raises(FileFormatError, match=r"metrics\.json has a wrong holdout: remove it and continue"):
+        read_result(RunDir(tmp_path))
 
 
 def test_discarding_leaves_what_was_there_before(tmp_path: Path) -> None:

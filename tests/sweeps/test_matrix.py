@@ -89,6 +89,11 @@ def test_equal_names_get_numbers(write):
     assert names(load_sweep(write(text))) == ["m", "m-2"]
 
 
+def test_no_run_has_the_name_of_a_file_of_the_sweep(write):
+    text = "command: calibrate\ndata: d.npy\nout: o\nmatrix: {model: [x/parts.onnx, y/parts-2.onnx]}\n"
+    assert names(load_sweep(write(text))) == ["parts-2", "parts-2-2"]
+
+
 def test_where_it_runs_is_one_for_all_and_can_be_replaced(write, tmp_path):
     path = write(COMMON + METHODS + "executor: local\nworkers: 3\n")
     sweep = load_sweep(path, {"workers": 2, "out": tmp_path / "elsewhere"})
@@ -141,6 +146,10 @@ def test_a_mapping_starts_at_the_current_folder():
         (
             "command: eval\nmodel: m\nout: o\n" + METHODS,
             "unknown command 'eval': a sweep runs calibrate or tune",
+        ),
+        (
+            "command: [tune]\nmodel: m\nout: o\n" + METHODS,
+            "unknown command ['tune']: a sweep runs calibrate or tune",
         ),
         ("command: calibrate\nout: o\n" + METHODS, "run kl: model is missing"),
         ("command: calibrate\nmodel: m\n" + METHODS, "out is missing: give the folder of the sweep"),
