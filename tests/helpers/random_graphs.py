@@ -281,7 +281,9 @@ def float_results(drawn: Drawn) -> list[dict[str, np.ndarray]] | None:
         return None
     arrays = [a for outputs in found for a in outputs.values()]
     whole = all(
-        np.isfinite(a).all() and float(np.abs(a).max(initial=0)) < 1e6 for a in arrays if a.dtype.kind == "f"
+        np.isfinite(a).all() and np.abs(a.astype(np.float64)).max(initial=0) < 1e6
+        for a in arrays
+        if a.dtype.kind == "f"
     )
     return found if whole and arrays else None
 

@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from random_checks import refusal_or_quantized
 from random_graphs import Drawn, float_results, random_graphs
@@ -31,6 +31,7 @@ def test_a_random_network_is_quantized_or_refused(
     @settings(
         max_examples=few if more is None else max(few, more * few // (FEW + FEW_TUNED)),
         derandomize=more is None,
+        phases=[Phase.generate] if more is None else [Phase.generate, Phase.shrink],
         database=None,
         suppress_health_check=list(HealthCheck),
     )
