@@ -191,19 +191,24 @@ def _require_rows(table: Path, plan: Plan) -> None:
     try:
         given_table(plan, rows)
     except FileFormatError:
-        own = _target_of(table)
-        if own not in {None, plan.target.name}:
+        job = _job_of(table)
+        own = job.get("target", plan.target.name)
+        if own != plan.target.name:
             raise UsageError(f"{table} is of a run with --target {own}: give --target {own}") from None
+        if job.get("float_budget"):
+            raise UsageError(
+                f"{table} has no thresholds of the layers that --float-budget left in float: "
+                f"take the {RunDir(table.parent).calibrated.name} beside it"
+            ) from None
         raise
 
 
-def _target_of(table: Path) -> str | None:
-    """The target of the run in whose folder a table lies; None where it lies elsewhere."""
+def _job_of(table: Path) -> dict[str, Any]:
+    """The job of the run in whose folder a table lies; empty where it lies elsewhere."""
     try:
-        target = RunDir(table.parent).identity().get("target")
+        return RunDir(table.parent).identity()
     except UsageError:
-        return None
-    return target if isinstance(target, str) else None
+        return {}
 
 
 def require_writable(options: CalibrateOptions, dump: Path) -> None:

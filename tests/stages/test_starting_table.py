@@ -18,6 +18,7 @@ from job_helpers import (
     write_model,
 )
 
+import distq
 from distq.calibration.distributions import DistributionSet
 from distq.errors import DataError, FileFormatError, UsageError
 from distq.run.results import RunResult
@@ -117,6 +118,22 @@ def test_a_table_asks_for_its_own_target_where_it_lacks_tensors(
     with pytest.raises(UsageError, match=r"is of a run with --target openvino: give --target openvino"):
         calibrate(model, data, tmp_path / "other", samples=8, table=table)
     assert not (tmp_path / "other").exists()
+
+
+def test_a_table_that_lacks_layers_left_in_float_points_at_the_one_beside_it(
+    model: Path, data: Path, tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {
+        "samples": 8,
+        "tune_samples": 4,
+        "effort": 1,
+        "equalize": False,
+        "float_budget": 2,
+    }
+    found = distq.tune(model=model, data=data, out=tmp_path / "run", executor="local", **options)
+    with pytest.raises(UsageError, match=r"left in float: take the thresholds\.calibrated\.json beside it"):
+        calibrate(model, data, tmp_path / "other", samples=8, table=found.out / "thresholds.json")
+    calibrate(model, data, tmp_path / "other", samples=8, table=found.out / "thresholds.calibrated.json")
 
 
 @pytest.mark.parametrize("options", [{"load_dist": Path("d")}, {"dump_dist": Path("d")}])
