@@ -76,10 +76,16 @@ def _comparable(
     """Both models, with what can be compared as outputs where the shape of one depends on the data.
 
     Raises:
-        ModelError: they have not as many of these.
+        ModelError: they have not as many outputs, or not as many of these.
     """
     ours, theirs = compared_tensors(candidate[1]), compared_tensors(against[1])
     if len(ours) != len(theirs):
+        counts = [len(model.graph.outputs) for _, model in (candidate, against)]
+        if counts[0] != counts[1]:
+            raise ModelError(
+                f"{options.candidate} has {counts[0]} outputs, {options.against} has {counts[1]}: "
+                "compare models with the same outputs"
+            )
         raise ModelError(
             f"{options.candidate} and {options.against} differ in front of outputs whose shape depends on "
             "the data: compare a model with the one that it was made from"

@@ -73,6 +73,8 @@ def _write_models(place: Path) -> None:
     graph = Graph(0)
     graph.add("Relu", ["x"], "y")
     write_model(place / "relu.onnx", graph.model({"y": (1, *SHAPE)}))
+    graph.add("Neg", ["x"], "z")
+    write_model(place / "two_outputs.onnx", graph.model({"y": (1, *SHAPE), "z": (1, *SHAPE)}))
     write_model(place / "other.onnx", depthwise_network())
     graph = Graph(0)
     graph.conv("left", (3, 2), "a")
@@ -243,6 +245,11 @@ CASES = {
     ),
     "eval against other outputs": Bad(
         f"{DATA} --against {{}}/relu.onnx", ("(1, 6)", "(1, 3, 8, 8)", "same outputs"), verb="eval"
+    ),
+    "eval against more outputs": Bad(
+        f"{DATA} --against {{}}/two_outputs.onnx",
+        ("has 1 outputs", "two_outputs.onnx has 2", "same outputs"),
+        verb="eval",
     ),
     "eval without CUDA": Bad(f"{DATA} --device cuda", ("--device cuda", "--device cpu"), verb="eval"),
 }
