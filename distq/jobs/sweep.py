@@ -36,7 +36,7 @@ def sweep(wanted: Sweep, verbs: Verbs, reporter: Reporter, *, resume: bool = Fal
     _take_folder(wanted.out, resume=resume)
     with (
         interruptible(),
-        Journal(wanted.out / "journal.jsonl") as journal,
+        Journal(_journal_of(wanted.out)) as journal,
         open_workers(wanted.place, reporter) as pool,
     ):
         reporter.start("sweep", len(wanted.runs), "runs")
@@ -57,8 +57,16 @@ def _take_folder(out: Path, *, resume: bool) -> None:
         UsageError: it is taken, or cannot be made.
         ExecutionError: the disk is full.
     """
-    if not resume and out.exists() and not (out.is_dir() and not any(out.iterdir())):
+    taken = out.exists() and not (out.is_dir() and not any(out.iterdir()))
+    if taken and not resume:
         raise UsageError(f"{out} exists: give another --out, or --resume to continue the sweep in it")
     if RunDir(out).run.exists():
         raise UsageError(f"{out} is a single run, not the folder of a sweep: give another --out")
+    if taken and not _journal_of(out).exists():
+        raise UsageError(f"{out} holds something else than a sweep: give another --out")
     make_run_folder(out)
+
+
+def _journal_of(out: Path) -> Path:
+    """Of the sweep itself, made first; each run has its own."""
+    return out / "journal.jsonl"

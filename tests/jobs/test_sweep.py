@@ -193,6 +193,8 @@ class TestResume:
         (tmp_path / "sweep/mine").touch()
         with pytest.raises(UsageError, match="exists: give another --out, or --resume"):
             distq.sweep(content)
+        with pytest.raises(UsageError, match="holds something else than a sweep: give another --out"):
+            distq.sweep(content, resume=True)
 
     def test_a_single_run_is_not_continued_as_a_sweep(self, content, calibrated):
         with pytest.raises(UsageError, match="is a single run, not the folder of a sweep"):
