@@ -84,7 +84,7 @@ def evaluate(values: Values, output: Output) -> None:
 
 
 @app.command(
-    epilog=example("distq diff m.onnx --table run/thresholds.calibrated.json --data photos --sensitivity")
+    epilog=example("distq diff m.onnx --table thresholds.json --data photos --sensitivity")
 )
 @takes(DiffOptions)
 def diff(values: Values, output: Output) -> None:
