@@ -149,7 +149,7 @@ def _move_outside(tensor, location):
 
 def test_a_missing_file_or_a_folder_is_named(tmp_path):
     assert "No such file" in message(tmp_path / "none.onnx")
-    assert "directory" in message(tmp_path)
+    assert "it is a folder" in message(tmp_path)
 
 
 @pytest.mark.parametrize(

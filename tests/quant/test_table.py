@@ -113,7 +113,7 @@ def test_a_file_of_something_else_is_refused(path, content):
 
 
 def test_a_missing_file_or_a_folder_is_named(path):
-    for place, reason in ((path, "No such file"), (path.parent, "directory")):
+    for place, reason in ((path, "No such file"), (path.parent, "it is a folder")):
         with pytest.raises(FileFormatError, match=reason):
             read_table(place)
 
