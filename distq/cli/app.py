@@ -83,9 +83,7 @@ def evaluate(values: Values, output: Output) -> None:
     _start(make_options(EvaluateOptions, values, on_command_line), output)
 
 
-@app.command(
-    epilog=example("distq diff m.onnx --table thresholds.json --data photos --sensitivity")
-)
+@app.command(epilog=example("distq diff m.onnx --table thresholds.json --data photos --sensitivity"))
 @takes(DiffOptions)
 def diff(values: Values, output: Output) -> None:
     """Show how far INT8 is from float, and which layers or tensors it comes from."""
