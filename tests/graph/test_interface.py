@@ -86,7 +86,9 @@ def test_an_output_without_a_shape_is_given_one(load):
     two_layers(b)
     proto = b.model({"x": IMAGE}, ["y"])
     proto.graph.output[0].type.tensor_type.ClearField("shape")
-    onnx.checker.check_model(exported(load(proto)), full_check=True)
+    found = exported(load(proto))
+    onnx.checker.check_model(found, full_check=True)
+    assert found.graph.output[0].type.tensor_type.HasField("shape")
 
 
 @pytest.mark.parametrize("opset", [11, 13, 17])

@@ -2,28 +2,12 @@
 
 import numpy as np
 import pytest
+from compared_networks import SPECS, network
 from networks import SETTINGS
-from onnx import TensorProto, helper, numpy_helper
 
 from distq.data.samples import InputSpec
 from distq.errors import ExecutionError
 from distq.replica.reference import agree, check_same, first_at_fault, random_feeds
-
-SPECS = [InputSpec("x", (None, 4), "float32")]
-
-
-def network(op="Relu", opset=17, domain="", **attributes):
-    rng = np.random.default_rng(0)
-    weights = [numpy_helper.from_array(rng.normal(size=(4, 4)).astype(np.float32), n) for n in "ab"]
-    nodes = [
-        helper.make_node("MatMul", ["x", "a"], ["t"]),
-        helper.make_node(op, ["t"], ["u"], domain=domain, **attributes),
-        helper.make_node("MatMul", ["u", "b"], ["y"]),
-    ]
-    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", 4]) for n in "xy"]
-    graph = helper.make_graph(nodes, "network", ends[:1], ends[1:], weights)
-    opsets = [helper.make_opsetid("", opset), helper.make_opsetid("mine", 1)]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=8)
 
 
 def test_an_output_that_differs_is_named():

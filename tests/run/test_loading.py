@@ -4,9 +4,9 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
+from compared_networks import SPECS, network
 from onnx import TensorProto, helper, numpy_helper
 
-from distq.data.samples import InputSpec
 from distq.errors import ModelError
 from distq.graph import load
 from distq.replica.reference import check_same, random_feeds
@@ -14,21 +14,6 @@ from distq.replica.worker import WorkerSettings
 from distq.run.loading import checked
 
 SETTINGS = WorkerSettings()
-SPECS = [InputSpec("x", (None, 4), "float32")]
-
-
-def network(op="Relu", opset=17, domain="", **attributes):
-    rng = np.random.default_rng(0)
-    weights = [numpy_helper.from_array(rng.normal(size=(4, 4)).astype(np.float32), n) for n in "ab"]
-    nodes = [
-        helper.make_node("MatMul", ["x", "a"], ["t"]),
-        helper.make_node(op, ["t"], ["u"], domain=domain, **attributes),
-        helper.make_node("MatMul", ["u", "b"], ["y"]),
-    ]
-    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", 4]) for n in "xy"]
-    graph = helper.make_graph(nodes, "network", ends[:1], ends[1:], weights)
-    opsets = [helper.make_opsetid("", opset), helper.make_opsetid("com.microsoft", 1)]
-    return helper.make_model(graph, opset_imports=opsets, ir_version=8)
 
 
 class Mistaken(ir.passes.InPlacePass):
