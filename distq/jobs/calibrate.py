@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from pathlib import Path
 
 from distq.calibration.distributions import DistributionSet
 from distq.config import CalibrateOptions
 from distq.engine.progress import Reporter
-from distq.errors import DataError, UsageError
+from distq.errors import DataError
 from distq.files import atomic_write
 from distq.run.open import Lender, as_begun, interruptible, open_run, prepare_model
 from distq.run.records import read_result, write_metrics
@@ -38,24 +39,20 @@ def calibrate(options: CalibrateOptions, reporter: Reporter, lender: Lender | No
     """
     options = as_begun(options)
     if options.load_dist is not None and options.data is None:
-        return _thresholds_only(options, reporter)
+        return _thresholds_only(options, options.load_dist, reporter)
     with interruptible(), open_run(options, "calibrate", reporter, lender) as run:
         if isinstance(run, RunResult):
             return run
         return finish(run, calibrated(run))
 
 
-def _thresholds_only(options: CalibrateOptions, reporter: Reporter) -> RunResult:
+def _thresholds_only(options: CalibrateOptions, load_dist: Path, reporter: Reporter) -> RunResult:
     """``--load-dist`` without ``--data``: thresholds from the file, and no model."""
     started = time.monotonic()
     loaded, plan = prepare_model(options)
-    if options.load_dist is None:
-        raise UsageError("--data is missing")
-    kept = DistributionSet.load(options.load_dist)
+    kept = DistributionSet.load(load_dist)
     if kept.identity.get("model") != loaded.sha256:
-        raise DataError(
-            f"{options.load_dist} is of another model: gather those of {options.model} with --dump-dist"
-        )
+        raise DataError(f"{load_dist} is of another model: gather those of {options.model} with --dump-dist")
     form = Form(loaded.model, plan, kept.tensors)
     form = replace(form, table=calibrated_table(plan, kept.tensors, options.method, options.bins))
     rundir = RunDir(options.out)

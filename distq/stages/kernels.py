@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import onnx
 import onnx_ir as ir
@@ -124,7 +124,7 @@ def _why_not(node: ir.Node, plan: Plan) -> str:
     return f"ONNX Runtime has no integer kernel for this {node.op_type}: computed in float between quantizers"
 
 
-def _wide(tensors: tuple[str, ...] | list[str], plan: Plan) -> str | None:
+def _wide(tensors: Iterable[str], plan: Plan) -> str | None:
     """The first of some tensors that has 16 bits."""
     owners = plan.by_tensor
     return next((t for t in tensors if t in owners and owners[t].bits == 16), None)
