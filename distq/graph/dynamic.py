@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
-from distq.graph.values import captured, constant, is_float, subgraphs
+from distq.graph.values import captured, constant, is_float, reads, subgraphs
 
 ALWAYS = frozenset({"NonMaxSuppression", "NonZero", "Unique", "Compress"})
 """Operators whose output has as many elements as their input's values say."""
@@ -45,7 +45,7 @@ def feeding_outputs_of_dynamic_shape(model: ir.Model) -> dict[int, list[tuple[ir
     behind: dict[ir.Value, set[ir.Node]] = {}
     first: list[ir.Node] = []
     for node in model.graph:
-        above = {source for value in _reads(node) for source in behind.get(value, ())}
+        above = {source for value in reads(node) for source in behind.get(value, ())}
         if node in sources and not above:
             first.append(node)
             above = {node}
@@ -68,7 +68,7 @@ def compared_tensors(model: ir.Model) -> list[str]:
     dynamic = feeding_outputs_of_dynamic_shape(model)
     names: dict[str, None] = {}
     for position, output in enumerate(model.graph.outputs):
-        values = [node.inputs[i] for node, i in dynamic.get(position, ())] or [output]
+        values = [_places(node)[i] for node, i in dynamic.get(position, ())] or [output]
         names |= dict.fromkeys(value.name or "" for value in values if value is not None)
     return list(names)
 
@@ -79,7 +79,7 @@ def _computed(graph: ir.Graph) -> set[ir.Value]:
     for node in graph:
         if node.op_type in {"Shape", "Size"} and not node.domain:
             continue
-        if any(value in found for value in _reads(node)):
+        if any(value in found for value in reads(node)):
             found.update(node.outputs)
     return found
 
@@ -111,7 +111,7 @@ def _sizes(value: ir.Value) -> tuple[object, ...] | None:
 
 def _data_of(node: ir.Node) -> Iterator[tuple[ir.Node, int]]:
     """Inputs that are no constants; of a node without a real one, as an If, also what its graphs capture."""
-    inputs = [*node.inputs, *captured(node)]
+    inputs = _places(node)
     real = any(map(is_float, filter(None, node.inputs)))
     for position, value in enumerate(inputs[: len(node.inputs)] if real else inputs):
         producer = None if value is None else value.producer()
@@ -120,21 +120,9 @@ def _data_of(node: ir.Node) -> Iterator[tuple[ir.Node, int]]:
             yield node, position
 
 
-def _reads(node: ir.Node) -> Iterator[ir.Value]:
-    """What a node reads, also from within its subgraphs."""
-    for value in node.inputs:
-        if value is not None:
-            yield value
-    for attribute in node.attributes.values():
-        graphs = []
-        if attribute.type == ir.AttributeType.GRAPH:
-            graphs = [attribute.as_graph()]
-        elif attribute.type == ir.AttributeType.GRAPHS:
-            graphs = list(attribute.as_graphs())
-        for graph in graphs:
-            for inner in graph:
-                yield from _reads(inner)
-            yield from graph.outputs
+def _places(node: ir.Node) -> list[ir.Value | None]:
+    """What a node reads, by position: its inputs, and behind them what its graphs capture."""
+    return [*node.inputs, *captured(node)]
 
 
 def _is_static(value: ir.Value) -> bool:

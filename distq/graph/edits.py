@@ -21,11 +21,33 @@ def add_initializer(
     """
     if taken is None:
         taken = names_in(graph)
+    return register(graph, _free(name, taken), array)
+
+
+def new_node(graph: ir.Graph, before: ir.Node, node: ir.Node, output: str) -> ir.Value:
+    """Insert a node with one output before another, and give the output a name, and the node if it has none.
+
+    Left to onnx-ir the output would be called ``val_0``, which a user then reads in tables.
+
+    Args:
+        graph: gets it.
+        before: the node it is put in front of.
+        node: the new one.
+        output: the name, with a number behind it if that is taken.
+    """
+    value = node.outputs[0]
+    value.name = _free(output, names_in(graph))
+    node.name = node.name or f"{node.op_type}_{value.name}"
+    graph.insert_before(before, node)
+    return value
+
+
+def _free(name: str, taken: set[str | None]) -> str:
     free, counter = name, 1
     while free in taken:
         free, counter = f"{name}_{counter}", counter + 1
     taken.add(free)
-    return register(graph, free, array)
+    return free
 
 
 def register(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:

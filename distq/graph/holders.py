@@ -11,11 +11,16 @@ from collections.abc import Collection, Mapping
 import onnx
 import onnx_ir as ir
 
-from distq.graph.layers import Layer
+from distq.graph.layers import Layer, passes_values
 from distq.graph.plan import Plan
 from distq.graph.state import Names
 from distq.graph.subgraph import Network
 from distq.graph.values import constant, values_of
+
+_KEEPING = frozenset(
+    {"Relu", "Clip", "Identity", "Dropout", "Cast", "Pad", "Concat", "Sum", "Max", "Min", "Mean"}
+)
+"""What ONNX Runtime may take out beside operators that pass values on."""
 
 _READ = {"QLinearConv": (0,), "QGemm": (0,), "QLinearMatMul": (0, 3), "MatMulIntegerToFloat": (0, 1)}
 """Where integer kernels have the data that a layer multiplies."""
@@ -28,6 +33,8 @@ def missing(network: Network, plan: Plan, names: Names) -> list[str]:
 
 def held_before(model: ir.Model, plan: Plan, absent: Collection[str]) -> dict[str, str]:
     """For each absent tensor the nearest quantized one before it that is not absent, where there is one.
+
+    Between them stands nothing that changes values, but for ending their range.
 
     Args:
         model: the float network.
@@ -71,9 +78,11 @@ def integer_tensors(network: Network, model: ir.Model, plan: Plan, names: Names)
 
 
 def _data_of(value: ir.Value) -> ir.Value | None:
-    """What the node that writes a value computes it from, where that is one tensor."""
+    """The one tensor whose values the node that writes a value passes on, where it does."""
     node = value.producer()
-    read = [] if node is None else [v for v in node.inputs if v is not None and constant(v) is None]
+    if node is None or not (passes_values(node) or (not node.domain and node.op_type in _KEEPING)):
+        return None
+    read = [v for v in node.inputs if v is not None and constant(v) is None]
     return read[0] if len(read) == 1 else None
 
 

@@ -6,7 +6,7 @@ import pytest
 from networks import Builder
 from onnx import TensorProto, helper
 
-from distq.graph.dynamic import feeding_outputs_of_dynamic_shape
+from distq.graph.dynamic import compared_tensors, feeding_outputs_of_dynamic_shape
 from distq.graph.heads import Place, parts, reported, with_places
 from distq.graph.plan import make_plan
 from distq.targets.ort import ORT
@@ -105,3 +105,4 @@ def test_another_if_is_compared_by_what_its_branches_read(load):
     assert reported(loaded.model) == (Place("chooser", 0), Place("chooser", 1))
     compared = onnx.load_model_from_string(with_places(loaded.serialized(), reported(loaded.model)))
     assert [value.name for value in compared.graph.output][1:] == ["head"]
+    assert compared_tensors(loaded.model) == [value.name for value in compared.graph.output]

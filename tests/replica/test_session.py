@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from networks import SETTINGS
+from networks import SETTINGS, Builder
 from replica_helpers import Bench
 
 from distq.errors import ExecutionError, UsageError
@@ -72,6 +72,16 @@ def test_what_onnx_runtime_refuses_is_told_in_one_line(bench):
         with pytest.raises(ExecutionError, match="ONNX Runtime failed") as caught:
             opened.run(feeds)
         assert "\n" not in str(caught.value)
+
+
+def test_an_output_between_transposes_around_a_product_is_kept():
+    b = Builder()
+    turned = b.node("Transpose", "x", perm=[1, 0], output="turned")
+    b.node("Transpose", b.node("Gemm", turned, b.random(3, 4)), perm=[1, 0], output="y")
+    model = b.model({"x": [3, 5]}, ["y", "turned"]).SerializeToString()
+    x = np.arange(15, dtype=np.float32).reshape(3, 5)
+    _, found = Session(model, SETTINGS, fused=True, float_network=True).run({"x": x})
+    assert np.array_equal(found, x.T)
 
 
 def test_literally_runs_every_node_as_written_and_fused_runs_integer_kernels(bench):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from distq.graph.edits import take_over
+from distq.graph.edits import new_node, take_over
 from distq.graph.passes.among import between_layers
 from distq.graph.values import constant, is_float
 
@@ -28,13 +28,12 @@ class MeanToPool(ir.passes.InPlacePass):
             )
             if data is None:
                 continue
-            pool = ir.node("GlobalAveragePool", [data], name=node.name)
-            made = [pool]
+            made = ir.node("GlobalAveragePool", [data], name=node.name)
             if not node.attributes.get_int("keepdims", 1):
-                pool.outputs[0].name = f"{node.outputs[0].name}_pooled"
-                made.append(ir.node("Flatten", [pool.outputs[0]], {"axis": 1}, name=f"{node.name}_flat"))
+                pooled = new_node(model.graph, node, made, f"{node.outputs[0].name}_pooled")
+                made = ir.node("Flatten", [pooled], {"axis": 1}, name=f"Flatten_{node.outputs[0].name}")
             model.graph.insert_before(node, made)
-            take_over(made[-1].outputs[0], node)
+            take_over(made.outputs[0], node)
             modified = True
         return ir.passes.PassResult(model, modified)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from distq.graph.edits import add_initializer, take_over
+from distq.graph.edits import add_initializer, new_node, take_over
 from distq.graph.values import constant, is_float
 
 
@@ -35,8 +35,8 @@ def _transpose_before(graph: ir.Graph, node: ir.Node) -> bool:
     data = node.inputs[0]
     if node.op_type != "Gemm" or not node.attributes.get_int("transA", 0) or data is None:
         return False
-    graph.insert_before(node, made := _transposed(data, [1, 0], f"{node.name}_transpose"))
-    node.replace_input_with(0, made.outputs[0])
+    turned = _transposed(data, [1, 0])
+    node.replace_input_with(0, new_node(graph, node, turned, f"{node.outputs[0].name}_turned"))
     node.attributes.pop("transA")
     return True
 
@@ -56,18 +56,19 @@ def _add_behind(graph: ir.Graph, node: ir.Node) -> bool:
     elif constant(bias) is not None:
         return False
     attributes = {name: value for name, value in node.attributes.items() if name != "beta"}
+    name = node.outputs[0].name
     product = ir.node(node.op_type, node.inputs[:2], attributes, name=node.name)
-    made, addend = [product], bias
+    result = new_node(graph, node, product, f"{name}_product")
     if node.op_type == "Conv":
         weight = constant(node.inputs[1])
         rank = 0 if weight is None else weight.ndim
         shape = np.array([1, -1, *[1] * (rank - 2)], np.int64)
-        by_channel = add_initializer(graph, f"{node.outputs[0].name}_bias_shape", shape)
-        made.append(ir.node("Reshape", [bias, by_channel], name=f"{node.name}_bias_shape"))
-        addend = made[-1].outputs[0]
-    made.append(ir.node("Add", [product.outputs[0], addend], name=f"{node.name}_add"))
-    graph.insert_before(node, made)
-    take_over(made[-1].outputs[0], node)
+        by_channel = add_initializer(graph, f"{name}_bias_shape", shape)
+        reshape = ir.node("Reshape", [bias, by_channel])
+        bias = new_node(graph, node, reshape, f"{name}_bias")
+    add = ir.node("Add", [result, bias], name=f"Add_{name}")
+    graph.insert_before(node, add)
+    take_over(add.outputs[0], node)
     return True
 
 
@@ -79,17 +80,20 @@ def _multiply_from_the_right(graph: ir.Graph, node: ir.Node) -> bool:
     if rank < 2:
         return False
     order = [*range(rank - 2), rank - 1, rank - 2]
-    right = add_initializer(graph, f"{node.outputs[0].name}_right", np.ascontiguousarray(weight.T))
-    before = _transposed(data, order, f"{node.name}_before")
-    product = ir.node("MatMul", [before.outputs[0], right], name=node.name)
-    behind = _transposed(product.outputs[0], order, f"{node.name}_behind")
+    name = node.outputs[0].name
+    right = add_initializer(graph, f"{name}_right", np.ascontiguousarray(weight.T))
+    before = new_node(graph, node, _transposed(data, order), f"{name}_turned")
+    multiply = ir.node("MatMul", [before, right], name=node.name)
+    product = new_node(graph, node, multiply, f"{name}_product")
+    behind = _transposed(product, order)
+    behind.name = f"Transpose_{name}"
     if (shape := node.outputs[0].shape) is not None:
-        product.outputs[0].shape = ir.Shape([shape[axis] for axis in order])
-        before.outputs[0].shape = ir.Shape([data.shape[axis] for axis in order])
-    graph.insert_before(node, [before, product, behind])
+        product.shape = ir.Shape([shape[axis] for axis in order])
+        before.shape = ir.Shape([data.shape[axis] for axis in order])
+    graph.insert_before(node, behind)
     take_over(behind.outputs[0], node)
     return True
 
 
-def _transposed(value: ir.Value, order: list[int], name: str) -> ir.Node:
-    return ir.node("Transpose", [value], {"perm": order}, name=name)
+def _transposed(value: ir.Value, order: list[int]) -> ir.Node:
+    return ir.node("Transpose", [value], {"perm": order})

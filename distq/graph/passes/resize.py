@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from distq.graph.edits import add_initializer, take_over
+from distq.graph.edits import add_initializer, new_node, take_over
 from distq.graph.values import constant
 
 _REGION, _SCALES, _SIZES = 1, 2, 3
@@ -58,14 +58,16 @@ class CubicOfRows(ir.passes.InPlacePass):
             name = node.outputs[0].name
             rows = add_initializer(model.graph, f"{name}_rows", np.array([-1, 1, *before[2:]], np.int64))
             whole = add_initializer(model.graph, f"{name}_whole", np.array([-1, *after[1:]], np.int64))
-            apart = ir.node("Reshape", [node.inputs[0], rows], name=f"{node.name}_rows")
+            reshape = ir.node("Reshape", [node.inputs[0], rows])
+            apart = new_node(model.graph, node, reshape, f"{name}_apart")
             given = list(node.inputs[1:])
             if len(given) == _SIZES:
                 wanted = np.array([after[0] * after[1], 1, *after[2:]], np.int64)
                 given[-1] = add_initializer(model.graph, f"{name}_sizes", wanted)
-            resize = ir.node("Resize", [apart.outputs[0], *given], node.attributes, name=node.name)
-            back = ir.node("Reshape", [resize.outputs[0], whole], name=f"{node.name}_whole")
-            model.graph.insert_before(node, [apart, resize, back])
+            resize = ir.node("Resize", [apart, *given], node.attributes, name=node.name)
+            resized = new_node(model.graph, node, resize, f"{name}_resized")
+            back = ir.node("Reshape", [resized, whole], name=f"Reshape_{name}")
+            model.graph.insert_before(node, back)
             take_over(back.outputs[0], node)
             modified = True
         return ir.passes.PassResult(model, modified)

@@ -59,6 +59,15 @@ def test_products_get_the_form_of_integer_kernels(load, kind):
     assert quantized.sqnr() > 25
 
 
+@pytest.mark.parametrize("kind", PRODUCTS)
+def test_what_products_become_is_called_after_them(load, kind):
+    proto = PRODUCTS[kind]
+    given = {name for node in proto.graph.node for name in node.output}
+    for node in load(proto).model.graph:
+        assert any((node.outputs[0].name or "").startswith(name) for name in given)
+        assert "node_" not in (node.name or "")
+
+
 def test_other_products_stay(load):
     b = Builder()
     a = b.node("Gemm", "x", b.random(8, 5), b.node("Relu", "v"), beta=0.5)
