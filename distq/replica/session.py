@@ -29,11 +29,11 @@ FASTEST = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
 SESSION_BYTES = 48 << 20
 """What a session is counted as in the cache: its arena keeps the memory of its activations."""
 
-DISABLED = ["ConstantSharing", "WeightBiasQuantization", "GemmTransposeFusion"]
+DISABLED = ["ConstantSharing", "WeightBiasQuantization", "GemmTransposeFusion", "MatmulTransposeFusion"]
 """The first renames equal constants into one; the second quantizes float weights that distq left in float.
 
 The third takes out a Transpose in front of a Gemm that has one behind, even where it writes an output.
-(measured with ONNX Runtime 1.31: the model does not load)
+The last computes a transposed matrix times a vector wrong. (both measured with ONNX Runtime 1.31)
 """
 
 KEPT_FUSED = 4

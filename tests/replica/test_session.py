@@ -84,6 +84,18 @@ def test_an_output_between_transposes_around_a_product_is_kept():
     assert np.array_equal(found, x.T)
 
 
+@pytest.mark.parametrize("shape", [(3, 5), (2, 3, 5)])
+def test_a_transposed_matrix_times_a_vector_is_right(shape):
+    b = Builder()
+    axes = [*range(len(shape) - 2), len(shape) - 1, len(shape) - 2]
+    b.node("MatMul", b.node("Transpose", "x", perm=axes), b.random(3), output="y")
+    proto = b.model({"x": list(shape)}, ["y"])
+    x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    wanted = np.swapaxes(x, -1, -2) @ onnx.numpy_helper.to_array(proto.graph.initializer[0])
+    (found,) = Session(proto.SerializeToString(), SETTINGS, fused=True, float_network=True).run({"x": x})
+    assert np.allclose(found, wanted, atol=1e-5)
+
+
 def test_literally_runs_every_node_as_written_and_fused_runs_integer_kernels(bench):
     fused = onnx.load_model_from_string(fuse(bench.quantized.exported, SETTINGS))
     types = {node.op_type for node in fused.graph.node}
