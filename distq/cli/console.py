@@ -65,6 +65,8 @@ class PlainReporter(QuietReporter):
 
     def advance(self, count: int = 1) -> None:
         """Print how far the stage is, when that is news."""
+        if not self._stage:  # work that no stage shows
+            return
         self._done += count
         silence = self._clock() - self._spoke
         news = self._done - self._printed >= self._total * _PLAIN_STEP

@@ -10,7 +10,7 @@ from typing import Self
 from distq.engine.attempt import attempt
 from distq.engine.executor import Unit
 from distq.errors import DistqError
-from distq.files import sha256_bytes
+from distq.graph.weight_files import content_key
 from distq.replica.session import device_of
 from distq.replica.worker import Arrays, Blob, Worker, WorkerSettings
 
@@ -34,7 +34,7 @@ class LocalExecutor:
 
     def share(self, data: bytes) -> Blob:
         """The bytes as a blob."""
-        return Blob(sha256_bytes(data), data)
+        return Blob(content_key(data), data)
 
     def run(self, units: Sequence[Unit]) -> Iterator[tuple[int, Arrays]]:
         """Run units in order and yield (position, result) after each.

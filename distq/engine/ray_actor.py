@@ -9,6 +9,7 @@ from typing import Any
 from distq.engine.attempt import attempt
 from distq.engine.executor import Unit
 from distq.engine.ray_decoders import RayDecoders
+from distq.engine.ray_weights import provide
 from distq.errors import DistqError
 from distq.replica.worker import Arrays, Blob, Worker, WorkerSettings
 
@@ -49,6 +50,8 @@ def _fetch(blob: Blob) -> bytes:
     """The bytes of a blob: the worker's own, or from Ray's object store."""
     if isinstance(blob.handle, bytes):
         return blob.handle
+    if blob.weights:
+        provide(blob.weights)
     import ray  # noqa: PLC0415  # this module is also imported where no Ray is wanted
 
     handle: Any = blob.handle

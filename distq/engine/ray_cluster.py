@@ -68,6 +68,11 @@ class RayCluster:
             self.close()
             raise
 
+    @property
+    def spans_machines(self) -> bool:
+        """Whether workers may run on other machines than this one: so it is unless Ray was started here."""
+        return self._folder is None
+
     def nodes(self) -> list[Resources]:
         """CPUs and GPUs of each living node."""
         found = (node["Resources"] for node in self.ray.nodes() if node["Alive"])

@@ -18,7 +18,7 @@ from distq.engine.ray_cluster import RayCluster
 from distq.engine.ray_round import Round
 from distq.engine.ray_seat import Seat
 from distq.errors import ExecutionError, InterruptedRun
-from distq.files import sha256_bytes
+from distq.graph import weight_files
 from distq.replica.worker import Arrays, Blob, WorkerSettings
 
 _LOOK_SECONDS = 5.0  # between looks for new nodes
@@ -81,6 +81,7 @@ class RayExecutor:
         self._on_event = on_event
         self._start_seconds = max(start_seconds, wait_seconds)
         self._blobs: dict[str, Blob] = {}
+        self._weights: dict[str, Any] = {}
         self._seats: list[Seat] = []
         self._last_run: Generator[tuple[int, Arrays]] = _no_run()
         self._parts: list[Self] = []
@@ -115,9 +116,14 @@ class RayExecutor:
 
     def share(self, data: bytes) -> Blob:
         """Put bytes into Ray's object store, once however often they are shared."""
-        sha256 = sha256_bytes(data)
+        sha256 = weight_files.content_key(data)
         if sha256 not in self._blobs:
-            self._blobs[sha256] = Blob(sha256, self._ray.put(data))
+            files = weight_files.locations(data) if self._cluster.spans_machines else ()
+            for location in files:
+                if location not in self._weights:
+                    self._weights[location] = self._ray.put(weight_files.place_of(location).read_bytes())
+            weights = {location: self._weights[location] for location in files}
+            self._blobs[sha256] = Blob(sha256, self._ray.put(data), weights)
         return self._blobs[sha256]
 
     def run(self, units: Sequence[Unit]) -> Iterator[tuple[int, Arrays]]:
@@ -176,7 +182,8 @@ class RayExecutor:
         self._parts = [copy(self) for _ in range(parts)]
         for number, part in enumerate(self._parts):
             part._seats = self._seats[number::parts]
-            part._blobs, part._parts, part._last_run, part._stopping = {}, [], _no_run(), stopping
+            part._blobs, part._weights = {}, {}
+            part._parts, part._last_run, part._stopping = [], _no_run(), stopping
             part._room = None if number else self._room
         return self._parts
 
@@ -228,13 +235,14 @@ class RayExecutor:
     def forget(self) -> None:
         """Let Ray free what was shared as soon as no unit carries it."""
         self._blobs.clear()
+        self._weights.clear()
 
     def close(self) -> None:
         """End the actors at once, then a Ray that was started for them."""
         for seat in itertools.chain(self._seats, *(part._seats for part in self._parts)):
             seat.leave()
         self._seats.clear()
-        self._blobs.clear()
+        self.forget()
         self._cluster.close()
 
     def __enter__(self) -> Self:

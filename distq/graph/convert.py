@@ -8,6 +8,7 @@ import onnx.version_converter
 import onnx_ir as ir
 
 from distq.graph.interface import Interface
+from distq.graph.large import from_proto
 from distq.graph.read import graphs_in, opset_of
 from distq.graph.withdrawn import flat_hardmax, rewritten
 
@@ -18,7 +19,7 @@ def upgraded(model: ir.Model, opset: int) -> ir.Model:
         return model
     proto = converted(ir.to_proto(model), opset)
     proto.ir_version = max(proto.ir_version, 10 if opset >= 21 else 8)
-    found = ir.from_proto(proto)
+    found = from_proto(proto)
     Interface.of(model).restore(found)
     return found
 

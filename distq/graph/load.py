@@ -9,11 +9,11 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as common_passes
-from google.protobuf.message import EncodeError  # type: ignore[import-untyped]  # protobuf ships no types
 
 from distq.errors import ModelError
 from distq.graph.convert import converted
 from distq.graph.interface import Interface
+from distq.graph.large import from_proto, put_away, serialized
 from distq.graph.passes.affine import AffineToConv, BatchNormToConv, FoldAffine
 from distq.graph.passes.arithmetic import PlainArithmetic
 from distq.graph.passes.constants import FoldConstants
@@ -76,18 +76,8 @@ class LoadedModel:
     without: frozenset[str] = frozenset()
 
     def serialized(self) -> bytes:
-        """The canonical float model as ONNX bytes.
-
-        Raises:
-            ModelError: it has more than 2 GB; weights in half precision may have become float32.
-        """
-        try:
-            return bytes(ir.to_proto(self.model).SerializeToString())
-        except EncodeError as error:
-            raise ModelError(
-                f"{self.path} has more than the 2 GB of weights that an ONNX model can hold: "
-                "give a smaller network, or a part of this one"
-            ) from error
+        """The canonical float model as ONNX bytes."""
+        return serialized(self.model)
 
 
 class _StepFailedError(Exception):
@@ -120,6 +110,7 @@ def load_model(path: Path, without: Collection[str] = ()) -> LoadedModel:
             except _StepFailedError as error:
                 left_out |= {str(error)}
         interface.restore(model)
+        put_away(model)
     except ModelError:
         raise
     except Exception as error:  # a model from outside can break a library in any way
@@ -137,7 +128,7 @@ def canonical(proto: onnx.ModelProto, without: Collection[str] = ()) -> ir.Model
         proto: as ``plain.make_plain`` gives it, at opset 13 or newer.
         without: optional steps to leave out.
     """
-    model = ir.from_proto(proto)
+    model = from_proto(proto)
     stored = open_negative_sizes(model)
     FixWeights()(model)
     common_passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)

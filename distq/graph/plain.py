@@ -11,6 +11,7 @@ import onnx.inliner
 import onnx_ir as ir
 import onnx_ir.passes.common as common_passes
 
+from distq.graph.large import from_proto
 from distq.graph.read import graphs_in, opset_of
 from distq.graph.withdrawn import grouped_normalization, mean_variance_normalization, rewritten
 
@@ -59,7 +60,7 @@ def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
     )
     if not same:
         return onnx.inliner.inline_local_functions(_with_types(model), convert_version=True)
-    inlined = ir.from_proto(model)
+    inlined = from_proto(model)
     common_passes.InlinePass()(inlined)
     return ir.to_proto(inlined)
 

@@ -10,6 +10,7 @@ import onnx_ir.passes.common as common_passes
 
 from distq.errors import ModelError
 from distq.graph.edits import add_initializer
+from distq.graph.large import serialized
 from distq.graph.layers import Layer
 from distq.graph.plan import Plan
 from distq.graph.qdq import quantized_model
@@ -27,7 +28,7 @@ def with_outputs(model: ir.Model, tensors: Collection[str]) -> bytes:
     wanted = [values[name] for name in tensors if name in values]
     if wanted:
         _set_outputs(copy, wanted)
-    return _bytes(copy)
+    return serialized(copy, deterministic=True)
 
 
 def with_means(model: ir.Model, layers: Sequence[Layer]) -> bytes:
@@ -35,7 +36,7 @@ def with_means(model: ir.Model, layers: Sequence[Layer]) -> bytes:
     copy = model.clone()
     nodes = {node.name: node for node in copy.graph}
     _set_outputs(copy, [_mean(copy, nodes[layer.node], _rank(model, layer)) for layer in layers])
-    return _bytes(copy)
+    return serialized(copy, deterministic=True)
 
 
 def with_shifts(model: ir.Model, plan: Plan, state: State, layers: Sequence[Layer]) -> bytes:
@@ -60,7 +61,7 @@ def with_shifts(model: ir.Model, plan: Plan, state: State, layers: Sequence[Laye
         copy.graph.extend([lost, again])
         means.append(_mean(copy, again, _rank(model, layer)))
     _set_outputs(copy, means)
-    return _bytes(copy)
+    return serialized(copy, deterministic=True)
 
 
 def stages(model: ir.Model, plan: Plan, behind: Collection[str] | None = None) -> list[list[Layer]]:
@@ -148,7 +149,3 @@ def _set_outputs(model: ir.Model, values: Sequence[ir.Value]) -> None:
     model.graph.outputs.extend(values)
     common_passes.RemoveUnusedNodesPass()(model)
     model.graph.sort()
-
-
-def _bytes(model: ir.Model) -> bytes:
-    return bytes(ir.to_proto(model).SerializeToString(deterministic=True))

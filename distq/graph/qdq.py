@@ -13,6 +13,7 @@ from distq.graph.check import check_made
 from distq.graph.convert import upgraded
 from distq.graph.edits import register, take_over
 from distq.graph.interface import Interface
+from distq.graph.large import outline, put_away
 from distq.graph.layers import Layer, wrongly_fused
 from distq.graph.plan import Plan
 from distq.graph.state import PARTS, Constants, Names, State, constants, has_bias
@@ -22,9 +23,11 @@ from distq.quant.scheme import encode
 
 def export(model: ir.Model, plan: Plan, state: State) -> bytes:
     """The QDQ model as ONNX bytes, checked by onnx.checker; the same bytes for the same numbers."""
-    proto = ir.to_proto(quantized_model(model, plan, state))
+    quantized = quantized_model(model, plan, state)
+    put_away(quantized)
+    proto = ir.to_proto(quantized)
     proto.producer_name, proto.producer_version = "distq", ""
-    check_made(proto, ir.to_proto(model))
+    check_made(outline(proto), outline(ir.to_proto(model)))
     return bytes(proto.SerializeToString(deterministic=True))
 
 

@@ -9,12 +9,10 @@ import onnx
 from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]  # protobuf ships no types
 
 from distq.errors import ModelError
-from distq.files import sha256_bytes
 from distq.graph.check import check
+from distq.graph.large import load_outside, outline
+from distq.graph.weight_files import content_key
 from distq.regular import read_regular
-
-LARGEST_BYTES = (1 << 31) - 1
-"""A protobuf message, and so a model with its weights inside, cannot be larger."""
 
 _QUANTIZED = frozenset(
     {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"}
@@ -41,7 +39,7 @@ def read_proto(path: Path) -> tuple[onnx.ModelProto, str]:
         The model and the SHA-256 of the file, or of the model put together where data lies beside it.
 
     Raises:
-        ModelError: missing, corrupt, or larger than a model can be with its weights inside.
+        ModelError: missing, or corrupt.
     """
     try:
         data = read_regular(path)
@@ -52,10 +50,9 @@ def read_proto(path: Path) -> tuple[onnx.ModelProto, str]:
     try:
         proto = onnx.load_model_from_string(data)
         alone = proto.ByteSize()
-        _require_room(path, proto, alone)
-        onnx.load_external_data_for_model(proto, str(path.parent))
+        beside = load_outside(proto, path.parent)
         _name_domain(proto)
-        check(proto)
+        check(outline(proto))
     except (
         DecodeError,
         EncodeError,
@@ -68,10 +65,10 @@ def read_proto(path: Path) -> tuple[onnx.ModelProto, str]:
         raise ModelError(f"{path} is not a valid ONNX model: {reason}; export it again") from error
     if not proto.graph.node:
         raise ModelError(f"{path} is not an ONNX model, or has no nodes: export it again")
-    if proto.ByteSize() != alone:
+    if beside or proto.ByteSize() != alone:
         data = proto.SerializeToString(deterministic=True)
     _name_apart(proto)
-    return proto, sha256_bytes(data)
+    return proto, content_key(data)
 
 
 def graphs_in(model: onnx.ModelProto) -> Iterator[onnx.GraphProto]:
@@ -131,22 +128,6 @@ def free_name(name: str, output: str, seen: Collection[str]) -> str:
     while name in seen:
         name, counter = f"{stem}_{counter}", counter + 1
     return name
-
-
-def _require_room(path: Path, proto: onnx.ModelProto, alone: int) -> None:
-    outside = [
-        int(entry.value)
-        for graph in graphs_in(proto)
-        for tensor in graph.initializer
-        for entry in tensor.external_data
-        if entry.key == "length" and entry.value.isdigit()
-    ]
-    total = alone + sum(outside)
-    if total > LARGEST_BYTES:
-        raise ModelError(
-            f"{path} and its weights have {total / 2**30:.1f} GB, more than the 2 GB that an ONNX model can "
-            "hold: give a smaller network, or a part of this one"
-        )
 
 
 def _with_inner(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:

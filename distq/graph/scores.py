@@ -18,6 +18,9 @@ _MASKS = frozenset({"Add", "Sub", "Where"})
 _ON_SCORES = PASS_THROUGH | ARITHMETIC | _MASKS | {"Concat", "Div", "Max", "Min", "Clip", "Identity"}
 """What may stand between a mask and the Softmax."""
 
+_UNNAMED = "unk__"
+"""How shape inference begins the names of sizes that it cannot tell."""
+
 _LEAST_SUM = 2.0
 """Length of a row times the least upper end of a Softmax's range, see ``least_high``."""
 
@@ -60,7 +63,7 @@ def least_high(value: ir.Value, quantized: Collection[ir.Value]) -> float:
     to the largest float divided by e^5 n, with n the length of a row, and is multiplied by 1 / scale. Where
     1 / scale is above e^5 n = 148 n, a row of equal scores overflows and comes out as zeros. So a range of
     255 steps has to end at 1.72 / n or above. It is ``_LEAST_SUM`` / n, which leaves equal scores half of the
-    levels. Where n is not known it is 1, or ``_LEAST_SUM`` along a batch, which may have one row.
+    levels. Where n is a size with a name it is 1, or ``_LEAST_SUM`` along a batch, which may have one row.
     (onnxruntime/contrib_ops/cpu/quantization/qlinear_softmax.cc of ONNX Runtime 1.31)
 
     Args:
@@ -75,8 +78,16 @@ def least_high(value: ir.Value, quantized: Collection[ir.Value]) -> float:
         return _LEAST_SUM / length
     shape = node.outputs[0].shape
     axis = node.attributes.get_int("axis", -1)
-    along_batch = axis == 0 or (shape is not None and axis == -len(shape))
-    return _LEAST_SUM if along_batch else 1.0
+    size = None if shape is None else getattr(shape[axis], "value", None)
+    leading = 0 in {axis, axis + len(shape or ())}
+    unknown = size is None or size.startswith(_UNNAMED)
+    return _LEAST_SUM if leading or unknown or size in _batches(node.graph) else 1.0
+
+
+def _batches(graph: ir.Graph | ir.Function | None) -> set[str | None]:
+    """Names of the leading sizes of a graph's inputs."""
+    inputs = [] if graph is None else graph.inputs
+    return {getattr(v.shape[0], "value", None) for v in inputs if v.shape is not None and len(v.shape)}
 
 
 def scores_of_any_length(tensors: Collection[ir.Value]) -> set[ir.Value]:

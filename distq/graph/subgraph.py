@@ -44,7 +44,7 @@ class Network:
         """
         listed = {v.name for v in self.proto.graph.input}
         constants = [t for name, t in self.initializers.items() if name not in listed]
-        weights = [t for t in constants if t.ByteSize() > _SMALL_BYTES]
+        weights = [t for t in constants if not _is_small(t)]
         graph = onnx.helper.make_graph(
             self.nodes,
             "types",
@@ -53,7 +53,7 @@ class Network:
                 *(onnx.helper.make_tensor_value_info(t.name, t.data_type, list(t.dims)) for t in weights),
             ],
             [onnx.helper.make_empty_tensor_value_info(name) for name in self.producer],
-            [t for t in constants if t.ByteSize() <= _SMALL_BYTES],
+            [t for t in constants if _is_small(t)],
         )
         probe = onnx.helper.make_model(
             graph, opset_imports=list(self.proto.opset_import), ir_version=self.proto.ir_version
@@ -213,3 +213,8 @@ def _type_proto(text: str) -> onnx.TypeProto:
     aliases = {"float": "FLOAT", "double": "DOUBLE"}
     element = onnx.TensorProto.DataType.Value(aliases.get(inner, inner.upper()))
     return onnx.helper.make_tensor_type_proto(element, None)
+
+
+def _is_small(tensor: onnx.TensorProto) -> bool:
+    """Whether the value of a constant lies in the graph and is short."""
+    return bool(tensor.data_location != onnx.TensorProto.EXTERNAL and tensor.ByteSize() <= _SMALL_BYTES)

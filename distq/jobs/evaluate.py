@@ -17,6 +17,7 @@ from distq.engine.run import run_units
 from distq.errors import DataError, ModelError
 from distq.graph.dynamic import compared_tensors
 from distq.graph.heads import with_tensors
+from distq.graph.large import from_proto
 from distq.graph.read import read_proto
 from distq.replica.evaluate import Evaluate
 from distq.run.open import interruptible, open_workers
@@ -34,11 +35,11 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> EvaluateResult:
     """
     candidate, _ = read_proto(options.candidate)
     against = None if options.against is None else read_proto(options.against)[0]
-    network = ir.from_proto(candidate)
+    network = from_proto(candidate)
     inputs = input_specs(network)
     ours, theirs = candidate.SerializeToString(), None
     if against is not None:
-        original = ir.from_proto(against)
+        original = from_proto(against)
         inputs = _shared_inputs(options, inputs, input_specs(original))
         ours, theirs = _comparable(options, (candidate, network), (against, original))
     data = data_spec(options, options.data, network, options.preprocess, options.labels)

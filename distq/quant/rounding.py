@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -11,13 +13,18 @@ DAMPING = 0.01
 BLOCK = 64
 """Columns whose errors are moved onto the rest in one matrix product."""
 
+_ROUNDED_TOGETHER = 1 << 26
+"""Weights that are rounded at a time, at 17 bytes each; a larger layer is cut along its outputs."""
+
 _SORTED_TOGETHER = 1 << 20
 """Elements of covariances that are sorted at a time: groups of a depthwise layer are small and many."""
 
 Floats = npt.NDArray[np.float64]
 
 
-def round_by_covariance(weight: Floats, scale: Floats, covariance: Floats) -> npt.NDArray[np.int8]:
+def round_by_covariance(
+    weight: npt.NDArray[np.floating[Any]], scale: Floats, covariance: Floats
+) -> npt.NDArray[np.int8]:
     """GPTQ: round column after column, and move the error of each onto the columns not rounded yet.
 
     What it moves onto them follows from the covariance of the inputs, so that the variance of the output
@@ -33,12 +40,25 @@ def round_by_covariance(weight: Floats, scale: Floats, covariance: Floats) -> np
     Returns:
         Integers in [-127, 127], shaped as ``weight``.
     """
-    groups, outputs, inputs = weight.shape
     variance = np.einsum("gii->gi", covariance)
     order = np.argsort(-variance, axis=1, kind="stable")[:, ::-1]
-    columns = np.take_along_axis(weight / scale[..., None], order[:, None, :], 2).astype(np.float32)
     factor = _factor(covariance, order)
+    groups, outputs, inputs = weight.shape
     rounded = np.empty((groups, outputs, inputs), np.int8)
+    together = max(1, _ROUNDED_TOGETHER // (groups * inputs))
+    for start in range(0, outputs, together):
+        part = np.s_[:, start : start + together]
+        rounded[part] = _rounded(weight[part] / scale[part][..., None], order, factor)
+    return rounded
+
+
+def _rounded(
+    steps: Floats, order: npt.NDArray[np.intp], factor: npt.NDArray[np.float32]
+) -> npt.NDArray[np.int8]:
+    """Outputs, which do not depend on each other, in steps of their scales, rounded."""
+    columns = np.take_along_axis(steps, order[:, None, :], 2).astype(np.float32)
+    inputs = columns.shape[2]
+    rounded = np.empty(columns.shape, np.int8)
     errors = np.empty_like(columns)
     for start in reversed(range(0, inputs, BLOCK)):
         end = min(start + BLOCK, inputs)

@@ -63,7 +63,7 @@ class Correction:
         if self.original is not None:
             weight = replace(weight, integers=self._rounded(self.original, moments))
         means = moments["sum"].astype(np.float64) / float(moments["positions"]) * self.step
-        mean = output_mean(self.layer, self._group, weight.dequantized().astype(np.float64), means)
+        mean = output_mean(self.layer, self._group, weight.dequantized(), means)
         return {"integers": weight.integers, "mean": mean, "forwards": moments["forwards"]}
 
     @property
@@ -79,7 +79,7 @@ class Correction:
         rows = original.T if transposed else original
         blocks = self.measuring[0].input.blocks
         shape = (self._group, rows.shape[0] // self._group, blocks, -1)
-        apart = rows.astype(np.float64).reshape(shape).transpose(0, 2, 1, 3)
+        apart = rows.reshape(shape).transpose(0, 2, 1, 3)
         steps = np.broadcast_to(self.weight.scale, rows.shape[:1]).reshape(self._group, -1)
         scale = np.repeat(steps, blocks, axis=0).astype(np.float64)
         integers = round_by_covariance(apart.reshape(len(scale), *apart.shape[2:]), scale, covariance)
@@ -89,7 +89,7 @@ class Correction:
 
 
 def output_mean(
-    layer: Layer, group: int, weight: npt.NDArray[np.float64], means: npt.NDArray[np.float64]
+    layer: Layer, group: int, weight: npt.NDArray[np.float32], means: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
     """Mean output without bias, (channels,), from the mean of what the weights multiply.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,13 @@ from typing import Any
 import numpy.typing as npt
 import onnx
 import onnxruntime
+from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from distq.errors import ExecutionError, UsageError
+from distq.graph import weight_files
+from distq.graph.weight_files import WEIGHTS_FOLDER, has_files, outside_bytes
 from distq.replica import cuda
-from distq.replica.worker import WorkerSettings
+from distq.replica.worker import Worker, WorkerSettings
 
 onnxruntime.disable_telemetry_events()
 
@@ -27,7 +30,7 @@ FASTEST = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
 """Adds layouts of memory: integer kernels run the same sums on them, up to four times as fast."""
 
 SESSION_BYTES = 48 << 20
-"""What a session is counted as in the cache: its arena keeps the memory of its activations."""
+"""What a session is counted as in the cache, beside large weights: its arena keeps activations."""
 
 DISABLED = ["ConstantSharing", "WeightBiasQuantization", "GemmTransposeFusion", "MatmulTransposeFusion"]
 """The first renames equal constants into one; the second quantizes float weights that distq left in float.
@@ -35,6 +38,8 @@ DISABLED = ["ConstantSharing", "WeightBiasQuantization", "GemmTransposeFusion", 
 The third takes out a Transpose in front of a Gemm that has one behind, even where it writes an output.
 The last computes a transposed matrix times a vector wrong. (both measured with ONNX Runtime 1.31)
 """
+
+_BESIDE = "session.optimized_model_external_initializers"
 
 KEPT_FUSED = 4
 """Fused graphs that are kept: a form is looked at before it is corrected, some forms together."""
@@ -64,6 +69,7 @@ class Session:
         options = session_options(settings, FASTEST if fused or float_network else LITERAL)
         disabled = DISABLED if float_network else [*DISABLED, FLOAT_LAYOUT]
         self._session = _open(model, options, settings, disabled)
+        self.nbytes = SESSION_BYTES + outside_bytes(model)
         self.inputs = tuple(i.name for i in self._session.get_inputs())
         self.outputs = tuple(o.name for o in self._session.get_outputs())
 
@@ -84,6 +90,15 @@ class Session:
         return found
 
 
+def cached_bytes(worker: Worker) -> Callable[[Session], int]:
+    """What sessions are counted as in a worker's cache.
+
+    Of a large network a third of the cache at most: the float and the INT8 one take turns, sample by sample.
+    """
+    most = worker.settings.cache_bytes // 3
+    return lambda session: min(session.nbytes, max(most, SESSION_BYTES))
+
+
 def session_options(
     settings: WorkerSettings, level: onnxruntime.GraphOptimizationLevel
 ) -> onnxruntime.SessionOptions:
@@ -94,6 +109,7 @@ def session_options(
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry(*WEIGHTS_FOLDER)
     options.add_session_config_entry(
         "session.qdqisint8allowed", "1"
     )  # keep int8 tensors, and their names, as written
@@ -130,10 +146,13 @@ def optimized(model: bytes, settings: WorkerSettings) -> bytes:
     Raises:
         ExecutionError: ONNX Runtime cannot load the model, or has no room for the graph.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "fused.onnx"
+    with tempfile.TemporaryDirectory(dir=weight_files.folder() if has_files(model) else None) as folder:
+        path, weights = Path(folder) / "fused.onnx", Path(folder) / "fused.weights"
         options = session_options(settings, NAMED)
         options.optimized_model_filepath = str(path)
+        if has_files(model):
+            options.add_session_config_entry(f"{_BESIDE}_file_name", weights.name)
+            options.add_session_config_entry(f"{_BESIDE}_min_size_in_bytes", str(weight_files.LEAST_BYTES))
         try:
             _open(model, options, settings, DISABLED)
         except ExecutionError as error:
@@ -142,7 +161,20 @@ def optimized(model: bytes, settings: WorkerSettings) -> bytes:
             raise ExecutionError(
                 f"{path} cannot be written: make room for temporary files, or set TMPDIR to another disk"
             ) from error
-        return path.read_bytes()
+        return _with_weights(path.read_bytes(), weights)
+
+
+def _with_weights(model: bytes, weights: Path) -> bytes:
+    """A model with what ONNX Runtime wrote beside it at a place where it stays."""
+    if not weights.is_file():
+        return model
+    location = weight_files.adopt(weights)
+    proto = onnx.load_model_from_string(model)
+    for tensor in proto.graph.initializer:
+        if uses_external_data(tensor):
+            info = ExternalDataInfo(tensor)
+            weight_files.refer(tensor, location, info.offset or 0, info.length or 0)
+    return bytes(proto.SerializeToString())
 
 
 def _constants(model: bytes) -> set[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -22,10 +22,14 @@ _ENTRY_BYTES = 1024  # of key and objects around a small array: a hundred thousa
 
 @dataclass(frozen=True)
 class Blob:
-    """Bytes all workers can get, known by their SHA-256."""
+    """Bytes all workers can get, known by their SHA-256.
+
+    ``weights`` are files that a large model refers to, by location, for workers on machines without them.
+    """
 
     sha256: str
     handle: Any  # the bytes themselves, or a Ray object reference
+    weights: Mapping[str, Any] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Blob({self.sha256[:12]})"

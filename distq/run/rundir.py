@@ -10,6 +10,7 @@ from typing import Any
 
 from distq.errors import FileFormatError, UsageError
 from distq.files import atomic_write, make_run_folder, write_first
+from distq.graph.weight_files import beside, has_files
 
 _FOLLOWS = {"data", "holdout"}
 """Fields that also change with others, such as --samples: those are named first."""
@@ -47,6 +48,11 @@ class RunDir:
         return self.path / "model.int8.onnx"
 
     @property
+    def weights(self) -> Path:
+        """The large weights of the QDQ model, where it has more than one file."""
+        return self.path / "model.int8.onnx.data"
+
+    @property
     def metrics(self) -> Path:
         """Accuracy and cost; written last, so it marks a finished run."""
         return self.path / "metrics.json"
@@ -67,7 +73,14 @@ class RunDir:
 
     def every_file(self) -> tuple[Path, ...]:
         """The files for a user that a run may have."""
-        return (self.model, self.thresholds, self.calibrated, self.metrics, self.run, self.distributions)
+        tables = (self.thresholds, self.calibrated)
+        return (self.model, self.weights, *tables, self.metrics, self.run, self.distributions)
+
+    def write_model(self, model: bytes) -> None:
+        """Write the QDQ model, with its weights beside it where they lie in files."""
+        if has_files(model):
+            model = beside(model, self.weights)
+        atomic_write(self.model, model)
 
     def claim(self, identity: dict[str, Any], *, resume: bool) -> bool:
         """Take the folder for a job.

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from distq.calibration.histogram import Distribution
+from distq.graph.large import serialized
 from distq.graph.plan import Plan, plan_again
 from distq.graph.qdq import export
 from distq.graph.rows import full_table
@@ -84,7 +85,7 @@ class Form:
     @property
     def serialized(self) -> bytes:
         """The float network as ONNX bytes."""
-        return bytes(ir.to_proto(self.model).SerializeToString())
+        return serialized(self.model)
 
     @property
     def table_bytes(self) -> bytes:

@@ -83,7 +83,7 @@ class _Ran:
         return node is not None and not self._writes_integers(node)
 
     def _writes_integers(self, node: onnx.NodeProto) -> bool:
-        kind = self._ran.types[node.output[0]]
+        kind = self._ran.types[next(filter(None, node.output))]
         return node.op_type.startswith("QLinear") or kind.tensor_type.elem_type in INTEGERS
 
     def _merged(self, name: str) -> onnx.NodeProto | None:

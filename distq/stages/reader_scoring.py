@@ -10,6 +10,7 @@ import onnx
 import onnx_ir as ir
 
 from distq.engine.portions import in_order, portions
+from distq.graph.large import from_proto
 from distq.graph.layers import saturating_follower
 from distq.graph.plan import Plan, Quantizer
 from distq.graph.probes import with_outputs
@@ -51,7 +52,7 @@ class ReaderScorer(Scorer):
         if self._cutter is None or self._cutter[0] != quantizer.name:
             run = self.run
             probe = with_outputs(form.model, read_by(form.model, quantizer))
-            model = ir.from_proto(onnx.load_model_from_string(probe))
+            model = from_proto(onnx.load_model_from_string(probe))
             plan = alone(form.plan, quantizer)
             row = form.table[quantizer.name]
             encoding = with_threshold(plan, quantizer, row, row.threshold, row.method).encoding

@@ -142,13 +142,22 @@ def test_scores_of_rows_of_any_length_go_to_the_softmax_in_float(load, keys, spr
     assert "scores" in make_plan(load(attention(lambda _, scores: scores)).model, ORT, "auto").by_tensor
 
 
-def test_a_softmax_over_unknown_rows_that_no_matmul_writes_has_the_whole_range(load):
+def test_a_softmax_over_unknown_rows_that_no_matmul_writes_has_room_for_a_row_of_one(load):
     b = Builder(1)
     scores = b.conv("x", (4, 4), output="scores")
     b.conv(b.node("Softmax", scores, axis=-1, output="shares"), (4, 2), output="y")
     plan = make_plan(load(b.model({"x": [1, 4, 8, "width"]}, ["y"])).model, ORT, "auto")
-    assert plan.by_tensor["shares"].least_high == 1.0
+    assert plan.by_tensor["shares"].least_high == 2.0
     assert plan.by_tensor["scores"].least_high == 0.0
+
+
+def test_a_softmax_along_a_batch_that_is_compared_with_itself_may_have_one_column(load):
+    b = Builder(1)
+    scores = b.node("MatMul", "x", b.node("Transpose", "x", perm=[1, 0]), output="scores")
+    b.node("MatMul", b.node("Softmax", scores, axis=1, output="shares"), "x", output="y")
+    network = Quantized(load(b.model({"x": ["batch", 4]}, ["y", "scores"])), batch=1)
+    assert network.table["shares"].max == 2.0
+    assert network.sqnr() > 30
 
 
 def test_a_softmax_of_float_scores_keeps_its_observed_range(load):

@@ -6,7 +6,6 @@ import onnxruntime
 import pytest
 from networks import Builder, assert_computes_the_same, feeds_of, load, run_literally, write
 from onnx import TensorProto, helper
-from onnx.external_data_helper import set_external_data
 
 from distq.errors import ModelError
 from distq.graph.load import load_model
@@ -51,16 +50,6 @@ def test_a_network_with_integer_operators_is_quantized_already(tmp_path, monkeyp
     text = message(tmp_path, proto)
     assert "quantized already" in text
     assert op in text
-
-
-def test_weights_of_more_than_two_gigabytes_are_refused_before_they_are_read(tmp_path):
-    proto = two_layers()
-    tensor = proto.graph.initializer[0]
-    set_external_data(tensor, "weights.bin", length=3 << 30)
-    tensor.ClearField("raw_data")
-    text = message(tmp_path, proto)
-    assert "3.0 GB" in text
-    assert "2 GB" in text
 
 
 def test_nodes_that_share_a_name_get_their_own_as_onnx_runtime_wants_it(tmp_path):

@@ -14,6 +14,7 @@ from distq.graph.edits import add_initializer
 from distq.graph.passes.tidy import DropUnused
 from distq.graph.shapes import infer_shapes
 from distq.graph.values import constant, subgraphs
+from distq.graph.weight_files import WEIGHTS_FOLDER
 
 RANDOM = frozenset(
     {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"}
@@ -140,10 +141,7 @@ def _room(nodes: list[ir.Node]) -> dict[ir.Node, int]:
 
 def _evaluate(model: ir.Model, nodes: list[ir.Node], wanted: list[ir.Value]) -> list[np.ndarray]:
     used = {v for node in nodes for v in node.inputs if v is not None and constant(v) is not None}
-    initializers = []
-    for value in used:
-        proto = onnx.numpy_helper.from_array(np.asarray(constant(value)), value.name)
-        initializers.append(proto)
+    initializers = [_as_proto(value) for value in used]
     outputs = [onnx.helper.make_empty_tensor_value_info(v.name or "") for v in wanted]
     graph = onnx.helper.make_graph([ir.to_proto(n) for n in nodes], "constants", [], outputs, initializers)
     opsets = [onnx.helper.make_opsetid(domain, version) for domain, version in model.opset_imports.items()]
@@ -151,11 +149,21 @@ def _evaluate(model: ir.Model, nodes: list[ir.Node], wanted: list[ir.Value]) -> 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.add_session_config_entry(*WEIGHTS_FOLDER)
     session = onnxruntime.InferenceSession(
         proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
     found: list[np.ndarray[Any, Any]] = session.run(None, {})
     return found
+
+
+def _as_proto(value: ir.Value) -> onnx.TensorProto:
+    """A constant under the name of its value; one that lies in a file stays there."""
+    if isinstance(value.const_value, ir.ExternalTensor):
+        proto = ir.to_proto(value.const_value)
+        proto.name = value.name or ""
+        return proto
+    return onnx.numpy_helper.from_array(np.asarray(constant(value)), value.name)
 
 
 def _replace(graph: ir.Graph, node: ir.Node, arrays: list[np.ndarray | None]) -> None:
