@@ -17,7 +17,7 @@ from distq.graph.layers import (
 from distq.graph.no_layers import why_no_layers
 from distq.graph.roles import Roles, constant_operands, data_of, find_roles
 from distq.graph.scores import least_high, scores_of_any_length
-from distq.graph.values import values_of
+from distq.graph.values import first_written, values_of
 from distq.targets.operators import ABSORBING, PASS_THROUGH
 from distq.targets.target import Scheme, Target
 
@@ -150,9 +150,7 @@ def make_plan(
     kept = {f.name or "" for f in followers.values()}
     absorbed = target.absorbs_saturation and scheme == "auto"
     dropped = frozenset(kept) if absorbed else frozenset[str]()
-    floats = tuple(
-        (node.outputs[0].name or "", why) for node, why in roles.reasons.items() if node.name not in kept
-    )
+    floats = tuple((first_written(node), why) for node, why in roles.reasons.items() if node.name not in kept)
     layers = tuple(roles.layers.values())
     operands = constant_operands(roles) if everywhere else ()
     return Plan(target, scheme, layers, quantizers, dropped, floats, tie, tuple(joined), operands)

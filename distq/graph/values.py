@@ -72,6 +72,11 @@ def _captured(graph: ir.Graph) -> list[ir.Value]:
     return [v for v in wanted if v not in own]
 
 
+def first_written(node: ir.Node) -> str:
+    """The name by which a node is reported: its first output, of those that it writes."""
+    return next((value.name for value in node.outputs if value.name), "")
+
+
 def only_reader(value: ir.Value) -> ir.Node | None:
     """The one node of the value's own graph that reads it.
 

@@ -120,7 +120,8 @@ class Chain:
             pieces: of the samples they are measured on.
         """
         inputs = [layer.input.tensor for layer in self.stages[0]]
-        cut = network.crossing(network.before([*self.earlier, *inputs]))
+        crossing = network.crossing(network.before([*self.earlier, *inputs]))
+        cut = tuple(dict.fromkeys((*crossing, *inputs)))  # what stands before the cut alone reads some inputs
         numbers = Numbers.of(self.constants, share, self.weights)
         advance = Advance(self.network, self.data, numbers, cut, self.shares)
         return [layer.correction(advance, pieces) for layer in self.stages[0]]

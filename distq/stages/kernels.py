@@ -10,7 +10,7 @@ import onnx_ir as ir
 from distq.graph.layers import Layer, saturating_follower
 from distq.graph.plan import Plan
 from distq.graph.subgraph import Network
-from distq.graph.values import is_float
+from distq.graph.values import first_written, is_float
 from distq.replica.session import optimized
 from distq.replica.worker import WorkerSettings
 from distq.run.results import FloatLayer
@@ -44,7 +44,7 @@ def float_layers(model: ir.Model, plan: Plan, exported: bytes) -> Iterator[Float
     reasons = dict(plan.float_nodes)
     others: list[FloatLayer] = []
     for node in model.graph:
-        name = node.outputs[0].name or ""
+        name = first_written(node)
         if name in reasons and node.name not in layers:
             if ran.in_float(node.name or ""):
                 yield FloatLayer(name=name, reason=reasons[name])

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from idle_networks import OPERATORS, network, networks_of_idle_operators
+from networks import Builder
 from replica_helpers import Bench
 from score_checks import assert_scores_are_those_of_the_exported_model, exported_errors
 from zoo import NETWORKS
@@ -40,6 +41,20 @@ def assert_all_is_found(folder: Path, proto: onnx.ModelProto, target: str) -> No
 def test_in_random_networks(proto: onnx.ModelProto, target: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         assert_all_is_found(Path(folder), proto, target)
+
+
+def products_from_the_left():
+    """Constants on the left of a product of matrices, a PRelu and an Elu, beside a Gemm of the same input."""
+    b = Builder(2)
+    turned = b.node("PRelu", b.node("MatMul", b.random(7, 1), "x", output="first"), b.positive(4), output="p")
+    b.node("MatMul", b.random(3, 7), b.node("Elu", turned, alpha=0.5, output="e"), output="y")
+    b.node("MatMul", turned, b.random(4, 8), output="z")
+    b.node("Gemm", "x", b.random(4, 6), b.random(6), output="w")
+    return b.model({"x": [1, 4]}, ["y", "z", "w"])
+
+
+def test_where_layers_read_what_an_earlier_quantizer_reads_too(tmp_path):
+    assert_all_is_found(tmp_path, products_from_the_left(), "ort")
 
 
 class LeaveIn(DropNeutral):

@@ -26,6 +26,21 @@ def where():
     return b.model({"x": [1, 4, 8, 8]}, ["y"])
 
 
+def recurrent_states():
+    """A MatMul, an LSTM of which only the last states are read, and another MatMul."""
+    b = Builder(1)
+    inputs = [b.node("MatMul", "x", b.random(4, 4)), b.random(1, 8, 4), b.random(1, 8, 2)]
+    b.nodes.append(onnx.helper.make_node("LSTM", inputs, ["", "last", "cell"], hidden_size=2))
+    rows = b.node("Squeeze", "last", b.constant(np.array([0])))
+    b.node("MatMul", rows, b.random(2, 3), output="y")
+    return b.model({"x": [5, 1, 4]}, ["y"])
+
+
+def test_a_node_without_its_first_output_is_listed(tmp_path):
+    found, _ = listed(tmp_path, recurrent_states())
+    assert "LSTM" in found["last"]
+
+
 def normalized():
     """MatMul - layer normalization, node by node - MatMul, and a Gelu behind."""
     b = Builder(1)
