@@ -135,12 +135,18 @@ class DiffOptions(CommonOptions):
     sensitivity: bool = False
 
 
+MOST_BINS = 1 << 20
+"""Distributions are no finer: more bins than that share out the same counts, and take memory per tensor."""
+
+
 def require_bins(bins: int) -> None:
-    """Refuse a number of histogram bins that is not a multiple of 128.
+    """Refuse a number of histogram bins that is not a multiple of 128, or beyond reason.
 
     Raises:
         UsageError: naming the nearest number that is.
     """
+    if bins > MOST_BINS:
+        raise UsageError(f"--bins {bins} is over the limit of {MOST_BINS}: try --bins 2048")
     if bins % 128:
         nearest = max(128, round(bins / 128) * 128)
         raise UsageError(f"--bins {bins} is not a multiple of 128: try --bins {nearest}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import stat
 from io import BufferedReader
 from pathlib import Path
@@ -16,6 +17,13 @@ _KINDS = {
 }
 
 
+LARGEST_FILE = 1 << 30
+"""Bytes of a file that is read whole, and of an array inside one; models and whole data sets may be larger.
+
+An uncompressed image of as many pixels as distq decodes has 300 MB.
+"""
+
+
 def open_regular(path: Path) -> BufferedReader:
     """Open a file for reading; links are followed.
 
@@ -26,14 +34,35 @@ def open_regular(path: Path) -> BufferedReader:
     return path.open("rb")
 
 
-def read_regular(path: Path) -> bytes:
+def read_regular(path: Path, most: int = LARGEST_FILE) -> bytes:
     """The whole content of a file.
 
+    Args:
+        path: of the file.
+        most: bytes that it may have.
+
     Raises:
-        OSError: as :func:`open_regular`.
+        OSError: as :func:`open_regular`, or it is larger.
     """
     with open_regular(path) as stream:
-        return stream.read()
+        require_size(path, os.fstat(stream.fileno()).st_size, most)
+        content = stream.read(most + 1)  # it may grow meanwhile, and what the kernel makes up has no size
+    require_size(path, len(content), most)
+    return content
+
+
+def require_size(path: Path, size: int, most: int = LARGEST_FILE) -> None:
+    """Refuse what is too large to be read whole.
+
+    Raises:
+        OSError: saying both sizes.
+    """
+    if size > most:
+        raise OSError(
+            errno.EFBIG,
+            f"it has {size / (1 << 30):.1f} GiB, over the limit of {most / (1 << 30):.0f} GiB",
+            str(path),
+        )
 
 
 def require_regular(path: Path) -> None:

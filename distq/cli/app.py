@@ -32,6 +32,7 @@ from distq.cli.tables import (
 )
 from distq.config import CalibrateOptions, CommonOptions, DiffOptions, EvaluateOptions, TuneOptions
 from distq.errors import DistqError, InterruptedRun
+from distq.memory import out_of_memory
 from distq.options import make_options, on_command_line
 
 # ruff: noqa: PLC0415  # a command imports its job
@@ -201,11 +202,17 @@ def invoke(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", InterruptedRun.exit_code)
     except Exception as error:  # noqa: BLE001  # the last resort: one line, the traceback on request
-        where = "" if _debugging() else "; set DISTQ_DEBUG=1 to see the traceback"
-        return _fail(f"failed with {type(error).__name__}: {error}{where}", DistqError.exit_code)
+        return _fail(_unexpected(error), DistqError.exit_code)
     if code == InterruptedRun.exit_code:  # Typer's own answer to Ctrl-C before a job has begun
         return _fail("interrupted", code)
     return code if isinstance(code, int) else 0
+
+
+def _unexpected(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return out_of_memory("the driver", error)
+    where = "" if _debugging() else "; set DISTQ_DEBUG=1 to see the traceback"
+    return f"failed with {type(error).__name__}: {error}{where}"
 
 
 def _debugging() -> bool:

@@ -7,6 +7,7 @@ import traceback
 from distq.engine.blas import one_blas_thread
 from distq.engine.executor import Unit
 from distq.errors import DistqError, ExecutionError
+from distq.memory import out_of_memory
 from distq.replica.worker import Arrays, Worker
 
 
@@ -22,6 +23,8 @@ def attempt(unit: Unit, worker: Worker) -> Arrays | DistqError:
             return unit.run(worker)
     except DistqError as error:
         return error
+    except MemoryError as error:
+        return ExecutionError(out_of_memory(unit.label, error))
     except (Exception, SystemExit) as error:  # noqa: BLE001  # a plug-in may raise anything, or call sys.exit
         return unexpected(unit.label, error)
 

@@ -44,7 +44,7 @@ def read_proto(path: Path) -> tuple[onnx.ModelProto, str]:
         ModelError: missing, corrupt, or larger than a model can be with its weights inside.
     """
     try:
-        data = read_regular(path)
+        data = read_regular(path, LARGEST_BYTES)
     except OSError as error:
         raise ModelError(
             f"cannot read the model {path}: {error.strerror}; give the path of an ONNX file"

@@ -14,6 +14,7 @@ import onnx
 import onnxruntime
 
 from distq.errors import ExecutionError, UsageError
+from distq.memory import is_out_of_memory, out_of_memory
 from distq.replica import cuda
 from distq.replica.worker import WorkerSettings
 
@@ -80,6 +81,8 @@ class Session:
                 wanted, {name: feeds[name] for name in self.inputs}
             )
         except Exception as error:  # ONNX Runtime's own exceptions share no root
+            if is_out_of_memory(error):
+                raise ExecutionError(out_of_memory("ONNX Runtime", error)) from error
             raise ExecutionError(f"ONNX Runtime failed: {_first_line(error)}") from error
         return found
 
@@ -218,6 +221,8 @@ def _open(
             model, options, providers=providers, disabled_optimizers=disabled, enable_fallback=0
         )
     except Exception as error:  # ONNX Runtime raises classes of its own that share no root
+        if is_out_of_memory(error):
+            raise ExecutionError(out_of_memory("loading the model", error)) from error
         raise ExecutionError(f"ONNX Runtime cannot load the model: {_first_line(error)}") from error
     if device != "cpu" and session.get_providers()[0] != cuda.PROVIDER:
         raise UsageError(

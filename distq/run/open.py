@@ -16,13 +16,14 @@ from distq.engine.executor import Executor, Pool
 from distq.engine.factory import open_executor
 from distq.engine.journal import Journal
 from distq.engine.progress import Reporter
-from distq.errors import FileFormatError, InputError, InterruptedRun, UsageError
+from distq.errors import ExecutionError, FileFormatError, InputError, InterruptedRun, UsageError
 from distq.graph.dynamic import feeding_outputs_of_dynamic_shape
 from distq.graph.heads import parts, reported, with_places
 from distq.graph.load import LoadedModel, load_model
 from distq.graph.plan import Plan, make_plan
 from distq.graph.resolve import resolve_names
 from distq.graph.rows import given_table
+from distq.memory import out_of_memory
 from distq.quant.table import read_table
 from distq.replica.worker import WorkerSettings
 from distq.run.context import Run
@@ -240,12 +241,15 @@ def open_workers(options: CommonOptions, reporter: Reporter) -> Pool:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Turn Ctrl-C into distq's own error, which the command line ends with 130.
+    """Turn Ctrl-C into distq's own error, which the command line ends with 130, and want of memory too.
 
     Raises:
         InterruptedRun: the user pressed Ctrl-C.
+        ExecutionError: this process ran out of memory.
     """
     try:
         yield
+    except MemoryError as error:
+        raise ExecutionError(out_of_memory("the driver", error)) from error
     except KeyboardInterrupt:
         raise InterruptedRun("interrupted: continue with the same command and --resume") from None
