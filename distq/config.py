@@ -6,13 +6,13 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, field_validator
 from pydantic_core import PydanticCustomError
 
 from distq.errors import UsageError, one_of
 from distq.targets import TARGETS
 from distq.targets.target import Scheme
-from distq.urls import shown
+from distq.urls import shown, why_unusable
 
 MethodName = Literal["auto", "max", "kl", "symkl", "jsd", "admm", "aciq", "percentile", "mse"]
 Rounding = Literal["gptq", "nearest"]
@@ -67,6 +67,15 @@ class CommonOptions(BaseModel):
     stage_data: Path | None = None
     wait_for_workers: Annotated[int, Field(ge=0)] = 0
     retries: Annotated[int, Field(ge=0)] = 3
+
+    @field_validator("*")
+    @classmethod
+    def _usable(cls, value: object) -> object:
+        """Refuse a path that no file can have before anything is computed for it."""
+        reason = why_unusable(value) if isinstance(value, Path) else None
+        if reason is not None:
+            raise PydanticCustomError("path", "{reason}", {"reason": reason})
+        return value
 
 
 class CalibrateOptions(CommonOptions):

@@ -8,6 +8,11 @@ import resource
 import sys
 from pathlib import Path
 
+from distq.errors import UsageError
+
+LOCAL_ADDRESS_SPACE, RAY_ADDRESS_SPACE = 1 << 30, 16 << 30
+"""Of a process: libraries and their threads; for Ray also its object store and far more threads."""
+
 REMEDY = (
     "give it more (a container's limit, ulimit -v, a larger machine), or take fewer --workers "
     "or a smaller --cache-memory"
@@ -38,6 +43,20 @@ def memory_limit() -> int:
     if address_space != resource.RLIM_INFINITY:
         limits.append(address_space)
     return min(limits)
+
+
+def require_address_space(least: int, remedy: str) -> None:
+    """Refuse a ``ulimit -v`` in which libraries end the process, or Ray waits for its own for half a minute.
+
+    Raises:
+        UsageError: it is less.
+    """
+    given, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if given != resource.RLIM_INFINITY and given < least:
+        raise UsageError(
+            f"ulimit -v gives {given / (1 << 30):.1f} GiB of address space, "
+            f"distq needs {least >> 30} GiB of it: {remedy}"
+        )
 
 
 def peak_rss_mb() -> float:

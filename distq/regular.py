@@ -8,6 +8,7 @@ import stat
 from io import BufferedReader
 from pathlib import Path
 
+_PIECE = 1 << 20
 _KINDS = {
     stat.S_IFIFO: "a named pipe",
     stat.S_IFCHR: "a device",
@@ -45,9 +46,13 @@ def read_regular(path: Path, most: int = LARGEST_FILE) -> bytes:
         OSError: as :func:`open_regular`, or it is larger.
     """
     with open_regular(path) as stream:
-        require_size(path, os.fstat(stream.fileno()).st_size, most)
-        content = stream.read(most + 1)  # it may grow meanwhile, and what the kernel makes up has no size
-    require_size(path, len(content), most)
+        size = os.fstat(stream.fileno()).st_size
+        require_size(path, size, most)
+        content = stream.read(size + 1)
+        while len(content) > size:  # it grows meanwhile, or the kernel makes it up and gives it no size
+            size = len(content)
+            require_size(path, size, most)
+            content += stream.read(_PIECE)
     return content
 
 

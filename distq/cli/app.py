@@ -32,7 +32,7 @@ from distq.cli.tables import (
 )
 from distq.config import CalibrateOptions, CommonOptions, DiffOptions, EvaluateOptions, TuneOptions
 from distq.errors import DistqError, InterruptedRun
-from distq.memory import out_of_memory
+from distq.memory import LOCAL_ADDRESS_SPACE, RAY_ADDRESS_SPACE, out_of_memory, require_address_space
 from distq.options import make_options, on_command_line
 
 # ruff: noqa: PLC0415  # a command imports its job
@@ -126,7 +126,9 @@ def sweep(
     from distq.sweeps.runs import Verbs
 
     resume = bool(values.pop("resume", False))
+    _require_address_space(local=True)  # what reads the file loads the libraries
     wanted = load_sweep(sweep_file, values)
+    _require_address_space(local=wanted.place.executor == "local")
     if dry_run:
         show_result(plan_sweep(wanted), print_sweep_plan, output)
         return
@@ -150,6 +152,7 @@ def demo(
     from distq.jobs.tune import tune as tune_job
 
     options = make_options(CommonOptions, values, on_command_line)
+    _require_address_space(local=options.executor == "local")
     job = partial(run_demo, out, tune_job, executor=options.executor, workers=options.workers)
     perform(job, print_demo_result, output)
 
@@ -172,6 +175,7 @@ def doctor(
 
 def _start(options: CommonOptions, output: Output) -> None:
     """Run the job that the options are for."""
+    _require_address_space(local=options.executor == "local")
     match options:
         case TuneOptions():
             from distq.jobs.tune import tune as tune_job
@@ -189,6 +193,14 @@ def _start(options: CommonOptions, output: Output) -> None:
             from distq.jobs.diff import diff as diff_job
 
             perform(partial(diff_job, options), print_diff_result, output)
+
+
+def _require_address_space(*, local: bool) -> None:
+    """Before the libraries are loaded: they end the process where they find none."""
+    if local:
+        require_address_space(LOCAL_ADDRESS_SPACE, "raise it")
+    else:
+        require_address_space(RAY_ADDRESS_SPACE, "raise it, or take --executor local, which needs less")
 
 
 def invoke(arguments: Sequence[str]) -> int:

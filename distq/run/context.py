@@ -80,6 +80,7 @@ class Run:
 
     def warn(self, text: str) -> None:
         """Tell the user at once, and again in the result."""
+        text = text.encode("utf-8", "backslashreplace").decode()  # a sample's name may be no UTF-8
         self.warnings.append(text)
         self.reporter.warn(text)
 
