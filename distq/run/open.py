@@ -33,6 +33,7 @@ from distq.run.records import read_result
 from distq.run.results import RunResult
 from distq.run.rundir import RunDir
 from distq.run.samples import prepare_data
+from distq.run.seal import require_undamaged
 from distq.targets import find_target
 
 Options = TypeVar("Options", bound=CalibrateOptions)
@@ -70,7 +71,9 @@ def open_run(
     loaded, plan = prepare_model(options)
     data, holdout_data, selection = prepare_data(options, loaded)
     rundir = RunDir(options.out)
-    if not rundir.finished:
+    damaged = rundir.damaged() if rundir.finished else ()
+    finished = rundir.finished and not damaged
+    if not finished:
         same = checked(loaded, first_samples(data, selection.calibration), WorkerSettings())
         if same is not loaded:
             reporter.warn(
@@ -82,9 +85,13 @@ def open_run(
     existed = rundir.path.exists()
     made = rundir.claim(own_identity, resume=options.resume)
     ours = False
-    if rundir.finished:
+    if finished:
         yield read_result(rundir)
         return
+    if damaged:
+        names = ", ".join(path.name for path in damaged)
+        reporter.warn(f"{rundir.path}: {names} of the finished run damaged or gone; made again")
+        rundir.metrics.unlink(missing_ok=True)
     try:
         with Journal(rundir.journal) as journal, ExitStack() as stack:
             rundir.remove_leftovers()
@@ -170,7 +177,9 @@ def prepare_model(options: CalibrateOptions, without: Collection[str] = ()) -> t
     if options.int16_layers:
         wide = resolve_names(loaded.model, plan, options.int16_layers, "--int16-layers")
         plan = make_plan(loaded.model, target, options.scheme, tie=not bitmain, int16=wide)
+    require_undamaged(options.load_dist)
     if options.table is not None:
+        require_undamaged(options.table)
         _require_rows(options.table, plan)
     return loaded, plan
 
