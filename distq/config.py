@@ -67,6 +67,7 @@ class CommonOptions(BaseModel):
     stage_data: Path | None = None
     wait_for_workers: Annotated[int, Field(ge=0)] = 0
     retries: Annotated[int, Field(ge=0)] = 3
+    unit_timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
     @field_validator("*")
     @classmethod

@@ -19,6 +19,7 @@ from typing import Annotated
 import typer
 
 import distq
+from distq import ending
 from distq.cli.cluster import cluster
 from distq.cli.dataset import dataset
 from distq.cli.flags import OUTPUT, PLACE_FLAGS, Output, example, switch, takes
@@ -235,6 +236,8 @@ def _fail(message: str, code: int) -> int:
     """Print an error being handled, on one line; with DISTQ_DEBUG=1 its traceback before it."""
     if _debugging():
         traceback.print_exc()
+    if code == InterruptedRun.exit_code:
+        ending.told()
     typer.echo(f"distq: {' '.join(message.split())}", err=True)
     return code
 

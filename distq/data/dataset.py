@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from distq.activity import doing
 from distq.data.ahead import load_ahead
 from distq.data.fit import array_remedy, fit, in_wider_integers
 from distq.data.images import decode_image, read_image_file
@@ -186,11 +187,12 @@ class SourceDataset:
         """
         name = self.name(index)
         try:
-            items = self.source.read(index)
-            inputs = {
-                spec.name: self._prepare(item, spec, name)
-                for spec, item in zip(self.spec.inputs, items, strict=True)
-            }
+            with doing(f"sample {name}"):
+                items = self.source.read(index)
+                inputs = {
+                    spec.name: self._prepare(item, spec, name)
+                    for spec, item in zip(self.spec.inputs, items, strict=True)
+                }
         except UnreadableSample as error:
             listed = f" ({self.source.line(index)})" if isinstance(self.source, TextListSource) else ""
             unreadable = UnreadableSample(f"{error}{listed}")

@@ -38,3 +38,11 @@ def unexpected(label: str, error: BaseException) -> ExecutionError:
     )
     failure.add_note("".join(traceback.format_exception(error)))
     return failure
+
+
+def too_slow(label: str, seconds: float, attempts: int) -> ExecutionError:
+    """The error of a unit that did not end in time in any of its attempts."""
+    return ExecutionError(
+        f"{label}: no answer within --unit-timeout {seconds:g} s in each of {attempts} attempts: look for a "
+        "storage that does not answer, a plug-in or a loop that does not end, or give it more time"
+    )

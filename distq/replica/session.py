@@ -13,6 +13,8 @@ import numpy.typing as npt
 import onnx
 import onnxruntime
 
+from distq.activity import doing
+from distq.ending import stopped_by
 from distq.errors import ExecutionError, UsageError
 from distq.memory import is_out_of_memory, out_of_memory
 from distq.replica import cuda
@@ -36,6 +38,8 @@ DISABLED = ["ConstantSharing", "WeightBiasQuantization", "GemmTransposeFusion", 
 The third takes out a Transpose in front of a Gemm that has one behind, even where it writes an output.
 The last computes a transposed matrix times a vector wrong. (both measured with ONNX Runtime 1.31)
 """
+
+_FATAL = 4  # of ONNX Runtime's levels of logging; its errors are raised as well
 
 KEPT_FUSED = 4
 """Fused graphs that are kept: a form is looked at before it is corrected, some forms together."""
@@ -76,10 +80,17 @@ class Session:
         Raises:
             ExecutionError: what ONNX Runtime says went wrong.
         """
+        options = onnxruntime.RunOptions()
+        options.log_severity_level = _FATAL
+
+        def stop() -> None:
+            options.terminate = True
+
         try:
-            found: list[npt.NDArray[Any]] = self._session.run(
-                wanted, {name: feeds[name] for name in self.inputs}
-            )
+            with stopped_by(stop), doing("ONNX Runtime's run"):
+                found: list[npt.NDArray[Any]] = self._session.run(
+                    wanted, {name: feeds[name] for name in self.inputs}, options
+                )
         except Exception as error:  # ONNX Runtime's own exceptions share no root
             if is_out_of_memory(error):
                 raise ExecutionError(out_of_memory("ONNX Runtime", error)) from error
@@ -95,7 +106,7 @@ def session_options(
     options.graph_optimization_level = level
     options.intra_op_num_threads = settings.threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 4
+    options.log_severity_level = _FATAL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry(
         "session.qdqisint8allowed", "1"
@@ -217,9 +228,10 @@ def _open(
         index = int(device.partition(":")[2])
         providers = [(cuda.PROVIDER, cuda.provider_options(index, settings.gpu_part)), *providers]
     try:
-        session = onnxruntime.InferenceSession(
-            model, options, providers=providers, disabled_optimizers=disabled, enable_fallback=0
-        )
+        with stopped_by(lambda: options.set_load_cancellation_flag(True)):  # ONNX Runtime's own
+            session = onnxruntime.InferenceSession(
+                model, options, providers=providers, disabled_optimizers=disabled, enable_fallback=0
+            )
     except Exception as error:  # ONNX Runtime raises classes of its own that share no root
         if is_out_of_memory(error):
             raise ExecutionError(out_of_memory("loading the model", error)) from error
