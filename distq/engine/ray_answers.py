@@ -1,7 +1,7 @@
 """Ray with a deadline: some of its calls never return where a raylet or Ray's head is stopped.
 
 Every call goes through a thread that its caller can stop waiting for. After a while one line says that Ray
-does not answer, after a minute the call fails, and from then on Ray is not asked for anything any more.
+does not answer, then the call fails, and from then on Ray is not asked for anything any more.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from distq.errors import ExecutionError
 Result = TypeVar("Result")
 
 _CAUSE = "its raylet on this machine or its head is stopped or overloaded"
-_SPEAK_SECONDS, _GIVE_UP_SECONDS = 20.0, 60.0
+_SPEAK_SECONDS, _GIVE_UP_SECONDS = 20.0, 40.0  # after about a minute Ray ends the process, without a word
 _LEAVING_SECONDS = 10.0
 """To end actors and Ray itself: nobody waits for their answers."""
 

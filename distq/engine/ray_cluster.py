@@ -23,7 +23,7 @@ from distq.engine.placement import Resources
 from distq.engine.ray_answers import BoundedRay
 from distq.engine.ray_folder import RayFolder
 from distq.engine.ray_lean import without_unused_processes
-from distq.engine.ray_reaper import Reaper, end_processes
+from distq.engine.ray_reaper import Reaper
 from distq.errors import ExecutionError, UsageError
 
 _CONNECT_SECONDS = 5.0
@@ -112,9 +112,12 @@ class RayCluster:
             atexit.unregister(self.close)
             if not self.ray.shutdown():
                 atexit.unregister(self.ray.module.shutdown)  # it would be waited for once more
+                if (
+                    self._reaper is not None
+                ):  # Ray ends this process with its raylet, so that waits for our end
+                    self._reaper.hurry()
+                    self._reaper = self._folder = None
         if self._reaper is not None:
-            if self.ray.silent:
-                end_processes(self._reaper.folder)
             self._reaper.dismiss()
             self._reaper = None
         if self._folder is not None:

@@ -51,13 +51,11 @@ class Reaper:
         self._process.communicate()
 
 
-def end_processes(folder: Path) -> None:
+def _end_processes(folder: Path) -> None:
     """Kill the processes that write into a folder, also those that are stopped."""
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it ended meanwhile, or is another user's
-            if int(process.name) != os.getpid() and any(
-                _writes_into(folder, opened) for opened in (process / "fd").iterdir()
-            ):
+            if any(_writes_into(folder, opened) for opened in (process / "fd").iterdir()):
                 os.kill(int(process.name), signal.SIGKILL)
 
 
@@ -65,7 +63,7 @@ def _main(folder: Path) -> None:
     if not sys.stdin.buffer.read():
         time.sleep(_SECONDS_TO_END)
     for _ in range(_ROUNDS):  # those that were starting have no log at first
-        end_processes(folder)
+        _end_processes(folder)
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
             return
