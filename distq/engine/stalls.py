@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from distq.activity import longest
+
+_LOOK_SECONDS = 1.0
+
 NOTICE_SECONDS = 20.0
 """A line says by then who has not answered; where units take longer, after twice the longest so far."""
 
@@ -40,3 +49,25 @@ def stalled(where: str, label: str, seconds: float, at: tuple[str, float] | None
     if not answers:
         return f"{line}; its process does not answer either: it is stopped, or its node is out of reach"
     return line if at is None else f"{line}; for {at[1]:.0f} s it has been at {at[0]}"
+
+
+@contextmanager
+def watched(what: str, on_event: Callable[[str], None]) -> Iterator[None]:
+    """Say now and then that what this process does inside the block is still going on, if it takes long."""
+    over = threading.Event()
+    began = time.monotonic()
+
+    def look() -> None:
+        stalls = Stalls()
+        while not over.wait(_LOOK_SECONDS):
+            seconds = time.monotonic() - began
+            if stalls.due(seconds):
+                at = longest()
+                rest = f"; for {at[1]:.0f} s it has been at {at[0]}" if at else ""
+                on_event(f"{what} has taken {seconds:.0f} s{rest}")
+
+    threading.Thread(target=look, daemon=True, name="distq-watched").start()
+    try:
+        yield
+    finally:
+        over.set()

@@ -16,6 +16,7 @@ from distq.engine.executor import Executor, Pool
 from distq.engine.factory import open_executor
 from distq.engine.journal import Journal
 from distq.engine.progress import Reporter
+from distq.engine.stalls import watched
 from distq.errors import ExecutionError, FileFormatError, InputError, InterruptedRun, UsageError
 from distq.graph.dynamic import feeding_outputs_of_dynamic_shape
 from distq.graph.heads import parts, reported, with_places
@@ -68,19 +69,22 @@ def open_run(
         ExecutionError: no worker starts, or the disk is full.
     """
     started = time.monotonic()
-    loaded, plan = prepare_model(options)
-    data, holdout_data, selection = prepare_data(options, loaded)
+    with watched(f"loading {options.model} and its data", reporter.warn):
+        loaded, plan = prepare_model(options)
+        data, holdout_data, selection = prepare_data(options, loaded)
     rundir = RunDir(options.out)
     damaged = rundir.damaged() if rundir.finished else ()
     finished = rundir.finished and not damaged
     if not finished:
-        same = checked(loaded, first_samples(data, selection.calibration), WorkerSettings())
+        with watched(f"comparing the simplified network with {options.model}", reporter.warn):
+            same = checked(loaded, first_samples(data, selection.calibration), WorkerSettings())
         if same is not loaded:
             reporter.warn(
                 f"{options.model}: not simplified by {', '.join(sorted(same.without))}, which changes it"
             )
             loaded, plan = prepare_model(options, same.without)
-    manifests = manifest(data, selection.calibration), manifest(holdout_data, selection.holdout)
+    with watched("reading the samples for their SHA-256", reporter.warn):
+        manifests = manifest(data, selection.calibration), manifest(holdout_data, selection.holdout)
     own_identity = identity(options=options, command=command, loaded=loaded, data=data, manifests=manifests)
     existed = rundir.path.exists()
     made = rundir.claim(own_identity, resume=options.resume)
