@@ -16,6 +16,9 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) in {signal.SIG_DFL, signal.default_int_handler}:  # nohup ignores SIGHUP
             signal.signal(number, interrupt)
+    from distq import ending  # noqa: PLC0415  # short, and it has to be there first
+
+    ending.watch()
     try:
         from distq.cli import app  # noqa: PLC0415  # half a second, in which Python would answer with a traceback
 

@@ -6,13 +6,13 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, field_validator
 from pydantic_core import PydanticCustomError
 
 from distq.errors import UsageError, one_of
 from distq.targets import TARGETS
 from distq.targets.target import Scheme
-from distq.urls import shown
+from distq.urls import shown, why_unusable
 
 MethodName = Literal["auto", "max", "kl", "symkl", "jsd", "admm", "aciq", "percentile", "mse"]
 Rounding = Literal["gptq", "nearest"]
@@ -67,6 +67,16 @@ class CommonOptions(BaseModel):
     stage_data: Path | None = None
     wait_for_workers: Annotated[int, Field(ge=0)] = 0
     retries: Annotated[int, Field(ge=0)] = 3
+    unit_timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+
+    @field_validator("*")
+    @classmethod
+    def _usable(cls, value: object) -> object:
+        """Refuse a path that no file can have before anything is computed for it."""
+        reason = why_unusable(value) if isinstance(value, Path) else None
+        if reason is not None:
+            raise PydanticCustomError("path", "{reason}", {"reason": reason})
+        return value
 
 
 class CalibrateOptions(CommonOptions):
@@ -135,12 +145,18 @@ class DiffOptions(CommonOptions):
     sensitivity: bool = False
 
 
+MOST_BINS = 1 << 20
+"""Distributions are no finer: more bins than that share out the same counts, and take memory per tensor."""
+
+
 def require_bins(bins: int) -> None:
-    """Refuse a number of histogram bins that is not a multiple of 128.
+    """Refuse a number of histogram bins that is not a multiple of 128, or beyond reason.
 
     Raises:
         UsageError: naming the nearest number that is.
     """
+    if bins > MOST_BINS:
+        raise UsageError(f"--bins {bins} is over the limit of {MOST_BINS}: try --bins 2048")
     if bins % 128:
         nearest = max(128, round(bins / 128) * 128)
         raise UsageError(f"--bins {bins} is not a multiple of 128: try --bins {nearest}")

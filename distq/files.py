@@ -19,6 +19,7 @@ from distq.regular import open_regular
 BROKEN_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError)
 """What reading a damaged .npz raises; RuntimeError: of a password, or of a compression nobody knows."""
 
+_PREFIX = 50  # characters of a file's name in that of its temporary one, which must not be too long either
 _FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 
 
@@ -92,7 +93,7 @@ def atomic_stream(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OSError: it cannot be written; nothing was replaced.
     """
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:_PREFIX]}.")
     try:
         with os.fdopen(handle, "wb") as stream:
             yield stream

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
+_LONGEST_NAME = 255
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.*)", re.DOTALL)  # a drive of Windows has one letter
 
 
@@ -25,3 +27,18 @@ def shown(path: Path) -> str:
 def location(path: Path) -> str:
     """A URL as it was given, any other path made absolute: the same for every process."""
     return url_of(path) or str(path.absolute())
+
+
+def why_unusable(path: Path) -> str | None:
+    """Why no file can have this path on any machine, and what to do; None where one can.
+
+    A name holds 255 bytes at most. One that is no UTF-8 cannot be written into JSON.
+    """
+    if url_of(path) is not None:
+        return None
+    longest = max((len(os.fsencode(part)) for part in path.parts), default=0)
+    if longest > _LONGEST_NAME:
+        return f"a name of {longest} bytes is longer than the {_LONGEST_NAME} a file system takes: shorten it"
+    if os.fsencode(path).decode("utf-8", "ignore").encode() != os.fsencode(path):
+        return "its name is no UTF-8: rename it, or give it through a link with another name"
+    return None

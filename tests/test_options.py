@@ -46,3 +46,22 @@ def test_any_value_is_taken_or_refused_in_one_line(name, value):
     except UsageError as error:
         assert len(str(error).splitlines()) == 1  # noqa: PT017  # values that are taken raise nothing
         assert name in str(error)  # noqa: PT017  # the same
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("a" * 256, "a name of 256 bytes is longer than the 255 a file system takes: shorten it"),
+        ("é" * 128, "a name of 256 bytes is longer"),
+        ("\udcff\udcfe", "its name is no UTF-8: rename it, or give it through a link with another name"),
+    ],
+)
+@pytest.mark.parametrize("option", ["out", "model", "data", "dump_dist"])
+def test_a_path_that_no_file_can_have_is_refused_before_anything_is_made(option, name, reason):
+    with pytest.raises(UsageError, match=rf"^{option} .*: {reason}"):
+        make_options(TuneOptions, {**GIVEN, option: f"folder/{name}"})
+
+
+def test_a_long_url_is_no_long_name():
+    url = f"https://host/list.txt?signature={'a' * 300}"
+    assert make_options(TuneOptions, {**GIVEN, "data": url}).data is not None

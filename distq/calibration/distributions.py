@@ -15,7 +15,8 @@ import numpy.typing as npt
 from distq.calibration.histogram import Distribution
 from distq.errors import FileFormatError
 from distq.files import BROKEN_ARCHIVE, atomic_write
-from distq.regular import require_regular
+from distq.memory import memory_limit
+from distq.regular import require_regular, require_size
 
 _FORMAT, _OLDER_FORMAT = "distq distributions 2", "distq distributions 1"
 _HEADER = "header"
@@ -110,6 +111,7 @@ def _read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
     try:
         require_regular(path)
         with zipfile.ZipFile(path) as archive:
+            require_size(path, sum(entry.file_size for entry in archive.infolist()), memory_limit())
             for entry in archive.namelist():
                 content = io.BytesIO(archive.read(entry))
                 arrays[entry.removesuffix(".npy")] = np.lib.format.read_array(content, allow_pickle=False)

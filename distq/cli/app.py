@@ -19,6 +19,7 @@ from typing import Annotated
 import typer
 
 import distq
+from distq import ending
 from distq.cli.cluster import cluster
 from distq.cli.dataset import dataset
 from distq.cli.flags import OUTPUT, PLACE_FLAGS, Output, example, switch, takes
@@ -32,6 +33,7 @@ from distq.cli.tables import (
 )
 from distq.config import CalibrateOptions, CommonOptions, DiffOptions, EvaluateOptions, TuneOptions
 from distq.errors import DistqError, InterruptedRun
+from distq.memory import LOCAL_ADDRESS_SPACE, RAY_ADDRESS_SPACE, out_of_memory, require_address_space
 from distq.options import make_options, on_command_line
 
 # ruff: noqa: PLC0415  # a command imports its job
@@ -125,7 +127,9 @@ def sweep(
     from distq.sweeps.runs import Verbs
 
     resume = bool(values.pop("resume", False))
+    _require_address_space(local=True)  # what reads the file loads the libraries
     wanted = load_sweep(sweep_file, values)
+    _require_address_space(local=wanted.place.executor == "local")
     if dry_run:
         show_result(plan_sweep(wanted), print_sweep_plan, output)
         return
@@ -149,6 +153,7 @@ def demo(
     from distq.jobs.tune import tune as tune_job
 
     options = make_options(CommonOptions, values, on_command_line)
+    _require_address_space(local=options.executor == "local")
     job = partial(run_demo, out, tune_job, executor=options.executor, workers=options.workers)
     perform(job, print_demo_result, output)
 
@@ -171,6 +176,7 @@ def doctor(
 
 def _start(options: CommonOptions, output: Output) -> None:
     """Run the job that the options are for."""
+    _require_address_space(local=options.executor == "local")
     match options:
         case TuneOptions():
             from distq.jobs.tune import tune as tune_job
@@ -190,6 +196,14 @@ def _start(options: CommonOptions, output: Output) -> None:
             perform(partial(diff_job, options), print_diff_result, output)
 
 
+def _require_address_space(*, local: bool) -> None:
+    """Before the libraries are loaded: they end the process where they find none."""
+    if local:
+        require_address_space(LOCAL_ADDRESS_SPACE, "raise it")
+    else:
+        require_address_space(RAY_ADDRESS_SPACE, "raise it, or take --executor local, which needs less")
+
+
 def invoke(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; every error is one line on stderr."""
     try:
@@ -201,11 +215,17 @@ def invoke(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", InterruptedRun.exit_code)
     except Exception as error:  # noqa: BLE001  # the last resort: one line, the traceback on request
-        where = "" if _debugging() else "; set DISTQ_DEBUG=1 to see the traceback"
-        return _fail(f"failed with {type(error).__name__}: {error}{where}", DistqError.exit_code)
+        return _fail(_unexpected(error), DistqError.exit_code)
     if code == InterruptedRun.exit_code:  # Typer's own answer to Ctrl-C before a job has begun
         return _fail("interrupted", code)
     return code if isinstance(code, int) else 0
+
+
+def _unexpected(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return out_of_memory("the driver", error)
+    where = "" if _debugging() else "; set DISTQ_DEBUG=1 to see the traceback"
+    return f"failed with {type(error).__name__}: {error}{where}"
 
 
 def _debugging() -> bool:
@@ -216,6 +236,8 @@ def _fail(message: str, code: int) -> int:
     """Print an error being handled, on one line; with DISTQ_DEBUG=1 its traceback before it."""
     if _debugging():
         traceback.print_exc()
+    if code == InterruptedRun.exit_code:
+        ending.told()
     typer.echo(f"distq: {' '.join(message.split())}", err=True)
     return code
 

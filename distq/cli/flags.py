@@ -87,6 +87,9 @@ FLAGS = {
     ),
     "stage_data": Flag(PLACE, "Copy an LMDB, .npz or .npy to this folder of each node first.", "DIR"),
     "retries": Flag(PLACE, "Times a work unit runs again after the worker that had it was lost.", "N"),
+    "unit_timeout": Flag(
+        PLACE, "Give a work unit to another worker after so long; it counts as an attempt.", "SECONDS"
+    ),
     "out": Flag(OUTPUT, "Folder of the run; must be new unless with --resume.", "RUN"),
     "resume": Flag(OUTPUT, "Continue an interrupted run in --out."),
 }

@@ -8,6 +8,7 @@ from typing import TypeVar
 import typer
 from pydantic import TypeAdapter
 
+from distq import ending
 from distq.cli.console import make_reporter
 from distq.cli.flags import Output
 from distq.engine.progress import Reporter
@@ -37,6 +38,7 @@ def perform(
         InterruptedRun: Ctrl-C.
     """
     reporter = make_reporter(quiet=output.quiet, json=output.json)
+    ending.say(f"interrupted{_HINT}" if resumable else "interrupted")
     try:
         result = job(reporter)
     except (KeyboardInterrupt, InterruptedRun):

@@ -8,12 +8,13 @@ from typing import BinaryIO
 
 import numpy as np
 
-from distq.data.arrays import check_keys
+from distq.data.arrays import check_keys, unpacked_size
 from distq.data.remote import read_url
 from distq.data.samples import UnreadableSample, Values
 from distq.errors import DataError
 from distq.files import BROKEN_ARCHIVE
-from distq.regular import open_regular
+from distq.memory import out_of_memory
+from distq.regular import open_regular, require_size
 
 ARRAY_EXTENSIONS = frozenset({".npy", ".npz"})
 """Which files hold an array (compared in lower case)."""
@@ -50,6 +51,8 @@ def read_arrays(place: Path | str, names: tuple[str, ...] | None) -> tuple[Value
         )
     try:
         with _open_binary(place) as stream:
+            require_size(Path(place), stream.seek(0, io.SEEK_END))
+            stream.seek(0)
             if not is_npz(place):
                 return (Values(np.lib.format.read_array(stream, allow_pickle=False)),)
             loaded = np.load(stream, allow_pickle=False)
@@ -57,7 +60,10 @@ def read_arrays(place: Path | str, names: tuple[str, ...] | None) -> tuple[Value
                 raise DataError(f"{place} is a single array: name it .npy, or save one array per input")
             with loaded as archive:
                 check_keys(place, archive.files, names)
+                require_size(Path(place), unpacked_size(archive))
                 return tuple(Values(archive[name]) for name in names or archive.files)
+    except MemoryError as error:
+        raise UnreadableSample(out_of_memory(f"array {place} cannot be read", error)) from None
     except (OSError, *BROKEN_ARCHIVE) as error:
         reason = " ".join(str(getattr(error, "strerror", None) or error).split())
         raise UnreadableSample(f"array {place} cannot be read: {reason or type(error).__name__}") from None

@@ -13,6 +13,7 @@ from distq.data.remote import read_url
 from distq.data.samples import Item, Values
 from distq.errors import DataError
 from distq.files import BROKEN_ARCHIVE, sha256_bytes
+from distq.memory import memory_limit, out_of_memory
 from distq.urls import shown, url_of
 
 
@@ -64,7 +65,10 @@ def open_npz(path: Path, names: tuple[str, ...] | None) -> ArraySource:
             raise DataError(f"{shown(path)} is a single array: name it .npy, or save one array per input")
         with loaded as archive:
             check_keys(shown(path), archive.files, names)
+            _require_memory(path, unpacked_size(archive))
             arrays = {name: archive[name] for name in names or archive.files}
+    except MemoryError as error:
+        raise DataError(out_of_memory(f"{shown(path)} cannot be read", error)) from None
     except (OSError, *BROKEN_ARCHIVE) as error:
         raise _damaged(path, error) from None
     if not arrays:
@@ -102,6 +106,25 @@ def open_npy(path: Path, names: tuple[str, ...] | None) -> ArraySource:
     name = names[0] if names else "array"
     _check_rank(path, name, array)
     return ArraySource("npy", {name: array})
+
+
+def unpacked_size(archive: np.lib.npyio.NpzFile) -> int:
+    """Bytes of all arrays of an .npz; a few kilobytes of one can hold a terabyte of zeros."""
+    return 0 if archive.zip is None else sum(int(entry.file_size) for entry in archive.zip.infolist())
+
+
+def _require_memory(path: Path, size: int) -> None:
+    """Refuse an .npz that is larger than the memory it is read into.
+
+    Raises:
+        DataError: saying both sizes.
+    """
+    most = memory_limit()
+    if size > most:
+        raise DataError(
+            f"{shown(path)} holds {size / (1 << 30):.1f} GiB, and this process can have "
+            f"{most / (1 << 30):.1f} GiB of memory: save an .npy, or a folder of .npz with one sample each"
+        )
 
 
 def check_keys(place: Path | str, keys: list[str], names: tuple[str, ...] | None) -> None:

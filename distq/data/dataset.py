@@ -15,9 +15,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from distq.activity import doing
 from distq.data.ahead import load_ahead
 from distq.data.fit import array_remedy, fit, in_wider_integers
 from distq.data.images import decode_image, read_image_file
@@ -39,7 +41,9 @@ from distq.data.samples import (
 )
 from distq.data.sniff import open_source
 from distq.data.staging import LocalCopy, Stage, local_copy
-from distq.errors import PreprocessError
+from distq.data.text_list import TextListSource
+from distq.errors import ExecutionError, PreprocessError
+from distq.memory import is_out_of_memory, out_of_memory
 from distq.urls import location
 
 __all__ = [
@@ -179,17 +183,25 @@ class SourceDataset:
             UnreadableSample: it cannot be decoded or is over the pixel limit.
             DataError: its size, dtype or values do not fit the model.
             PreprocessError: a step cannot be applied to it.
+            ExecutionError: there is no memory for it.
         """
         name = self.name(index)
         try:
-            items = self.source.read(index)
-            inputs = {
-                spec.name: self._prepare(item, spec, name)
-                for spec, item in zip(self.spec.inputs, items, strict=True)
-            }
+            with doing(f"sample {name}"):
+                items = self.source.read(index)
+                inputs = {
+                    spec.name: self._prepare(item, spec, name)
+                    for spec, item in zip(self.spec.inputs, items, strict=True)
+                }
         except UnreadableSample as error:
-            error.index = index
-            raise
+            listed = f" ({self.source.line(index)})" if isinstance(self.source, TextListSource) else ""
+            unreadable = UnreadableSample(f"{error}{listed}")
+            unreadable.index = index
+            raise unreadable from error
+        except (MemoryError, cv2.error) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise ExecutionError(out_of_memory(f"sample {name}", error)) from error
         return Sample(index, name, inputs, self.label(index))
 
     def _prepare(self, item: Item, spec: InputSpec, name: str) -> NDArray[Any]:

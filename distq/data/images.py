@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from distq.data.image_header import image_size
 from distq.data.samples import UnreadableSample
+from distq.memory import is_out_of_memory
 from distq.regular import read_regular
 
 
@@ -40,7 +41,9 @@ def decode_image(data: bytes, name: str, pixel_limit: int, *, gray: bool = False
         image = cv2.imdecode(
             np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR
         )
-    except cv2.error:
+    except cv2.error as error:
+        if is_out_of_memory(error):
+            raise MemoryError(str(error)) from error
         image = None
     if image is None:
         raise UnreadableSample(f"image {name} cannot be decoded")

@@ -10,7 +10,7 @@ from distq.data.folder import FolderSource
 from distq.data.samples import Source
 from distq.data.text_list import TextListSource
 from distq.errors import DataError
-from distq.urls import url_of
+from distq.urls import url_of, why_unusable
 
 
 def open_source(path: Path, input_names: tuple[str, ...] | None) -> Source:
@@ -25,6 +25,9 @@ def open_source(path: Path, input_names: tuple[str, ...] | None) -> Source:
     Raises:
         DataError: the path is missing, damaged, or does not fit these inputs.
     """
+    reason = why_unusable(path)
+    if reason is not None:
+        raise DataError(f"data {path}: {reason}")
     if path.is_dir():
         lmdb = (path / "data.mdb").exists()
         source = LmdbSource(path) if lmdb else FolderSource(path, input_names)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from distq.data.samples import DEFAULT_PIXEL_LIMIT
 from distq.data.strict import StrictModel, one_line, unknown
 from distq.errors import PreprocessError
 
@@ -85,10 +86,15 @@ class Resize(Step):
             raise ValueError("letterbox needs height and width")
         if "pad" in self.model_fields_set and self.letterbox is None:
             raise ValueError("pad needs letterbox: top_left or center")
+        _require_pixels(self.height or self.shorter_side or 1, self.width or self.shorter_side or 1)
         return self
 
     def apply(self, picture: Picture) -> Picture:  # noqa: D102  # as in Step
         height, width = self._target(*picture.array.shape[:2])
+        try:
+            _require_pixels(height, width)
+        except ValueError as error:
+            raise PreprocessError(f"resize: {error}") from None
         resized = cv2.resize(
             np.ascontiguousarray(picture.array),
             (width, height),
@@ -122,6 +128,18 @@ class Resize(Step):
         if wanted_height * width <= wanted_width * height:  # the height limits
             return wanted_height, min(wanted_width, _scaled(width, wanted_height, height))
         return min(wanted_height, _scaled(height, wanted_width, width)), wanted_width
+
+
+def _require_pixels(height: int, width: int) -> None:
+    """Refuse to make a picture larger than those that are decoded.
+
+    Raises:
+        ValueError: saying both sizes.
+    """
+    if height * width > DEFAULT_PIXEL_LIMIT:
+        raise ValueError(
+            f"a picture of {height}x{width} pixels is over the limit of {DEFAULT_PIXEL_LIMIT}: resize to less"
+        )
 
 
 def _scaled(length: int, numerator: int, denominator: int) -> int:

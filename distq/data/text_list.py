@@ -8,6 +8,8 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
+from functools import partial
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import TextIO
 
@@ -24,6 +26,7 @@ _LABEL = re.compile(r"[ \t]+(-?[0-9]{1,9})$")
 _COMMENT = re.compile(r"(?:^|[ \t])#")
 _BLANKS = " \t\r\n"
 _COMMA = re.compile(r"(?<!\\),")
+_LONGEST_LINE = 1 << 16  # sixteen of the longest paths; a binary file may have no line end at all
 _COMMAS = "write a comma that belongs to a name as '\\,'"
 
 
@@ -37,8 +40,9 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     """
     try:
         with _open_text(path) as stream:
-            for number, line in enumerate(stream, 1):
-                if "\0" in line:
+            lines = iter(partial(stream.readline, _LONGEST_LINE), "")
+            for number, line in enumerate(lines, 1):
+                if "\0" in line or len(line) == _LONGEST_LINE:
                     raise _no_list(path)
                 entry = line.strip(_BLANKS)
                 if "#" in entry:
@@ -85,6 +89,7 @@ class TextListSource:
             DataError: the list cannot be read, or a line has another number of inputs (its number is named).
         """
         url = url_of(path)
+        self._list = path
         self._folder = path.absolute().parent if url is None else url.rpartition("/")[0]
         self._inputs = names
         self._count = None if names is None else len(names)
@@ -119,6 +124,11 @@ class TextListSource:
     def stored_size(self, index: int) -> int:
         """Bytes of a sample's files; 0 where they cannot be read."""
         return sum(file_size(p) if isinstance(p, Path) else url_size(p) for p in self._places(index))
+
+    def line(self, index: int) -> str:
+        """Where a sample is listed, for a person: ``list.txt line 3``."""
+        number, _ = next(islice(read_lines(self._list), index, None))
+        return f"{shown(self._list)} line {number}"
 
     def _names(self, index: int) -> list[str]:
         return self._paths_of(split_label(self._entries[index].decode())[0])

@@ -7,6 +7,7 @@ import traceback
 from distq.engine.blas import one_blas_thread
 from distq.engine.executor import Unit
 from distq.errors import DistqError, ExecutionError
+from distq.memory import out_of_memory
 from distq.replica.worker import Arrays, Worker
 
 
@@ -22,6 +23,8 @@ def attempt(unit: Unit, worker: Worker) -> Arrays | DistqError:
             return unit.run(worker)
     except DistqError as error:
         return error
+    except MemoryError as error:
+        return ExecutionError(out_of_memory(unit.label, error))
     except (Exception, SystemExit) as error:  # noqa: BLE001  # a plug-in may raise anything, or call sys.exit
         return unexpected(unit.label, error)
 
@@ -35,3 +38,11 @@ def unexpected(label: str, error: BaseException) -> ExecutionError:
     )
     failure.add_note("".join(traceback.format_exception(error)))
     return failure
+
+
+def too_slow(label: str, seconds: float, attempts: int) -> ExecutionError:
+    """The error of a unit that did not end in time in any of its attempts."""
+    return ExecutionError(
+        f"{label}: no answer within --unit-timeout {seconds:g} s in each of {attempts} attempts: look for a "
+        "storage that does not answer, a plug-in or a loop that does not end, or give it more time"
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -24,6 +25,10 @@ _CONTROLS = (
 )
 
 
+_lock = threading.Lock()
+_inside: list[int] = []  # threads there were before, once for each block that is entered
+
+
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """Run numpy's linear algebra on one thread inside the block.
@@ -36,12 +41,19 @@ def one_blas_thread() -> Iterator[None]:
         yield
         return
     set_threads, get_threads = controls
-    before = get_threads()
-    set_threads(1)
+    with _lock:
+        if not _inside:
+            _inside.append(get_threads())
+        else:
+            _inside.append(_inside[0])
+        set_threads(1)
     try:
         yield
     finally:
-        set_threads(before)
+        with _lock:
+            before = _inside.pop()
+            if not _inside:  # of several threads in the block the last one
+                set_threads(before)
 
 
 def blas_threads() -> int | None:

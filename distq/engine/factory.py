@@ -47,9 +47,12 @@ def open_executor(options: CommonOptions, on_event: Callable[[str], None]) -> Po
             cpus=options.cpus_per_worker,
             gpus=options.gpus_per_worker,
             retries=options.retries,
+            unit_timeout=options.unit_timeout,
             wait_seconds=options.wait_for_workers,
             on_event=on_event,
         )
     if options.workers not in {None, 1}:
         on_event(f"--executor local runs one worker; --workers {options.workers} has no effect")
-    return LocalExecutor(settings)
+    return LocalExecutor(
+        settings, retries=options.retries, unit_timeout=options.unit_timeout, on_event=on_event
+    )

@@ -6,12 +6,16 @@ import os
 import platform
 from typing import Any
 
+from distq.activity import longest
 from distq.engine.attempt import attempt
 from distq.engine.executor import Unit
 from distq.engine.ray_decoders import RayDecoders
 from distq.engine.ray_weights import provide
 from distq.errors import DistqError
 from distq.replica.worker import Arrays, Blob, Worker, WorkerSettings
+
+BESIDE = "beside"
+"""Concurrency group of what an actor is asked while a unit runs."""
 
 _NODE_DIGITS = 8  # of the 56 that `ray list nodes` shows
 
@@ -33,6 +37,10 @@ class UnitActor:
             self._decoders.require()
         node = ray.get_runtime_context().get_node_id()[:_NODE_DIGITS]
         return f"{platform.node()}, process {os.getpid()}, node {node}", integer_instructions()
+
+    def at(self) -> tuple[str, float] | None:
+        """What has been going on for longest, and for how many seconds; asked beside the units."""
+        return longest()
 
     def run(self, unit: Unit) -> Arrays | DistqError:
         """One attempt at a unit."""

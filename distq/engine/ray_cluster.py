@@ -13,16 +13,17 @@ import os
 import secrets
 import signal
 import socket
-import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from distq import ending
 from distq.engine.placement import Resources
+from distq.engine.ray_answers import BoundedRay
 from distq.engine.ray_folder import RayFolder
 from distq.engine.ray_lean import without_unused_processes
-from distq.engine.ray_reaper import start_reaper
+from distq.engine.ray_reaper import Reaper
 from distq.errors import ExecutionError, UsageError
 
 _CONNECT_SECONDS = 5.0
@@ -36,22 +37,24 @@ _WORKERS_PER_CORE = 4
 class RayCluster:
     """A connection to Ray, and Ray itself where this process started it."""
 
-    def __init__(self, address: str | None, cpus: int) -> None:
+    def __init__(self, address: str | None, cpus: int, on_event: Callable[[str], None] | None = None) -> None:
         """Reuse this process's Ray, connect to ``address`` (or RAY_ADDRESS), or start Ray on this machine.
 
         Args:
             address: ``auto``, ``host:port``, ``ray://host:port``, or None.
             cpus: what a Ray started here should offer at least; more than the machine's cores is granted
                 up to four per core, so that a job's number of workers is not bound to a machine.
+            on_event: takes one line when Ray does not answer.
 
         Raises:
             UsageError: there is no Ray at ``address``.
             ExecutionError: Ray does not start on this machine.
         """
-        self.ray: Any = importlib.import_module("ray")
+        self.ray = BoundedRay(importlib.import_module("ray"))
+        self.ray.on_event = on_event
         self._ours = False
         self._folder: RayFolder | None = None
-        self._reaper: subprocess.Popen[bytes] | None = None
+        self._reaper: Reaper | None = None
         self._next_knock = 0.0
         self._unanswered = 0
         if self.ray.is_initialized():
@@ -112,10 +115,15 @@ class RayCluster:
         if self._ours:
             self._ours = False
             atexit.unregister(self.close)
-            self.ray.shutdown()
+            if not self.ray.shutdown():
+                atexit.unregister(self.ray.module.shutdown)  # it would be waited for once more
+                if (
+                    self._reaper is not None
+                ):  # Ray ends this process with its raylet, so that waits for our end
+                    self._reaper.hurry()
+                    self._reaper = self._folder = None
         if self._reaper is not None:
-            self._reaper.kill()
-            self._reaper.communicate()
+            self._reaper.dismiss()
             self._reaper = None
         if self._folder is not None:
             self._folder.remove()
@@ -128,7 +136,8 @@ class RayCluster:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else it reports to Ray's makers
         cores = machine_cores()
         self._folder = RayFolder.make()
-        self._reaper = start_reaper(self._folder.path)
+        self._reaper = Reaper(self._folder.path)
+        ending.at_last(self._reaper.hurry)
         try:
             with without_unused_processes():
                 self._init(

@@ -95,5 +95,6 @@ def _bases() -> tuple[Path, ...]:
     """Where such folders can lie; new ones in the first."""
     # Ray's sockets lie 65 characters deeper, and the path of a socket ends at 107
     here, short = Path(tempfile.gettempdir()), Path("/tmp")  # noqa: S108  # mkdtemp makes a folder of our own in it
-    fits = len(str(here)) <= _LONGEST_PATH - len("/distq-12345678")
+    # and Ray takes plain ASCII alone
+    fits = str(here).isascii() and len(str(here)) <= _LONGEST_PATH - len("/distq-12345678")
     return (here,) if here == short else (here, short) if fits else (short, here)

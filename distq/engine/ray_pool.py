@@ -13,10 +13,11 @@ from typing import Any, Self
 
 from distq.engine.executor import Unit
 from distq.engine.placement import described, plan
-from distq.engine.ray_actor import UnitActor, automatic_device
+from distq.engine.ray_actor import BESIDE, UnitActor, automatic_device
 from distq.engine.ray_cluster import RayCluster
 from distq.engine.ray_round import Round
 from distq.engine.ray_seat import Seat
+from distq.engine.stalls import Stalls
 from distq.errors import ExecutionError, InterruptedRun
 from distq.graph import weight_files
 from distq.replica.worker import Arrays, Blob, WorkerSettings
@@ -49,6 +50,7 @@ class RayExecutor:
         cpus: int | None = None,
         gpus: float | None = None,
         retries: int = 3,
+        unit_timeout: float | None = None,
         on_event: Callable[[str], None] = _no_event,
         start_seconds: float = 120.0,
         wait_seconds: float = 0.0,
@@ -64,6 +66,7 @@ class RayExecutor:
                 come on top.
             gpus: the part of a GPU that each actor books on ``cuda``, and may fill; None: so that all fit.
             retries: how often a unit runs again after the worker that ran it was lost.
+            unit_timeout: seconds after which a worker that has not answered is taken for lost; None: never.
             on_event: takes one line for each lost worker.
             start_seconds: how long the cluster may take to start an actor.
             wait_seconds: with it, more workers than there is room for now are fine: a cluster that scales
@@ -75,9 +78,11 @@ class RayExecutor:
         """
         likely = settings.on(settings.device)
         wanted = (cpus or likely.cpus) + likely.decode_actors
-        self._cluster = RayCluster(address, (workers or 1) * wanted)
+        self._cluster = RayCluster(address, (workers or 1) * wanted, on_event)
         self._ray: Any = self._cluster.ray
         self._retries = retries
+        self._unit_timeout = unit_timeout
+        self._stalls = Stalls()
         self._on_event = on_event
         self._start_seconds = max(start_seconds, wait_seconds)
         self._blobs: dict[str, Blob] = {}
@@ -145,6 +150,8 @@ class RayExecutor:
             self._seats,
             units,
             retries=self._retries,
+            unit_timeout=self._unit_timeout,
+            stalls=self._stalls,
             start_seconds=self._start_seconds,
             on_event=self._on_event,
             processors=self._processors,
@@ -163,7 +170,7 @@ class RayExecutor:
             strategy = self._ray.util.scheduling_strategies.PlacementGroupSchedulingStrategy(
                 group, placement_group_capture_child_tasks=True
             )
-        actor = self._ray.remote(UnitActor).options(
+        actor = self._ray.remote(concurrency_groups={BESIDE: 1})(UnitActor).options(
             num_cpus=booked.cpus,
             num_gpus=booked.gpus,
             max_restarts=0,
@@ -185,6 +192,7 @@ class RayExecutor:
             part._blobs, part._weights = {}, {}
             part._parts, part._last_run, part._stopping = [], _no_run(), stopping
             part._room = None if number else self._room
+            part._stalls = Stalls()
         return self._parts
 
     def hand_over(self, to: Self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from bisect import bisect_left, insort
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
@@ -12,11 +14,16 @@ from distq.engine.placement import described
 from distq.engine.ray_cluster import RayCluster
 from distq.engine.ray_decoders import DecoderLost
 from distq.engine.ray_seat import Seat
+from distq.engine.stalls import Stalls, stalled
 from distq.errors import DistqError, ExecutionError
 from distq.replica.worker import Arrays, own
 
 _IN_FLIGHT = 2  # the second is already there when the first ends
 _WAIT_SECONDS = 1.0
+
+
+class TooSlow(Exception):  # noqa: N818  # it says what happened, and never reaches a person
+    """A worker has had a unit for longer than ``--unit-timeout``."""
 
 
 class Round:
@@ -29,6 +36,8 @@ class Round:
         units: Sequence[Unit],
         *,
         retries: int,
+        unit_timeout: float | None,
+        stalls: Stalls,
         start_seconds: float,
         on_event: Callable[[str], None],
         processors: dict[str, str] | None,
@@ -39,6 +48,8 @@ class Round:
         self._seats = seats
         self._units = units
         self._retries = retries
+        self._unit_timeout = math.inf if unit_timeout is None else unit_timeout
+        self._stalls = stalls
         self._start_seconds = start_seconds
         self._on_event = on_event
         self._processors = processors  # kind of processor and who has it; None where it does not matter
@@ -49,6 +60,7 @@ class Round:
         self._finished: set[int] = set()
         self._lowest_unfinished = 0
         self._told_missing = False
+        self._look_again = 0.0
 
     def results(self) -> Generator[tuple[int, Arrays]]:
         """Yield (position, result) as units finish.
@@ -110,6 +122,8 @@ class Round:
         self._cluster.require_head()
         done, _ = self._ray.wait(list(awaited), num_returns=1, timeout=_WAIT_SECONDS)
         self._check_started()
+        if self._check_busy():
+            return
         for reference in done:
             seat = awaited[reference]
             if not seat.ready:
@@ -153,7 +167,8 @@ class Round:
         if isinstance(outcome, DecoderLost):
             self._requeue(seat, outcome)
             return None
-        seat.in_flight.popleft()
+        self._stalls.finished(seat.seconds_busy)
+        seat.take()
         if isinstance(outcome, DistqError):
             return outcome
         return own(outcome)
@@ -210,6 +225,26 @@ class Round:
         if self._processors is not None:
             require_one_processor(self._processors, seat.processor, str(seat.where))
 
+    def _check_busy(self) -> bool:
+        """Say who does not come back, and take the unit from who has had it for longer than is allowed.
+
+        Returns:
+            Whether a unit was taken away.
+        """
+        if time.monotonic() < self._look_again:
+            return False
+        self._look_again = time.monotonic() + _WAIT_SECONDS
+        busy = max(self._seats, key=lambda seat: seat.seconds_busy)
+        seconds = busy.seconds_busy
+        if seconds >= self._unit_timeout:
+            self._requeue(busy, TooSlow(f"no answer within --unit-timeout {self._unit_timeout:g} s"))
+            return True
+        if self._stalls.due(seconds):
+            answers, at = busy.at()
+            label = self._units[busy.in_flight[0][0]].label
+            self._on_event(stalled(f"the worker on {busy.where}", label, seconds, at, answers=answers))
+        return False
+
     def _check_started(self) -> None:
         """Never wait for ever for what a cluster does not give."""
         late = sum(seat.seconds_waiting > self._start_seconds for seat in self._seats)
@@ -256,6 +291,8 @@ def _poison(label: str, lost: Sequence[str]) -> ExecutionError:
 
 def _reason(error: Exception) -> str:
     text = str(error)
+    if isinstance(error, TooSlow):
+        return text
     if "low on memory" in text:
         return "its node ran out of memory"
     if "node has died" in text or "node was terminated" in text:

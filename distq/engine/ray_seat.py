@@ -8,6 +8,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from distq.engine.ray_actor import BESIDE
+
+_ANSWER_SECONDS = 3.0
+
 
 class Seat:
     """One actor at a time; it is replaced when its process or node is lost.
@@ -31,7 +35,7 @@ class Seat:
         self._actor: Any = None
         self._group: Any = None
         self._greeting: Any = None
-        self._since = 0.0
+        self._since = self._busy_since = 0.0
         self.open()
 
     @property
@@ -47,6 +51,11 @@ class Seat:
         return self.in_flight[0][1] if self.in_flight else None
 
     @property
+    def seconds_busy(self) -> float:
+        """How long the first of its units has been the actor's; 0 where there is none."""
+        return time.monotonic() - self._busy_since if self.ready and self.in_flight else 0.0
+
+    @property
     def seconds_waiting(self) -> float:
         """How long the actor has been starting; 0 when it is ready."""
         return 0.0 if self.ready else time.monotonic() - self._since
@@ -54,7 +63,7 @@ class Seat:
     def open(self) -> None:
         """Have an actor here: nothing happens where there is one."""
         if self._actor is None:
-            self._actor, self._group = self._create()
+            self._actor, self._group = self._ray.start_actor(self._create)
             self._greeting = self._actor.hello.remote()
             self._since = time.monotonic()
 
@@ -69,7 +78,23 @@ class Seat:
 
     def give(self, position: int, unit: Any) -> None:  # noqa: ANN401  # a unit, or a reference to one
         """Send a unit."""
+        if not self.in_flight:
+            self._busy_since = time.monotonic()
         self.in_flight.append((position, self._actor.run.remote(unit)))
+
+    def take(self) -> None:
+        """The first unit is done; the actor is at the next."""
+        self.in_flight.popleft()
+        self._busy_since = time.monotonic()
+
+    def at(self) -> tuple[bool, tuple[str, float] | None]:
+        """Whether the process answers beside its unit, and what it has been at for how long."""
+        asked = self._actor.at.options(concurrency_group=BESIDE).remote()
+        try:
+            answer: tuple[str, float] | None = self._ray.get(asked, timeout=_ANSWER_SECONDS)
+        except self._ray.exceptions.RayError:
+            return False, None
+        return True, answer
 
     def leave(self) -> list[int]:
         """End the actor at once; the positions it had not finished are returned."""
@@ -78,9 +103,9 @@ class Seat:
         self.where = None
         if self._actor is not None:
             with contextlib.suppress(Exception):  # Ray may be gone before us
-                self._ray.kill(self._actor, no_restart=True)
+                self._ray.end_actor(self._actor)
         if self._group is not None:
             with contextlib.suppress(Exception):  # also where the actor could not be ended
-                self._ray.util.remove_placement_group(self._group)
+                self._ray.end_group(self._group)
         self._actor = self._group = self._greeting = None
         return unfinished

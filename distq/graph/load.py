@@ -29,6 +29,7 @@ from distq.graph.passes.tidy import DropIdentities, DropIdle, DropUnused, NameNo
 from distq.graph.plain import make_plain
 from distq.graph.read import nodes_in, opset_of, quantized_operator, read_proto
 from distq.graph.shapes import infer_shapes, settle_outputs
+from distq.memory import out_of_memory
 
 OLDEST_OPSET = 7
 LEAST_OPSET = 13
@@ -113,6 +114,8 @@ def load_model(path: Path, without: Collection[str] = ()) -> LoadedModel:
         put_away(model)
     except ModelError:
         raise
+    except MemoryError as error:
+        raise ModelError(out_of_memory(f"{path} cannot be read", error)) from error
     except Exception as error:  # a model from outside can break a library in any way
         reason = str(error).strip().split("\n")[0]
         raise ModelError(

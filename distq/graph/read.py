@@ -14,6 +14,9 @@ from distq.graph.large import load_outside, outline
 from distq.graph.weight_files import content_key
 from distq.regular import read_regular
 
+LARGEST_BYTES = (1 << 31) - 1
+"""A protobuf message cannot be larger; weights beyond lie in files beside it."""
+
 _QUANTIZED = frozenset(
     {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"}
 )
@@ -42,7 +45,7 @@ def read_proto(path: Path) -> tuple[onnx.ModelProto, str]:
         ModelError: missing, or corrupt.
     """
     try:
-        data = read_regular(path)
+        data = read_regular(path, LARGEST_BYTES)
     except OSError as error:
         raise ModelError(
             f"cannot read the model {path}: {error.strerror}; give the path of an ONNX file"

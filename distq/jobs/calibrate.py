@@ -15,9 +15,10 @@ from distq.engine.progress import Reporter
 from distq.errors import DataError
 from distq.files import atomic_write
 from distq.run.open import Lender, as_begun, interruptible, open_run, prepare_model
-from distq.run.records import read_result, write_metrics
+from distq.run.records import close_run, read_result
 from distq.run.results import RunResult
 from distq.run.rundir import RunDir
+from distq.run.seal import require_undamaged
 from distq.stages.calibrated import calibrated
 from distq.stages.finish import finish
 from distq.stages.form import Form
@@ -50,6 +51,7 @@ def _thresholds_only(options: CalibrateOptions, load_dist: Path, reporter: Repor
     """``--load-dist`` without ``--data``: thresholds from the file, and no model."""
     started = time.monotonic()
     loaded, plan = prepare_model(options)
+    require_undamaged(load_dist)
     kept = DistributionSet.load(load_dist)
     if kept.identity.get("model") != loaded.sha256:
         raise DataError(f"{load_dist} is of another model: gather those of {options.model} with --dump-dist")
@@ -67,7 +69,7 @@ def _thresholds_only(options: CalibrateOptions, load_dist: Path, reporter: Repor
         "distributions": kept.identity,
     }
     rundir.claim(fields, resume=options.resume)
-    if rundir.finished:
+    if rundir.finished and not rundir.damaged():
         return read_result(rundir)
     atomic_write(rundir.thresholds, form.table_bytes)
     reporter.line(f"wrote {rundir.thresholds}; no --data was given, so no model")
@@ -81,5 +83,5 @@ def _thresholds_only(options: CalibrateOptions, load_dist: Path, reporter: Repor
     result = RunResult.model_validate(
         {"out": rundir.path, "files": (), "holdout": None, "tuning": None, "cost": cost}
     )
-    write_metrics(rundir, result)
+    close_run(rundir, {"job": rundir.identity()}, result)
     return result.model_copy(update={"files": rundir.files()})

@@ -23,6 +23,7 @@ from distq.replica.evaluate import Evaluate
 from distq.run.open import interruptible, open_workers
 from distq.run.results import EvaluateResult
 from distq.run.samples import data_spec, input_specs
+from distq.run.seal import require_undamaged
 from distq.stages.compare import accuracy, top_k_accuracy
 
 
@@ -33,6 +34,8 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> EvaluateResult:
         InputError: a model or data that cannot be used.
         InterruptedRun: Ctrl-C.
     """
+    for path in (options.candidate, options.against):
+        require_undamaged(path)
     candidate, _ = read_proto(options.candidate)
     against = None if options.against is None else read_proto(options.against)[0]
     network = from_proto(candidate)

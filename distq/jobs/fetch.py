@@ -16,6 +16,7 @@ from distq.errors import ExecutionError, UsageError
 from distq.files import sync_folder
 from distq.submission.archive import read_run, write_run
 from distq.submission.head import FETCH_PREFIX, JOB_PREFIX, connect, find_job, require_success
+from distq.urls import why_unusable
 
 
 class FetchResult(BaseModel):
@@ -55,12 +56,15 @@ def fetch(job_id: str, address: str | None, out: Path | None, reporter: Reporter
     if not job.over:
         raise UsageError(f"{job_id} is {job.status}: RUN is fetched when the job is over")
     folder = out or Path(PurePosixPath(run).name)
+    reason = why_unusable(folder)
+    if reason is not None:
+        raise UsageError(f"--out {folder}: {reason}")
     if folder.exists() or folder.is_symlink():
         raise UsageError(f"{folder} exists: give another --out")
     parent = folder.absolute().parent
     if not parent.is_dir():
         raise UsageError(f"folder {parent} does not exist: make it first")
-    temporary = Path(tempfile.mkdtemp(dir=parent, prefix=f".{folder.name}."))
+    temporary = Path(tempfile.mkdtemp(dir=parent, prefix=".distq-fetch."))
     try:
         received = _receive(jobs, job_id, run, temporary, reporter)
         names = [path.relative_to(temporary).as_posix() for path in received]

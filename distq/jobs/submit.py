@@ -9,6 +9,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from distq.engine.progress import Reporter
+from distq.engine.ray_jobs import ClusterJob, RayJobs
+from distq.errors import ExecutionError
 from distq.run.identity import versions
 from distq.submission.head import connect, require_success
 from distq.submission.package import make_submission
@@ -60,18 +62,23 @@ def submit(
     """
     submission = make_submission(job_file, overrides)
     jobs = connect(address, reporter)
-    attempts = [job for job in jobs.list() if job.id.split(".")[0] == submission.id]
-    running = next((job for job in attempts if not job.over), None)
-    job_id = running.id if running else f"{submission.id}.{len(attempts) + 1}" if attempts else submission.id
+    attempts, running = _attempts(jobs, submission.id)
+    job_id = running.id if running else f"{submission.id}.{attempts + 1}" if attempts else submission.id
     if running is None:
         version = versions().get("distq", "")
         metadata = {"command": submission.command, "file": job_file.name, "distq": version}
         metadata |= {"run": submission.run} if submission.run else {}
         with tempfile.TemporaryDirectory(prefix="distq-") as folder:
             submission.write(Path(folder))
-            jobs.submit(
-                job_id, submission.entrypoint, metadata, folder=Path(folder), environment=_ENVIRONMENT
-            )
+            try:
+                jobs.submit(
+                    job_id, submission.entrypoint, metadata, folder=Path(folder), environment=_ENVIRONMENT
+                )
+            except ExecutionError:  # somebody submitted the same at the same time
+                _, running = _attempts(jobs, submission.id)
+                if running is None:
+                    raise
+                job_id = running.id
     if on_text is not None:
         for piece in jobs.follow(job_id):
             on_text(piece)
@@ -85,3 +92,9 @@ def submit(
         status=job.status,
         uploaded=() if running else tuple(sorted(submission.files)),
     )
+
+
+def _attempts(jobs: RayJobs, submission_id: str) -> tuple[int, ClusterJob | None]:
+    """How often a job was submitted, and the attempt that is not over."""
+    attempts = [job for job in jobs.list() if job.id.split(".")[0] == submission_id]
+    return len(attempts), next((job for job in attempts if not job.over), None)

@@ -14,9 +14,12 @@ import onnx
 import onnxruntime
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
+from distq.activity import doing
+from distq.ending import stopped_by
 from distq.errors import ExecutionError, UsageError
 from distq.graph import weight_files
 from distq.graph.weight_files import WEIGHTS_FOLDER, has_files, outside_bytes
+from distq.memory import is_out_of_memory, out_of_memory
 from distq.replica import cuda
 from distq.replica.worker import Worker, WorkerSettings
 
@@ -40,6 +43,7 @@ The last computes a transposed matrix times a vector wrong. (both measured with 
 """
 
 _BESIDE = "session.optimized_model_external_initializers"
+_FATAL = 4  # of ONNX Runtime's levels of logging; its errors are raised as well
 
 KEPT_FUSED = 4
 """Fused graphs that are kept: a form is looked at before it is corrected, some forms together."""
@@ -81,11 +85,20 @@ class Session:
         Raises:
             ExecutionError: what ONNX Runtime says went wrong.
         """
+        options = onnxruntime.RunOptions()
+        options.log_severity_level = _FATAL
+
+        def stop() -> None:
+            options.terminate = True
+
         try:
-            found: list[npt.NDArray[Any]] = self._session.run(
-                wanted, {name: feeds[name] for name in self.inputs}
-            )
+            with stopped_by(stop), doing("ONNX Runtime's run"):
+                found: list[npt.NDArray[Any]] = self._session.run(
+                    wanted, {name: feeds[name] for name in self.inputs}, options
+                )
         except Exception as error:  # ONNX Runtime's own exceptions share no root
+            if is_out_of_memory(error):
+                raise ExecutionError(out_of_memory("ONNX Runtime", error)) from error
             raise ExecutionError(f"ONNX Runtime failed: {_first_line(error)}") from error
         return found
 
@@ -107,7 +120,7 @@ def session_options(
     options.graph_optimization_level = level
     options.intra_op_num_threads = settings.threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 4
+    options.log_severity_level = _FATAL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry(*WEIGHTS_FOLDER)
     options.add_session_config_entry(
@@ -246,10 +259,13 @@ def _open(
         index = int(device.partition(":")[2])
         providers = [(cuda.PROVIDER, cuda.provider_options(index, settings.gpu_part)), *providers]
     try:
-        session = onnxruntime.InferenceSession(
-            model, options, providers=providers, disabled_optimizers=disabled, enable_fallback=0
-        )
+        with stopped_by(lambda: options.set_load_cancellation_flag(True)):  # ONNX Runtime's own
+            session = onnxruntime.InferenceSession(
+                model, options, providers=providers, disabled_optimizers=disabled, enable_fallback=0
+            )
     except Exception as error:  # ONNX Runtime raises classes of its own that share no root
+        if is_out_of_memory(error):
+            raise ExecutionError(out_of_memory("loading the model", error)) from error
         raise ExecutionError(f"ONNX Runtime cannot load the model: {_first_line(error)}") from error
     if device != "cpu" and session.get_providers()[0] != cuda.PROVIDER:
         raise UsageError(

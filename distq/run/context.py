@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +18,7 @@ from distq.errors import DataError
 from distq.graph.heads import Place, with_places
 from distq.graph.load import LoadedModel
 from distq.graph.plan import Plan
+from distq.memory import peak_rss_mb
 from distq.replica.session import fuse
 from distq.replica.worker import Arrays, Blob, WorkerSettings
 from distq.run.results import Cost, FloatLayer, SearchCost
@@ -81,6 +80,7 @@ class Run:
 
     def warn(self, text: str) -> None:
         """Tell the user at once, and again in the result."""
+        text = text.encode("utf-8", "backslashreplace").decode()  # a sample's name may be no UTF-8
         self.warnings.append(text)
         self.reporter.warn(text)
 
@@ -154,15 +154,12 @@ class Run:
 
     def cost(self) -> Cost:
         """What the run took so far."""
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
-            1024 if sys.platform != "darwin" else 1 << 20
-        )
         return Cost(
             fp32_forwards=round(self.cost_so_far.fp32_forwards, 3),
             int8_forwards=round(self.cost_so_far.int8_forwards, 3),
             seconds=round(time.monotonic() - self.started, 3),
             workers=self.executor.workers,
-            peak_rss_mb=round(peak, 1),
+            peak_rss_mb=round(peak_rss_mb(), 1),
             search=self.cost_so_far.search,
         )
 

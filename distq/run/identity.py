@@ -44,6 +44,7 @@ NOT_IDENTITY = frozenset(
         "decode_workers",
         "wait_for_workers",
         "retries",
+        "unit_timeout",
         "out",
         "allow_code",
         "dump_dist",

@@ -16,13 +16,15 @@ from distq.engine.executor import Executor, Pool
 from distq.engine.factory import open_executor
 from distq.engine.journal import Journal
 from distq.engine.progress import Reporter
-from distq.errors import FileFormatError, InputError, InterruptedRun, UsageError
+from distq.engine.stalls import watched
+from distq.errors import ExecutionError, FileFormatError, InputError, InterruptedRun, UsageError
 from distq.graph.dynamic import feeding_outputs_of_dynamic_shape
 from distq.graph.heads import parts, reported, with_places
 from distq.graph.load import LoadedModel, load_model
 from distq.graph.plan import Plan, make_plan
 from distq.graph.resolve import resolve_names
 from distq.graph.rows import given_table
+from distq.memory import out_of_memory
 from distq.quant.table import read_table
 from distq.replica.worker import WorkerSettings
 from distq.run.context import Run
@@ -32,6 +34,7 @@ from distq.run.records import read_result
 from distq.run.results import RunResult
 from distq.run.rundir import RunDir
 from distq.run.samples import prepare_data
+from distq.run.seal import require_undamaged
 from distq.targets import find_target
 
 Options = TypeVar("Options", bound=CalibrateOptions)
@@ -66,24 +69,33 @@ def open_run(
         ExecutionError: no worker starts, or the disk is full.
     """
     started = time.monotonic()
-    loaded, plan = prepare_model(options)
-    data, holdout_data, selection = prepare_data(options, loaded)
+    with watched(f"loading {options.model} and its data", reporter.warn):
+        loaded, plan = prepare_model(options)
+        data, holdout_data, selection = prepare_data(options, loaded)
     rundir = RunDir(options.out)
-    if not rundir.finished:
-        same = checked(loaded, first_samples(data, selection.calibration), WorkerSettings())
+    damaged = rundir.damaged() if rundir.finished else ()
+    finished = rundir.finished and not damaged
+    if not finished:
+        with watched(f"comparing the simplified network with {options.model}", reporter.warn):
+            same = checked(loaded, first_samples(data, selection.calibration), WorkerSettings())
         if same is not loaded:
             reporter.warn(
                 f"{options.model}: not simplified by {', '.join(sorted(same.without))}, which changes it"
             )
             loaded, plan = prepare_model(options, same.without)
-    manifests = manifest(data, selection.calibration), manifest(holdout_data, selection.holdout)
+    with watched("reading the samples for their SHA-256", reporter.warn):
+        manifests = manifest(data, selection.calibration), manifest(holdout_data, selection.holdout)
     own_identity = identity(options=options, command=command, loaded=loaded, data=data, manifests=manifests)
     existed = rundir.path.exists()
     made = rundir.claim(own_identity, resume=options.resume)
     ours = False
-    if rundir.finished:
+    if finished:
         yield read_result(rundir)
         return
+    if damaged:
+        names = ", ".join(path.name for path in damaged)
+        reporter.warn(f"{rundir.path}: {names} of the finished run damaged or gone; made again")
+        rundir.metrics.unlink(missing_ok=True)
     try:
         with Journal(rundir.journal) as journal, ExitStack() as stack:
             rundir.remove_leftovers()
@@ -169,7 +181,9 @@ def prepare_model(options: CalibrateOptions, without: Collection[str] = ()) -> t
     if options.int16_layers:
         wide = resolve_names(loaded.model, plan, options.int16_layers, "--int16-layers")
         plan = make_plan(loaded.model, target, options.scheme, tie=not bitmain, int16=wide)
+    require_undamaged(options.load_dist)
     if options.table is not None:
+        require_undamaged(options.table)
         _require_rows(options.table, plan)
     return loaded, plan
 
@@ -240,12 +254,15 @@ def open_workers(options: CommonOptions, reporter: Reporter) -> Pool:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Turn Ctrl-C into distq's own error, which the command line ends with 130.
+    """Turn Ctrl-C into distq's own error, which the command line ends with 130, and want of memory too.
 
     Raises:
         InterruptedRun: the user pressed Ctrl-C.
+        ExecutionError: this process ran out of memory.
     """
     try:
         yield
+    except MemoryError as error:
+        raise ExecutionError(out_of_memory("the driver", error)) from error
     except KeyboardInterrupt:
         raise InterruptedRun("interrupted: continue with the same command and --resume") from None

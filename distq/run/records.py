@@ -42,14 +42,14 @@ def described(data: DatasetSpec, samples: Manifest) -> dict[str, Any]:
     return {**asdict(samples), **staged}
 
 
-def write_metrics(rundir: RunDir, result: RunResult) -> None:
-    """Write ``metrics.json``; the run counts as finished from here on."""
+def close_run(rundir: RunDir, record: dict[str, Any], result: RunResult) -> None:
+    """Write ``run.json`` and ``metrics.json``; the run counts as finished from here on."""
     tune_only = {name for name in ("layers", "curve") if getattr(result, name)}
     included = {"holdout", "tuning", "cost", "float_layers", "warnings", *tune_only}
     content = json.loads(result.model_dump_json(include=included))  # JSON has no infinity: null
     if content["cost"]["search"] is None:
         del content["cost"]["search"]
-    rundir.write_json(rundir.metrics, content)
+    rundir.close(record, content)
 
 
 def read_result(rundir: RunDir) -> RunResult:

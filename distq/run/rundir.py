@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from distq.errors import FileFormatError, UsageError
-from distq.files import atomic_write, make_run_folder, write_first
+from distq.files import atomic_write, make_run_folder, sha256_bytes, sha256_file, write_first
 from distq.graph.weight_files import beside, has_files
+from distq.regular import read_regular
+from distq.run.seal import RUN_JSON, as_json, damaged_files, read_sealed, sealed
 
 _FOLLOWS = {"data", "holdout"}
 """Fields that also change with others, such as --samples: those are named first."""
@@ -25,7 +27,7 @@ class RunDir:
     @property
     def run(self) -> Path:
         """The resolved job, versions and identities; written first."""
-        return self.path / "run.json"
+        return self.path / RUN_JSON
 
     @property
     def distributions(self) -> Path:
@@ -99,7 +101,7 @@ class RunDir:
         if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
             make_run_folder(self.path)
             try:
-                write_first(self.run, _as_json({"job": identity}))
+                write_first(self.run, sealed({"job": identity}))
             except FileExistsError:
                 raise UsageError(f"{self.path} has just been taken by a run: give another --out") from None
             return True
@@ -121,10 +123,12 @@ class RunDir:
             UsageError: the folder is not a run of distq.
         """
         try:
-            job = json.loads(self.run.read_bytes())["job"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            job = read_sealed(self.run)["job"]
+        except FileNotFoundError as error:
+            raise UsageError(f"{self.path} is not a run of distq: give another --out") from error
+        except (OSError, ValueError, KeyError, RecursionError) as error:
             raise UsageError(
-                f"{self.path} is not a run of distq, or its run.json is damaged: give another --out"
+                f"{self.run} is damaged, or not of a run of distq: give another --out"
             ) from error
         if not isinstance(job, dict):
             raise UsageError(f"{self.run} is damaged: give another --out")
@@ -137,8 +141,8 @@ class RunDir:
             FileFormatError: damaged.
         """
         try:
-            content = json.loads(self.metrics.read_bytes())
-        except (OSError, ValueError) as error:
+            content = json.loads(read_regular(self.metrics))
+        except (OSError, ValueError, RecursionError) as error:
             raise FileFormatError(
                 f"{self.metrics} is damaged: remove it and continue with --resume"
             ) from error
@@ -146,9 +150,24 @@ class RunDir:
             raise FileFormatError(f"{self.metrics} is damaged: remove it and continue with --resume")
         return content
 
-    def write_json(self, path: Path, content: dict[str, Any]) -> None:
-        """Write a JSON file atomically."""
-        atomic_write(path, _as_json(content))
+    def damaged(self) -> tuple[Path, ...]:
+        """Files of a finished run that are not what it wrote; none where ``run.json`` does not say."""
+        try:
+            return damaged_files(self.path)
+        except (OSError, ValueError, RecursionError):
+            return ()  # :meth:`claim` says it
+
+    def close(self, record: dict[str, Any], metrics: dict[str, Any]) -> None:
+        """Write ``run.json``, with the SHA-256 of every file, and ``metrics.json``: the run is finished.
+
+        Raises:
+            ExecutionError: the disk does not take them.
+        """
+        last = as_json(metrics)
+        own = {self.run, self.metrics}
+        files = {path.name: sha256_file(path) for path in self.files() if path not in own}
+        atomic_write(self.run, sealed(record, {**files, self.metrics.name: sha256_bytes(last)}))
+        atomic_write(self.metrics, last)
 
     def remove_leftovers(self) -> None:
         """Delete what writers that were killed left; only for who holds the journal's lock."""
@@ -165,8 +184,3 @@ class RunDir:
         shutil.rmtree(self.path, ignore_errors=True)
         if keep_folder:
             self.path.mkdir(exist_ok=True)
-
-
-def _as_json(content: dict[str, Any]) -> bytes:
-    """A file's content as JSON for people to read."""
-    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()

@@ -8,7 +8,7 @@ from distq.engine.journal import Journal
 from distq.files import atomic_write
 from distq.quant.table import Table
 from distq.run.context import Run
-from distq.run.records import run_record, write_metrics
+from distq.run.records import close_run, run_record
 from distq.run.results import Comparison, RunResult, SearchedLayer
 from distq.stages.compare import compare_models, comparison
 from distq.stages.form import Form
@@ -50,8 +50,7 @@ def finish(run: Run, before: Form, after: Form | None = None) -> RunResult:
         layers=tuple(_searched_layers(run.journal, final.table)),
         curve=final.curve,
     )
-    run.rundir.write_json(run.rundir.run, {**run_record(run), "budget": final.budget})
-    write_metrics(run.rundir, result)
+    close_run(run.rundir, {**run_record(run), "budget": final.budget}, result)
     return result.model_copy(update={"files": run.rundir.files()})
 
 

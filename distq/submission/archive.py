@@ -19,6 +19,7 @@ from pathlib import Path
 from distq.errors import ExecutionError, UsageError
 from distq.files import cannot_write, sha256_file
 from distq.run.rundir import RunDir
+from distq.run.seal import require_undamaged
 
 SWEEP_FILES = ("results.csv", "results.json")
 
@@ -41,10 +42,13 @@ def write_run(folder: Path, write: Callable[[str], object]) -> None:
 
     Raises:
         UsageError: it is no run, holds nothing yet, or is larger than ``LARGEST_RUN``.
+        FileFormatError: a file is not what the run wrote.
     """
     files = RunDir(folder).files() or _sweep_files(folder)
     if not files:
         raise UsageError(f"{folder} holds no run of distq on this machine: is it the right path?")
+    for path in files:
+        require_undamaged(path)
     total = sum(path.stat().st_size for path in files)
     if total > LARGEST_RUN:
         raise UsageError(

@@ -29,6 +29,8 @@ def find_job(jobs: RayJobs, job_id: str) -> ClusterJob:
     Raises:
         UsageError: the cluster knows no such job.
     """
+    if not job_id.strip():
+        raise UsageError("the ID is empty: see 'distq jobs'")
     job = jobs.get(job_id)
     if not is_job(job_id) or "command" not in job.metadata:
         raise UsageError(f"{job_id} was not submitted by distq: see 'distq jobs'")

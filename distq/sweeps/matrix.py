@@ -43,6 +43,7 @@ PLACE = (
     "decode_workers",
     "stage_data",
     "retries",
+    "unit_timeout",
 )
 """Options of the sweep as a whole, because its runs share the workers."""
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import os
 import socket
+import zipfile
 
+import numpy as np
 import pytest
 from data_helpers import image_input, picture, write_picture
 
+from distq.calibration.distributions import DistributionSet
 from distq.data.dataset import DatasetSpec, UnreadableSample, manifest
 from distq.data.info import describe_source
 from distq.data.preprocess import load_preprocessing
 from distq.data.remote import read_url
 from distq.data.sniff import open_source
 from distq.data.text_list import TextListSource
-from distq.errors import DataError, PreprocessError
+from distq.errors import DataError, FileFormatError, PreprocessError
 from distq.regular import open_regular, read_regular
 
 INPUT = image_input(3, 4, 6)
@@ -100,3 +104,54 @@ def test_lists_databases_steps_and_plug_ins_wait_for_no_pipe(tmp_path):
         plugged.open().load(0)
     with pytest.raises(UnreadableSample, match="it is a named pipe"):
         read_url((tmp_path / "image.png").as_uri())
+
+
+def sparse(path, gigabytes):
+    """A file of so many zeros, which take no room on the disk."""
+    with path.open("wb") as stream:
+        stream.truncate(int(gigabytes * (1 << 30)))
+    return path
+
+
+def test_the_line_of_an_entry_is_named(specials):
+    (specials / "list.txt").write_text("# photos\n\ngood.png\npipe.png 3\n")
+    spec = DatasetSpec(str(specials / "list.txt"), (INPUT,))
+    with pytest.raises(UnreadableSample, match=r"pipe\.png cannot be read: .* \(.*list\.txt line 4\)"):
+        spec.open().load(1)
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.npy"])
+def test_a_file_of_200_gigabytes_is_not_read(tmp_path, name):
+    sparse(tmp_path / name, 200)
+    (tmp_path / "list.txt").write_text(f"{name}\n")
+    spec = DatasetSpec(str(tmp_path / "list.txt"), (INPUT,))
+    with pytest.raises(UnreadableSample, match=r"it has 200\.0 GiB, over the limit of 1 GiB"):
+        spec.open().load(0)
+    assert manifest(spec, [0]).selected == 1
+
+
+def test_a_list_without_line_ends_is_not_read(tmp_path):
+    (tmp_path / "list.txt").write_text("a" * 70_000)
+    with pytest.raises(DataError, match=r"list\.txt is no UTF-8 text list"):
+        TextListSource(tmp_path / "list.txt", ("x",))
+
+
+def zeros(path, values):
+    """An .npz of so many zeros, by its directory alone: nothing of it can be read."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (values,)})
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x.npy", header.getvalue())
+        archive.infolist()[0].file_size = 4 * values
+    return path
+
+
+def test_an_archive_larger_than_memory_is_refused_at_once(tmp_path):
+    (tmp_path / "samples").mkdir()
+    with pytest.raises(DataError, match=r"holds 37252\.9 GiB, and this process can have .* save an \.npy"):
+        open_source(zeros(tmp_path / "x.npz", 10**13), ("x",))
+    zeros(tmp_path / "samples" / "x.npz", 10**13)
+    with pytest.raises(UnreadableSample, match=r"37252\.9 GiB, over the limit"):
+        open_source(tmp_path / "samples", ("x",)).read(0)
+    with pytest.raises(FileFormatError, match=r"37252\.9 GiB, over the limit"):
+        DistributionSet.load(tmp_path / "x.npz")

@@ -78,3 +78,13 @@ def test_what_is_not_ours_stays(base: Path, abandoned: Path) -> None:
     assert (theirs / "kept").exists()
     assert (elsewhere / "owner").exists()
     assert (base / "distq-file").exists()
+
+
+@pytest.mark.parametrize("name", ["a b", "é"])
+def test_the_path_that_ray_gets_is_plain(base: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    (base / name).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(base / name))
+    folder = RayFolder.make()
+    folder.remove()
+    assert str(folder.path).isascii()
+    assert (folder.path.parent == base / name) == name.isascii()

@@ -198,6 +198,7 @@ CASES = {
     ),
     # options
     "bins": Bad(f"{DATA} --bins 2000", ("--bins 2000", "multiple of 128", "--bins 2048")),
+    "many bins": Bad(f"{DATA} --bins 1280000000", ("--bins 1280000000", "over the limit", "--bins 2048")),
     "few bins": Bad(f"{DATA} --bins 100", ("--bins 100", "greater than or equal to 128")),
     "no such method": Bad(f"{DATA} --method entropy", ("--method", "kl")),
     "no CUDA": Bad(f"{DATA} --device cuda", ("--device cuda", "no CUDA device", "--device cpu")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from distq.cli.app import invoke
 from distq.engine.ray_jobs import ClusterJob
-from distq.errors import UsageError
+from distq.errors import ExecutionError, UsageError
 from distq.submission import head
 from distq.submission.archive import write_run
 
@@ -188,3 +189,34 @@ def test_a_job_without_run_has_nothing_to_fetch(there, tmp_path, capsys) -> None
     assert invoke(["submit", str(path), "--quiet"]) == 0
     assert invoke(["fetch", *there.jobs]) == 2
     assert "has no RUN: 'distq eval' only prints its result" in capsys.readouterr().err
+
+
+def test_of_two_that_submit_one_job_at_once_both_are_told_that_it_runs(
+    there, job_file, capsys, monkeypatch
+) -> None:
+    submit = there.submit
+
+    def refuse(job_id, command, metadata, **rest: object) -> None:
+        submit(job_id, command, metadata, **rest)  # the other one was a moment quicker
+        raise ExecutionError("http://head:8265 refuses: without a reason")
+
+    monkeypatch.setattr(there, "submit", refuse)
+    assert invoke(["submit", job_file, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["attached"], told["status"], [told["id"]]) == (True, "RUNNING", list(there.jobs))
+
+
+def test_a_submission_that_is_refused_is_an_error(there, job_file, capsys, monkeypatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise ExecutionError("http://head:8265 refuses: no room")
+
+    monkeypatch.setattr(there, "submit", refuse)
+    assert invoke(["submit", job_file]) == 3
+    assert capsys.readouterr().err == "distq: http://head:8265 refuses: no room\n"
+
+
+@pytest.mark.usefixtures("there")
+@pytest.mark.parametrize("command", ["cancel", "fetch"])
+def test_an_empty_id_is_refused(capsys, command) -> None:
+    assert invoke([command, ""]) == 2
+    assert capsys.readouterr().err == "distq: the ID is empty: see 'distq jobs'\n"

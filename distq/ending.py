@@ -1,0 +1,82 @@
+"""Ending at one Ctrl-C, wherever the process is.
+
+Python answers a signal when it is back in Python. A long run of ONNX Runtime, a call into Ray that does not
+return or a reader of a dead storage can keep it from there. So the number of each signal also goes through a
+pipe to a thread, which at once stops what can be stopped, and ends the process when that was not enough.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+
+SECONDS_TO_END = 4.5
+"""From the signal to the end, at most."""
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+CODE = 130
+
+_lasts: list[Callable[[], object]] = []
+_stops: dict[int, Callable[[], object]] = {}
+_told = threading.Event()
+_message = "interrupted"
+
+
+@contextmanager
+def stopped_by(stop: Callable[[], object]) -> Iterator[None]:
+    """Have a function called as soon as a signal asks the process to end, from another thread."""
+    key = id(stop)
+    _stops[key] = stop
+    try:
+        yield
+    finally:
+        _stops.pop(key, None)
+
+
+def at_last(clean: Callable[[], object]) -> None:
+    """Have a function called when the process is ended from outside, just before: it must be short."""
+    _lasts.append(clean)
+
+
+def say(message: str) -> None:
+    """What is said where the process has to be ended from outside: what to do to continue."""
+    global _message  # noqa: PLW0603  # of the one command that a process runs
+    _message = message
+
+
+def told() -> None:
+    """The process has said by itself that it was interrupted."""
+    _told.set()
+
+
+def watch() -> None:
+    """Begin to watch for signals; once, in the main thread, before anything else."""
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    os.set_blocking(writing, False)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    threading.Thread(target=_wait, args=(reading,), daemon=True, name="distq-ending").start()
+
+
+def _wait(reading: int) -> None:
+    while not {*os.read(reading, 64)} & {*ENDING}:
+        pass
+    end = time.monotonic() + SECONDS_TO_END
+    while time.monotonic() < end:  # what begins meanwhile is stopped too
+        _call(list(_stops.values()))
+        time.sleep(0.1)
+    _call(_lasts)
+    if not _told.is_set():
+        with contextlib.suppress(OSError):
+            os.write(2, f"distq: {_message}\n".encode())
+    os._exit(CODE)
+
+
+def _call(functions: Iterable[Callable[[], object]]) -> None:
+    for function in functions:
+        with contextlib.suppress(Exception):
+            function()

@@ -1,0 +1,84 @@
+"""How much memory this process may have, and what is said where that is not enough."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import sys
+from pathlib import Path
+
+from distq.errors import UsageError
+
+LOCAL_ADDRESS_SPACE, RAY_ADDRESS_SPACE = 1 << 30, 16 << 30
+"""Of a process: libraries and their threads; for Ray also its object store and far more threads."""
+
+REMEDY = (
+    "give it more (a container's limit, ulimit -v, a larger machine), or take fewer --workers "
+    "or a smaller --cache-memory"
+)
+
+_SAID = ("bad_alloc", "Failed to allocate memory", "Insufficient memory", "Cannot allocate memory")
+"""In what C++ libraries say of it: the standard library, ONNX Runtime, OpenCV, the system."""
+
+_GROUPS = Path("/sys/fs/cgroup")
+_OWN_GROUPS = Path("/proc/self/cgroup")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether something failed for want of memory, by its class or by what a library says."""
+    return isinstance(error, MemoryError) or any(said in str(error) for said in _SAID)
+
+
+def out_of_memory(what: str, error: BaseException) -> str:
+    """The message of an error: what there was no memory for, how much it wanted where that is known."""
+    detail = " ".join(str(error).split())[:200]
+    return f"{what}: out of memory{f' ({detail})' if detail else ''}: {REMEDY}"
+
+
+def memory_limit() -> int:
+    """Bytes that this process can have at most: of the machine, its control groups and ``ulimit -v``."""
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *_group_limits()]
+    address_space, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if address_space != resource.RLIM_INFINITY:
+        limits.append(address_space)
+    return min(limits)
+
+
+def require_address_space(least: int, remedy: str) -> None:
+    """Refuse a ``ulimit -v`` in which libraries end the process, or Ray waits for its own for half a minute.
+
+    Raises:
+        UsageError: it is less.
+    """
+    given, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if given != resource.RLIM_INFINITY and given < least:
+        raise UsageError(
+            f"ulimit -v gives {given / (1 << 30):.1f} GiB of address space, "
+            f"distq needs {least >> 30} GiB of it: {remedy}"
+        )
+
+
+def peak_rss_mb() -> float:
+    """The most memory that this process has had in use so far, in MiB."""
+    kilo = 1 << 20 if sys.platform == "darwin" else 1 << 10  # Linux counts in KiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / kilo
+
+
+def _group_limits() -> list[int]:
+    """Limits of the control groups that this process is in, of both versions."""
+    found = []
+    with contextlib.suppress(OSError):
+        for line in _OWN_GROUPS.read_text(encoding="utf-8", errors="replace").splitlines():
+            _, controllers, place = line.split(":", 2)
+            if controllers and "memory" not in controllers.split(","):
+                continue
+            root = _GROUPS / "memory" if controllers else _GROUPS
+            name = "memory.limit_in_bytes" if controllers else "memory.max"
+            own = root / place.lstrip("/")
+            for folder in (own, *own.parents):
+                if not folder.is_relative_to(root):
+                    break
+                with contextlib.suppress(OSError, ValueError):  # "max", and a root without the file
+                    found.append(int((folder / name).read_text(encoding="ascii")))
+    return found
