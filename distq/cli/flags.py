@@ -12,11 +12,12 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from distq.config import CHOICES
+from distq.config import CHOICES, LayerOptions
 from distq.options import POSITIONAL
 
 DATA = "Data"
 QUANTIZATION = "Quantization"
+LAYERS = "Layers"
 SEARCH = "Search"
 COMPARISON = "What is compared"
 PLACE = "Where it runs"
@@ -56,6 +57,24 @@ FLAGS = {
     "table": Flag(QUANTIZATION, "Start from these thresholds instead of computing them.", "FILE"),
     "dump_dist": Flag(QUANTIZATION, "Also write the distributions here.", "FILE"),
     "load_dist": Flag(QUANTIZATION, "Read distributions from here; without --data: thresholds only.", "FILE"),
+    "layer_config": Flag(LAYERS, "Settings by layer name or pattern: YAML, or a Caffe prototxt.", "FILE"),
+    "float_layers": Flag(LAYERS, "Keep these layers in float.", "NAME,NAME"),
+    "float_inputs": Flag(LAYERS, "Keep these layers and all before them in float.", "NAME,NAME"),
+    "float_outputs": Flag(LAYERS, "Keep these layers and all behind them in float.", "NAME,NAME"),
+    "float_blocks": Flag(
+        LAYERS, "Keep these layers in float, and all behind them up to the next in float.", "NAME,NAME"
+    ),
+    "float_depthwise": Flag(LAYERS, "Keep depthwise convolutions in float."),
+    "conv_groups": Flag(
+        LAYERS, "Split each convolution's outputs by magnitude into up to N groups (2 to 64).", "N"
+    ),
+    "concat": Flag(
+        LAYERS, "Whether inputs of a Concat share its threshold: where ranges are alike, always, or never"
+    ),
+    "per_tensor_weights": Flag(LAYERS, "One weight scale a layer, not one a channel."),
+    "input_shape": Flag(
+        DATA, "Sizes of an input whose dimensions the model leaves open; again for each.", "NAME=1,3,640,640"
+    ),
     "tune_samples": Flag(SEARCH, "Score on the first N calibration samples.", "N"),
     "strategy": Flag(SEARCH, "How thresholds are searched"),
     "effort": Flag(SEARCH, "From 1, fast, to 5, best"),
@@ -185,6 +204,8 @@ def _parameter(name: str, hint: Any, field: FieldInfo, *, optional: bool) -> ins
         notes.append(f"default: {field.default}")
     if notes:
         text = f"{text.removesuffix('.')} ({'; '.join(notes)})."
+    if hint == get_type_hints(LayerOptions)["input_shape"]:  # given again for each input
+        hint = list[str]
     if hint == tuple[str, ...]:  # layer names travel as one string, which distq.config splits
         hint = str
     required = field.is_required() and not optional

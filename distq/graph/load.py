@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import onnx
 import onnx_ir as ir
@@ -13,6 +14,7 @@ from google.protobuf.message import EncodeError  # type: ignore[import-untyped] 
 
 from distq.errors import ModelError
 from distq.graph.convert import converted
+from distq.graph.input_shapes import fix_shapes
 from distq.graph.interface import Interface
 from distq.graph.passes.affine import AffineToConv, BatchNormToConv, FoldAffine
 from distq.graph.passes.arithmetic import PlainArithmetic
@@ -94,17 +96,22 @@ class _StepFailedError(Exception):
     """An optional step raised; its name is the argument."""
 
 
-def load_model(path: Path, without: Collection[str] = ()) -> LoadedModel:
+def load_model(
+    path: Path, without: Collection[str] = (), shapes: Mapping[str, Sequence[int]] = MappingProxyType({})
+) -> LoadedModel:
     """Read, check, upgrade and fold a model.
 
     Args:
         path: of the ONNX file.
         without: names of ``OPTIONAL_STEPS`` to leave out. One that raises is left out as well.
+        shapes: of inputs whose dimensions the file leaves open.
 
     Raises:
         ModelError: missing, corrupt, older than opset 7, already quantized, or of a kind that cannot be kept.
+        UsageError: a shape that no input can have.
     """
     proto, sha256 = read_proto(path)
+    fix_shapes(path, proto, shapes)
     _require_float(path, proto)
     _require_known_types(path, proto)
     interface = Interface.of(proto)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from distq.calibration.distributions import DistributionSet
-from distq.config import CalibrateOptions, CommonOptions, TuneOptions, require_bins
+from distq.config import LAYER_OPTIONS, CalibrateOptions, CommonOptions, TuneOptions, require_bins
 from distq.data.dataset import manifest
 from distq.engine.collector import loaded_set_aside
 from distq.engine.executor import Executor, Pool
@@ -23,10 +24,12 @@ from distq.graph.load import LoadedModel, load_model
 from distq.graph.plan import Plan, make_plan
 from distq.graph.resolve import resolve_names
 from distq.graph.rows import given_table
+from distq.options import on_command_line
 from distq.quant.table import read_table
 from distq.replica.worker import WorkerSettings
 from distq.run.context import Run
-from distq.run.identity import identity
+from distq.run.identity import identity, set_by_layer
+from distq.run.layer_settings import formed, read_entries, with_thresholds
 from distq.run.loading import checked, first_samples
 from distq.run.records import read_result
 from distq.run.results import RunResult
@@ -162,19 +165,23 @@ def prepare_model(options: CalibrateOptions, without: Collection[str] = ()) -> t
         raise UsageError("--table and --load-dist both give thresholds: leave one out")
     if options.dump_dist is not None:
         require_writable(options, options.dump_dist)
-    loaded = load_model(options.model, without)
+    entries = read_entries(options.layer_config)
+    loaded = load_model(options.model, without, dict(options.input_shape))
     bitmain = isinstance(options, TuneOptions) and options.strategy == "bitmain"
     target = find_target(options.target)
-    plan = make_plan(loaded.model, target, options.scheme, tie=not bitmain)
-    if options.int16_layers:
-        wide = resolve_names(loaded.model, plan, options.int16_layers, "--int16-layers")
-        plan = make_plan(loaded.model, target, options.scheme, tie=not bitmain, int16=wide)
+    model, settings = formed(loaded.model, options, entries, target)
+    loaded = replace(loaded, model=model)
+    plan = make_plan(model, target, options.scheme, tie=not bitmain, settings=settings)
+    wide = resolve_names(model, plan, options.int16_layers, "--int16-layers")
+    settings, wide = with_thresholds(model, plan, entries, wide)
+    if wide or settings != plan.settings:
+        plan = make_plan(model, target, options.scheme, tie=not bitmain, int16=wide, settings=settings)
     if options.table is not None:
-        _require_rows(options.table, plan)
+        _require_rows(options, options.table, plan)
     return loaded, plan
 
 
-def _require_rows(table: Path, plan: Plan) -> None:
+def _require_rows(options: CalibrateOptions, table: Path, plan: Plan) -> None:
     """Find out early whether a table has a row for every quantizer of this network.
 
     Raises:
@@ -195,6 +202,13 @@ def _require_rows(table: Path, plan: Plan) -> None:
         own = job.get("target", plan.target.name)
         if own != plan.target.name:
             raise UsageError(f"{table} is of a run with --target {own}: give --target {own}") from None
+        others = dict(set_by_layer(options))
+        for name in LAYER_OPTIONS:
+            if name != "layer_config" and job.get(name) != others.get(name):
+                raise UsageError(
+                    f"{table} is of a run with another {on_command_line(name)}, which decides what has a "
+                    "threshold: give the same"
+                ) from None
         if job.get("float_budget"):
             raise UsageError(
                 f"{table} has no thresholds of the layers that --float-budget left in float: "

@@ -1,0 +1,219 @@
+"""The options by layer, brought onto a network: its form, and the settings that its plan follows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import onnx_ir as ir
+
+from distq.config import LayerOptions
+from distq.errors import UsageError
+from distq.graph.conv_groups import split, splits
+from distq.graph.islands import before, behind, block, is_depthwise
+from distq.graph.layers import Layer, compute_layer
+from distq.graph.named import matching, nearest, nodes_by_name, nodes_named
+from distq.graph.plan import Plan
+from distq.graph.resolve import tensors_by_name
+from distq.graph.roles import find_roles
+from distq.graph.settings import Settings
+from distq.quant.layer_config import QUANTIZER_KEYS, LayerEntry, ThresholdSetting, read_layer_config
+from distq.targets.target import Target
+
+Entries = Mapping[str, LayerEntry]
+
+_KINDS = {"threshold": "threshold", "min": "range", "max": "range", "method": "found", "scale": "found"}
+"""What may not be set together for one tensor."""
+
+
+def read_entries(path: Path | None) -> Entries:
+    """The entries of ``--layer-config``; none without it.
+
+    Raises:
+        UsageError: the file cannot be used.
+    """
+    return {} if path is None else read_layer_config(path)
+
+
+def formed(
+    model: ir.Model, options: LayerOptions, entries: Entries, target: Target
+) -> tuple[ir.Model, Settings]:
+    """The network with its convolutions in groups, and the settings of its layers.
+
+    Args:
+        model: in canonical form.
+        options: of the command.
+        entries: of ``--layer-config``.
+        target: that it is for.
+
+    Raises:
+        UsageError: a name means no layer, entries contradict, or the target has no place for a setting.
+    """
+    if options.concat != "auto" and target.placement != "everywhere":
+        raise UsageError(
+            f"--target {target.name} has no quantizers around a Concat: leave out --concat {options.concat}"
+        )
+    known = nodes_by_name(model.graph)
+    floats = _floats(model, options, entries, target, known)
+    layers = _layers(model, target)
+    weighted = {name for name, layer in layers.items() if layer.weight is not None}
+    one_scale = set(weighted) if options.per_tensor_weights else set()
+    with_weights = {name: node for name, node in known.items() if node.name in weighted}
+    one_scale |= _set_for(entries, "weights", with_weights).keys()
+    groups = dict.fromkeys(layers, options.conv_groups or 1)
+    asked = _set_for(entries, "groups", {n: node for n, node in known.items() if splits(node)})
+    groups.update((name, count) for name, count in asked.items() if isinstance(count, int))
+    if any(count > 1 for count in groups.values()):
+        model, made = split(model, groups, floats)
+        one_scale = {part for name in one_scale for part in made.get(name, (name,))}
+    return model, Settings(tuple(floats.items()), frozenset(one_scale), options.concat)
+
+
+def _layers(model: ir.Model, target: Target) -> dict[str, Layer]:
+    """Compute layers by the names of their nodes."""
+    found = ((node.name or "", compute_layer(node, target.layers)) for node in model.graph)
+    return {name: layer for name, layer in found if isinstance(layer, Layer)}
+
+
+def _floats(
+    model: ir.Model, options: LayerOptions, entries: Entries, target: Target, known: Mapping[str, ir.Node]
+) -> dict[str, str]:
+    """Nodes that stay float, by name, each with the reason: the first of several."""
+    found: dict[str, str] = {}
+
+    def keep(nodes: Iterator[ir.Node] | list[ir.Node], why: str) -> None:
+        for node in nodes:
+            found.setdefault(node.name or "", f"kept in float by {why}")
+
+    for name, entry in entries.items():
+        if entry.in_float:
+            nodes = dict.fromkeys(known[n] for n in _matched(name, known))
+            keep(list(nodes), f"entry {name} of --layer-config")
+    for option, region in (("layers", None), ("inputs", before), ("outputs", behind)):
+        flag = f"--float-{option}"
+        named = nodes_named(known, getattr(options, f"float_{option}"), flag)
+        for name, node in named.items():
+            keep([node] if region is None else region(node), f"{flag} {name}")
+    if options.float_depthwise:
+        keep(filter(is_depthwise, model.graph), "--float-depthwise")
+    starts = nodes_named(known, options.float_blocks, "--float-blocks")
+    integer = find_roles(model.graph, target, None, (), found).integer
+    for name, node in starts.items():
+        keep(block(node, integer), f"--float-blocks {name}")
+    return found
+
+
+def _matched(name: str, known: Mapping[str, object]) -> list[str]:
+    """The known names that an entry means.
+
+    Raises:
+        UsageError: there is none.
+    """
+    found = matching(known, name)
+    if not found:
+        raise UsageError(f"--layer-config: entry {name} matches no layer of the model{nearest(name, known)}")
+    return found
+
+
+def _set_for(entries: Entries, key: str, known: Mapping[str, ir.Node]) -> dict[str, object]:
+    """What entries set for nodes, by the names of these.
+
+    Raises:
+        UsageError: an entry matches none that can have it, or two give one node different values.
+    """
+    found: dict[str, tuple[object, str]] = {}
+    for name, entry in entries.items():
+        value = getattr(entry, key)
+        if value is None:
+            continue
+        matched = matching(known, name)
+        if not matched:
+            raise UsageError(
+                f"--layer-config: entry {name} sets {key}, and matches no layer that can have it"
+                f"{nearest(name, known)}"
+            )
+        for node in dict.fromkeys(known[n].name or "" for n in matched):
+            _note(found, node, key, value, name)
+    return {node: value for node, (value, _) in found.items()}
+
+
+def _note(found: dict[str, tuple[object, str]], what: str, key: str, value: object, entry: str) -> None:
+    earlier = found.setdefault(what, (value, entry))
+    if earlier[0] != value:
+        raise UsageError(
+            f"--layer-config: entries {earlier[1]} and {entry} give {what} {key} {earlier[0]} and {value}: "
+            "leave one of them out"
+        )
+
+
+def with_thresholds(
+    model: ir.Model, plan: Plan, entries: Entries, wide: tuple[str, ...]
+) -> tuple[Settings, tuple[str, ...]]:
+    """The plan's settings with what entries say of quantizers, and the tensors that get 16 bits.
+
+    Args:
+        model: that the plan is for.
+        plan: without them.
+        entries: of ``--layer-config``.
+        wide: quantizers that get 16 bits by ``--int16-layers``.
+
+    Raises:
+        UsageError: an entry matches no quantizer, or entries or options contradict.
+    """
+    settings: dict[str, dict[str, tuple[object, str]]] = {}
+    reach = tensors_by_name(model, plan)
+    for name, entry in entries.items():
+        given = {key: value for key, value in entry.given.items() if key in QUANTIZER_KEYS}
+        if not given:
+            continue
+        matched = matching(reach, name)
+        if not matched:
+            _matched(name, nodes_by_name(model.graph))
+            raise UsageError(
+                f"--layer-config: entry {name} sets {min(given)}, and no quantizer stands behind it with "
+                f"--target {plan.target.name}: leave {min(given)} out"
+            )
+        for tensor in dict.fromkeys(reach[n] for n in matched):
+            for key, value in given.items():
+                _note_tensor(settings, tensor, key, value, name)
+    bits = {tensor: keys.pop("bits")[0] for tensor, keys in settings.items() if "bits" in keys}
+    owners = plan.by_tensor
+    for tensor, width in bits.items():
+        if width == 8 and owners[tensor].name in wide:
+            raise UsageError(f"--int16-layers and --layer-config give {tensor} 16 and 8 bits: leave one out")
+    found = replace(
+        plan.settings,
+        thresholds=tuple((tensor, _setting(keys)) for tensor, keys in settings.items() if keys),
+        narrow=frozenset(tensor for tensor, width in bits.items() if width == 8),
+    )
+    both = {owners[t].name for t, w in bits.items() if w == 8} & {
+        owners[t].name for t, w in bits.items() if w == 16
+    }
+    if both:
+        raise UsageError(
+            f"--layer-config gives 8 and 16 bits to tensors that share the quantizer of {min(both)}: "
+            "set one of them alone"
+        )
+    return found, tuple(dict.fromkeys((*wide, *(t for t, width in bits.items() if width == 16))))
+
+
+def _note_tensor(
+    settings: dict[str, dict[str, tuple[object, str]]], tensor: str, key: str, value: object, entry: str
+) -> None:
+    own = settings.setdefault(tensor, {})
+    for other, (_, earlier) in own.items():
+        if other in _KINDS and key in _KINDS and _KINDS[other] != _KINDS[key]:
+            raise UsageError(
+                f"--layer-config: entries {earlier} and {entry} set {other} and {key} of {tensor}: "
+                "leave one of them out"
+            )
+    found = {tensor: own[key]} if key in own else {}
+    _note(found, tensor, key, value, entry)
+    own[key] = found[tensor]
+
+
+def _setting(keys: Mapping[str, tuple[object, str]]) -> ThresholdSetting:
+    given = {key: value for key, (value, _) in keys.items()}
+    limits = (given.pop("min"), given.pop("max")) if "min" in given else None
+    return ThresholdSetting(**given, limits=limits)  # type: ignore[arg-type]  # checked by LayerEntry
