@@ -8,7 +8,7 @@ channel for each output and are split alike. (the tips for BM1684 call it ``-con
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -25,7 +25,10 @@ LEAST_CHANNELS = 8
 """Channels of a group at least: kernels of fewer are no faster."""
 
 LEAST_GAIN = 0.25
-"""Part of the noise, by estimate, that splitting has to take away."""
+"""Bits of a channel that parting has to win, on the mean."""
+
+MOST_LOST = 8
+"""Bits that a channel can lose."""
 
 Channels = npt.NDArray[np.int64]
 
@@ -61,45 +64,73 @@ def split(
         count = wanted.get(node.name or "", 1)
         if count < 2 or node.name in floats or not splits(node):
             continue
-        groups = parted(np.abs(constant(node.inputs[1])), count)  # type: ignore[arg-type]  # splits says it is one
+        chain = _chain(node, floats)
+        groups = parted([w for n in chain if (w := _weight(n)) is not None], count)
         if len(groups) > 1:
-            made |= _split(graph, _chain(node, floats), groups)
+            made |= _split(graph, chain, groups)
     if made:
         graph.sort()
         copy = infer_shapes(copy)
     return copy, made
 
 
-def parted(magnitudes: npt.NDArray[np.floating], count: int) -> list[Channels]:
+def parted(weights: Sequence[npt.NDArray[np.floating]], count: int) -> list[Channels]:
     """Channels in groups of alike magnitude, the largest first; one group where parting gains too little.
 
-    A channel's noise goes with the square of the step, so with that of the largest in its group. Of all ways
-    to part the channels, sorted, the one of least noise is taken.
+    Beside a channel whose largest weight is M, one whose largest is m has 127 m / M steps: it loses
+    log2(M / m) bits. Of all ways to part the channels, sorted by one of the layers, the one that loses least
+    in all layers is taken.
 
     Args:
-        magnitudes: absolute weights, (channels, ...).
+        weights: of the layers that are parted together, each (channels, ...).
         count: groups at most.
     """
-    largest = magnitudes.reshape(len(magnitudes), -1).max(axis=1).astype(np.float64) ** 2
-    order = np.argsort(-largest, kind="stable")
-    power, channels = largest[order], len(order)
+    layers = [_bits(weight) for weight in weights]
+    channels = len(layers[0])
+    whole = [np.arange(channels)]
     count = min(count, channels // LEAST_CHANNELS)
-    starts = np.arange(channels + 1)
-    best = np.full((count + 1, channels + 1), np.inf)
-    best[0, channels] = 0.0
+    if count < 2:
+        return whole
+    ways = [_best_cuts(bits, count) for bits in layers]
+    best = min(ways, key=lambda groups: _lost(layers, groups))
+    gained = _lost(layers, whole) - _lost(layers, best)
+    return best if gained >= LEAST_GAIN * channels * len(layers) else whole
+
+
+def _bits(weight: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Magnitude of each channel, as a power of 2; of one that loses all its bits, no less than that."""
+    largest = np.abs(weight).reshape(len(weight), -1).max(axis=1).astype(np.float64)
+    found: npt.NDArray[np.float64] = np.log2(
+        np.maximum(largest, max(largest.max(), 2.0**-100) / 2.0**MOST_LOST)
+    )
+    return found
+
+
+def _lost(layers: Sequence[npt.NDArray[np.float64]], groups: Sequence[Channels]) -> float:
+    return sum(float(np.sum(bits[group].max() - bits[group])) for bits in layers for group in groups)
+
+
+def _best_cuts(bits: npt.NDArray[np.float64], count: int) -> list[Channels]:
+    """So many groups of channels sorted by magnitude that least is lost, by dynamic programming."""
+    order = np.argsort(-bits, kind="stable")
+    largest, channels = bits[order], len(order)
+    lost = np.full((count + 1, channels + 1), np.inf)  # [groups, first]: least of the channels from there on
+    lost[0, channels] = 0.0
     ends = np.zeros((count + 1, channels + 1), np.int64)
-    for number in range(1, count + 1):  # best[g, i]: least noise of channels i and later in g groups
-        for start in range(channels - LEAST_CHANNELS, -1, -1):
-            later = starts[start + LEAST_CHANNELS :]
-            costs = (later - start) * power[start] + best[number - 1, later]
+    for groups in range(1, count + 1):
+        for first in range(channels - LEAST_CHANNELS, -1, -1):
+            later = np.arange(first + LEAST_CHANNELS, channels + 1)
+            costs = (later - first) * largest[first] + lost[groups - 1, later]
             pick = int(np.argmin(costs))
-            best[number, start], ends[number, start] = costs[pick], later[pick]
-    if count < 2 or best[count, 0] > (1 - LEAST_GAIN) * best[1, 0]:
-        return [np.arange(channels)]
+            lost[groups, first], ends[groups, first] = costs[pick], later[pick]
     cuts = [0]
-    for number in range(count, 0, -1):
-        cuts.append(int(ends[number, cuts[-1]]))
+    for groups in range(count, 0, -1):
+        cuts.append(int(ends[groups, cuts[-1]]))
     return [np.sort(order[a:b]) for a, b in pairwise(cuts)]
+
+
+def _weight(node: ir.Node) -> npt.NDArray[np.floating] | None:
+    return constant(node.inputs[1]) if node.op_type == "Conv" else None
 
 
 def _chain(node: ir.Node, floats: Collection[str]) -> list[ir.Node]:

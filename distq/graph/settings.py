@@ -18,6 +18,7 @@ class Settings:
         concat: whether inputs of a Concat share its quantizer.
         thresholds: what is set for the quantizers of tensors.
         narrow: tensors that keep 8 bits whatever a budget says.
+        unused: layers of a prototxt that have no threshold to set anything for.
     """
 
     floats: tuple[tuple[str, str], ...] = ()
@@ -25,6 +26,7 @@ class Settings:
     concat: ConcatRule = "auto"
     thresholds: tuple[tuple[str, ThresholdSetting], ...] = ()
     narrow: frozenset[str] = frozenset()
+    unused: tuple[str, ...] = ()
 
 
 NOTHING_SET = Settings()

@@ -124,11 +124,19 @@ def read_layer_config(path: Path) -> dict[str, LayerEntry]:
         raise UsageError(
             f"--layer-config {path} has no entries: give a mapping such as 'conv1: {{method: max}}'"
         )
-    return {str(name): _entry(path, str(name), fields) for name, fields in content.items()}
+    return {str(name): entry_of(f"{path}: entry {name}", fields) for name, fields in content.items()}
 
 
-def _entry(path: Path, name: str, fields: object) -> LayerEntry:
-    where = f"{path}: entry {name}"
+def entry_of(where: str, fields: object) -> LayerEntry:
+    """An entry from the keys of a file.
+
+    Args:
+        where: the errors begin with it.
+        fields: values by key.
+
+    Raises:
+        UsageError: no mapping, an unknown key, or values that cannot be.
+    """
     if not isinstance(fields, Mapping) or not fields:
         raise UsageError(f"{where} sets nothing: give a mapping such as {{method: max}}")
     try:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import onnx_ir as ir
 
@@ -13,27 +12,17 @@ from distq.errors import UsageError
 from distq.graph.conv_groups import split, splits
 from distq.graph.islands import before, behind, block, is_depthwise
 from distq.graph.layers import Layer, compute_layer
-from distq.graph.named import matching, nearest, nodes_by_name, nodes_named
+from distq.graph.named import matching, nodes_by_name, nodes_named
 from distq.graph.plan import Plan
 from distq.graph.resolve import tensors_by_name
 from distq.graph.roles import find_roles
 from distq.graph.settings import Settings
-from distq.quant.layer_config import QUANTIZER_KEYS, LayerEntry, ThresholdSetting, read_layer_config
+from distq.quant.layer_config import QUANTIZER_KEYS, ThresholdSetting
+from distq.run.entries import Entries
 from distq.targets.target import Target
-
-Entries = Mapping[str, LayerEntry]
 
 _KINDS = {"threshold": "threshold", "min": "range", "max": "range", "method": "found", "scale": "found"}
 """What may not be set together for one tensor."""
-
-
-def read_entries(path: Path | None) -> Entries:
-    """The entries of ``--layer-config``; none without it.
-
-    Raises:
-        UsageError: the file cannot be used.
-    """
-    return {} if path is None else read_layer_config(path)
 
 
 def formed(
@@ -82,13 +71,13 @@ def _floats(
     """Nodes that stay float, by name, each with the reason: the first of several."""
     found: dict[str, str] = {}
 
-    def keep(nodes: Iterator[ir.Node] | list[ir.Node], why: str) -> None:
+    def keep(nodes: Iterable[ir.Node], why: str) -> None:
         for node in nodes:
             found.setdefault(node.name or "", f"kept in float by {why}")
 
-    for name, entry in entries.items():
+    for name, entry in entries.by_name.items():
         if entry.in_float:
-            nodes = dict.fromkeys(known[n] for n in _matched(name, known))
+            nodes = dict.fromkeys(known[n] for n in entries.matched(name, known))
             keep(list(nodes), f"entry {name} of --layer-config")
     for option, region in (("layers", None), ("inputs", before), ("outputs", behind)):
         flag = f"--float-{option}"
@@ -104,18 +93,6 @@ def _floats(
     return found
 
 
-def _matched(name: str, known: Mapping[str, object]) -> list[str]:
-    """The known names that an entry means.
-
-    Raises:
-        UsageError: there is none.
-    """
-    found = matching(known, name)
-    if not found:
-        raise UsageError(f"--layer-config: entry {name} matches no layer of the model{nearest(name, known)}")
-    return found
-
-
 def _set_for(entries: Entries, key: str, known: Mapping[str, ir.Node]) -> dict[str, object]:
     """What entries set for nodes, by the names of these.
 
@@ -123,16 +100,11 @@ def _set_for(entries: Entries, key: str, known: Mapping[str, ir.Node]) -> dict[s
         UsageError: an entry matches none that can have it, or two give one node different values.
     """
     found: dict[str, tuple[object, str]] = {}
-    for name, entry in entries.items():
+    for name, entry in entries.by_name.items():
         value = getattr(entry, key)
         if value is None:
             continue
-        matched = matching(known, name)
-        if not matched:
-            raise UsageError(
-                f"--layer-config: entry {name} sets {key}, and matches no layer that can have it"
-                f"{nearest(name, known)}"
-            )
+        matched = entries.matched(name, known, f" that can have {key}")
         for node in dict.fromkeys(known[n].name or "" for n in matched):
             _note(found, node, key, value, name)
     return {node: value for node, (value, _) in found.items()}
@@ -162,40 +134,54 @@ def with_thresholds(
         UsageError: an entry matches no quantizer, or entries or options contradict.
     """
     settings: dict[str, dict[str, tuple[object, str]]] = {}
-    reach = tensors_by_name(model, plan)
-    for name, entry in entries.items():
+    reach, nodes, unused = tensors_by_name(model, plan), nodes_by_name(model.graph), []
+    for name, entry in entries.by_name.items():
         given = {key: value for key, value in entry.given.items() if key in QUANTIZER_KEYS}
-        if not given:
-            continue
         matched = matching(reach, name)
-        if not matched:
-            _matched(name, nodes_by_name(model.graph))
-            raise UsageError(
-                f"--layer-config: entry {name} sets {min(given)}, and no quantizer stands behind it with "
-                f"--target {plan.target.name}: leave {min(given)} out"
-            )
+        if given and not matched and not entry.in_float:
+            if entries.matched(name, nodes) and name not in entries.of_prototxt:
+                raise UsageError(
+                    f"--layer-config: entry {name} sets {min(given)}, and no quantizer stands behind it with "
+                    f"--target {plan.target.name}: leave {min(given)} out"
+                )
+            unused.append(name)
         for tensor in dict.fromkeys(reach[n] for n in matched):
             for key, value in given.items():
                 _note_tensor(settings, tensor, key, value, name)
     bits = {tensor: keys.pop("bits")[0] for tensor, keys in settings.items() if "bits" in keys}
-    owners = plan.by_tensor
-    for tensor, width in bits.items():
-        if width == 8 and owners[tensor].name in wide:
-            raise UsageError(f"--int16-layers and --layer-config give {tensor} 16 and 8 bits: leave one out")
+    narrow, deep = ([tensor for tensor in bits if bits[tensor] == width] for width in (8, 16))
+    _require_one_width(plan, narrow, deep, wide)
     found = replace(
         plan.settings,
         thresholds=tuple((tensor, _setting(keys)) for tensor, keys in settings.items() if keys),
-        narrow=frozenset(tensor for tensor, width in bits.items() if width == 8),
+        narrow=frozenset(narrow),
+        unused=tuple(unused),
     )
-    both = {owners[t].name for t, w in bits.items() if w == 8} & {
-        owners[t].name for t, w in bits.items() if w == 16
-    }
-    if both:
-        raise UsageError(
-            f"--layer-config gives 8 and 16 bits to tensors that share the quantizer of {min(both)}: "
-            "set one of them alone"
-        )
-    return found, tuple(dict.fromkeys((*wide, *(t for t, width in bits.items() if width == 16))))
+    return found, tuple(dict.fromkeys((*wide, *deep)))
+
+
+def _require_one_width(plan: Plan, narrow: Sequence[str], deep: Sequence[str], wide: Sequence[str]) -> None:
+    """Refuse 8 and 16 bits for one quantizer.
+
+    Args:
+        plan: whose quantizers they are.
+        narrow: tensors that get 8 bits by layer.
+        deep: tensors that get 16.
+        wide: quantizers that get 16 bits by ``--int16-layers``.
+
+    Raises:
+        UsageError: naming the tensor.
+    """
+    owners = plan.by_tensor
+    shared = {owners[tensor].name for tensor in deep}
+    for tensor in narrow:
+        if owners[tensor].name in wide:
+            raise UsageError(f"--int16-layers and --layer-config give {tensor} 16 and 8 bits: leave one out")
+        if owners[tensor].name in shared:
+            raise UsageError(
+                f"--layer-config gives {tensor} 8 bits, and 16 to a tensor that shares its threshold: "
+                "leave one out"
+            )
 
 
 def _note_tensor(

@@ -28,8 +28,9 @@ from distq.options import on_command_line
 from distq.quant.table import read_table
 from distq.replica.worker import WorkerSettings
 from distq.run.context import Run
+from distq.run.entries import read_entries
 from distq.run.identity import identity, set_by_layer
-from distq.run.layer_settings import formed, read_entries, with_thresholds
+from distq.run.layer_settings import formed, with_thresholds
 from distq.run.loading import checked, first_samples
 from distq.run.records import read_result
 from distq.run.results import RunResult
@@ -114,6 +115,10 @@ def open_run(
                 places=places,
                 reported=shown,
             )
+            for name in plan.settings.unused:
+                run.warn(
+                    f"{name} has no threshold of its own, so what the prototxt sets for it has no effect"
+                )
             if shown:
                 run.warn(_comparison_of(loaded))
             try:
@@ -165,7 +170,7 @@ def prepare_model(options: CalibrateOptions, without: Collection[str] = ()) -> t
         raise UsageError("--table and --load-dist both give thresholds: leave one out")
     if options.dump_dist is not None:
         require_writable(options, options.dump_dist)
-    entries = read_entries(options.layer_config)
+    entries = read_entries(options.layer_config, options.model, options.method)
     loaded = load_model(options.model, without, dict(options.input_shape))
     bitmain = isinstance(options, TuneOptions) and options.strategy == "bitmain"
     target = find_target(options.target)
