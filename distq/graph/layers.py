@@ -125,6 +125,11 @@ def layer_name(node: ir.Node) -> str:
     return (follower or node).outputs[0].name or ""
 
 
+def float_name(node: ir.Node) -> str:
+    """What a node in float is called: its output, or the layer's name where it is one."""
+    return layer_name(node) if node.op_type in LAYERS else node.outputs[0].name or ""
+
+
 def saturating_follower(node: ir.Node) -> ir.Node | None:
     """The Relu, or Clip from zero, that is the only reader of a node's output."""
     reader = only_reader(node.outputs[0])

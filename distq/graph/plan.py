@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from distq.errors import ModelError, UsageError
 from distq.graph.kernel_tensors import Around, bounds_of, kernel_tensors
-from distq.graph.layers import BOUNDED, Layer, saturating_follower
+from distq.graph.layers import BOUNDED, Layer, float_name, saturating_follower
 from distq.graph.no_layers import why_no_layers
 from distq.graph.roles import Roles, constant_operands, find_roles
 from distq.graph.scores import least_high, scores_of_any_length
@@ -173,12 +173,24 @@ def make_plan(
     kept = {f.name or "" for f in followers.values()}
     absorbed = target.absorbs_saturation and scheme == "auto"
     dropped = frozenset(kept - {f.name or "" for f in around.between}) if absorbed else frozenset[str]()
-    floats = tuple(
-        (node.outputs[0].name or "", why) for node, why in roles.reasons.items() if node.name not in kept
-    )
+    floats: dict[str, str] = {}
+    for node, why in roles.reasons.items():
+        if node.name not in kept:
+            floats.setdefault(float_name(node), why)
     layers = tuple(roles.layers.values())
     operands = constant_operands(roles) if everywhere else ()
-    return Plan(target, scheme, layers, quantizers, dropped, floats, tie, tuple(joined), operands, settings)
+    return Plan(
+        target,
+        scheme,
+        layers,
+        quantizers,
+        dropped,
+        tuple(floats.items()),
+        tie,
+        tuple(joined),
+        operands,
+        settings,
+    )
 
 
 def plan_again(

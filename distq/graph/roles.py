@@ -53,6 +53,7 @@ def find_roles(
     layers = {node: layer for node, layer in found.items() if isinstance(layer, Layer)}
     reasons = {node: why for node, why in found.items() if isinstance(why, str)}
     kept = {node: floats[node.name or ""] for node in nodes if node.name in floats}
+    kept |= {f: why for n, why in kept.items() if n in found and (f := saturating_follower(n)) is not None}
     layers = {node: layer for node, layer in layers.items() if node not in kept}
     reasons |= kept
     behind = _reached(nodes, layers)

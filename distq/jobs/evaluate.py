@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import onnx
 import onnx_ir as ir
@@ -17,6 +18,7 @@ from distq.engine.run import run_units
 from distq.errors import DataError, ModelError
 from distq.graph.dynamic import compared_tensors
 from distq.graph.heads import with_tensors
+from distq.graph.input_shapes import fix_shapes
 from distq.graph.read import read_proto
 from distq.replica.evaluate import Evaluate
 from distq.run.open import interruptible, open_workers
@@ -32,8 +34,8 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> EvaluateResult:
         InputError: a model or data that cannot be used.
         InterruptedRun: Ctrl-C.
     """
-    candidate, _ = read_proto(options.candidate)
-    against = None if options.against is None else read_proto(options.against)[0]
+    candidate = _fixed(options, options.candidate)
+    against = None if options.against is None else _fixed(options, options.against)
     network = ir.from_proto(candidate)
     inputs = input_specs(network)
     ours, theirs = candidate.SerializeToString(), None
@@ -66,6 +68,13 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> EvaluateResult:
         candidate=top_k_accuracy(results, 0) if reference is None else accuracy(results, 0),
         against=None if reference is None else top_k_accuracy(results, -1),
     )
+
+
+def _fixed(options: EvaluateOptions, path: Path) -> onnx.ModelProto:
+    """A model with the sizes of ``--input-shape``."""
+    proto, _ = read_proto(path)
+    fix_shapes(path, proto, dict(options.input_shape))
+    return proto
 
 
 def _comparable(

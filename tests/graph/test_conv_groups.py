@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -115,7 +117,7 @@ def test_parts_are_cut_where_magnitudes_jump(magnitudes, count, sizes):
     assert [len(group) for group in groups] == sizes
     assert sorted(np.concatenate(groups)) == list(range(len(magnitudes)))
     assert min(map(len, groups)) >= LEAST_CHANNELS
-    for louder, quieter in zip(groups, groups[1:], strict=False):
+    for louder, quieter in pairwise(groups):
         assert shuffled[louder].min() >= shuffled[quieter].max()
 
 

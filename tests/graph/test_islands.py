@@ -73,7 +73,7 @@ def test_what_is_kept_in_float_has_no_quantizers_and_its_reason(load):
     loaded = load(detector())
     node = nodes_by_name(loaded.model.graph)["left"].name
     plan = make_plan(loaded.model, ORT, "auto", settings=Settings(floats=((node, "as I said"),)))
-    assert dict(plan.float_nodes)["left_sums"] == "as I said"
+    assert dict(plan.float_nodes)["left"] == "as I said"
     assert "left" in plan.by_tensor  # the Concat behind it reads integers
     assert "left_sums" not in plan.by_tensor
     assert [layer.name for layer in plan.layers] == ["stem", "gate_sums", "right", "y"]

@@ -12,7 +12,7 @@ from distq.graph.settings import Settings
 from distq.targets import find_target
 
 
-def plain(b, t):
+def plain(_, t):
     return t
 
 
