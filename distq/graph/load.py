@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
@@ -13,6 +13,7 @@ import onnx_ir.passes.common as common_passes
 from google.protobuf.message import EncodeError  # type: ignore[import-untyped]  # protobuf ships no types
 
 from distq.errors import ModelError
+from distq.graph.aliases import aliases, outline
 from distq.graph.convert import converted
 from distq.graph.input_shapes import fix_shapes
 from distq.graph.interface import Interface
@@ -69,13 +70,15 @@ class LoadedModel:
 
     ``model`` is the canonical one: opset 13 or newer, constants and shapes folded, BatchNormalization folded,
     every node named; inputs, outputs and annotations are those of the file. ``sha256`` is the file's.
-    ``without`` names the steps of ``OPTIONAL_STEPS`` that were left out.
+    ``without`` names the steps of ``OPTIONAL_STEPS`` that were left out. ``aliases`` has what names of the
+    file mean that are no longer there (:mod:`distq.graph.aliases`).
     """
 
     path: Path
     sha256: str
     model: ir.Model
     without: frozenset[str] = frozenset()
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
     def serialized(self) -> bytes:
         """The canonical float model as ONNX bytes.
@@ -116,6 +119,7 @@ def load_model(
     _require_known_types(path, proto)
     interface = Interface.of(proto)
     left_out = frozenset(without)
+    nodes = outline(proto)
     try:
         proto = make_plain(proto)
         _require_known_operators(path, proto)
@@ -134,7 +138,7 @@ def load_model(
         raise ModelError(
             f"{path} holds what distq cannot read: {reason}; export it in another way"
         ) from error
-    return LoadedModel(path, sha256, model, left_out)
+    return LoadedModel(path, sha256, model, left_out, aliases(nodes, model))
 
 
 def canonical(proto: onnx.ModelProto, without: Collection[str] = ()) -> ir.Model:

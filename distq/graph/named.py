@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, TypeVar
 
 from distq.errors import UsageError
 from distq.graph.layers import saturating_follower
@@ -15,10 +16,17 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 
-def nodes_by_name(graph: ir.Graph) -> dict[str, ir.Node]:
+Named = TypeVar("Named")
+
+
+def nodes_by_name(graph: ir.Graph, aliases: Mapping[str, str] = MappingProxyType({})) -> dict[str, ir.Node]:
     """Each node by its outputs and by its own name; a Relu or Clip that a kernel absorbs names the kernel.
 
     An output's name goes before that of a node, as it is what tables show.
+
+    Args:
+        graph: of the network.
+        aliases: what other names mean.
     """
     found: dict[str, ir.Node] = {}
     for node in graph:
@@ -30,7 +38,13 @@ def nodes_by_name(graph: ir.Graph) -> dict[str, ir.Node]:
         if follower is not None:
             names = [name for name, named in found.items() if named is follower]
             found.update(dict.fromkeys(names, node))
-    return found
+    return with_aliases(found, aliases)
+
+
+def with_aliases(known: Mapping[str, Named], aliases: Mapping[str, str]) -> dict[str, Named]:
+    """What names mean, with what further ones mean that stand for one of them."""
+    others = {name: known[meant] for name, meant in aliases.items() if meant in known}
+    return {**others, **known}
 
 
 def nodes_named(known: Mapping[str, ir.Node], names: Iterable[str], option: str) -> dict[str, ir.Node]:

@@ -12,7 +12,8 @@ from distq.errors import UsageError
 from distq.graph.conv_groups import split, splits
 from distq.graph.islands import before, behind, block, is_depthwise
 from distq.graph.layers import Layer, compute_layer
-from distq.graph.named import matching, nodes_by_name, nodes_named
+from distq.graph.load import LoadedModel
+from distq.graph.named import matching, nodes_by_name, nodes_named, with_aliases
 from distq.graph.plan import Plan
 from distq.graph.resolve import tensors_by_name
 from distq.graph.roles import find_roles
@@ -26,12 +27,12 @@ _KINDS = {"threshold": "threshold", "min": "range", "max": "range", "method": "f
 
 
 def formed(
-    model: ir.Model, options: LayerOptions, entries: Entries, target: Target
-) -> tuple[ir.Model, Settings]:
+    loaded: LoadedModel, options: LayerOptions, entries: Entries, target: Target
+) -> tuple[LoadedModel, Settings]:
     """The network with its convolutions in groups, and the settings of its layers.
 
     Args:
-        model: in canonical form.
+        loaded: as :func:`distq.graph.load.load_model` gives it.
         options: of the command.
         entries: of ``--layer-config``.
         target: that it is for.
@@ -43,7 +44,8 @@ def formed(
         raise UsageError(
             f"--target {target.name} has no quantizers around a Concat: leave out --concat {options.concat}"
         )
-    known = nodes_by_name(model.graph)
+    model = loaded.model
+    known = nodes_by_name(model.graph, loaded.aliases)
     floats = _floats(model, options, entries, target, known)
     layers = _layers(model, target)
     weighted = {name for name, layer in layers.items() if layer.weight is not None}
@@ -56,7 +58,7 @@ def formed(
     if any(count > 1 for count in groups.values()):
         model, made = split(model, groups, floats)
         one_scale = {part for name in one_scale for part in made.get(name, (name,))}
-    return model, Settings(tuple(floats.items()), frozenset(one_scale), options.concat)
+    return replace(loaded, model=model), Settings(tuple(floats.items()), frozenset(one_scale), options.concat)
 
 
 def _layers(model: ir.Model, target: Target) -> dict[str, Layer]:
@@ -120,12 +122,12 @@ def _note(found: dict[str, tuple[object, str]], what: str, key: str, value: obje
 
 
 def with_thresholds(
-    model: ir.Model, plan: Plan, entries: Entries, wide: tuple[str, ...]
+    loaded: LoadedModel, plan: Plan, entries: Entries, wide: tuple[str, ...]
 ) -> tuple[Settings, tuple[str, ...]]:
     """The plan's settings with what entries say of quantizers, and the tensors that get 16 bits.
 
     Args:
-        model: that the plan is for.
+        loaded: the network that the plan is for.
         plan: without them.
         entries: of ``--layer-config``.
         wide: quantizers that get 16 bits by ``--int16-layers``.
@@ -134,7 +136,8 @@ def with_thresholds(
         UsageError: an entry matches no quantizer, or entries or options contradict.
     """
     settings: dict[str, dict[str, tuple[object, str]]] = {}
-    reach, nodes, unused = tensors_by_name(model, plan), nodes_by_name(model.graph), []
+    reach = with_aliases(tensors_by_name(loaded.model, plan), loaded.aliases)
+    nodes, unused = nodes_by_name(loaded.model.graph, loaded.aliases), []
     for name, entry in entries.by_name.items():
         given = {key: value for key, value in entry.given.items() if key in QUANTIZER_KEYS}
         matched = matching(reach, name)

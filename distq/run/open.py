@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -174,11 +173,11 @@ def prepare_model(options: CalibrateOptions, without: Collection[str] = ()) -> t
     loaded = load_model(options.model, without, dict(options.input_shape))
     bitmain = isinstance(options, TuneOptions) and options.strategy == "bitmain"
     target = find_target(options.target)
-    model, settings = formed(loaded.model, options, entries, target)
-    loaded = replace(loaded, model=model)
+    loaded, settings = formed(loaded, options, entries, target)
+    model = loaded.model
     plan = make_plan(model, target, options.scheme, tie=not bitmain, settings=settings)
     wide = resolve_names(model, plan, options.int16_layers, "--int16-layers")
-    settings, wide = with_thresholds(model, plan, entries, wide)
+    settings, wide = with_thresholds(loaded, plan, entries, wide)
     if wide or settings != plan.settings:
         plan = make_plan(model, target, options.scheme, tie=not bitmain, int16=wide, settings=settings)
     if options.table is not None:
