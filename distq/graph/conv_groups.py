@@ -16,6 +16,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from distq.graph.edits import add_initializer, new_node
+from distq.graph.interface import Interface
 from distq.graph.islands import is_depthwise
 from distq.graph.layers import clip_bounds
 from distq.graph.shapes import infer_shapes
@@ -71,6 +72,7 @@ def split(
     if made:
         graph.sort()
         copy = infer_shapes(copy)
+        Interface.of(model).restore(copy)
     return copy, made
 
 

@@ -72,6 +72,16 @@ def test_names_of_the_network_stay(tmp_path):
     assert {"second", "second_group0", "second_group1", "first_group0", "y"} <= values
 
 
+def test_the_interface_stays(tmp_path):
+    proto = block(ends="output")
+    proto.graph.output[0].type.tensor_type.ClearField("shape")
+    loaded = load(tmp_path, proto)
+    model, made = grouped(loaded)
+    assert made
+    shapes = [[value.shape for value in m.graph.outputs] for m in (loaded.model, model)]
+    assert shapes[0] == shapes[1]
+
+
 def test_groups_help_layers_of_one_weight_scale(tmp_path):
     loaded = load(tmp_path, block())
     model, made = grouped(loaded)

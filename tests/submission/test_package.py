@@ -47,6 +47,14 @@ def test_the_job_file_and_the_small_files_it_names_travel_and_nothing_else(job) 
     assert submission.entrypoint == "distq run job.yaml --resume"
 
 
+def test_settings_by_layer_travel_with_the_job(job, tmp_path: Path) -> None:
+    (tmp_path / "layers.yaml").write_bytes(b"conv1: {method: max}\n")
+    submission = make_submission(job(layer_config="layers.yaml", float_layers=["conv2"]))
+    assert submission.files["layer_config/layers.yaml"] == b"conv1: {method: max}\n"
+    values = yaml.safe_load(submission.files[JOB_FILE])
+    assert (values["layer_config"], values["float_layers"]) == ("layer_config/layers.yaml", ["conv2"])
+
+
 def test_what_arrives_is_the_same_job(job, tmp_path: Path) -> None:
     submission = make_submission(job(address="10.0.0.1:6379", resume=True), {"workers": 5})
     place = tmp_path / "there"
