@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any
 
 import numpy as np
 import onnx
@@ -18,6 +17,7 @@ from distq.exchange.caffe.weights import Blob
 OPSET, IR_VERSION = 13, 8
 Shape = tuple[int, ...]
 BATCH = "batch"
+Attribute = str | int | float | Sequence[int]
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Builder:
         shape: Shape,
         *,
         output: str | None = None,
-        **attributes: Any,
+        **attributes: Attribute,
     ) -> str:
         """Append a node.
 
@@ -70,12 +70,12 @@ class Builder:
         operator: str,
         inputs: Sequence[str],
         results: Sequence[tuple[Shape, str | None]],
-        **attributes: Any,
+        **attributes: Attribute,
     ) -> list[str]:
         """As :meth:`add`, with several outputs: the shape of each, and its name or None."""
         names = [name or _free(f"{layer.name}/{operator}", self.tensors) for _, name in results]
         node = _free(layer.name if layer.tops[0] in names else names[0], self.named)
-        self.nodes.append(helper.make_node(operator, list(inputs), names, name=node, **attributes))
+        self.nodes.append(helper.make_node(operator, [*inputs], names, node, None, None, None, **attributes))
         for name, (shape, _) in zip(names, results, strict=True):
             if min(shape, default=1) < 1:
                 raise layer.error(f"would give {list(shape)}: its input is too small for it")

@@ -105,9 +105,17 @@ def _select(net: Builder, layer: Layer, boxes: str, scores: str) -> str:
             np.array([parameters.confidence_threshold if stated else _LOWEST], np.float32),
         ),
     ]
-    return _keep(
-        net, layer, net.add(layer, "NonMaxSuppression", [boxes, candidates, *limits], (1, 3)), scores
-    )
+    upright = boxes if parameters.code_type == "CENTER_SIZE" else _without_area(net, layer, boxes)
+    kept = net.add(layer, "NonMaxSuppression", [upright, candidates, *limits], (1, 3))
+    return _keep(net, layer, kept, scores)
+
+
+def _without_area(net: Builder, layer: Layer, boxes: str) -> str:
+    """Boxes that overlap nothing where their corners are the wrong way round; ONNX would swap these."""
+    shape = net.shapes[boxes]
+    low, high = split(net, layer, boxes, (2, [2, 2]), (None, None))
+    end = net.add(layer, "Max", [low, high], (*shape[:2], 2))
+    return net.add(layer, "Concat", [low, end], shape, axis=2)
 
 
 def _keep(net: Builder, layer: Layer, selected: str, scores: str) -> str:
