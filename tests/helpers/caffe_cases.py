@@ -325,3 +325,18 @@ COMPARED: dict[str, Case] = {
     ),
 }
 """Networks whose outputs OpenCV's Caffe runtime gives as well."""
+
+
+def sorted_rows(values: Array) -> Array:
+    """Detections in an order of their own: OpenCV sorts them by score, Caffe by class first."""
+    if values.ndim != 4 or values.shape[:2] != (1, 1) or values.shape[-1] != 7:
+        return values
+    rows = values[0, 0]
+    return rows[np.lexsort(rows.T[::-1])][None, None]
+
+
+def relative_error(expected: Array | None, found: Array) -> float:
+    """The largest difference by the largest value; infinite where shapes differ."""
+    if expected is None or expected.shape != found.shape:
+        return float("inf")
+    return float(np.abs(expected - found).max() / np.abs(expected).max())

@@ -63,3 +63,9 @@ CONVERTERS: dict[str, Convert] = {
     "Tile": shapes.tile,
     "Upsample": resize.upsample,
 }
+
+WEIGHTED = frozenset(
+    {"BatchNorm", "Convolution", "ConvolutionDepthwise", "Deconvolution", "DepthwiseConvolution"}
+    | {"InnerProduct", "Normalize", "PReLU"}
+)
+"""Types of layers that cannot be without weights."""
