@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "helpers"))
 
-from caffe_cases import COMPARED, numbers, relative_error, sorted_rows  # noqa: E402  # needs the path above
+from caffe_cases import COMPARED  # noqa: E402  # needs the path above
+from caffe_networks import numbers, relative_error, sorted_rows  # noqa: E402  # needs the path above
 
 from distq.exchange.caffe.convert import load_caffe  # noqa: E402  # after the one above
 
@@ -66,7 +67,7 @@ def main() -> int:
         print(f"{max(errors):9.2g}  {name}")
     print(f"{len(ours)} networks, {failed} with a relative error of {LARGEST_ERROR} or more")
     if options.write:
-        arrays = {f"{name}/{key}": values for name in COMPARED for key, values in theirs[name].items()}
+        arrays = {f"{name}/{key}": values for name, found in theirs.items() for key, values in found.items()}
         np.savez_compressed(GOLDEN, **arrays)
     return int(failed > 0)
 
