@@ -86,7 +86,7 @@ def calibrate(
     """Compute INT8 thresholds from a calibration set and export the quantized model.
 
     Args:
-        model: The float ONNX model.
+        model: The float model: ONNX, or a Caffe .prototxt (with ``weights=`` where its caffemodel is not beside it).
         data: A folder of images, a text list, an LMDB folder, or .npz/.npy arrays whose leading axis counts
             samples. None only with ``load_dist``: thresholds alone, no model.
         out: The run folder; it must not exist, unless with ``resume=True``.

@@ -105,6 +105,15 @@ BY_HAND: dict[str, tuple[Case, Array]] = {
         * (ROW + 1)[:, None, None]
         + (ROW - 1)[:, None, None],
     ),
+    "bn of forks": (
+        _one("BN", ROW, ROW + 1, ROW - 1, np.abs(ROW), bn_param="eps: 0.5"),
+        (X - (ROW - 1)[:, None, None]) / np.sqrt(np.abs(ROW) + 0.5)[:, None, None] * ROW[:, None, None]
+        + (ROW + 1)[:, None, None],
+    ),
+    "bn of forks for inference": (
+        _one("BN", ROW, ROW + 1, bn_param="bn_mode: INFERENCE"),
+        X * ROW[:, None, None] + (ROW + 1)[:, None, None],
+    ),
     "mvn adds eps to the deviation": (
         _one("MVN", mvn_param="eps: 0.5"),
         (X - X.mean((2, 3), keepdims=True)) / (X.std((2, 3), keepdims=True) + 0.5),
