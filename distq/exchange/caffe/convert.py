@@ -87,11 +87,7 @@ def _convert(builder: Builder, layer: Layer) -> None:
         )
     try:
         CONVERTERS[layer.type](builder, layer)
-    except (
-        IndexError,
-        ValueError,
-        ZeroDivisionError,
-    ) as error:  # axes and counts that do not fit one another
+    except (ArithmeticError, LookupError, ValueError) as error:  # counts that do not fit one another
         raise layer.error(f"does not fit its input: {error}") from error
 
 
