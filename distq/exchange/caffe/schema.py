@@ -119,6 +119,7 @@ TEXT = {
     "NonMaximumSuppressionParameter": "nms_threshold:f=0.3 top_k:i eta:f=1",
     "SaveOutputParameter": (
         "output_directory:s output_name_prefix:s output_format:s label_map_file:s name_size_file:s "
+        "resize_param:ResizeParameter "
         "num_test_image:i"
     ),
     "DropoutParameter": "dropout_ratio:f=0.5 scale_train:b=true",
@@ -177,7 +178,7 @@ TEXT = {
 """Messages of a prototxt: ``name:type=default``; ``*`` is a repeated field, ``A|B`` an enumeration from 0."""
 
 _LAYER = (
-    "name:s type:s bottom:s* top:s* phase:TRAIN|TEST loss_weight:f* param:ParamSpec* propagate_down:b* "
+    "name:s type:s bottom:s* top:s* engine:s phase:TRAIN|TEST loss_weight:f* param:ParamSpec* propagate_down:b* "
     "include:NetStateRule* exclude:NetStateRule* blobs_lr:f* weight_decay:f* "
     "th_strategy:USE_DEFAULT|USE_KL|USE_MAX th_scale:f=1 threshold:f* forward_with_float:b "
     "transform_param:TransformationParameter loss_param:LossParameter reshape_dims:i* "
