@@ -120,6 +120,7 @@ class CalibrateOptions(LayerOptions):
     """Options of ``distq calibrate``; paths are as seen from the current folder."""
 
     model: Path
+    weights: Path | None = None
     data: Place | None = None
     out: Path
     preprocess: Path | None = None
@@ -158,6 +159,7 @@ class EvaluateOptions(CommonOptions):
 
     candidate: Path
     against: Path | None = None
+    weights: Path | None = None
     data: Place
     preprocess: Path | None = None
     labels: Place | None = None
@@ -169,6 +171,7 @@ class DiffOptions(LayerOptions):
     """Options of ``distq diff``."""
 
     model: Path
+    weights: Path | None = None
     table: Path
     data: Place
     preprocess: Path | None = None

@@ -3,12 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import onnx
 
 from distq.errors import UsageError
 from distq.graph.named import nearest
+from distq.graph.read import Reader, ReadModel
+
+
+def with_shapes(read: Reader, shapes: Mapping[str, Sequence[int]]) -> Reader:
+    """A reader of model files that gives inputs the sizes that the files leave open.
+
+    Args:
+        read: reads them.
+        shapes: sizes by input.
+
+    Raises:
+        UsageError: when a file is read: it has no such input, or one of other dimensions.
+    """
+    return partial(_read, read=read, shapes=shapes) if shapes else read
+
+
+def _read(path: Path, *, read: Reader, shapes: Mapping[str, Sequence[int]]) -> ReadModel:
+    found = read(path)
+    fix_shapes(path, found.proto, shapes)
+    return found
 
 
 def fix_shapes(path: Path, proto: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> None:
@@ -24,8 +45,6 @@ def fix_shapes(path: Path, proto: onnx.ModelProto, shapes: Mapping[str, Sequence
     Raises:
         UsageError: no such input, or one that has other dimensions.
     """
-    if not shapes:
-        return
     given = {tensor.name for tensor in proto.graph.initializer}
     inputs = {value.name: value for value in proto.graph.input if value.name not in given}
     for name, sizes in shapes.items():

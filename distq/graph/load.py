@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 
 import onnx
 import onnx_ir as ir
@@ -15,7 +14,6 @@ from google.protobuf.message import EncodeError  # type: ignore[import-untyped] 
 from distq.errors import ModelError
 from distq.graph.aliases import aliases, outline
 from distq.graph.convert import converted
-from distq.graph.input_shapes import fix_shapes
 from distq.graph.interface import Interface
 from distq.graph.passes.affine import AffineToConv, BatchNormToConv, FoldAffine
 from distq.graph.passes.arithmetic import PlainArithmetic
@@ -30,7 +28,7 @@ from distq.graph.passes.products import PlainProducts
 from distq.graph.passes.resize import CubicOfRows, ResizeAllAxes
 from distq.graph.passes.tidy import DropIdentities, DropIdle, DropUnused, NameNodes
 from distq.graph.plain import make_plain
-from distq.graph.read import nodes_in, opset_of, quantized_operator, read_proto
+from distq.graph.read import Reader, nodes_in, opset_of, quantized_operator, read_onnx
 from distq.graph.shapes import infer_shapes, settle_outputs
 
 OLDEST_OPSET = 7
@@ -70,14 +68,17 @@ class LoadedModel:
 
     ``model`` is the canonical one: opset 13 or newer, constants and shapes folded, BatchNormalization folded,
     every node named; inputs, outputs and annotations are those of the file. ``sha256`` is the file's.
-    ``without`` names the steps of ``OPTIONAL_STEPS`` that were left out. ``aliases`` has what names of the
-    file mean that are no longer there (:mod:`distq.graph.aliases`).
+    ``without`` names the steps of ``OPTIONAL_STEPS`` that were left out. ``read`` reads the file again, and
+    ``notes`` are what reading it has to say. ``aliases`` has what names of the file mean that are no longer
+    there (:mod:`distq.graph.aliases`).
     """
 
     path: Path
     sha256: str
     model: ir.Model
     without: frozenset[str] = frozenset()
+    read: Reader = read_onnx
+    notes: tuple[str, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
 
     def serialized(self) -> bytes:
@@ -99,22 +100,20 @@ class _StepFailedError(Exception):
     """An optional step raised; its name is the argument."""
 
 
-def load_model(
-    path: Path, without: Collection[str] = (), shapes: Mapping[str, Sequence[int]] = MappingProxyType({})
-) -> LoadedModel:
+def load_model(path: Path, without: Collection[str] = (), read: Reader = read_onnx) -> LoadedModel:
     """Read, check, upgrade and fold a model.
 
     Args:
-        path: of the ONNX file.
+        path: of the model's file.
         without: names of ``OPTIONAL_STEPS`` to leave out. One that raises is left out as well.
-        shapes: of inputs whose dimensions the file leaves open.
+        read: reads the file; for formats other than ONNX see :mod:`distq.exchange.model_file`.
 
     Raises:
         ModelError: missing, corrupt, older than opset 7, already quantized, or of a kind that cannot be kept.
         UsageError: a shape that no input can have.
     """
-    proto, sha256 = read_proto(path)
-    fix_shapes(path, proto, shapes)
+    given = read(path)
+    proto = given.proto
     _require_float(path, proto)
     _require_known_types(path, proto)
     interface = Interface.of(proto)
@@ -138,7 +137,7 @@ def load_model(
         raise ModelError(
             f"{path} holds what distq cannot read: {reason}; export it in another way"
         ) from error
-    return LoadedModel(path, sha256, model, left_out, aliases(nodes, model))
+    return LoadedModel(path, given.sha256, model, left_out, read, given.notes, aliases(nodes, model))
 
 
 def canonical(proto: onnx.ModelProto, without: Collection[str] = ()) -> ir.Model:

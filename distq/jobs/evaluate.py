@@ -16,10 +16,10 @@ from distq.engine.portions import portions_for
 from distq.engine.progress import Reporter
 from distq.engine.run import run_units
 from distq.errors import DataError, ModelError
+from distq.exchange.model_file import is_caffe, network_reader
 from distq.graph.dynamic import compared_tensors
 from distq.graph.heads import with_tensors
-from distq.graph.input_shapes import fix_shapes
-from distq.graph.read import read_proto
+from distq.graph.input_shapes import with_shapes
 from distq.replica.evaluate import Evaluate
 from distq.run.open import interruptible, open_workers
 from distq.run.results import EvaluateResult
@@ -34,8 +34,8 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> EvaluateResult:
         InputError: a model or data that cannot be used.
         InterruptedRun: Ctrl-C.
     """
-    candidate = _fixed(options, options.candidate)
-    against = None if options.against is None else _fixed(options, options.against)
+    candidate = _read(options, options.candidate, reporter)
+    against = None if options.against is None else _read(options, options.against, reporter)
     network = ir.from_proto(candidate)
     inputs = input_specs(network)
     ours, theirs = candidate.SerializeToString(), None
@@ -70,11 +70,15 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> EvaluateResult:
     )
 
 
-def _fixed(options: EvaluateOptions, path: Path) -> onnx.ModelProto:
-    """A model with the sizes of ``--input-shape``."""
-    proto, _ = read_proto(path)
-    fix_shapes(path, proto, dict(options.input_shape))
-    return proto
+def _read(options: EvaluateOptions, path: Path, reporter: Reporter) -> onnx.ModelProto:
+    """One of the two; the weights given are those of the float model if it is Caffe's, else the other's."""
+    caffe = [p for p in (options.against, options.candidate) if p is not None and is_caffe(p)]
+    owner = caffe[0] if caffe else options.candidate
+    read = network_reader(options.weights if path == owner else None)
+    found = with_shapes(read, dict(options.input_shape))(path)
+    for note in found.notes:
+        reporter.warn(note)
+    return found.proto
 
 
 def _comparable(

@@ -9,11 +9,9 @@ from pathlib import Path
 from distq.errors import UsageError
 from distq.exchange.caffe.layer_settings import layer_settings_of
 from distq.exchange.caffe.prototxt import read_prototxt
+from distq.exchange.model_file import is_caffe
 from distq.graph.named import matching, nearest
 from distq.quant.layer_config import LayerEntry, read_layer_config
-
-PROTOTXT = frozenset({".prototxt", ".prototext", ".pbtxt"})
-"""Endings of Caffe's text networks."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +54,10 @@ def read_entries(path: Path | None, model: Path, method: str) -> Entries:
     Raises:
         UsageError: a file cannot be used.
     """
-    own = _of_prototxt(model, method) if model.suffix in PROTOTXT else {}
+    own = _of_prototxt(model, method) if is_caffe(model) else {}
     if path is None:
         return Entries(own, frozenset(own))
-    if path.suffix not in PROTOTXT:
+    if not is_caffe(path):
         given = read_layer_config(path)
         return Entries({**own, **given}, frozenset(own.keys() - given.keys()))
     given = _of_prototxt(path, method)

@@ -17,8 +17,10 @@ from distq.engine.factory import open_executor
 from distq.engine.journal import Journal
 from distq.engine.progress import Reporter
 from distq.errors import FileFormatError, InputError, InterruptedRun, UsageError
+from distq.exchange.model_file import network_reader
 from distq.graph.dynamic import feeding_outputs_of_dynamic_shape
 from distq.graph.heads import parts, reported, with_places
+from distq.graph.input_shapes import with_shapes
 from distq.graph.load import LoadedModel, load_model
 from distq.graph.plan import Plan, make_plan
 from distq.graph.resolve import resolve_names
@@ -114,6 +116,8 @@ def open_run(
                 places=places,
                 reported=shown,
             )
+            for note in loaded.notes:
+                run.warn(note)
             for name in plan.settings.unused:
                 run.warn(
                     f"{name} has no threshold of its own, so what the prototxt sets for it has no effect"
@@ -170,7 +174,8 @@ def prepare_model(options: CalibrateOptions, without: Collection[str] = ()) -> t
     if options.dump_dist is not None:
         require_writable(options, options.dump_dist)
     entries = read_entries(options.layer_config, options.model, options.method)
-    loaded = load_model(options.model, without, dict(options.input_shape))
+    read = with_shapes(network_reader(options.weights), dict(options.input_shape))
+    loaded = load_model(options.model, without, read)
     bitmain = isinstance(options, TuneOptions) and options.strategy == "bitmain"
     target = find_target(options.target)
     loaded, settings = formed(loaded, options, entries, target)

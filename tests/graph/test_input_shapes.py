@@ -9,7 +9,9 @@ import pytest
 from networks import Builder, write
 
 from distq.errors import UsageError
+from distq.graph.input_shapes import with_shapes
 from distq.graph.load import load_model
+from distq.graph.read import read_onnx
 
 
 @pytest.fixture
@@ -24,7 +26,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def shapes(path: Path, **given: tuple[int, ...]) -> dict[str | None, list[object]]:
-    model = load_model(path, shapes=given).model
+    model = load_model(path, read=with_shapes(read_onnx, given)).model
     return {v.name: [str(d) for d in v.shape or ()] for v in (*model.graph.inputs, *model.graph.outputs)}
 
 
