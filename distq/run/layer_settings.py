@@ -149,6 +149,8 @@ def with_thresholds(
                 )
             unused.append(name)
         for tensor in dict.fromkeys(reach[n] for n in matched):
+            if given and name in entries.of_prototxt:  # of layers that became one, the last writes the tensor
+                settings.pop(tensor, None)
             for key, value in given.items():
                 _note_tensor(settings, tensor, key, value, name)
     bits = {tensor: keys.pop("bits")[0] for tensor, keys in settings.items() if "bits" in keys}
