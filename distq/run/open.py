@@ -119,9 +119,7 @@ def open_run(
             for note in loaded.notes:
                 run.warn(note)
             for name in plan.settings.unused:
-                run.warn(
-                    f"{name} has no threshold of its own, so what the prototxt sets for it has no effect"
-                )
+                run.warn(f"{name} has no threshold of its own: what the prototxt sets for it has no effect")
             if shown:
                 run.warn(_comparison_of(loaded))
             try:
