@@ -106,6 +106,20 @@ def test_a_table_keeps_what_was_scaled_and_gives_way_to_what_is_fixed(
     assert thresholds(tmp_path / "fixed")["second"]["max"] == 1.25
 
 
+def test_thresholds_alone_follow_the_settings(model: Path, data: Path, tmp_path: Path) -> None:
+    calibrate(model, data, tmp_path / "run", method="max")
+    kept = tmp_path / "run" / "distributions.npz"
+    layers = config(tmp_path, second={"threshold": 1.25}, first={"method": "kl"})
+    options: dict[str, Any] = {"layer_config": layers, "load_dist": kept, "float_outputs": "scores"}
+    calibrate(model, None, tmp_path / "alone", **options)
+    rows = thresholds(tmp_path / "alone")
+    assert (rows["second"]["threshold"], rows["first"]["method"]) == (1.25, "kl")
+    assert "scores" not in rows
+    layers.write_text("second: {threshold: 2}\n")
+    with pytest.raises(UsageError, match="its layer_config is"):
+        calibrate(model, None, tmp_path / "alone", **options, resume=True)
+
+
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize(
     ("option", "value", "kept"),
