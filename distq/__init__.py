@@ -30,6 +30,7 @@ from distq.errors import (
 
 if TYPE_CHECKING:
     from distq.engine.progress import Reporter
+    from distq.jobs.convert_network import ConvertedNetwork
     from distq.run.results import EvaluateResult, RunResult
     from distq.sweeps.plan import SweepPlan
     from distq.sweeps.results import SweepResult
@@ -64,6 +65,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "calibrate",
+    "convert_network",
     "evaluate",
     "plan_sweep",
     "sweep",
@@ -86,7 +88,7 @@ def calibrate(
     """Compute INT8 thresholds from a calibration set and export the quantized model.
 
     Args:
-        model: The float ONNX model.
+        model: The float model: ONNX, or a Caffe .prototxt, with ``weights=`` where they do not lie beside it.
         data: A folder of images, a text list, an LMDB folder, or .npz/.npy arrays whose leading axis counts
             samples. None only with ``load_dist``: thresholds alone, no model.
         out: The run folder; it must not exist, unless with ``resume=True``.
@@ -121,7 +123,7 @@ def tune(
     """Calibrate, then search each layer's threshold for the smallest error of the network outputs.
 
     Args:
-        model: The float ONNX model.
+        model: The float model: ONNX, or a Caffe .prototxt, with ``weights=`` where they do not lie beside it.
         data: A folder of images, a text list, an LMDB folder, or .npz/.npy arrays whose leading axis counts
             samples.
         out: The run folder; it must not exist, unless with ``resume=True``.
@@ -160,7 +162,7 @@ def evaluate(
         candidate: The ONNX model to measure, usually a run's ``model.int8.onnx``.
         data: A folder of images, a text list, an LMDB folder, or .npz/.npy arrays whose leading axis counts
             samples.
-        against: The float ONNX model with the same inputs and outputs; None measures accuracy alone.
+        against: The float model, ONNX or Caffe, with the same inputs and outputs; None: accuracy alone.
         reporter: Told of progress, log lines and warnings; silent by default.
         **options: Any option of ``distq eval --help`` with underscores, such as ``labels="labels.txt"``.
 
@@ -177,6 +179,26 @@ def evaluate(
 
     values = {"candidate": candidate, "data": data, "against": against, **options}
     return job(make_options(EvaluateOptions, values), reporter or _silent())
+
+
+def convert_network(source: FilePath, out: FilePath, *, weights: FilePath | None = None) -> ConvertedNetwork:
+    """Write a Caffe network as an ONNX model.
+
+    Args:
+        source: The .prototxt.
+        out: The .onnx file; one that exists is replaced.
+        weights: The caffemodel; None: the one of the same name beside ``source``.
+
+    Returns:
+        The shapes of its inputs and outputs, and notes on what was passed over.
+
+    Raises:
+        InputError: The network cannot be read or converted (exit code 2 of the command).
+        ExecutionError: The file cannot be written (exit code 3).
+    """
+    from distq.jobs.convert_network import convert_network as job  # noqa: PLC0415  # lazy, see above
+
+    return job(Path(source), None if weights is None else Path(weights), Path(out))
 
 
 def sweep(

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from distq.errors import UsageError, one_of
 from distq.targets import TARGETS
-from distq.targets.target import Scheme
+from distq.targets.target import ConcatRule, Scheme
 from distq.urls import shown, why_unusable
 
 MethodName = Literal["auto", "max", "kl", "symkl", "jsd", "admm", "aciq", "percentile", "mse"]
@@ -38,6 +38,34 @@ def _known_target(value: object) -> object:
 
 TargetName = Annotated[str, BeforeValidator(_known_target)]
 """A name in ``TARGETS``."""
+
+
+def _shapes(value: object) -> object:
+    """Shapes by input, from ``NAME=1,3,640,640``, a list of these, or a mapping of names to sizes."""
+    if isinstance(value, str):
+        value = [value]
+    if isinstance(value, Mapping):
+        return tuple((name, _sizes(sizes)) for name, sizes in value.items())
+    if isinstance(value, list | tuple):
+        return tuple(_shape(one) if isinstance(one, str) else one for one in value)
+    return value
+
+
+def _shape(text: str) -> tuple[str, object]:
+    name, equals, sizes = text.rpartition("=")
+    if not equals or not name.strip():
+        raise PydanticCustomError("input_shape", "Give NAME=1,3,640,640, with the name of a model input")
+    return name.strip(), _sizes(sizes)
+
+
+def _sizes(sizes: object) -> object:
+    return tuple(part.strip() for part in sizes.split(",")) if isinstance(sizes, str) else sizes
+
+
+InputShapes = Annotated[
+    tuple[tuple[str, tuple[Annotated[int, Field(ge=1)], ...]], ...], BeforeValidator(_shapes)
+]
+"""Shapes of model inputs by name; as text ``NAME=1,3,640,640``."""
 
 CHOICES: Mapping[str, Collection[str]] = {"target": TARGETS}
 """Values of the options that take one of a table's names."""
@@ -79,10 +107,30 @@ class CommonOptions(BaseModel):
         return value
 
 
-class CalibrateOptions(CommonOptions):
+class LayerOptions(CommonOptions):
+    """What a user sets for single layers, and for the form of the network as a whole."""
+
+    layer_config: Path | None = None
+    float_layers: Names = ()
+    float_inputs: Names = ()
+    float_outputs: Names = ()
+    float_blocks: Names = ()
+    float_depthwise: bool = False
+    conv_groups: Annotated[int, Field(ge=2, le=64)] | None = None
+    concat: ConcatRule = "auto"
+    per_tensor_weights: bool = False
+    input_shape: InputShapes = ()
+
+
+LAYER_OPTIONS = tuple(name for name in LayerOptions.model_fields if name not in CommonOptions.model_fields)
+"""The options of :class:`LayerOptions` alone."""
+
+
+class CalibrateOptions(LayerOptions):
     """Options of ``distq calibrate``; paths are as seen from the current folder."""
 
     model: Path
+    weights: Path | None = None
     data: Place | None = None
     out: Path
     preprocess: Path | None = None
@@ -121,16 +169,19 @@ class EvaluateOptions(CommonOptions):
 
     candidate: Path
     against: Path | None = None
+    weights: Path | None = None
     data: Place
     preprocess: Path | None = None
     labels: Place | None = None
     samples: Annotated[int, Field(ge=0)] = 0
+    input_shape: InputShapes = ()
 
 
-class DiffOptions(CommonOptions):
+class DiffOptions(LayerOptions):
     """Options of ``distq diff``."""
 
     model: Path
+    weights: Path | None = None
     table: Path
     data: Place
     preprocess: Path | None = None

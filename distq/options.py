@@ -65,6 +65,8 @@ def _first_line(kind: type[BaseModel], error: ValidationError, spell: Callable[[
 
 
 def _shorten(value: Any) -> str:  # noqa: ANN401  # whatever the user gave
+    if isinstance(value, list) and len(value) == 1:  # an option that can be given again
+        value = value[0]
     text = value if isinstance(value, str) and value.strip() else repr(value)
     text = " ".join(text.split())
     return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"

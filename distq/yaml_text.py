@@ -56,6 +56,18 @@ def _count(node: yaml.Node, counted: dict[int, int]) -> int:
         counted[id(node)] = 0
         parts = node.value if isinstance(node, yaml.CollectionNode) else []
         if isinstance(node, yaml.MappingNode):
+            _require_once(node)
             parts = [each for pair in parts for each in pair]
         known = counted[id(node)] = 1 + sum(_count(part, counted) for part in parts)
     return known
+
+
+def _require_once(mapping: yaml.MappingNode) -> None:
+    """Refuse a key that a mapping has twice, of which PyYAML keeps the last without a word."""
+    seen: set[tuple[str, str]] = set()
+    for key, _ in mapping.value:
+        if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+            continue
+        if (key.tag, key.value) in seen:
+            raise ValueError(f"line {key.start_mark.line + 1}: {key.value} is given twice")
+        seen.add((key.tag, key.value))

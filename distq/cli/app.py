@@ -21,6 +21,7 @@ import typer
 import distq
 from distq import ending
 from distq.cli.cluster import cluster
+from distq.cli.convert import convert
 from distq.cli.dataset import dataset
 from distq.cli.flags import OUTPUT, PLACE_FLAGS, Output, example, switch, takes
 from distq.cli.perform import perform, show_result
@@ -41,12 +42,13 @@ from distq.options import make_options, on_command_line
 Values = dict[str, object]
 
 app = typer.Typer(
-    help="Find the INT8 thresholds that keep an ONNX network closest to float, on Ray.",
+    help="Find the INT8 thresholds that keep an ONNX or Caffe network closest to float, on Ray.",
     epilog=example("distq demo"),
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 app.add_typer(dataset, name="dataset")
 app.add_typer(cluster)
+app.add_typer(convert)
 
 
 @app.callback(invoke_without_command=True)

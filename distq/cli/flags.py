@@ -12,11 +12,12 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from distq.config import CHOICES
+from distq.config import CHOICES, LayerOptions
 from distq.options import POSITIONAL
 
 DATA = "Data"
 QUANTIZATION = "Quantization"
+LAYERS = "Layers"
 SEARCH = "Search"
 COMPARISON = "What is compared"
 PLACE = "Where it runs"
@@ -33,9 +34,14 @@ class Flag:
 
 
 FLAGS = {
-    "model": Flag(None, "The float ONNX model.", "MODEL"),
-    "candidate": Flag(None, "The ONNX model to measure.", "CANDIDATE"),
-    "against": Flag(DATA, "The float model to compare with; without it accuracy alone.", "FLOAT"),
+    "model": Flag(None, "The float model: ONNX, or a Caffe .prototxt.", "MODEL"),
+    "weights": Flag(
+        DATA, "Weights of a Caffe .prototxt (default: the .caffemodel of the same name beside it).", "FILE"
+    ),
+    "candidate": Flag(None, "The model to measure: ONNX, or a Caffe .prototxt.", "CANDIDATE"),
+    "against": Flag(
+        DATA, "The float model to compare with, ONNX or Caffe; without it accuracy alone.", "FLOAT"
+    ),
     "data": Flag(DATA, "Folder of images or arrays, LMDB folder, or path or URL of a list or array.", "SRC"),
     "preprocess": Flag(DATA, "Preprocessing: YAML, image_params.json or a Python file.", "FILE"),
     "labels": Flag(DATA, "Lines of 'name label', for top-1 and top-5.", "FILE"),
@@ -56,6 +62,24 @@ FLAGS = {
     "table": Flag(QUANTIZATION, "Start from these thresholds instead of computing them.", "FILE"),
     "dump_dist": Flag(QUANTIZATION, "Also write the distributions here.", "FILE"),
     "load_dist": Flag(QUANTIZATION, "Read distributions from here; without --data: thresholds only.", "FILE"),
+    "layer_config": Flag(LAYERS, "Settings by layer name or pattern: YAML, or a Caffe prototxt.", "FILE"),
+    "float_layers": Flag(LAYERS, "Keep these layers in float.", "NAME,NAME"),
+    "float_inputs": Flag(LAYERS, "Keep these layers and all before them in float.", "NAME,NAME"),
+    "float_outputs": Flag(LAYERS, "Keep these layers and all behind them in float.", "NAME,NAME"),
+    "float_blocks": Flag(
+        LAYERS, "Keep these layers in float, and all behind them up to the next in float.", "NAME,NAME"
+    ),
+    "float_depthwise": Flag(LAYERS, "Keep depthwise convolutions in float."),
+    "conv_groups": Flag(
+        LAYERS, "Split each convolution's outputs by magnitude into up to N groups (2 to 64).", "N"
+    ),
+    "concat": Flag(
+        LAYERS, "Whether inputs of a Concat share its threshold: where ranges are alike, always, or never"
+    ),
+    "per_tensor_weights": Flag(LAYERS, "One weight scale a layer, not one a channel."),
+    "input_shape": Flag(
+        DATA, "Sizes of an input whose dimensions the model leaves open; again for each.", "NAME=1,3,640,640"
+    ),
     "tune_samples": Flag(SEARCH, "Score on the first N calibration samples.", "N"),
     "strategy": Flag(SEARCH, "How thresholds are searched"),
     "effort": Flag(SEARCH, "From 1, fast, to 5, best"),
@@ -188,6 +212,8 @@ def _parameter(name: str, hint: Any, field: FieldInfo, *, optional: bool) -> ins
         notes.append(f"default: {field.default}")
     if notes:
         text = f"{text.removesuffix('.')} ({'; '.join(notes)})."
+    if hint == get_type_hints(LayerOptions)["input_shape"]:  # given again for each input
+        hint = list[str]
     if hint == tuple[str, ...]:  # layer names travel as one string, which distq.config splits
         hint = str
     required = field.is_required() and not optional

@@ -56,7 +56,7 @@ class Site:
 
 
 def sites(model: ir.Model, plan: Plan) -> tuple[Site, ...]:
-    """What can be scaled, in graph order.
+    """What can be scaled, in graph order; a tensor for which the user set something stays as it is.
 
     Where quantizers stand everywhere, a multiplication is inserted only behind nodes that run in float
     anyway: it would part an integer kernel from its quantizer elsewhere.
@@ -69,7 +69,7 @@ def sites(model: ir.Model, plan: Plan) -> tuple[Site, ...]:
         if plan.target.placement == "layer inputs" or _runs_in_float(node, plan, floats)
         for value in node.outputs
     ]
-    taken: set[str] = set()
+    taken = {tensor for q in plan.quantizers if q.setting is not None for tensor in q.tensors}
     kept = []
     for site in found:
         if site is not None and taken.isdisjoint(site.tensors):

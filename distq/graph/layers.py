@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from distq.graph.values import constant, is_float, is_overridable, only_reader
+from distq.graph.values import constant, first_written, is_float, is_overridable, only_reader
 from distq.targets.operators import ARITHMETIC, CONNECTING, LAYERS, PASS_THROUGH
 
 if TYPE_CHECKING:
@@ -123,6 +123,11 @@ def layer_name(node: ir.Node) -> str:
     """The output of a node, or of the Relu or Clip that alone reads it."""
     follower = saturating_follower(node)
     return (follower or node).outputs[0].name or ""
+
+
+def float_name(node: ir.Node) -> str:
+    """What a node in float is called: its output, or the layer's name where it is one."""
+    return layer_name(node) if node.op_type in LAYERS else first_written(node)
 
 
 def saturating_follower(node: ir.Node) -> ir.Node | None:

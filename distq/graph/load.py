@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import onnx
@@ -11,6 +11,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as common_passes
 
 from distq.errors import ModelError
+from distq.graph.aliases import aliases, outline
 from distq.graph.convert import converted
 from distq.graph.interface import Interface
 from distq.graph.large import from_proto, put_away, serialized
@@ -27,7 +28,7 @@ from distq.graph.passes.products import PlainProducts
 from distq.graph.passes.resize import CubicOfRows, ResizeAllAxes
 from distq.graph.passes.tidy import DropIdentities, DropIdle, DropUnused, NameNodes
 from distq.graph.plain import make_plain
-from distq.graph.read import nodes_in, opset_of, quantized_operator, read_proto
+from distq.graph.read import Reader, nodes_in, opset_of, quantized_operator, read_onnx
 from distq.graph.shapes import infer_shapes, settle_outputs
 from distq.memory import out_of_memory
 
@@ -68,13 +69,18 @@ class LoadedModel:
 
     ``model`` is the canonical one: opset 13 or newer, constants and shapes folded, BatchNormalization folded,
     every node named; inputs, outputs and annotations are those of the file. ``sha256`` is the file's.
-    ``without`` names the steps of ``OPTIONAL_STEPS`` that were left out.
+    ``without`` names the steps of ``OPTIONAL_STEPS`` that were left out. ``read`` reads the file again, and
+    ``notes`` are what reading it has to say. ``aliases`` has what names of the file mean that are no longer
+    there (:mod:`distq.graph.aliases`).
     """
 
     path: Path
     sha256: str
     model: ir.Model
     without: frozenset[str] = frozenset()
+    read: Reader = read_onnx
+    notes: tuple[str, ...] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
     def serialized(self) -> bytes:
         """The canonical float model as ONNX bytes."""
@@ -85,21 +91,25 @@ class _StepFailedError(Exception):
     """An optional step raised; its name is the argument."""
 
 
-def load_model(path: Path, without: Collection[str] = ()) -> LoadedModel:
+def load_model(path: Path, without: Collection[str] = (), read: Reader = read_onnx) -> LoadedModel:
     """Read, check, upgrade and fold a model.
 
     Args:
-        path: of the ONNX file.
+        path: of the model's file.
         without: names of ``OPTIONAL_STEPS`` to leave out. One that raises is left out as well.
+        read: reads the file; for formats other than ONNX see :mod:`distq.exchange.model_file`.
 
     Raises:
         ModelError: missing, corrupt, older than opset 7, already quantized, or of a kind that cannot be kept.
+        UsageError: a shape that no input can have.
     """
-    proto, sha256 = read_proto(path)
+    given = read(path)
+    proto = given.proto
     _require_float(path, proto)
     _require_known_types(path, proto)
     interface = Interface.of(proto)
     left_out = frozenset(without)
+    nodes = outline(proto)
     try:
         proto = make_plain(proto)
         _require_known_operators(path, proto)
@@ -121,7 +131,7 @@ def load_model(path: Path, without: Collection[str] = ()) -> LoadedModel:
         raise ModelError(
             f"{path} holds what distq cannot read: {reason}; export it in another way"
         ) from error
-    return LoadedModel(path, sha256, model, left_out)
+    return LoadedModel(path, given.sha256, model, left_out, read, given.notes, aliases(nodes, model))
 
 
 def canonical(proto: onnx.ModelProto, without: Collection[str] = ()) -> ir.Model:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from distq.errors import ModelError, UsageError
-from distq.graph.layers import (
-    BOUNDED,
-    Layer,
-    clip_bounds,
-    passes_values,
-    saturating_follower,
-)
+from distq.graph.kernel_tensors import Around, bounds_of, kernel_tensors
+from distq.graph.layers import BOUNDED, Layer, float_name, saturating_follower
 from distq.graph.no_layers import why_no_layers
-from distq.graph.roles import Roles, constant_operands, data_of, find_roles
+from distq.graph.roles import Roles, constant_operands, find_roles
 from distq.graph.scores import least_high, scores_of_any_length
-from distq.graph.values import first_written, values_of
-from distq.targets.operators import ABSORBING, PASS_THROUGH
+from distq.graph.settings import NOTHING_SET, Settings
+from distq.graph.values import values_of
+from distq.quant.layer_config import ThresholdSetting
+from distq.targets.operators import ABSORBING
 from distq.targets.target import Scheme, Target
 
 if TYPE_CHECKING:
@@ -38,6 +35,7 @@ class Quantizer:
         least_high: lower bound of the range's upper end: what a kernel can write at least.
         keep_range: the whole observed range matters: a network input or a bounded activation, whose ends
             carry meaning.
+        setting: what the user set for it.
     """
 
     name: str
@@ -47,6 +45,12 @@ class Quantizer:
     cap: float = float("inf")
     least_high: float = 0.0
     keep_range: bool = False
+    setting: ThresholdSetting | None = None
+
+    @property
+    def fixed(self) -> bool:
+        """Whether the user fixed its range, so that nothing is searched."""
+        return self.setting is not None and self.setting.fixed
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,7 @@ class Plan:
         tied: quantizers are shared through operators that only pass values on.
         joined: pairs of tensors that share the second one's quantizer, as the runtime has nothing between.
         operands: nodes without weights and the positions of constants that they read as integers.
+        settings: what the user set by layer.
     """
 
     target: Target
@@ -74,6 +79,7 @@ class Plan:
     tied: bool = True
     joined: tuple[tuple[str, str], ...] = ()
     operands: tuple[tuple[str, int], ...] = ()
+    settings: Settings = NOTHING_SET
 
     @property
     def by_tensor(self) -> dict[str, Quantizer]:
@@ -90,6 +96,11 @@ class Plan:
         """Whether biases stay float32."""
         return self.target.bias == "float32"
 
+    def weight_axis(self, layer: Layer) -> int | None:
+        """The axis along which a layer's weights have a scale each; None: one scale for all."""
+        one_scale = not self.target.per_channel_weights or layer.node in self.settings.one_scale
+        return None if one_scale else layer.axis
+
 
 def make_plan(
     model: ir.Model,
@@ -101,6 +112,7 @@ def make_plan(
     only: Collection[str] | None = None,
     float_layers: Collection[str] = (),
     joined: Collection[tuple[str, str]] = (),
+    settings: Settings = NOTHING_SET,
 ) -> Plan:
     """Place the quantizers.
 
@@ -119,16 +131,22 @@ def make_plan(
         float_layers: names of layers that stay float: a quantizer that only they read is left out.
         joined: pairs of tensors that share a quantizer because the runtime has nothing between them; it is
             that of the second.
+        settings: what the user set by layer.
 
     Raises:
         ModelError: nothing can be quantized.
-        UsageError: a name in ``int16`` is no quantized tensor, or the target has no 16 bits.
+        UsageError: what the user keeps in float leaves nothing to quantize, tensors of one quantizer have
+            different settings, a name in ``int16`` is no quantized tensor, or the target has no 16 bits.
     """
     if int16:
         target.require_16_bits()
     scheme = target.scheme(scheme)
-    roles = find_roles(model.graph, target, only, float_layers)
+    roles = find_roles(model.graph, target, only, float_layers, dict(settings.floats))
     if not roles.layers and only is None:
+        if settings.floats:
+            raise UsageError(
+                "what is kept in float leaves no layer in INT8: keep less of the network in float"
+            )
         raise ModelError(why_no_layers(model.graph, target.layers))
     followers = {
         node: f
@@ -136,24 +154,43 @@ def make_plan(
         if node.op_type in ABSORBING and (f := saturating_follower(node)) is not None
     }
     everywhere = target.placement == "everywhere"
-    tensors, ties = _kernel_tensors(roles, followers, scheme) if everywhere else (_layer_inputs(roles), [])
+    around = (
+        kernel_tensors(roles, followers, scheme, settings.concat)
+        if everywhere
+        else Around(_layer_inputs(roles), [], set())
+    )
+    tensors = set(around.tensors)
     if everywhere and only is not None:  # also what float nodes write and only later layers read
         tensors.update(v for v in values_of(model.graph) if v.name in only)
     tensors -= scores_of_any_length(tensors)
     seconds = {second for _, second in joined}
-    groups = _groups(model.graph, tensors, [*(ties if tie else []), *_pairs(tensors, joined)])
+    groups = _groups(model.graph, tensors, [*(around.ties if tie else []), *_pairs(tensors, joined)])
     unknown = set(int16) - {v.name for v in tensors}
     if unknown:
         raise UsageError(f"{min(unknown)} is no quantized tensor and cannot have 16 bits")
     made = (_quantizer(model.graph, group, seconds, tensors) for group in groups)
-    quantizers = tuple(_with_bits(made, int16))
+    quantizers = tuple(_with_settings(_with_bits(made, int16), dict(settings.thresholds)))
     kept = {f.name or "" for f in followers.values()}
     absorbed = target.absorbs_saturation and scheme == "auto"
-    dropped = frozenset(kept) if absorbed else frozenset[str]()
-    floats = tuple((first_written(node), why) for node, why in roles.reasons.items() if node.name not in kept)
+    dropped = frozenset(kept - {f.name or "" for f in around.between}) if absorbed else frozenset[str]()
+    floats: dict[str, str] = {}
+    for node, why in roles.reasons.items():
+        if node.name not in kept:
+            floats.setdefault(float_name(node), why)
     layers = tuple(roles.layers.values())
     operands = constant_operands(roles) if everywhere else ()
-    return Plan(target, scheme, layers, quantizers, dropped, floats, tie, tuple(joined), operands)
+    return Plan(
+        target,
+        scheme,
+        layers,
+        quantizers,
+        dropped,
+        tuple(floats.items()),
+        tie,
+        tuple(joined),
+        operands,
+        settings,
+    )
 
 
 def plan_again(
@@ -182,55 +219,8 @@ def plan_again(
         tie=plan.tied,
         float_layers=float_layers,
         joined=pairs,
+        settings=plan.settings,
     )
-
-
-def _kernel_tensors(
-    roles: Roles, followers: dict[ir.Node, ir.Node], scheme: Scheme
-) -> tuple[set[ir.Value], list[tuple[ir.Value, ir.Value]]]:
-    """What integer kernels read and write, and which of these share a quantizer.
-
-    A Relu or Clip behind a kernel is part of it where zero is the least integer. With a symmetric range it
-    is not, and runs between two quantizers of the same range.
-    """
-    tensors: set[ir.Value] = set()
-    ties: list[tuple[ir.Value, ir.Value]] = []
-    for node in roles.integer:
-        inputs = data_of(node, roles)
-        follower = followers.get(node)
-        output = (follower or node).outputs[0]
-        tensors.update(inputs)
-        if node.op_type not in PASS_THROUGH:
-            tensors.add(output)
-        if follower is not None and scheme == "symmetric":
-            tensors.add(node.outputs[0])
-            ties.append((output, node.outputs[0]))
-        if node.op_type in PASS_THROUGH:
-            others = [v for v in node.outputs if v.uses() or v.is_graph_output()]
-            tensors.update(others)
-            ties += [(inputs[0], v) for v in others]
-        if node.op_type == "Concat" and len({_bounds(v) for v in inputs}) == 1:
-            ties += [
-                (output, v)
-                for v in inputs
-                if len(v.uses()) == 1 and not v.is_graph_input() and not v.is_graph_output()
-            ]
-    return tensors, ties
-
-
-def _bounds(value: ir.Value) -> tuple[float, float] | None:
-    """Bounds a Relu or Clip from zero gives a tensor, also through operators that only pass values on."""
-    node = value.producer()
-    if node is None or node.domain:
-        return None
-    if (found := clip_bounds(node)) is not None:
-        return found if found[0] >= 0.0 else None
-    if passes_values(node) and node.inputs[0] is not None:
-        return _bounds(node.inputs[0])
-    if node.op_type == "Concat":
-        all_bounds = {_bounds(v) for v in node.inputs if v is not None}
-        return all_bounds.pop() if len(all_bounds) == 1 else None
-    return None
 
 
 def _layer_inputs(roles: Roles) -> set[ir.Value]:
@@ -283,7 +273,7 @@ def _quantizer(
         follower = saturating_follower(producer)
         source = next((v for v in group if follower is not None and v is follower.outputs[0]), source)
     producer = source.producer()
-    bounds = _bounds(source)
+    bounds = bounds_of(source)
     return Quantizer(
         name=source.name or "",
         tensors=tuple(v.name or "" for v in group),
@@ -298,3 +288,22 @@ def _with_bits(quantizers: Iterable[Quantizer], int16: Collection[str]) -> Itera
     for q in quantizers:
         wide = any(t in int16 for t in q.tensors)
         yield replace(q, bits=16) if wide else q
+
+
+def _with_settings(
+    quantizers: Iterable[Quantizer], settings: Mapping[str, ThresholdSetting]
+) -> Iterable[Quantizer]:
+    """What the user set for any of the tensors of a quantizer is set for it.
+
+    Raises:
+        UsageError: two of its tensors have different settings.
+    """
+    for q in quantizers:
+        given = [name for name in q.tensors if name in settings]
+        for name in given[1:]:
+            if settings[name] != settings[given[0]]:
+                raise UsageError(
+                    f"{given[0]} and {name} share one threshold, and --layer-config sets them apart: "
+                    "set one of them alone"
+                )
+        yield replace(q, setting=settings[given[0]]) if given else q

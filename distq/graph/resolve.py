@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 import onnx_ir as ir
 
 from distq.errors import UsageError
 from distq.graph.equalize import EQUALIZED
+from distq.graph.named import nearest
 from distq.graph.plan import Plan
 from distq.targets.operators import PASS_THROUGH
 
 
-def resolve_names(model: ir.Model, plan: Plan, names: Iterable[str], option: str) -> tuple[str, ...]:
-    """Quantizer names for layer names as users write them: a tensor, a node, or a layer's output.
+def tensors_by_name(model: ir.Model, plan: Plan) -> dict[str, str]:
+    """The quantized tensor that each name means: of a tensor, a node, or a layer's output.
 
-    Raises:
-        UsageError: an unknown name, with the nearest known one.
+    Where a layer's output has no quantizer of its own, it is the one behind it that holds its values.
     """
-    known = {tensor: q.name for q in plan.quantizers for tensor in q.tensors}
-    reach = dict(known)
+    reach = {tensor: tensor for q in plan.quantizers for tensor in q.tensors}
     for node in reversed(list(model.graph)):
         outputs = [v.name or "" for v in node.outputs]
         hit = next((reach[o] for o in outputs if o in reach), None)
@@ -30,13 +28,23 @@ def resolve_names(model: ir.Model, plan: Plan, names: Iterable[str], option: str
         passes = node.op_type in PASS_THROUGH | {"Relu", "Clip"} or (node.name or "").endswith(EQUALIZED)
         if passes and node.inputs[0] is not None:
             reach.setdefault(node.inputs[0].name or "", hit)
+    return reach
+
+
+def resolve_names(model: ir.Model, plan: Plan, names: Iterable[str], option: str) -> tuple[str, ...]:
+    """Quantizer names for layer names as users write them: a tensor, a node, or a layer's output.
+
+    Raises:
+        UsageError: an unknown name, with the nearest known one.
+    """
+    reach, owners = tensors_by_name(model, plan), plan.by_tensor
     found = []
     for name in names:
         if name not in reach:
-            near = difflib.get_close_matches(name, reach, n=1, cutoff=0.0)
-            hint = f"; the nearest is {near[0]}" if near else ""
-            raise UsageError(f"{option} names {name}, which is no quantized layer of the model{hint}")
-        found.append(reach[name])
+            raise UsageError(
+                f"{option} names {name}, which is no quantized layer of the model{nearest(name, reach)}"
+            )
+        found.append(owners[reach[name]].name)
     return tuple(dict.fromkeys(found))
 
 
@@ -49,8 +57,7 @@ def resolve_layers(plan: Plan, names: Iterable[str], option: str) -> tuple[str, 
     known = {name: layer.name for layer in plan.layers for name in (layer.node, layer.output, layer.name)}
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
             raise UsageError(
-                f"{option} names {name}, which is no compute layer of the model; the nearest is {near}"
+                f"{option} names {name}, which is no compute layer of the model{nearest(name, known)}"
             )
     return tuple(dict.fromkeys(known[name] for name in names))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from distq.graph.layers import Layer, compute_layer, connects, float_data, saturating_follower
@@ -32,7 +33,11 @@ class Roles:
 
 
 def find_roles(
-    graph: ir.Graph, target: Target, only: Collection[str] | None, float_layers: Collection[str]
+    graph: ir.Graph,
+    target: Target,
+    only: Collection[str] | None,
+    float_layers: Collection[str],
+    floats: Mapping[str, str] = MappingProxyType({}),
 ) -> Roles:
     """Look at every node that writes a float tensor.
 
@@ -40,12 +45,17 @@ def find_roles(
         graph: of the network, in canonical form.
         target: which operators it carries.
         only: as :func:`distq.graph.plan.make_plan` takes it.
-        float_layers: names of layers that stay float.
+        float_layers: names of layers that a budget leaves in float.
+        floats: nodes that the user keeps in float, by name, each with the reason.
     """
     nodes = [n for n in graph if any(map(is_float, n.outputs))]
     found = {node: compute_layer(node, target.layers) for node in nodes}
     layers = {node: layer for node, layer in found.items() if isinstance(layer, Layer)}
     reasons = {node: why for node, why in found.items() if isinstance(why, str)}
+    kept = {node: floats[node.name or ""] for node in nodes if node.name in floats}
+    kept |= {f: why for n, why in kept.items() if n in found and (f := saturating_follower(n)) is not None}
+    layers = {node: layer for node, layer in layers.items() if node not in kept}
+    reasons |= kept
     behind = _reached(nodes, layers)
     ahead = leading(nodes, layers)
     masked = masked_scores(nodes)

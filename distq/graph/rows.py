@@ -7,8 +7,12 @@ from dataclasses import replace
 
 from distq.errors import FileFormatError
 from distq.graph.plan import Plan, Quantizer
+from distq.quant.layer_config import ThresholdSetting
 from distq.quant.scheme import Encoding, encode, threshold_range
 from distq.quant.table import Row, Table
+
+FIXED = "fixed"
+"""The method of a threshold that the user fixed."""
 
 
 def make_row(
@@ -16,9 +20,18 @@ def make_row(
 ) -> Row:
     """The row of a threshold.
 
-    Range [max(min, -T), min(max, T)] within the quantizer's own bounds, and its encoding.
+    Range [max(min, -T), min(max, T)] within the quantizer's own bounds, and its encoding. A range that the
+    user fixed stands whatever is chosen; what was observed counts as wider by a factor above 1 that the user
+    gave, as it would undo it.
     """
-    low, high = threshold_range(*observed, chosen)
+    setting = quantizer.setting or ThresholdSetting()
+    fixed = setting.fixed_range(observed[0])
+    if fixed is not None:
+        low, high = fixed
+        chosen, method = max(-low, high), FIXED
+    else:
+        wider = max(1.0, setting.scale)
+        low, high = threshold_range(observed[0] * wider, observed[1] * wider, chosen)
     low, high = (0.0 if quantizer.non_negative else low), max(min(high, quantizer.cap), quantizer.least_high)
     symmetric = plan.scheme == "symmetric"
     if symmetric:

@@ -169,7 +169,7 @@ def initial_state(model: ir.Model, plan: Plan, encodings: Mapping[str, Encoding]
         array = float_weight(model, layer)
         if array is None:
             continue
-        axis = layer.axis if plan.target.per_channel_weights else None
+        axis = plan.weight_axis(layer)
         integers, scale = quantize_weight(array, axis)
         weight = IntegerWeight(integers, scale, layer.axis)
         if has_bias(layer):

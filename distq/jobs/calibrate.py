@@ -14,6 +14,7 @@ from distq.config import CalibrateOptions
 from distq.engine.progress import Reporter
 from distq.errors import DataError
 from distq.files import atomic_write
+from distq.run.identity import file_identity, set_by_layer
 from distq.run.open import Lender, as_begun, interruptible, open_run, prepare_model
 from distq.run.records import close_run, read_result
 from distq.run.results import RunResult
@@ -67,7 +68,10 @@ def _thresholds_only(options: CalibrateOptions, load_dist: Path, reporter: Repor
         "target": options.target,
         "int16_layers": list(options.int16_layers),
         "distributions": kept.identity,
+        **dict(set_by_layer(options)),
     }
+    if options.layer_config is not None:
+        fields["layer_config"] = file_identity(options.layer_config)
     rundir.claim(fields, resume=options.resume)
     if rundir.finished and not rundir.damaged():
         return read_result(rundir)

@@ -94,7 +94,10 @@ class Tuned:
         row, layers = asdict(self.row), [asdict(layer) for layer in self.plan.layers]
         numbers: Arrays = {f"{name}/scale": weight.scale for name, weight in self.state.weights.items()}
         numbers |= {f"{name}/bias": bias for name, bias in self.state.biases.items()}
-        quantizer = (asdict(self.quantizer), row, asdict(self.current))
+        facts = asdict(self.quantizer)
+        if self.quantizer.setting is None:  # units of runs from before there were settings keep their keys
+            del facts["setting"]
+        quantizer = (facts, row, asdict(self.current))
         own = (self.plan.target.name, self.plan.scheme, layers, *quantizer)
         return content_key("tuned", *own, asdict(self.names), arrays_key(numbers))
 

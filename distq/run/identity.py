@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from distq.config import CalibrateOptions
+from distq.config import LAYER_OPTIONS, CalibrateOptions, LayerOptions
 from distq.data.dataset import DatasetSpec
 from distq.data.remote import read_url
 from distq.errors import InputError
@@ -48,9 +48,13 @@ NOT_IDENTITY = frozenset(
         "out",
         "allow_code",
         "dump_dist",
+        "weights",
     }
 )
-"""Options that say where and how a job runs, not what it computes; they may change on resume."""
+"""Options that say where and how a job runs, not what it computes; they may change on resume.
+
+The model's SHA-256 is of its weights as well.
+"""
 
 
 def identity(
@@ -63,12 +67,13 @@ def identity(
 ) -> dict[str, Any]:
     """The fields that decide a run's result."""
     fields = options.model_dump(mode="json")
+    as_before = set(LAYER_OPTIONS) - {name for name, _ in set_by_layer(options)}
     chosen = {
         name: value
         for name, value in fields.items()
-        if name not in NOT_IDENTITY and not isinstance(getattr(options, name), Path)
+        if name not in NOT_IDENTITY | as_before and not isinstance(getattr(options, name), Path)
     }
-    files = {name: getattr(options, name) for name in ("table", "load_dist", "labels")}
+    files = {name: getattr(options, name) for name in ("table", "load_dist", "labels", "layer_config")}
     own, held = manifests
     return {
         "command": command,
@@ -80,6 +85,12 @@ def identity(
         "preprocess": data.describe_preprocessing(),
         "integer_instructions": integer_instructions(),
     }
+
+
+def set_by_layer(options: LayerOptions) -> list[tuple[str, object]]:
+    """The options by layer that differ from their defaults; runs of earlier versions have none of them."""
+    fields, own = LayerOptions.model_fields, options.model_dump(mode="json")
+    return [(n, own[n]) for n in LAYER_OPTIONS if getattr(options, n) != fields[n].default]
 
 
 def file_identity(path: Path) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from distq.calibration.distributions import DistributionSet
-from distq.config import CalibrateOptions, CommonOptions, TuneOptions, require_bins
+from distq.config import LAYER_OPTIONS, CalibrateOptions, CommonOptions, TuneOptions, require_bins
 from distq.data.dataset import manifest
 from distq.engine.collector import loaded_set_aside
 from distq.engine.executor import Executor, Pool
@@ -18,17 +18,22 @@ from distq.engine.journal import Journal
 from distq.engine.progress import Reporter
 from distq.engine.stalls import watched
 from distq.errors import ExecutionError, FileFormatError, InputError, InterruptedRun, UsageError
+from distq.exchange.model_file import network_reader
 from distq.graph.dynamic import feeding_outputs_of_dynamic_shape
 from distq.graph.heads import parts, reported, with_places
+from distq.graph.input_shapes import with_shapes
 from distq.graph.load import LoadedModel, load_model
 from distq.graph.plan import Plan, make_plan
 from distq.graph.resolve import resolve_names
 from distq.graph.rows import given_table
 from distq.memory import out_of_memory
+from distq.options import on_command_line
 from distq.quant.table import read_table
 from distq.replica.worker import WorkerSettings
 from distq.run.context import Run
-from distq.run.identity import identity
+from distq.run.entries import read_entries
+from distq.run.identity import identity, set_by_layer
+from distq.run.layer_settings import formed, with_thresholds
 from distq.run.loading import checked, first_samples
 from distq.run.records import read_result
 from distq.run.results import RunResult
@@ -123,8 +128,8 @@ def open_run(
                 places=places,
                 reported=shown,
             )
-            if shown:
-                run.warn(_comparison_of(loaded))
+            for note in _notes(loaded, plan, compared=bool(shown)):
+                run.warn(note)
             try:
                 yield run
             except InputError:
@@ -135,6 +140,15 @@ def open_run(
         if ours:
             rundir.discard(keep_folder=existed)
         raise
+
+
+def _notes(loaded: LoadedModel, plan: Plan, *, compared: bool) -> Iterator[str]:
+    """What a person should know of the network before it is worked on."""
+    yield from loaded.notes
+    for name in plan.settings.unused:
+        yield f"{name} has no threshold of its own: what the prototxt sets for it has no effect"
+    if compared:
+        yield _comparison_of(loaded)
 
 
 def _comparison_of(loaded: LoadedModel) -> str:
@@ -174,21 +188,26 @@ def prepare_model(options: CalibrateOptions, without: Collection[str] = ()) -> t
         raise UsageError("--table and --load-dist both give thresholds: leave one out")
     if options.dump_dist is not None:
         require_writable(options, options.dump_dist)
-    loaded = load_model(options.model, without)
+    entries = read_entries(options.layer_config, options.model, options.method)
+    read = with_shapes(network_reader(options.weights), dict(options.input_shape))
+    loaded = load_model(options.model, without, read)
     bitmain = isinstance(options, TuneOptions) and options.strategy == "bitmain"
     target = find_target(options.target)
-    plan = make_plan(loaded.model, target, options.scheme, tie=not bitmain)
-    if options.int16_layers:
-        wide = resolve_names(loaded.model, plan, options.int16_layers, "--int16-layers")
-        plan = make_plan(loaded.model, target, options.scheme, tie=not bitmain, int16=wide)
+    loaded, settings = formed(loaded, options, entries, target)
+    model = loaded.model
+    plan = make_plan(model, target, options.scheme, tie=not bitmain, settings=settings)
+    wide = resolve_names(model, plan, options.int16_layers, "--int16-layers")
+    settings, wide = with_thresholds(loaded, plan, entries, wide)
+    if wide or settings != plan.settings:
+        plan = make_plan(model, target, options.scheme, tie=not bitmain, int16=wide, settings=settings)
     require_undamaged(options.load_dist)
     if options.table is not None:
         require_undamaged(options.table)
-        _require_rows(options.table, plan)
+        _require_rows(options, options.table, plan)
     return loaded, plan
 
 
-def _require_rows(table: Path, plan: Plan) -> None:
+def _require_rows(options: CalibrateOptions, table: Path, plan: Plan) -> None:
     """Find out early whether a table has a row for every quantizer of this network.
 
     Raises:
@@ -209,6 +228,13 @@ def _require_rows(table: Path, plan: Plan) -> None:
         own = job.get("target", plan.target.name)
         if own != plan.target.name:
             raise UsageError(f"{table} is of a run with --target {own}: give --target {own}") from None
+        others = dict(set_by_layer(options))
+        for name in LAYER_OPTIONS:
+            if name != "layer_config" and job.get(name) != others.get(name):
+                raise UsageError(
+                    f"{table} is of a run with another {on_command_line(name)}, which decides what has a "
+                    "threshold: give the same"
+                ) from None
         if job.get("float_budget"):
             raise UsageError(
                 f"{table} has no thresholds of the layers that --float-budget left in float: "

@@ -70,7 +70,7 @@ def with_choice(form: Form, choice: Choice) -> Form:
     rows = given_table(plan, full_table(form.plan, form.table))
     for quantizer in plan.quantizers:
         row = rows[quantizer.name]
-        if quantizer.bits == 16 and row.absmax > 0:
+        if quantizer.bits == 16 and row.absmax > 0 and quantizer.setting is None:
             rows[quantizer.name] = with_threshold(plan, quantizer, row, row.absmax, "max")
     return replace(form, plan=plan, table=rows, choice=choice)
 

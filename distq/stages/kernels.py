@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 import onnx
 import onnx_ir as ir
 
-from distq.graph.layers import Layer, saturating_follower
+from distq.graph.layers import Layer, float_name, saturating_follower
 from distq.graph.plan import Plan
 from distq.graph.subgraph import Network
-from distq.graph.values import first_written, is_float
+from distq.graph.values import is_float
 from distq.replica.session import optimized
 from distq.replica.worker import WorkerSettings
 from distq.run.results import FloatLayer
@@ -44,10 +44,10 @@ def float_layers(model: ir.Model, plan: Plan, exported: bytes) -> Iterator[Float
     reasons = dict(plan.float_nodes)
     others: list[FloatLayer] = []
     for node in model.graph:
-        name = first_written(node)
+        name = float_name(node)
         if name in reasons and node.name not in layers:
             if ran.in_float(node.name or ""):
-                yield FloatLayer(name=name, reason=reasons[name])
+                yield FloatLayer(name=name, reason=reasons.pop(name))
         elif (layer := layers.get(node.name or "")) is not None:
             if ran.operator(layer.node) not in plan.target.fused_kernels:
                 others.append(FloatLayer(name=layer.name, reason=_why(layer, plan)))

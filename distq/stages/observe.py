@@ -98,7 +98,9 @@ def with_distributions(run: Run, form: Form) -> Form:
 def distribution_identity(run: Run) -> dict[str, str]:
     """What a distribution file belongs to."""
     own, _ = run.manifests
+    shapes = dict(run.options.input_shape)
     return {
+        **({"input shape": str(shapes)} if shapes else {}),
         "model": run.loaded.sha256,
         "data set": own.sha256,
         "samples": str(own.selected),
@@ -123,7 +125,8 @@ def observe(run: Run, form: Form, quantizers: Sequence[str] | None = None) -> di
     model = run.executor.share(with_outputs(form.model, tensors))
     images = run.readable(run.selection.calibration)
     counted = None
-    if run.options.method not in COUNTED_WHOLE:
+    methods = {q.setting.method for q in form.plan.quantizers if q.setting is not None}
+    if COUNTED_WHOLE.isdisjoint({run.options.method, *methods}):
         counted = max(COUNTED_OF_SAMPLE, COUNTED // len(run.selection.calibration))
     workers = run.executor.workers
     enough = UNITS_OF_A_WORKER * workers

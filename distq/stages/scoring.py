@@ -178,6 +178,7 @@ class PrefixScorer(Scorer):
             only=[tensor for q in decided for tensor in q.tensors],
             int16=[q.name for q in decided if q.bits == 16],
             joined=start.plan.joined,
+            settings=start.plan.settings,
         )
         numbers = {q.name: start.state.encodings[q.name] for q in plan.quantizers}
         part = initial_state(start.model, plan, numbers)

@@ -6,6 +6,7 @@ import time
 from dataclasses import asdict, replace
 
 from distq.config import TuneOptions
+from distq.errors import UsageError
 from distq.graph.plan import Quantizer
 from distq.graph.resolve import resolve_names
 from distq.graph.rows import with_threshold
@@ -22,18 +23,22 @@ COLUMNS = "{:12} {:20} {:>6} {:>7} {:>4} {}"
 def chosen_quantizers(options: TuneOptions, form: Form) -> list[Quantizer]:
     """What the search may visit, in graph order.
 
-    All but network inputs, or ``--layers``, less ``--ignore-layers``.
+    All but network inputs, or ``--layers``, less ``--ignore-layers``. A range that the user fixed is not
+    searched.
 
     Raises:
-        UsageError: an unknown layer.
+        UsageError: an unknown layer, or one of ``--layers`` whose range is fixed.
     """
     model, plan = form.model, form.plan
     wanted = set(resolve_names(model, plan, options.layers, "--layers"))
     ignored = set(resolve_names(model, plan, options.ignore_layers, "--ignore-layers"))
+    for q in plan.quantizers:
+        if q.fixed and q.name in wanted:
+            raise UsageError(f"--layers names {q.name}, whose threshold --layer-config fixes: leave one out")
     return [
         q
         for q in plan.quantizers
-        if q.name not in ignored and (q.name in wanted if wanted else not q.keep_range)
+        if q.name not in ignored and not q.fixed and (q.name in wanted if wanted else not q.keep_range)
     ]
 
 

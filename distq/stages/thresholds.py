@@ -10,6 +10,7 @@ from distq.calibration.methods import threshold
 from distq.errors import FileFormatError
 from distq.graph.plan import Plan, Quantizer
 from distq.graph.rows import given_table, make_row
+from distq.quant.layer_config import ThresholdSetting
 from distq.quant.table import HEADROOM, Row, Table, read_table
 from distq.run.context import Run
 from distq.stages.form import Form
@@ -38,6 +39,8 @@ def with_thresholds(run: Run, form: Form) -> Form:
 def calibrated_table(plan: Plan, distributions: Mapping[str, Distribution], method: str, bins: int) -> Table:
     """One row a quantizer: its threshold by ``method``; its whole range where that matters or 16 bits do.
 
+    What the user set for a quantizer comes first: its own method, a factor on what that finds, a fixed range.
+
     ``auto`` is the method that its choice begins with.
 
     Raises:
@@ -48,11 +51,14 @@ def calibrated_table(plan: Plan, distributions: Mapping[str, Distribution], meth
     for quantizer in plan.quantizers:
         if quantizer.name not in distributions:
             raise FileFormatError(
-                f"the distributions lack {quantizer.name}: gather them again for --target {plan.target.name}"
+                f"the distributions lack {quantizer.name}: gather them again for --target {plan.target.name} "
+                "and with the same settings by layer"
             )
         distribution = distributions[quantizer.name]
-        used = "max" if quantizer.keep_range or quantizer.bits == 16 else named
+        setting = quantizer.setting or ThresholdSetting()
+        used = setting.method or ("max" if quantizer.keep_range or quantizer.bits == 16 else named)
         chosen = threshold(distribution, used, bins, 128 if plan.scheme == "symmetric" else None)
+        chosen *= setting.scale
         table[quantizer.name] = make_row(plan, quantizer, chosen, (distribution.min, distribution.max), used)
     return table
 

@@ -91,7 +91,9 @@ def _ranked(names: Sequence[str], errors: Sequence[float]) -> list[str]:
 
 
 def _narrow(plan: Plan) -> list[str]:
-    return [q.name for q in plan.quantizers if q.bits == 8]
+    """What 16 bits can be given to: not what the user fixed at its range or at 8 bits."""
+    kept = plan.settings.narrow
+    return [q.name for q in plan.quantizers if q.bits == 8 and not q.fixed and kept.isdisjoint(q.tensors)]
 
 
 def _tensors(plan: Plan, quantizers: Sequence[str]) -> frozenset[str]:

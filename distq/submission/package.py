@@ -1,8 +1,8 @@
 """What of a job travels to a cluster: the job file and the small files it names; never a model or data.
 
 Options that are a path come in two kinds. Small files (preprocessing, labels, a threshold table,
-distributions) are uploaded where they exist here. All others, the model, the data and RUN, are paths on the
-cluster: absolute, and for the data the same on all its nodes.
+distributions, settings by layer) are uploaded where they exist here. All others, the model, the data and RUN,
+are paths on the cluster: absolute, and for the data the same on all its nodes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from distq.sweeps.matrix import is_sweep, load_sweep
 
 JOB_FILE = "job.yaml"
 LARGEST_FILE = 16 << 20
-SMALL_FILES = ("preprocess", "labels", "table", "load_dist")
+SMALL_FILES = ("preprocess", "labels", "table", "load_dist", "layer_config")
 _LEFT_BEHIND = ("address", "resume")  # the cluster is where it runs, and it always resumes
 
 

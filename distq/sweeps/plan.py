@@ -113,7 +113,7 @@ def _search_forwards(options: TuneOptions, plan: Plan, images: int) -> int:
         count = tensor.wanted_images or images
         scored += len(wanted) * count
         tensor.tell(_worse(wanted, count))
-    quantizers = sum(not quantizer.keep_range for quantizer in plan.quantizers)
+    quantizers = sum(not (quantizer.keep_range or quantizer.fixed) for quantizer in plan.quantizers)
     chooses = options.strategy == "default" and options.table is None and options.method != AUTO
     start = (1 + len(METHODS)) * images if chooses else 0
     return start + round(scored * quantizers * _BEHIND)

@@ -11,6 +11,9 @@ from distq.targets.operators import CONNECTING, LAYERS
 Scheme = Literal["auto", "symmetric"]
 """How the range of an activation becomes integers: with a zero point, or around 0."""
 
+ConcatRule = Literal["auto", "tie", "requantize"]
+"""Whether inputs of a Concat share its quantizer: where their ranges are alike, always, or never."""
+
 Placement = Literal["everywhere", "layer inputs"]
 """Which tensors are quantized: all that an integer kernel reads or writes, or what layers read."""
 
@@ -85,5 +88,6 @@ class Target:
         """
         if 16 not in self.activation_bits:
             raise UsageError(
-                f"--target {self.name} has no 16-bit activations: leave out --int16-layers and --int16-budget"
+                f"--target {self.name} has no 16-bit activations: "
+                "leave out --int16-layers, --int16-budget and bits: 16 by layer"
             )

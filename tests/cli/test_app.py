@@ -191,6 +191,23 @@ def test_flags_become_options(job):
     ]
 
 
+def test_a_shape_is_given_again_for_each_input(job):
+    calls = job("calibrate", RUN)
+    line = "calibrate m.onnx --out run --input-shape x=1,3,8,8 --input-shape y=1,2 --float-layers a,b"
+    assert cli.invoke([*line.split(), "--float-depthwise", "--concat", "tie", "--conv-groups", "4"]) == 0
+    assert calls == [
+        CalibrateOptions(
+            model=Path("m.onnx"),
+            out=Path("run"),
+            input_shape={"x": [1, 3, 8, 8], "y": "1,2"},
+            float_layers=("a", "b"),
+            float_depthwise=True,
+            concat="tie",
+            conv_groups=4,
+        )
+    ]
+
+
 def test_what_is_not_given_has_the_default_of_the_options(job):
     calls = job("calibrate", RUN), job("evaluate", EvaluateResult(images=1, candidate=None))
     assert cli.invoke(["calibrate", "m.onnx", "--out", "run"]) == 0

@@ -46,10 +46,19 @@ OTHER_VALUES: dict[str, Any] = {
     "equalize": False,
     "layers": "first",
     "ignore_layers": "first",
+    "float_layers": "first",
+    "float_inputs": "first",
+    "float_outputs": "second",
+    "float_blocks": "second",
+    "float_depthwise": True,
+    "conv_groups": 2,
+    "concat": "requantize",
+    "per_tensor_weights": True,
+    "input_shape": "x=1,3,8,8",
 }
 """For every option that is a part of the job and no path, another value than below."""
 
-FILES = ("model", "data", "holdout_data", "preprocess", "labels", "table", "load_dist")
+FILES = ("model", "data", "holdout_data", "preprocess", "labels", "table", "load_dist", "layer_config")
 """Options that are paths: the content behind them is a part of the job."""
 
 
@@ -63,12 +72,14 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     (place / "held.txt").write_text("".join(f"others/{number}.png\n" for number in range(4)))
     (place / "labels.txt").write_text("".join(f"{number}.png {number % 6}\n" for number in range(12)))
     (place / "preprocess.yaml").write_text(PREPROCESS)
+    (place / "layers.yaml").write_text("first: {threshold: 3}\n")
     options = {
         "model": write_model(place / "model.onnx", three_layers()),
         "data": place / "list.txt",
         "holdout_data": place / "held.txt",
         "labels": place / "labels.txt",
         "preprocess": place / "preprocess.yaml",
+        "layer_config": place / "layers.yaml",
         "executor": "local",
         "samples": 8,
         "tune_samples": 4,
@@ -152,6 +163,7 @@ def change_text(old: str, new: str) -> Callable[[Path], None]:
         ("labels", "labels", change_text("3.png 3", "3.png 4")),
         ("preprocess", "preprocess", change_text("0.01", "0.02")),
         ("table", "table", change_text('"bits": 8', '"bits":  8')),
+        ("layer_config", "layer_config", change_text("3", "4")),
     ],
 )
 def test_other_content_behind_the_same_path(
@@ -163,7 +175,13 @@ def test_other_content_behind_the_same_path(
 
 @pytest.mark.parametrize(
     ("option", "field"),
-    [("holdout_data", "holdout"), ("labels", "labels"), ("preprocess", "preprocess"), ("table", "table")],
+    [
+        ("holdout_data", "holdout"),
+        ("labels", "labels"),
+        ("preprocess", "preprocess"),
+        ("table", "table"),
+        ("layer_config", "layer_config"),
+    ],
 )
 def test_a_file_that_is_no_longer_given(option: str, field: str, begun: dict[str, Any]) -> None:
     refused({name: value for name, value in begun.items() if name != option}, field)
@@ -209,6 +227,7 @@ def test_other_distributions(copied: dict[str, Any], tmp_path: Path) -> None:
         ("bins", {"bins": 1024}),
         ("scheme", {"scheme": "symmetric"}),
         ("int16_layers", {"int16_layers": "first"}),
+        ("float_layers", {"float_layers": "second"}),
     ],
 )
 def test_thresholds_from_distributions_alone(

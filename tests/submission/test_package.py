@@ -47,6 +47,14 @@ def test_the_job_file_and_the_small_files_it_names_travel_and_nothing_else(job) 
     assert submission.entrypoint == "distq run job.yaml --resume"
 
 
+def test_settings_by_layer_travel_with_the_job(job, tmp_path: Path) -> None:
+    (tmp_path / "layers.yaml").write_bytes(b"conv1: {method: max}\n")
+    submission = make_submission(job(layer_config="layers.yaml", float_layers=["conv2"]))
+    assert submission.files["layer_config/layers.yaml"] == b"conv1: {method: max}\n"
+    values = yaml.safe_load(submission.files[JOB_FILE])
+    assert (values["layer_config"], values["float_layers"]) == ("layer_config/layers.yaml", ["conv2"])
+
+
 def test_what_arrives_is_the_same_job(job, tmp_path: Path) -> None:
     submission = make_submission(job(address="10.0.0.1:6379", resume=True), {"workers": 5})
     place = tmp_path / "there"
@@ -66,7 +74,7 @@ def test_the_same_content_has_the_same_id_and_any_other_has_another(job, tmp_pat
     assert make_submission(job()).id != first
 
 
-@pytest.mark.parametrize("name", ["model", "data", "out", "holdout_data", "dump_dist"])
+@pytest.mark.parametrize("name", ["model", "weights", "data", "out", "holdout_data", "dump_dist"])
 def test_models_data_and_run_must_be_paths_on_the_cluster(job, tmp_path: Path, name: str) -> None:
     (tmp_path / "here").write_bytes(b"also when it is here")
     with pytest.raises(UsageError, match=rf"{name} here is relative: models, data and RUN are not uploaded"):

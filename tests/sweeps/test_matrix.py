@@ -8,7 +8,7 @@ import pytest
 
 from distq.config import CalibrateOptions, TuneOptions
 from distq.errors import UsageError
-from distq.sweeps.matrix import load_sweep
+from distq.sweeps.matrix import by_network, load_sweep
 
 COMMON = "command: calibrate\nmodel: m.onnx\ndata: d.npy\nout: o\n"
 METHODS = "matrix:\n  method: [kl, mse]\n"
@@ -54,6 +54,17 @@ def test_options_that_go_together_are_one_value_of_an_axis(write, tmp_path):
     assert [run.options.samples for run in sweep.runs] == [4, 4, 8, 8]
     assert isinstance(sweep.runs[3].options, TuneOptions)
     assert (sweep.runs[3].options.data, sweep.runs[3].options.effort) == (tmp_path / "b.npy", 2)
+
+
+def test_settings_by_layer_are_options_like_others(write, tmp_path):
+    text = COMMON + "input_shape: {x: [1, 3, 8, 8]}\nlayer_config: l.yaml\nmatrix:\n  conv_groups: [2, 4]\n"
+    sweep = load_sweep(write(text + "  float_layers: ['', 'a,b']\n"))
+    assert len(sweep.runs) == 4
+    options = sweep.runs[3].options
+    assert (options.conv_groups, options.float_layers) == (4, ("a", "b"))
+    assert options.input_shape == (("x", (1, 3, 8, 8)),)
+    assert options.layer_config == tmp_path / "l.yaml"
+    assert [len(runs) for runs in by_network(sweep.runs)] == [4]
 
 
 def test_the_command_may_differ_between_runs(write):

@@ -1,0 +1,33 @@
+"""What a user set by layer, in the names of the network at hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from distq.quant.layer_config import ThresholdSetting
+from distq.targets.target import ConcatRule
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings that a plan follows.
+
+    Attributes:
+        floats: nodes that stay float, by name, each with its reason.
+        one_scale: nodes of layers whose weights have one scale for all channels.
+        concat: whether inputs of a Concat share its quantizer.
+        thresholds: what is set for the quantizers of tensors.
+        narrow: tensors that keep 8 bits whatever a budget says.
+        unused: layers of a prototxt that have no threshold to set anything for.
+    """
+
+    floats: tuple[tuple[str, str], ...] = ()
+    one_scale: frozenset[str] = frozenset()
+    concat: ConcatRule = "auto"
+    thresholds: tuple[tuple[str, ThresholdSetting], ...] = ()
+    narrow: frozenset[str] = frozenset()
+    unused: tuple[str, ...] = ()
+
+
+NOTHING_SET = Settings()
+"""Of a network for which the user set nothing by layer."""
