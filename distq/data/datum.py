@@ -40,7 +40,10 @@ class Datum:
 
 
 def encode_datum(datum: Datum) -> bytes:
-    """Serialise a record, fields in ascending order, absent ones left out."""
+    """Serialise a record, fields in ascending order, absent ones left out.
+
+    A record of pixels says that it is not encoded, as Caffe's does (BVLC Caffe, io.cpp, CVMatToDatum).
+    """
     parts = []
     for number, value in ((1, datum.channels), (2, datum.height), (3, datum.width)):
         if value:
@@ -54,8 +57,8 @@ def encode_datum(datum: Datum) -> bytes:
         records[:, 0] = _FLOAT_TAG
         records[:, 1:] = np.asarray(datum.float_data, "<f4").view(np.uint8).reshape(-1, 4)
         parts.append(records.tobytes())
-    if datum.encoded:
-        parts.append(bytes((7 << 3, 1)))
+    if datum.data:
+        parts.append(bytes((7 << 3, datum.encoded)))
     return b"".join(parts)
 
 

@@ -35,17 +35,27 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     Raises:
         DataError: the file is missing or no text.
     """
+    for number, line in raw_lines(path):
+        entry = line
+        if "#" in entry:
+            comment = _COMMENT.search(entry)
+            entry = entry[: comment.start()].rstrip(_BLANKS) if comment else entry
+        if entry:
+            yield number, entry
+
+
+def raw_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """All lines of a UTF-8 text file with their numbers from 1, without the blanks around them.
+
+    Raises:
+        DataError: the file is missing or no text.
+    """
     try:
         with _open_text(path) as stream:
             for number, line in enumerate(stream, 1):
                 if "\0" in line:
                     raise _no_list(path)
-                entry = line.strip(_BLANKS)
-                if "#" in entry:
-                    comment = _COMMENT.search(entry)
-                    entry = entry[: comment.start()].rstrip(_BLANKS) if comment else entry
-                if entry:
-                    yield number, entry
+                yield number, line.strip(_BLANKS)
     except OSError as error:
         raise DataError(f"list {path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
