@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 import lmdb
 import numpy as np
 
+from distq.data.boxes import Box, decode_boxes
 from distq.data.datum import Datum, decode_datum
 from distq.data.lmdb_check import check_lmdb
 from distq.data.packed import PackedBytes
@@ -65,6 +66,17 @@ class LmdbSource:
     def label(self, index: int) -> int | None:  # noqa: D102  # as in Source
         return self._datum(index).label
 
+    def boxes(self, index: int) -> tuple[Box, ...]:
+        """The objects of an annotated record, as stored; none of a plain one.
+
+        Raises:
+            UnreadableSample: the record is damaged.
+        """
+        try:
+            return decode_boxes(self._value(index))
+        except ValueError as error:
+            raise self._damaged(index, error) from None
+
     def read(self, index: int) -> tuple[Item, ...]:  # noqa: D102  # as in Source
         return (_item(self._datum(index)),)
 
@@ -78,9 +90,10 @@ class LmdbSource:
         try:
             return decode_datum(self._value(index))
         except ValueError as error:
-            raise UnreadableSample(
-                f"record {self.name(index)} of {self._folder} {error}: build the LMDB again"
-            ) from None
+            raise self._damaged(index, error) from None
+
+    def _damaged(self, index: int, error: ValueError) -> UnreadableSample:
+        return UnreadableSample(f"record {self.name(index)} of {self._folder} {error}: build the LMDB again")
 
     def _value(self, index: int) -> bytes:
         try:

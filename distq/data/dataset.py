@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distq.data.ahead import load_ahead
+from distq.data.boxes import Box
+from distq.data.caffe_lmdb import LmdbSource
 from distq.data.fit import array_remedy, fit, in_wider_integers
 from distq.data.images import decode_image, read_image_file
 from distq.data.labels import find_label, load_labels
@@ -171,6 +173,14 @@ class SourceDataset:
         if self._labels is not None and self.spec.labels is not None:
             return find_label(self._labels, self.source.aliases(index), Path(self.spec.labels))
         return self.source.label(index)
+
+    def boxes(self, index: int) -> tuple[Box, ...]:
+        """The objects that an annotated LMDB has of a sample, in fractions of its stored picture; else none.
+
+        Raises:
+            UnreadableSample: the record is damaged.
+        """
+        return self.source.boxes(index) if isinstance(self.source, LmdbSource) else ()
 
     def load(self, index: int) -> Sample:
         """Decode and preprocess one sample.
