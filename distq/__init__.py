@@ -88,7 +88,8 @@ def calibrate(
     Args:
         model: The float ONNX model.
         data: A folder of images, a text list, an LMDB folder, or .npz/.npy arrays whose leading axis counts
-            samples. None only with ``load_dist``: thresholds alone, no model.
+            samples. None with ``load_dist``: thresholds alone, no model; or with a Caffe model whose data
+            layer names its samples.
         out: The run folder; it must not exist, unless with ``resume=True``.
         reporter: Told of progress, log lines and warnings; silent by default.
         **options: Any option of ``distq calibrate --help`` with underscores, such as ``samples=256``,
@@ -123,7 +124,7 @@ def tune(
     Args:
         model: The float ONNX model.
         data: A folder of images, a text list, an LMDB folder, or .npz/.npy arrays whose leading axis counts
-            samples.
+            samples. None with a Caffe model whose data layer names its samples.
         out: The run folder; it must not exist, unless with ``resume=True``.
         reporter: Told of progress, log lines and warnings; silent by default.
         **options: Any option of ``distq tune --help`` with underscores, such as ``tune_samples=32`` or
@@ -149,7 +150,7 @@ def tune(
 def evaluate(
     candidate: FilePath,
     *,
-    data: FilePath,
+    data: FilePath | None = None,
     against: FilePath | None = None,
     reporter: Reporter | None = None,
     **options: object,
@@ -159,7 +160,7 @@ def evaluate(
     Args:
         candidate: The ONNX model to measure, usually a run's ``model.int8.onnx``.
         data: A folder of images, a text list, an LMDB folder, or .npz/.npy arrays whose leading axis counts
-            samples.
+            samples. None with a Caffe model whose data layer names its samples.
         against: The float ONNX model with the same inputs and outputs; None measures accuracy alone.
         reporter: Told of progress, log lines and warnings; silent by default.
         **options: Any option of ``distq eval --help`` with underscores, such as ``labels="labels.txt"``.

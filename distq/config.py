@@ -111,7 +111,7 @@ class EvaluateOptions(CommonOptions):
 
     candidate: Path
     against: Path | None = None
-    data: Place
+    data: Place | None = None
     preprocess: Path | None = None
     labels: Place | None = None
     samples: Annotated[int, Field(ge=0)] = 0
@@ -122,7 +122,7 @@ class DiffOptions(CommonOptions):
 
     model: Path
     table: Path
-    data: Place
+    data: Place | None = None
     preprocess: Path | None = None
     samples: Annotated[int, Field(ge=0)] = 128
     tune_samples: Annotated[int, Field(ge=1)] = 16

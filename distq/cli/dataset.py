@@ -9,7 +9,7 @@ import typer
 
 from distq.cli.flags import Output, example, switch
 from distq.cli.perform import perform, show_result
-from distq.cli.tables import print_build_report, print_source_info
+from distq.cli.tables import print_build_report, print_data_info, print_source_info
 from distq.engine.progress import Reporter
 from distq.options import make_options
 
@@ -72,12 +72,23 @@ def dataset_build(
     perform(job, print_build_report, Output(quiet=quiet, json=json))
 
 
-@dataset.command("info", epilog=example("distq dataset info photos.lmdb"))
+@dataset.command("info", epilog=example("distq dataset info net.prototxt > preprocess.yaml"))
 def dataset_info(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder, list, LMDB folder, .npz or .npy.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SRC",
+            help="Folder, list, LMDB folder, .npz or .npy; a preprocessing file; or a .prototxt.",
+        ),
+    ],
     json: Annotated[bool, switch("--json", "Print the result as one JSON document.")] = False,
 ) -> None:
-    """Show what a data source holds; no image is decoded."""
-    from distq.data.info import describe_source
+    """Show what a data source holds, and a preprocessing as YAML; no image is decoded, no code runs."""
+    from distq.jobs.dataset_info import dataset_info as describe
 
-    show_result(describe_source(source), print_source_info, Output(quiet=False, json=json))
+    info = describe(source)
+    output = Output(quiet=False, json=json)
+    if info.preprocessing is None and info.source is not None:
+        show_result(info.source, print_source_info, output)
+    else:
+        show_result(info, print_data_info, output)

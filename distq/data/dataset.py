@@ -76,6 +76,7 @@ class DatasetSpec:
         plugin_sha256: SHA-256 of the plug-in; workers refuse a file that differs.
         pixel_limit: Images of more pixels are unreadable.
         stage: What a worker copies to its node's own disk and reads there instead.
+        root: Where relative paths of a text list start; None is the list's folder.
     """
 
     source: str
@@ -86,6 +87,7 @@ class DatasetSpec:
     plugin_sha256: str | None = None
     pixel_limit: int = DEFAULT_PIXEL_LIMIT
     stage: Stage | None = None
+    root: str | None = None
 
     @classmethod
     def create(
@@ -93,16 +95,21 @@ class DatasetSpec:
         source: Path,
         inputs: Sequence[InputSpec],
         *,
-        preprocess: Path | None = None,
+        preprocess: Path | Preprocessing | None = None,
         labels: Path | None = None,
         allow_code: bool = False,
+        root: Path | None = None,
     ) -> Self:
         """Describe a data set by what a command is given; paths become absolute, URLs stay.
 
         Raises:
             PreprocessError: the preprocessing file is wrong or needs ``allow_code``.
         """
-        loaded = load_preprocessing(preprocess, allow_code)
+        loaded: Preprocessing | Plugin | None
+        if isinstance(preprocess, Preprocessing):
+            loaded = preprocess
+        else:
+            loaded = load_preprocessing(preprocess, allow_code)
         plugin = loaded if isinstance(loaded, Plugin) else None
         return cls(
             source=location(source),
@@ -111,6 +118,7 @@ class DatasetSpec:
             plugin=plugin.path if plugin else None,
             plugin_sha256=plugin.sha256 if plugin else None,
             labels=location(labels) if labels else None,
+            root=str(root.absolute()) if root else None,
         )
 
     def open(self) -> SourceDataset:
@@ -123,7 +131,7 @@ class DatasetSpec:
         names = tuple(spec.name for spec in self.inputs)
         if self.preprocessing is not None:
             self.preprocessing.check_inputs(names)
-        source = open_source(Path(self.source), names)
+        source = open_source(Path(self.source), names, Path(self.root) if self.root else None)
         return SourceDataset(self, source, load_labels(Path(self.labels)) if self.labels else None)
 
     def open_copy(self) -> tuple[SourceDataset, LocalCopy | None]:

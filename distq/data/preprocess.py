@@ -158,13 +158,28 @@ def load_preprocessing(path: Path | None, allow_code: bool = False) -> Preproces
         content = json.loads(data) if suffix == ".json" else parse_yaml(data)
         if suffix == ".json":
             content = from_image_params(content)
-        if not isinstance(content, dict):
-            raise PreprocessError(
-                f"preprocessing file {path} is empty or no mapping: it starts with 'inputs:'"
-            )
-        return Preprocessing.model_validate(content, context={"folder": path.absolute().parent})
     except ValidationError as error:
         raise PreprocessError(f"preprocessing file {path}: {one_line(error)}") from None
     except (ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise PreprocessError(f"preprocessing file {path} is not valid {suffix[1:]}: {reason}") from None
+    return preprocessing_of(content, f"preprocessing file {path}", path.absolute().parent)
+
+
+def preprocessing_of(content: object, where: str, folder: Path) -> Preprocessing:
+    """Make a preprocessing of a file's content.
+
+    Args:
+        content: What the file has: a mapping with ``inputs``.
+        where: What to call it in an error.
+        folder: Where relative paths in it start.
+
+    Raises:
+        PreprocessError: it is wrong.
+    """
+    if not isinstance(content, dict):
+        raise PreprocessError(f"{where} is empty or no mapping: it starts with 'inputs:'")
+    try:
+        return Preprocessing.model_validate(content, context={"folder": folder})
+    except ValidationError as error:
+        raise PreprocessError(f"{where}: {one_line(error)}") from None

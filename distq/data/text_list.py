@@ -80,22 +80,27 @@ def split_label(entry: str) -> tuple[str, int | None]:
 
 
 class TextListSource:
-    """The lines of a list, in their order; relative paths start at the list's folder, which may be a URL."""
+    """The lines of a list, in their order.
+
+    Relative paths start at the list's folder, which may be a URL, or at ``root``.
+    """
 
     kind = "list"
 
-    def __init__(self, path: Path, names: tuple[str, ...] | None) -> None:
+    def __init__(self, path: Path, names: tuple[str, ...] | None, root: Path | None = None) -> None:
         """Read the list; no file in it is opened.
 
         Args:
             path: The list.
             names: The model's inputs in order; None when there is no model: the first line says how many.
+            root: Where relative paths start, instead of the list's folder.
 
         Raises:
             DataError: the list cannot be read, or a line has another number of inputs (its number is named).
         """
         url = url_of(path)
-        self._folder = path.absolute().parent if url is None else url.rpartition("/")[0]
+        folder = path.absolute().parent if url is None else url.rpartition("/")[0]
+        self._folder = folder if root is None else root
         self._inputs = names
         self._count = None if names is None else len(names)
         self._entries = PackedBytes(entry.encode() for entry in self._checked_lines(path))

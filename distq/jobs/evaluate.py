@@ -19,6 +19,7 @@ from distq.graph.dynamic import compared_tensors
 from distq.graph.heads import with_tensors
 from distq.graph.read import read_proto
 from distq.replica.evaluate import Evaluate
+from distq.run.given_data import given_data, is_prototxt
 from distq.run.open import interruptible, open_workers
 from distq.run.results import EvaluateResult
 from distq.run.samples import data_spec, input_specs
@@ -41,8 +42,11 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> EvaluateResult:
         original = ir.from_proto(against)
         inputs = _shared_inputs(options, inputs, input_specs(original))
         ours, theirs = _comparable(options, (candidate, network), (against, original))
-    data = data_spec(options, options.data, network, options.preprocess, options.labels)
-    data = replace(data, inputs=inputs)
+    described = next(filter(is_prototxt, (options.candidate, options.against)), None)
+    given = given_data(described, options.data, options.preprocess, inputs)
+    for note in given.notes:
+        reporter.warn(note)
+    data = data_spec(options, given, inputs, options.labels)
     count = len(data.open())
     indices = select(count, options.samples, 1, 0, options.shuffle, options.seed).calibration
     with interruptible(), open_workers(options, reporter) as executor:

@@ -67,7 +67,7 @@ def open_run(
     """
     started = time.monotonic()
     loaded, plan = prepare_model(options)
-    data, holdout_data, selection = prepare_data(options, loaded)
+    data, holdout_data, selection = prepare_data(options, loaded, reporter.warn)
     rundir = RunDir(options.out)
     if not rundir.finished:
         same = checked(loaded, first_samples(data, selection.calibration), WorkerSettings())

@@ -1,0 +1,84 @@
+"""What data a job reads: what its options say, or what the data layer of a prototxt says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from distq.data.layout import image_channels
+from distq.data.preprocess import Preprocessing
+from distq.data.samples import InputSpec
+from distq.errors import DataError, UsageError
+from distq.exchange.caffe.data_layer import DataLayer, read_data_layer
+
+
+@dataclass(frozen=True)
+class GivenData:
+    """A source and its preprocessing.
+
+    Attributes:
+        source: Where the samples are.
+        preprocess: A preprocessing file, or what a data layer says; None is the default.
+        root: Where relative paths of a text list start; None is the list's folder.
+        notes: What the user should know about the data layer.
+    """
+
+    source: Path
+    preprocess: Path | Preprocessing | None = None
+    root: Path | None = None
+    notes: tuple[str, ...] = ()
+
+
+def is_prototxt(path: Path | None) -> bool:
+    """Whether a path is that of a Caffe network's text file."""
+    return path is not None and path.suffix.lower() == ".prototxt"
+
+
+def given_data(
+    model: Path | None, source: Path | None, preprocess: Path | None, inputs: Sequence[InputSpec] = ()
+) -> GivenData:
+    """Find source and preprocessing; options go before what the data layer of the model's prototxt says.
+
+    ``source`` may be a prototxt, whose data layer is then taken whole, and so may ``preprocess``, for its
+    transformations alone.
+
+    Args:
+        model: The model's file; None where there is none.
+        source: ``--data``.
+        preprocess: ``--preprocess``.
+        inputs: The model's inputs.
+
+    Raises:
+        UsageError: neither an option nor a data layer names a source.
+        DataError: a prototxt that is to name one has no data layer.
+        PreprocessError: its transformations cannot be repeated.
+    """
+    own = model if is_prototxt(model) else None
+    if source is None or is_prototxt(source):
+        place, root = _layer(source or own, inputs).source()
+    else:
+        place, root = source, None
+    if preprocess is not None and not is_prototxt(preprocess):
+        return GivenData(place, preprocess, root)
+    named = preprocess or (source if is_prototxt(source) else own)
+    if named is None:
+        return GivenData(place, None, root)
+    found = read_data_layer(named, [spec.name for spec in inputs])
+    if found is None:
+        if preprocess is None and source is not None:  # a network to deploy: nothing is said about its images
+            return GivenData(place, None, root)
+        raise DataError(f"{named} has no data layer: give a preprocessing file in YAML")
+    images = [spec for spec in inputs if len(spec.shape) == 4]
+    preprocessing, notes = found.preprocessing(image_channels(images[0]) if images else None)
+    return GivenData(place, preprocessing, root, notes)
+
+
+def _layer(path: Path | None, inputs: Sequence[InputSpec]) -> DataLayer:
+    """The data layer of a prototxt."""
+    if path is None:
+        raise UsageError("--data is missing: give a folder, a list, an LMDB or an .npz of samples")
+    layer = read_data_layer(path, [spec.name for spec in inputs])
+    if layer is None:
+        raise DataError(f"{path} has no data layer that names a source: give --data")
+    return layer
