@@ -19,7 +19,7 @@ from distq.graph.dynamic import compared_tensors
 from distq.graph.heads import with_tensors
 from distq.graph.read import read_proto
 from distq.replica.evaluate import Evaluate
-from distq.run.given_data import given_data, is_prototxt
+from distq.run.given_data import given_data, is_prototxt, require_data
 from distq.run.open import interruptible, open_workers
 from distq.run.results import EvaluateResult
 from distq.run.samples import data_spec, input_specs
@@ -33,6 +33,7 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> EvaluateResult:
         InputError: a model or data that cannot be used.
         InterruptedRun: Ctrl-C.
     """
+    require_data(options.data, options.candidate, options.against)
     candidate, _ = read_proto(options.candidate)
     against = None if options.against is None else read_proto(options.against)[0]
     network = ir.from_proto(candidate)

@@ -10,7 +10,9 @@ from distq.data.layout import image_channels
 from distq.data.preprocess import Preprocessing
 from distq.data.samples import InputSpec
 from distq.errors import DataError, UsageError
-from distq.exchange.caffe.data_layer import DataLayer, read_data_layer
+from distq.exchange.caffe.data_layer import read_data_layer
+
+_MISSING = "--data is missing: give a folder, a list, an LMDB or an .npz of samples"
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,16 @@ def is_prototxt(path: Path | None) -> bool:
     return path is not None and path.suffix.lower() == ".prototxt"
 
 
+def require_data(data: Path | None, *models: Path | None) -> None:
+    """Check that there may be data before anything is loaded.
+
+    Raises:
+        UsageError: there is no ``--data``, and no model is a prototxt, which may name some.
+    """
+    if data is None and not any(map(is_prototxt, models)):
+        raise UsageError(_MISSING)
+
+
 def given_data(
     model: Path | None, source: Path | None, preprocess: Path | None, inputs: Sequence[InputSpec] = ()
 ) -> GivenData:
@@ -55,10 +67,10 @@ def given_data(
         PreprocessError: its transformations cannot be repeated.
     """
     own = model if is_prototxt(model) else None
-    if source is None or is_prototxt(source):
-        place, root = _layer(source or own, inputs).source()
-    else:
-        place, root = source, None
+    chosen = own if source is None else source
+    if chosen is None:
+        raise UsageError(_MISSING)
+    place, root = _source(chosen, inputs)
     if preprocess is not None and not is_prototxt(preprocess):
         return GivenData(place, preprocess, root)
     named = preprocess or (source if is_prototxt(source) else own)
@@ -74,11 +86,11 @@ def given_data(
     return GivenData(place, preprocessing, root, notes)
 
 
-def _layer(path: Path | None, inputs: Sequence[InputSpec]) -> DataLayer:
-    """The data layer of a prototxt."""
-    if path is None:
-        raise UsageError("--data is missing: give a folder, a list, an LMDB or an .npz of samples")
-    layer = read_data_layer(path, [spec.name for spec in inputs])
+def _source(place: Path, inputs: Sequence[InputSpec]) -> tuple[Path, Path | None]:
+    """A source as given, or as a prototxt names it; and where relative paths of its list start."""
+    if not is_prototxt(place):
+        return place, None
+    layer = read_data_layer(place, [spec.name for spec in inputs])
     if layer is None:
-        raise DataError(f"{path} has no data layer that names a source: give --data")
-    return layer
+        raise DataError(f"{place} has no data layer that names a source: give --data")
+    return layer.source()

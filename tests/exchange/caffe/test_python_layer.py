@@ -8,7 +8,8 @@ from distq.errors import PreprocessError
 from distq.exchange.caffe.python_layer import parse_param_str, read_values
 
 VENDORS = """{'data_list': 'list.txt', 'h': 12, 'w': 10, 'color_format': 'rgb', 'r_mean': 123.0,
- 'g_mean': 117.0, 'b_mean': 104.0, 'scale': 0.017, 'mirror': 3, 'transpose': (2, 0, 1), 'padding': True, 'batch_size': 4}"""
+ 'g_mean': 117.0, 'b_mean': 104.0, 'scale': 0.017, 'mirror': 3, 'transpose': (2, 0, 1), 'padding': True,
+ 'batch_size': 4}"""
 
 
 def read(text):

@@ -1,0 +1,73 @@
+"""Jobs whose data and preprocessing come from the data layer of a Caffe network."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from job_helpers import calibrate, write_photos
+
+import distq
+from distq.data.build import build_lmdb
+from distq.engine.progress import SilentReporter
+from distq.run.results import RunResult
+
+NET = """
+layer {
+  name: "data" type: "Data" top: "data" top: "label" include { phase: TEST }
+  transform_param { mirror: true scale: 0.0078125 mean_value: 104 mean_value: 117 mean_value: 123 }
+  data_param { source: "photos_lmdb" batch_size: 4 backend: LMDB }
+}
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv" }
+"""
+
+STEPS = """
+inputs:
+  "*":
+    steps: [{color: bgr}, {mean: [104, 117, 123]}, {scale: 0.0078125}]
+"""
+
+
+class Listener(SilentReporter):
+    def __init__(self):
+        self.warnings: list[str] = []
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_photos(tmp_path / "photos", 6)
+    (tmp_path / "list.txt").write_text("".join(f"{number}.png {number}\n" for number in range(6)))
+    build_lmdb(tmp_path / "photos", tmp_path / "list.txt", tmp_path / "photos_lmdb")
+    (tmp_path / "net.prototxt").write_text(NET)
+    (tmp_path / "p.yaml").write_text(STEPS)
+    return tmp_path
+
+
+def thresholds(run: RunResult) -> bytes:
+    return (run.out / "thresholds.json").read_bytes()
+
+
+def test_a_data_layer_means_what_data_and_preprocess_would(folder, model):
+    net, listener = folder / "net.prototxt", Listener()
+    run = calibrate(model, net, folder / "run", reporter=listener)
+    same = calibrate(model, folder / "photos_lmdb", folder / "same", preprocess=folder / "p.yaml")
+    assert thresholds(run) == thresholds(same)
+    assert any("mirror is left out" in text for text in listener.warnings)
+    record = json.loads((run.out / "run.json").read_text())
+    assert record["preprocessing"]["inputs"]["*"]["steps"][0] == {"color": "bgr"}
+    assert record["data"]["source"] == str(folder / "photos_lmdb")
+
+
+def test_preprocess_alone_may_be_a_prototxt(folder, model):
+    one = calibrate(model, folder / "photos", folder / "one", preprocess=folder / "net.prototxt")
+    other = calibrate(model, folder / "photos", folder / "other", preprocess=folder / "p.yaml")
+    assert thresholds(one) == thresholds(other)
+
+
+def test_eval_takes_the_labels_of_the_database(folder, model):
+    result = distq.evaluate(model, data=folder / "net.prototxt", executor="local")
+    assert result.images == 6
+    assert result.candidate is not None
