@@ -73,6 +73,7 @@ class CalibrateOptions(CommonOptions):
     """Options of ``distq calibrate``; paths are as seen from the current folder."""
 
     model: Path
+    weights: Path | None = None
     data: Place | None = None
     out: Path
     preprocess: Path | None = None
@@ -111,6 +112,7 @@ class EvaluateOptions(CommonOptions):
 
     candidate: Path
     against: Path | None = None
+    weights: Path | None = None
     data: Place | None = None
     preprocess: Path | None = None
     labels: Place | None = None
@@ -121,6 +123,7 @@ class DiffOptions(CommonOptions):
     """Options of ``distq diff``."""
 
     model: Path
+    weights: Path | None = None
     table: Path
     data: Place | None = None
     preprocess: Path | None = None

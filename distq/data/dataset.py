@@ -77,6 +77,7 @@ class DatasetSpec:
         pixel_limit: Images of more pixels are unreadable.
         stage: What a worker copies to its node's own disk and reads there instead.
         root: Where relative paths of a text list start; None is the list's folder.
+        notes: What the user should know about how it was described.
     """
 
     source: str
@@ -88,6 +89,7 @@ class DatasetSpec:
     pixel_limit: int = DEFAULT_PIXEL_LIMIT
     stage: Stage | None = None
     root: str | None = None
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def create(
@@ -99,6 +101,7 @@ class DatasetSpec:
         labels: Path | None = None,
         allow_code: bool = False,
         root: Path | None = None,
+        notes: tuple[str, ...] = (),
     ) -> Self:
         """Describe a data set by what a command is given; paths become absolute, URLs stay.
 
@@ -119,6 +122,7 @@ class DatasetSpec:
             plugin_sha256=plugin.sha256 if plugin else None,
             labels=location(labels) if labels else None,
             root=str(root.absolute()) if root else None,
+            notes=notes,
         )
 
     def open(self) -> SourceDataset:

@@ -11,8 +11,8 @@ from distq.data.info import SourceInfo, describe_source
 from distq.data.preprocess import Preprocessing, load_preprocessing
 from distq.errors import DataError
 from distq.exchange.caffe.data_layer import read_data_layer
+from distq.exchange.network import is_caffe
 from distq.regular import require_regular
-from distq.run.given_data import is_prototxt
 
 _PREPROCESSING = {".yaml", ".yml", ".json"}
 
@@ -45,7 +45,7 @@ def dataset_info(path: Path) -> DataInfo:
         PreprocessError: the preprocessing is wrong.
     """
     suffix = path.suffix.lower()
-    if is_prototxt(path):
+    if is_caffe(path):
         return _data_layer(path)
     if suffix == ".py":
         return _plugin(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import onnx
 import onnx_ir as ir
@@ -15,11 +16,11 @@ from distq.engine.portions import portions_for
 from distq.engine.progress import Reporter
 from distq.engine.run import run_units
 from distq.errors import DataError, ModelError
+from distq.exchange.network import is_caffe, read_network
 from distq.graph.dynamic import compared_tensors
 from distq.graph.heads import with_tensors
-from distq.graph.read import read_proto
 from distq.replica.evaluate import Evaluate
-from distq.run.given_data import given_data, is_prototxt, require_data
+from distq.run.given_data import given_data, require_data
 from distq.run.open import interruptible, open_workers
 from distq.run.results import EvaluateResult
 from distq.run.samples import data_spec, input_specs
@@ -34,8 +35,8 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> EvaluateResult:
         InterruptedRun: Ctrl-C.
     """
     require_data(options.data, options.candidate, options.against)
-    candidate, _ = read_proto(options.candidate)
-    against = None if options.against is None else read_proto(options.against)[0]
+    candidate = _read(options, options.candidate, reporter)
+    against = None if options.against is None else _read(options, options.against, reporter)
     network = ir.from_proto(candidate)
     inputs = input_specs(network)
     ours, theirs = candidate.SerializeToString(), None
@@ -43,11 +44,11 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> EvaluateResult:
         original = ir.from_proto(against)
         inputs = _shared_inputs(options, inputs, input_specs(original))
         ours, theirs = _comparable(options, (candidate, network), (against, original))
-    described = next(filter(is_prototxt, (options.candidate, options.against)), None)
+    described = options.candidate if is_caffe(options.candidate) else options.against
     given = given_data(described, options.data, options.preprocess, inputs)
-    for note in given.notes:
-        reporter.warn(note)
     data = data_spec(options, given, inputs, options.labels)
+    for note in data.notes:
+        reporter.warn(note)
     count = len(data.open())
     indices = select(count, options.samples, 1, 0, options.shuffle, options.seed).calibration
     with interruptible(), open_workers(options, reporter) as executor:
@@ -71,6 +72,16 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> EvaluateResult:
         candidate=top_k_accuracy(results, 0) if reference is None else accuracy(results, 0),
         against=None if reference is None else top_k_accuracy(results, -1),
     )
+
+
+def _read(options: EvaluateOptions, path: Path, reporter: Reporter) -> onnx.ModelProto:
+    """One of the two; the weights given are those of the float model if it is Caffe's, else the other's."""
+    caffe = [p for p in (options.against, options.candidate) if p is not None and is_caffe(p)]
+    owner = caffe[0] if caffe else options.candidate
+    found = read_network(path, options.weights if path == owner else None)
+    for note in found.notes:
+        reporter.warn(note)
+    return found.proto
 
 
 def _comparable(

@@ -11,6 +11,7 @@ from distq.data.preprocess import Preprocessing
 from distq.data.samples import InputSpec
 from distq.errors import DataError, UsageError
 from distq.exchange.caffe.data_layer import read_data_layer
+from distq.exchange.network import is_caffe
 
 _MISSING = "--data is missing: give a folder, a list, an LMDB or an .npz of samples"
 
@@ -32,18 +33,13 @@ class GivenData:
     notes: tuple[str, ...] = ()
 
 
-def is_prototxt(path: Path | None) -> bool:
-    """Whether a path is that of a Caffe network's text file."""
-    return path is not None and path.suffix.lower() == ".prototxt"
-
-
 def require_data(data: Path | None, *models: Path | None) -> None:
     """Check that there may be data before anything is loaded.
 
     Raises:
         UsageError: there is no ``--data``, and no model is a prototxt, which may name some.
     """
-    if data is None and not any(map(is_prototxt, models)):
+    if data is None and not any(model is not None and is_caffe(model) for model in models):
         raise UsageError(_MISSING)
 
 
@@ -66,14 +62,14 @@ def given_data(
         DataError: a prototxt that is to name one has no data layer.
         PreprocessError: its transformations cannot be repeated.
     """
-    own = model if is_prototxt(model) else None
+    own = model if model is not None and is_caffe(model) else None
     chosen = own if source is None else source
     if chosen is None:
         raise UsageError(_MISSING)
     place, root = _source(chosen, inputs)
-    if preprocess is not None and not is_prototxt(preprocess):
+    if preprocess is not None and not is_caffe(preprocess):
         return GivenData(place, preprocess, root)
-    named = preprocess or (source if is_prototxt(source) else own)
+    named = preprocess or (source if source is not None and is_caffe(source) else own)
     if named is None:
         return GivenData(place, None, root)
     found = read_data_layer(named, [spec.name for spec in inputs])
@@ -88,7 +84,7 @@ def given_data(
 
 def _source(place: Path, inputs: Sequence[InputSpec]) -> tuple[Path, Path | None]:
     """A source as given, or as a prototxt names it; and where relative paths of its list start."""
-    if not is_prototxt(place):
+    if not is_caffe(place):
         return place, None
     layer = read_data_layer(place, [spec.name for spec in inputs])
     if layer is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,14 +26,9 @@ All of them would be a second pass over the data, for a figure that the held-out
 
 
 def prepare_data(
-    options: CalibrateOptions, loaded: LoadedModel, warn: Callable[[str], None] | None = None
+    options: CalibrateOptions, loaded: LoadedModel
 ) -> tuple[DatasetSpec, DatasetSpec, Selection]:
     """Open the data and give the samples their roles.
-
-    Args:
-        options: of the job.
-        loaded: the model.
-        warn: told what of a data layer was left out or assumed; None: nobody is.
 
     Returns:
         The data, the data that is held out (maybe the same), and which samples of them do what.
@@ -45,9 +39,6 @@ def prepare_data(
     """
     inputs = input_specs(loaded.model)
     given = given_data(options.model, options.data, options.preprocess, inputs)
-    if warn is not None:
-        for note in given.notes:
-            warn(note)
     data = data_spec(options, given, inputs, options.labels)
     holdout_data = data
     if options.holdout_data is not None:
@@ -91,6 +82,7 @@ def data_spec(
         labels=labels,
         allow_code=options.allow_code,
         root=given.root,
+        notes=given.notes,
     )
     if options.stage_data is None:
         return spec

@@ -46,7 +46,7 @@ _OLD_TRANSFORM = "scale:f=1 mean_file:s crop_size:i mirror:b "
 TEXT = {
     "NetParameter": (
         "name:s input:s* input_shape:BlobShape* input_dim:i* force_backward:b state:NetState debug_info:b "
-        "layer:LayerParameter* layers:LayerParameter*"
+        "layer:LayerParameter* layers:V1LayerParameter*"
     ),
     "BlobShape": "dim:i*",
     "NetState": "phase:TRAIN|TEST=TEST level:i stage:s*",
@@ -151,7 +151,8 @@ TEXT = {
     "PowerParameter": "power:f=1 scale:f=1 shift:f",
     "PReLUParameter": "filler:FillerParameter channel_shared:b",
     "PriorBoxParameter": (
-        "min_size:f* max_size:f* aspect_ratio:f* flip:b=true clip:b variance:f* img_size:i img_h:i img_w:i "
+        "min_size:f* max_size:f* aspect_ratio:f* flip:b=true clip:b variance:f* "
+        "use_default_aspect_ratio:b=true img_size:i img_h:i img_w:i "
         "step:f step_h:f step_w:f offset:f=0.5"
     ),
     "PythonParameter": "module:s layer:s param_str:s share_in_parallel:b",
@@ -245,7 +246,8 @@ def _text_messages() -> dict[str, str]:
         for name in TEXT
         if name.endswith("Parameter") and name not in _NO_LAYER_FIELD
     ]
-    return {**TEXT, "LayerParameter": _LAYER + " ".join(fields)}
+    layer = _LAYER + " ".join(fields)
+    return {**TEXT, "LayerParameter": layer, "V1LayerParameter": layer}
 
 
 @cache
