@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from caffe_cases import caffemodel
 from job_helpers import calibrate, write_photos
 
 import distq
@@ -71,3 +72,25 @@ def test_eval_takes_the_labels_of_the_database(folder, model):
     result = distq.evaluate(model, data=folder / "net.prototxt", executor="local")
     assert result.images == 6
     assert result.candidate is not None
+
+
+def test_a_caffe_network_with_a_data_layer_is_enough(folder):
+    """The size of its input is that of the records, the label layers are not part of it."""
+    convolution = """
+      convolution_param { num_output: 5 kernel_size: 8 } }
+    layer { name: "loss" type: "SoftmaxWithLoss" bottom: "conv" bottom: "label" top: "loss" }
+    """
+    net = folder / "net.prototxt"
+    net.write_text(NET.rstrip().removesuffix("}") + convolution)
+    weights = caffemodel({"conv": [(5, 3, 8, 8), (5,)]})
+    net.with_suffix(".caffemodel").write_bytes(weights)
+    run = distq.calibrate(model=net, out=folder / "run", executor="local", samples=4)
+    record = json.loads((run.out / "run.json").read_text())
+    assert record["data"]["source"] == str(folder / "photos_lmdb")
+    assert any("mirror is left out" in text for text in record["warnings"])
+    assert run.holdout is not None
+    assert run.holdout.images == 2
+    tuned = distq.tune(model=net, out=folder / "tuned", executor="local", samples=4, effort=1)
+    assert tuned.holdout is not None
+    found = distq.evaluate(run.out / "model.int8.onnx", against=net, executor="local")
+    assert found.images == 6

@@ -188,10 +188,15 @@ def read_data_layer(path: Path, inputs: Collection[str] = ()) -> DataLayer | Non
     if len(chosen) > 1:
         names = ", ".join(layer.name for layer, _ in chosen)
         raise DataError(f"{path} has several data layers ({names}): give --data and --preprocess")
-    return _data_layer(prototxt, *chosen[0], training=not testing) if chosen else None
+    return data_layer_of(prototxt, *chosen[0], training=not testing) if chosen else None
 
 
-def _data_layer(prototxt: Prototxt, layer: Message, line: int, training: bool) -> DataLayer:
+def data_layer_of(
+    prototxt: Prototxt, layer: Message, line: int, *, training: bool = False
+) -> DataLayer | None:
+    """A layer as one that reads samples; None where it is none."""
+    if not _reads_samples(layer):
+        return None
     return DataLayer(
         prototxt.path,
         _KINDS[layer.type],
