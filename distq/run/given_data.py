@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from distq.data.caffe_lmdb import LmdbSource
 from distq.data.layout import image_channels
 from distq.data.preprocess import Preprocessing
-from distq.data.samples import InputSpec
+from distq.data.samples import InputSpec, UnreadableSample, Values
 from distq.errors import DataError, UsageError
 from distq.exchange.caffe.data_layer import read_data_layer
 from distq.exchange.network import is_caffe
@@ -79,7 +80,21 @@ def given_data(
         raise DataError(f"{named} has no data layer: give a preprocessing file in YAML")
     images = [spec for spec in inputs if len(spec.shape) == 4]
     preprocessing, notes = found.preprocessing(image_channels(images[0]) if images else None)
-    return GivenData(place, preprocessing, root, notes)
+    return GivenData(place, preprocessing, root, (*notes, *_skipped_steps(place, preprocessing)))
+
+
+def _skipped_steps(place: Path, preprocessing: Preprocessing) -> tuple[str, ...]:
+    """What to say about an LMDB of arrays whose data layer transforms them, which Caffe would do."""
+    if not (place / "data.mdb").exists() or len(preprocessing.for_input("*").steps) == 1:  # the color alone
+        return ()
+    source = LmdbSource(place)
+    try:
+        arrays = bool(len(source)) and isinstance(source.read(0)[0], Values)
+    except UnreadableSample:  # said when its turn comes
+        return ()
+    return (
+        (f"{place} holds arrays (float_data): the data layer's transformations skip them",) if arrays else ()
+    )
 
 
 def _source(place: Path, inputs: Sequence[InputSpec]) -> tuple[Path, Path | None]:

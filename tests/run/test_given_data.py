@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import lmdb
 import pytest
 
+from distq.data.datum import Datum, encode_datum
 from distq.data.samples import InputSpec
 from distq.errors import DataError, UsageError
 from distq.run.given_data import given_data
@@ -72,3 +74,15 @@ def test_what_is_missing_is_named(folder):
         given_data(folder / "deploy.prototxt", None, None, INPUTS)
     with pytest.raises(DataError, match=r"deploy\.prototxt has no data layer: give a preprocessing file"):
         given_data(folder / "net.onnx", Path("photos"), folder / "deploy.prototxt", INPUTS)
+
+
+def test_arrays_in_the_database_that_skip_the_transformations_are_said(folder):
+    (folder / "db").rmdir()
+    environment = lmdb.open(str(folder / "db"))
+    with environment.begin(write=True) as transaction:
+        transaction.put(b"0", encode_datum(Datum(1, 1, 2, float_data=(1.0, 2.0))))
+    environment.close()
+    notes = given_data(folder / "net.prototxt", None, None, INPUTS).notes
+    assert (
+        notes[-1] == f"{folder / 'db'} holds arrays (float_data): the data layer's transformations skip them"
+    )
