@@ -86,7 +86,7 @@ def calibrate(
     """Compute INT8 thresholds from a calibration set and export the quantized model.
 
     Args:
-        model: The float ONNX model.
+        model: The float model: ONNX, or a Caffe .prototxt, with ``weights=`` where they do not lie beside it.
         data: A folder of images, a text list, an LMDB folder, or .npz/.npy arrays whose leading axis counts
             samples. None with ``load_dist``: thresholds alone, no model; or with a Caffe model whose data
             layer names its samples.
@@ -122,7 +122,7 @@ def tune(
     """Calibrate, then search each layer's threshold for the smallest error of the network outputs.
 
     Args:
-        model: The float ONNX model.
+        model: The float model: ONNX, or a Caffe .prototxt, with ``weights=`` where they do not lie beside it.
         data: A folder of images, a text list, an LMDB folder, or .npz/.npy arrays whose leading axis counts
             samples. None with a Caffe model whose data layer names its samples.
         out: The run folder; it must not exist, unless with ``resume=True``.
@@ -161,7 +161,7 @@ def evaluate(
         candidate: The ONNX model to measure, usually a run's ``model.int8.onnx``.
         data: A folder of images, a text list, an LMDB folder, or .npz/.npy arrays whose leading axis counts
             samples. None with a Caffe model whose data layer names its samples.
-        against: The float ONNX model with the same inputs and outputs; None measures accuracy alone.
+        against: The float model, ONNX or Caffe, with the same inputs and outputs; None measures accuracy alone.
         reporter: Told of progress, log lines and warnings; silent by default.
         **options: Any option of ``distq eval --help`` with underscores, such as ``labels="labels.txt"``.
 

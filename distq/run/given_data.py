@@ -75,12 +75,22 @@ def given_data(
         return GivenData(place, None, root)
     found = read_data_layer(named, [spec.name for spec in inputs])
     if found is None:
-        if preprocess is None and source is not None:  # a network to deploy: nothing is said about its images
-            return GivenData(place, None, root)
+        if preprocess is None and source is not None:
+            return GivenData(place, None, root, _unsaid(named, place))
         raise DataError(f"{named} has no data layer: give a preprocessing file in YAML")
     images = [spec for spec in inputs if len(spec.shape) == 4]
     preprocessing, notes = found.preprocessing(image_channels(images[0]) if images else None)
     return GivenData(place, preprocessing, root, (*notes, *_skipped_steps(place, preprocessing)))
+
+
+def _unsaid(network: Path, place: Path) -> tuple[str, ...]:
+    """What to say about a network to deploy, which does not tell what it makes of images."""
+    if place.suffix.lower() in {".npy", ".npz"}:
+        return ()
+    return (
+        f"{network} has no data layer: images become RGB, unscaled; most Caffe networks take BGR minus a mean: "
+        "give --preprocess",
+    )
 
 
 def _skipped_steps(place: Path, preprocessing: Preprocessing) -> tuple[str, ...]:

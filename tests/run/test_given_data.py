@@ -64,7 +64,10 @@ def test_without_a_prototxt_there_is_no_preprocessing(folder):
 
 
 def test_a_network_to_deploy_says_nothing_about_images(folder):
-    assert given_data(folder / "deploy.prototxt", Path("photos"), None, INPUTS).preprocess is None
+    given = given_data(folder / "deploy.prototxt", Path("photos"), None, INPUTS)
+    assert given.preprocess is None
+    assert "images become RGB, unscaled; most Caffe networks take BGR minus a mean" in given.notes[0]
+    assert given_data(folder / "deploy.prototxt", Path("x.npy"), None, INPUTS).notes == ()
 
 
 def test_what_is_missing_is_named(folder):

@@ -11,7 +11,7 @@ import onnx
 
 from distq.errors import ModelError
 from distq.exchange.caffe.builder import Builder
-from distq.exchange.caffe.layers.table import CONVERTERS
+from distq.exchange.caffe.layers.table import CONVERTERS, WEIGHTED
 from distq.exchange.caffe.network import Layer, resolve
 from distq.exchange.caffe.prototxt import Prototxt, read_prototxt
 from distq.exchange.caffe.weights import Blob, read_weights
@@ -54,6 +54,7 @@ def read_caffe(prototxt: Path, weights: Path | None = None) -> CaffeNetwork:
     network = resolve(declared)
     _require_known(network.layers)
     stored = read_weights(weights)
+    _require_weights(network.layers, weights, stored)
     builder = Builder(
         dict(network.inputs), tensors={*network.inputs, *(t for layer in network.layers for t in layer.tops)}
     )
@@ -100,6 +101,17 @@ def _require_known(layers: Sequence[Layer]) -> None:
         named = _few([f"line {layer.line}: {layer.name} ({layer.type})" for layer in unknown])
         raise ModelError(
             f"{unknown[0].path} has layers that distq does not know: {named}; cut the network before them"
+        )
+
+
+def _require_weights(layers: Sequence[Layer], path: Path, stored: Mapping[str, list[Blob]]) -> None:
+    """Name all layers without weights: those of a renamed network lack them together."""
+    missing = [layer.name for layer in layers if layer.type in WEIGHTED and not stored.get(layer.name)]
+    if missing:
+        others = [name for name in stored if name not in {layer.name for layer in layers}]
+        remedy = f"it has {_few(others)}, of other names" if others else "it is of another network"
+        raise ModelError(
+            f"{path} has no weights for {_few(missing)}: {remedy}; give the .caffemodel of this prototxt"
         )
 
 

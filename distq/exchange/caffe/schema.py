@@ -90,7 +90,8 @@ TEXT = {
     "BatchNormParameter": "use_global_stats:b moving_average_fraction:f=0.999 eps:f=1e-5 scale_bias:b",
     "BiasParameter": _AXES + "filler:FillerParameter",
     "BNParameter": (
-        "slope_filler:FillerParameter bias_filler:FillerParameter momentum:f=0.9 eps:f=1e-5 frozen:b "
+        "slope_filler:FillerParameter bias_filler:FillerParameter "
+        "scale_filler:FillerParameter shift_filler:FillerParameter momentum:f=0.9 eps:f=1e-5 frozen:b "
         "bn_mode:LEARN|INFERENCE var_eps:f=1e-10"
     ),
     "ClipParameter": "min:f max:f",
