@@ -161,7 +161,8 @@ def evaluate(
         candidate: The ONNX model to measure, usually a run's ``model.int8.onnx``.
         data: A folder of images, a text list, an LMDB folder, or .npz/.npy arrays whose leading axis counts
             samples. None with a Caffe model whose data layer names its samples.
-        against: The float model, ONNX or Caffe, with the same inputs and outputs; None measures accuracy alone.
+        against: The float model, ONNX or Caffe, with the same inputs and outputs; None measures accuracy
+            alone.
         reporter: Told of progress, log lines and warnings; silent by default.
         **options: Any option of ``distq eval --help`` with underscores, such as ``labels="labels.txt"``.
 

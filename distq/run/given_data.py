@@ -87,10 +87,8 @@ def _unsaid(network: Path, place: Path) -> tuple[str, ...]:
     """What to say about a network to deploy, which does not tell what it makes of images."""
     if place.suffix.lower() in {".npy", ".npz"}:
         return ()
-    return (
-        f"{network} has no data layer: images become RGB, unscaled; most Caffe networks take BGR minus a mean: "
-        "give --preprocess",
-    )
+    text = "images become RGB, unscaled; most Caffe networks take BGR minus a mean: give --preprocess"
+    return (f"{network} has no data layer: {text}",)
 
 
 def _skipped_steps(place: Path, preprocessing: Preprocessing) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from caffe_cases import caffemodel
+from caffe_networks import caffemodel
 from job_helpers import calibrate, write_photos
 
 import distq
