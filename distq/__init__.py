@@ -29,7 +29,9 @@ from distq.errors import (
 )
 
 if TYPE_CHECKING:
+    from distq.data.build import BuildReport
     from distq.engine.progress import Reporter
+    from distq.jobs.dataset_info import DataInfo
     from distq.run.results import EvaluateResult, RunResult
     from distq.sweeps.plan import SweepPlan
     from distq.sweeps.results import SweepResult
@@ -63,7 +65,9 @@ __all__ = [
     "PreprocessError",
     "UsageError",
     "__version__",
+    "build_dataset",
     "calibrate",
+    "dataset_info",
     "evaluate",
     "plan_sweep",
     "sweep",
@@ -229,6 +233,38 @@ def plan_sweep(source: FilePath | Mapping[str, object], **options: object) -> Sw
     from distq.sweeps.plan import plan_sweep as job  # noqa: PLC0415  # lazy, see above
 
     return job(load_sweep(_sweep_source(source), options))
+
+
+def build_dataset(root: FilePath, list_file: FilePath, database: FilePath, **options: object) -> BuildReport:
+    """Build a Caffe LMDB of a list of images.
+
+    Args:
+        root: Folder the listed paths start at.
+        list_file: Lines ``relative/path label``.
+        database: The LMDB folder to make.
+        **options: Flags of ``distq dataset build --help``, such as ``resize_width=256``, ``encoded=True``.
+
+    Raises:
+        InputError: The list, the images or an option cannot be used (exit code 2 of the command).
+    """
+    from distq.data.build import BuildOptions, build_lmdb  # noqa: PLC0415  # lazy, see above
+    from distq.options import make_options  # noqa: PLC0415  # lazy, see above
+
+    return build_lmdb(Path(root), Path(list_file), Path(database), make_options(BuildOptions, options))
+
+
+def dataset_info(source: FilePath) -> DataInfo:
+    """What a data source holds, and what a preprocessing file or a prototxt's data layer means as YAML.
+
+    Args:
+        source: Anything that ``data`` or ``preprocess`` of the jobs may be.
+
+    Raises:
+        InputError: It cannot be used (exit code 2 of the command).
+    """
+    from distq.jobs.dataset_info import dataset_info as job  # noqa: PLC0415  # lazy, see above
+
+    return job(Path(source))
 
 
 def _sweep_source(source: FilePath | Mapping[str, object]) -> Path | Mapping[str, object]:

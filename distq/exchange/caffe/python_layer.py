@@ -6,6 +6,7 @@ The layer's code is never run. Names are those of the vendors' data layers, and 
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -121,9 +122,9 @@ def _flip(values: Mapping[str, Any], transform: Transform, where: str) -> list[S
     if mirror is True:
         transform.notes.append(f"{where}: param_str: mirror is left out: it does not say which way")
         return []
-    if mirror in {0, -2}:
+    if mirror in (0, -2, None):  # no set: the value may be a list, which no set can be asked for
         return []
-    if mirror not in _FLIPS:
+    if not isinstance(mirror, int) or mirror not in _FLIPS:
         raise PreprocessError(
             f"{where}: param_str: mirror {mirror!r} is none of 0 (none), 1 (both), 2 (vertical) and "
             "3 (horizontal)"
@@ -157,9 +158,10 @@ def _mean(values: Mapping[str, Any], color: str, where: str) -> list[StepContent
 
 def _number(values: Mapping[str, Any], name: str, default: float, where: str) -> float:
     value = values.get(name, default)
-    if isinstance(value, int | float):
-        return value
     try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise PreprocessError(f"{where}: param_str: {name} is no number: {value!r}") from None
+        number = value if isinstance(value, int | float) else float(value)
+        if math.isfinite(number):
+            return number
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise PreprocessError(f"{where}: param_str: {name} is no number: {str(value)[:60]!r}")

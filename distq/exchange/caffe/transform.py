@@ -161,7 +161,7 @@ def _resize(param: Message, where: str) -> StepContent:
     elif param.resize_mode == "FIT_LARGE_SIZE_AND_PAD":
         if param.pad_mode not in _BORDERS:
             raise PreprocessError(f"{where}: unknown pad_mode {param.pad_mode}")
-        pad = [min(255, max(0, round(value))) for value in param.pad_value] or [0]
+        pad = [round(min(255.0, max(0.0, value))) for value in param.pad_value] or [0]
         resize |= {"letterbox": "center", "rounding": "floor", "pad": pad[0] if len(pad) == 1 else pad}
         if param.pad_mode != "CONSTANT":
             resize["pad_mode"] = _BORDERS[param.pad_mode]

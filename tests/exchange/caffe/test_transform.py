@@ -75,7 +75,7 @@ def transform(text):
             ],
         ),
         (
-            FIT_AND_PAD.format("pad_mode: REPEAT_NEAREST"),
+            FIT_AND_PAD.format("pad_mode: REPEAT_NEAREST pad_value: -inf"),
             [
                 {
                     "resize": {
