@@ -31,6 +31,7 @@ from distq.errors import (
 if TYPE_CHECKING:
     from distq.data.build import BuildReport
     from distq.engine.progress import Reporter
+    from distq.jobs.convert_network import ConvertedNetwork
     from distq.jobs.dataset_info import DataInfo
     from distq.run.results import EvaluateResult, RunResult
     from distq.sweeps.plan import SweepPlan
@@ -67,6 +68,7 @@ __all__ = [
     "__version__",
     "build_dataset",
     "calibrate",
+    "convert_network",
     "dataset_info",
     "evaluate",
     "plan_sweep",
@@ -164,6 +166,8 @@ def evaluate(
     Args:
         candidate: The ONNX model to measure, usually a run's ``model.int8.onnx``.
         data: A folder of images, a text list, an LMDB folder, or .npz/.npy arrays whose leading axis counts
+            samples.
+        against: The float model, ONNX or Caffe, with the same inputs and outputs; None: accuracy alone.
             samples. None with a Caffe model whose data layer names its samples.
         against: The float model, ONNX or Caffe, with the same inputs and outputs; None measures accuracy
             alone.
@@ -183,6 +187,26 @@ def evaluate(
 
     values = {"candidate": candidate, "data": data, "against": against, **options}
     return job(make_options(EvaluateOptions, values), reporter or _silent())
+
+
+def convert_network(source: FilePath, out: FilePath, *, weights: FilePath | None = None) -> ConvertedNetwork:
+    """Write a Caffe network as an ONNX model.
+
+    Args:
+        source: The .prototxt.
+        out: The .onnx file; one that exists is replaced.
+        weights: The caffemodel; None: the one of the same name beside ``source``.
+
+    Returns:
+        The shapes of its inputs and outputs, and notes on what was passed over.
+
+    Raises:
+        InputError: The network cannot be read or converted (exit code 2 of the command).
+        ExecutionError: The file cannot be written (exit code 3).
+    """
+    from distq.jobs.convert_network import convert_network as job  # noqa: PLC0415  # lazy, see above
+
+    return job(Path(source), None if weights is None else Path(weights), Path(out))
 
 
 def sweep(

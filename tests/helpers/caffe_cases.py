@@ -29,36 +29,45 @@ def _two(kind: str, shape: tuple[int, ...] = IMAGE, other: tuple[int, ...] = IMA
 _READ = layer("ReLU", "ra", "a") + layer("TanH", "rb", "b")
 _POSITIVE = np.abs(numbers((4,), 7)) + np.float32(0.1)
 _FACTOR = np.array([999.9], np.float32)
-_SSD = "".join(
-    (
-        layer("Convolution", "loc", convolution_param="num_output: 16 kernel_size: 3 pad: 1"),
-        layer("Permute", "loc_perm", "loc", permute_param="order: 0 order: 2 order: 3 order: 1"),
-        layer("Flatten", "loc_flat", "loc_perm"),
-        layer("Convolution", "conf", convolution_param="num_output: 12 kernel_size: 3 pad: 1"),
-        layer("Permute", "conf_perm", "conf", permute_param="order: 0 order: 2 order: 3 order: 1"),
-        layer("Reshape", "conf_rows", "conf_perm", reshape_param="shape { dim: 0 dim: -1 dim: 3 }"),
-        layer("Softmax", "conf_soft", "conf_rows", softmax_param="axis: 2"),
-        layer("Flatten", "conf_flat", "conf_soft"),
-        layer(
-            "PriorBox",
-            "prior",
-            ("loc", "image"),
-            prior_box_param="min_size: 8 max_size: 14 aspect_ratio: 2 flip: true clip: false "
-            "variance: 0.1 variance: 0.1 variance: 0.2 variance: 0.2",
-        ),
-    )
+_ORDER = "order: 0 order: 2 order: 3 order: 1"
+
+
+def _head(name: str, bottom: str, sizes: str) -> str:
+    """What an SSD computes of one map: locations and scores by pixel, and prior boxes."""
+    prior = f"{sizes} aspect_ratio: 2 clip: false variance: 0.1 variance: 0.1 variance: 0.2 variance: 0.2"
+    text = ""
+    for part, outputs in (("loc", 16), ("conf", 12)):
+        convolution = f"num_output: {outputs} kernel_size: 3 pad: 1"
+        text += layer("Convolution", f"{name}_{part}", bottom, convolution_param=convolution)
+        text += layer("Permute", f"{name}_{part}_perm", f"{name}_{part}", permute_param=_ORDER)
+        text += layer("Flatten", f"{name}_{part}_flat", f"{name}_{part}_perm")
+    return text + layer("PriorBox", f"{name}_prior", (f"{name}_loc", "image"), prior_box_param=prior)
+
+
+_SCORES = (
+    layer("Reshape", "conf_rows", "conf", reshape_param="shape { dim: 0 dim: -1 dim: 3 }")
+    + layer("Softmax", "conf_soft", "conf_rows", softmax_param="axis: 2")
+    + layer("Flatten", "conf_flat", "conf_soft")
+)
+_SSD = (
+    _head("a", "data", "min_size: 8 max_size: 14")
+    + layer("Pooling", "half", pooling_param="kernel_size: 2 stride: 2")
+    + _head("b", "half", "min_size: 20 max_size: 30")
+    + layer("Concat", "loc", ("a_loc_flat", "b_loc_flat"))
+    + layer("Concat", "conf", ("a_conf_flat", "b_conf_flat"))
+    + layer("Concat", "prior", ("a_prior", "b_prior"), concat_param="axis: 2")
+    + _SCORES
 )
 _SSD_INPUTS = {"data": (1, 4, 5, 6), "image": (1, 3, 40, 48)}
 _SSD_BLOBS: dict[str, Sequence[Stored]] = {
-    "loc": ((16, 4, 3, 3), (16,)),
-    "conf": ((12, 4, 3, 3), (12,)),
+    f"{name}_{part}": ((outputs, 4, 3, 3), (outputs,))
+    for name in ("a", "b")
+    for part, outputs in (("loc", 16), ("conf", 12))
 }
 
 
 def _detect(parameters: str) -> Case:
-    output = layer(
-        "DetectionOutput", "y", ("loc_flat", "conf_flat", "prior"), detection_output_param=parameters
-    )
+    output = layer("DetectionOutput", "y", ("loc", "conf_flat", "prior"), detection_output_param=parameters)
     return Case(_SSD + output, _SSD_INPUTS, _SSD_BLOBS)
 
 

@@ -64,12 +64,12 @@ def numbers(shape: Sequence[int], seed: int) -> Array:
 def caffemodel(blobs: dict[str, Sequence[Stored]]) -> bytes:
     """The binary file that holds these weights."""
     net = new_message("WeightsNet")
-    net.layer.add(name="data")
+    net.layer.add(name=b"data")
     for position, (layer, stored) in enumerate(blobs.items()):
-        message = net.layer.add(name=layer)
+        message = net.layer.add(name=layer.encode())
         for index, given in enumerate(stored):
             values = numbers(given, 100 + 10 * position + index) if isinstance(given, tuple) else given
-            blob = message.blobs.add(data=values.ravel().tolist())
+            blob = message.blobs.add(data=[values.tobytes()])
             blob.shape.dim.extend(values.shape)
     return bytes(net.SerializeToString())
 

@@ -62,7 +62,7 @@ def read_caffe(prototxt: Path, weights: Path | None = None) -> CaffeNetwork:
         _convert(builder, replace(layer, blobs=stored.get(layer.name, [])))
     model = builder.model(network.inputs, network.outputs, declared.net.name)
     digests = sha256_file(prototxt) + sha256_file(weights)
-    notes = (*_unknown_fields(declared), *_unused_weights(weights, stored, declared))
+    notes = (*_unknown_fields(declared, network.layers), *_unused_weights(weights, stored, declared))
     return CaffeNetwork(model, hashlib.sha256(digests.encode()).hexdigest(), notes)
 
 
@@ -87,11 +87,7 @@ def _convert(builder: Builder, layer: Layer) -> None:
         )
     try:
         CONVERTERS[layer.type](builder, layer)
-    except (
-        IndexError,
-        ValueError,
-        ZeroDivisionError,
-    ) as error:  # axes and counts that do not fit one another
+    except (ArithmeticError, LookupError, ValueError) as error:  # counts that do not fit one another
         raise layer.error(f"does not fit its input: {error}") from error
 
 
@@ -115,9 +111,10 @@ def _require_weights(layers: Sequence[Layer], path: Path, stored: Mapping[str, l
         )
 
 
-def _unknown_fields(declared: Prototxt) -> list[str]:
-    """A note on fields of forks, each named where it comes first."""
-    first = {f"{field.message}.{field.name}": field.line for field in reversed(declared.unknown)}
+def _unknown_fields(declared: Prototxt, layers: Sequence[Layer]) -> list[str]:
+    """A note on fields of forks in layers that are converted, each named where it comes first."""
+    unknown = {field for layer in layers for field in declared.unknown_in(layer.line)}
+    first = {f"{u.message}.{u.name}": u.line for u in sorted(unknown, key=lambda u: -u.line)}
     named = [f"line {line}: {name}" for name, line in reversed(first.items())]
     return (
         [f"{declared.path}: fields that distq does not know are passed over: {_few(named)}"] if named else []

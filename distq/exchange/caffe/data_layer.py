@@ -125,6 +125,8 @@ class DataLayer:
         transform.steps += self._old_steps(old, transform)
         if self.kind == "ImageData":
             self._decoding(old, transform)
+        elif old.force_encoded_color and transform.gray is None:
+            transform.gray = False
         return transform
 
     def _old_steps(self, param: Message, transform: Transform) -> list[StepContent]:

@@ -69,17 +69,19 @@ def test_what_is_no_prototxt_is_refused_with_its_line(text: str, reason: str) ->
 def test_weights_are_read_in_all_their_forms(tmp_path: Path) -> None:
     values = numbers((2, 3), 1)
     net = new_message("WeightsNet")
-    net.layer.add(name="new").blobs.add(data=values.ravel().tolist()).shape.dim.extend([2, 3])
-    net.layer.add(name="double").blobs.add(double_data=values.ravel().tolist()).shape.dim.extend([2, 3])
-    net.layer.add(name="legacy").blobs.add(data=values.ravel().tolist(), num=1, channels=1, height=2, width=3)
-    half = net.layer.add(name="half").blobs.add(raw_data=values.astype("<f2").tobytes(), raw_data_type=2)
+    packed, double = values.tobytes(), values.astype(np.float64).tobytes()
+    net.layer.add(name=b"new").blobs.add(data=[packed]).shape.dim.extend([2, 3])
+    net.layer.add(name=b"parts").blobs.add(data=[packed[:8], packed[8:]]).shape.dim.extend([2, 3])
+    net.layer.add(name=b"double").blobs.add(double_data=[double]).shape.dim.extend([2, 3])
+    net.layer.add(name=b"legacy").blobs.add(data=[packed], num=1, channels=1, height=2, width=3)
+    half = net.layer.add(name=b"half").blobs.add(raw_data=values.astype("<f2").tobytes(), raw_data_type=2)
     half.shape.dim.extend([2, 3])
-    net.layers.add(name="second").blobs.add(data=values.ravel().tolist()).shape.dim.extend([2, 3])
+    net.layers.add(name=b"second").blobs.add(data=[packed]).shape.dim.extend([2, 3])
     path = tmp_path / "net.caffemodel"
     path.write_bytes(net.SerializeToString())
     found = read_weights(path)
     assert found["legacy"][0].shape == (1, 1, 2, 3)
-    for name in ("new", "double", "legacy", "second"):
+    for name in ("new", "parts", "double", "legacy", "second"):
         np.testing.assert_array_equal(found[name][0].reshape(2, 3), values)
     np.testing.assert_allclose(found["half"][0], values, atol=1e-3)
 
@@ -138,3 +140,10 @@ def test_both_files_make_the_identity(tmp_path: Path) -> None:
     second = read_caffe(path).sha256
     path.write_text(path.read_text() + "# changed\n")
     assert len({first, second, read_caffe(path).sha256}) == 3
+
+
+def test_names_in_another_code_than_utf8_are_the_same_in_both_files(tmp_path: Path) -> None:
+    path = CONVOLUTION.save(tmp_path)
+    for file in (path, path.with_suffix(".caffemodel")):
+        file.write_bytes(file.read_bytes().replace(b'"c"', b'"\xb2"').replace(b"\n\x01c", b"\n\x01\xb2"))
+    assert load_caffe(path).graph.node[0].name == "\xb2"

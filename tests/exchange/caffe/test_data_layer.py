@@ -76,6 +76,7 @@ def test_one_for_training_alone_is_taken_and_said(tmp_path):
         (None, "", "bgr"),
         (3, "transform_param { force_gray: true }", "gray"),
         (1, "transform_param { force_color: true }", "bgr"),
+        (1, "data_param { force_encoded_color: true }", "bgr"),
     ],
 )
 def test_an_image_is_gray_where_the_model_or_the_layer_says_so(tmp_path, channels, parts, color):
@@ -176,3 +177,23 @@ def test_a_mean_file_lies_beside_the_prototxt(tmp_path):
         PreprocessError, match=f"mean file {Path(tmp_path, 'mean.binaryproto')} cannot be read"
     ):
         read_data_layer(path).preprocessing()
+
+
+def test_the_values_are_those_of_caffes_own_loop(tmp_path):
+    """BVLC Caffe, data_transformer.cpp: the mean has the place in the whole picture, not in the crop."""
+    rng = np.random.default_rng(0)
+    image, mean = (
+        rng.integers(0, 256, (9, 12, 3), np.uint8),
+        rng.uniform(0, 255, (3, 9, 12)).astype(np.float32),
+    )
+    np.save(tmp_path / "mean.npy", mean)
+    parts = 'transform_param { scale: 0.0078125 crop_size: 4 mean_file: "mean.npy" }'
+    steps = read_data_layer(write(tmp_path, data(parts=parts))).preprocessing()[0].for_input("data")
+    wanted = np.empty((1, 3, 4, 4), np.float32)
+    top, left = (9 - 4) // 2, (12 - 4) // 2
+    for channel, row, column in np.ndindex(3, 4, 4):
+        pixel = np.float32(image[top + row, left + column, channel])
+        wanted[0, channel, row, column] = (pixel - mean[channel, top + row, left + column]) * np.float32(
+            0.0078125
+        )
+    np.testing.assert_array_equal(steps.apply(image), wanted)

@@ -114,11 +114,8 @@ def test_detections_are_post_processing_in_float(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", data=numbers((6, 4, 5, 6), 3), image=numbers((6, 3, 40, 48), 4))
     command = ["calibrate", str(net), "--data", str(tmp_path / "x.npz"), "--out", str(tmp_path / "run")]
     assert invoke([*command, *LOCAL]) == 0
-    assert set(json.loads((tmp_path / "run" / "thresholds.json").read_text())["tensors"]) == {
-        "data",
-        "loc",
-        "conf",
-    }
+    rows = set(json.loads((tmp_path / "run" / "thresholds.json").read_text())["tensors"])
+    assert rows == {"data", "half", "a_loc", "a_conf", "b_loc", "b_conf"}
 
 
 def test_convert_writes_the_model_and_says_what_it_passed_over(
@@ -132,6 +129,7 @@ def test_convert_writes_the_model_and_says_what_it_passed_over(
     assert "ReLUParameter.shade" in printed.err
     assert "spare" in printed.err
     onnx.checker.check_model(onnx.load(out), full_check=True)
+    assert distq.convert_network(tmp_path / "net.prototxt", out).inputs == {"data": ("batch", 4, 7, 6)}
 
 
 def _converted(net: Path) -> Path:
