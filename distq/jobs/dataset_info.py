@@ -11,7 +11,7 @@ from distq.data.info import SourceInfo, describe_source
 from distq.data.preprocess import Preprocessing, load_preprocessing
 from distq.errors import DataError
 from distq.exchange.caffe.data_layer import read_data_layer
-from distq.exchange.network import is_caffe
+from distq.exchange.model_file import is_caffe
 from distq.regular import require_regular
 
 _PREPROCESSING = {".yaml", ".yml", ".json"}

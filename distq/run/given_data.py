@@ -12,7 +12,7 @@ from distq.data.preprocess import Preprocessing
 from distq.data.samples import InputSpec, UnreadableSample, Values
 from distq.errors import DataError, UsageError
 from distq.exchange.caffe.data_layer import read_data_layer
-from distq.exchange.network import is_caffe
+from distq.exchange.model_file import is_caffe
 
 _MISSING = "--data is missing: give a folder, a list, an LMDB or an .npz of samples"
 
