@@ -12,7 +12,7 @@ import lmdb
 import numpy as np
 
 from distq.data.boxes import Box, decode_boxes
-from distq.data.datum import Datum, decode_datum
+from distq.data.datum import Datum, decode_datum, is_annotated
 from distq.data.lmdb_check import check_lmdb
 from distq.data.packed import PackedBytes
 from distq.data.samples import ImageBytes, Item, Pixels, UnreadableSample, Values
@@ -63,8 +63,10 @@ class LmdbSource:
         path = _LINE_NUMBER.sub("", key)
         return key, path, PurePosixPath(path).name
 
-    def label(self, index: int) -> int | None:  # noqa: D102  # as in Source
-        return self._datum(index).label
+    def label(self, index: int) -> int | None:
+        """The stored class; None where there is none, which an annotated record says as -1."""
+        label = self._datum(index).label
+        return None if label == -1 and is_annotated(self._value(index)) else label
 
     def boxes(self, index: int) -> tuple[Box, ...]:
         """The objects of an annotated record, as stored; none of a plain one.
