@@ -162,7 +162,7 @@ class CenterCrop(Step):
 
     def apply(self, picture: Picture) -> Picture:  # noqa: D102  # as in Step
         array = picture.array
-        height, width = self._size(*array.shape[:2])
+        height, width = self.size(*array.shape[:2])
         top, left = (array.shape[0] - height) // 2, (array.shape[1] - width) // 2
         if top < 0 or left < 0:
             if self.pad is None:
@@ -176,8 +176,8 @@ class CenterCrop(Step):
             top, left = max(0, top), max(0, left)
         return Picture(array[top : top + height, left : left + width], picture.order)
 
-    def _size(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width of what is cut out."""
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of what is cut out of a picture of this height and width."""
         if self.fraction is None:
             return self.height or height, self.width or width
         return _central(height, self.fraction), _central(width, self.fraction)

@@ -38,8 +38,8 @@ def _fixed_size(steps: InputSteps) -> tuple[int, int] | None:
         if isinstance(step, Resize):
             fixed = step.height is not None and step.width is not None and not step.cover
             size = (step.height or 0, step.width or 0) if fixed else None
-        elif isinstance(step, CenterCrop):
-            size = (step.height, step.width) if step.height is not None and step.width is not None else None
+        elif isinstance(step, CenterCrop) and (size is not None or step.fraction is None):
+            size = step.size(*(size or (0, 0)))
         elif isinstance(step, Transpose) and size is not None:
             size = size[::-1]
     return size

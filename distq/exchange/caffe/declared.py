@@ -74,7 +74,7 @@ def _of_layer(source: Prototxt, layer: Message, line: int) -> dict[str, tuple[in
         shapes = [tuple(shape.dim) for shape in data.shape] or [tuple(sizes) for sizes in legacy]
     else:
         reading = data_layer_of(source, layer, line)
-        shape = _of_data(layer) or (loaded_shape(reading) if reading else None)
+        shape = (loaded_shape(reading) if reading else None) or _of_data(layer)
         shapes, tops = [shape] if shape else [], tops[:1]
     if len(shapes) == 1:
         shapes *= len(tops)

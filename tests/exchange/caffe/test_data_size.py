@@ -41,6 +41,7 @@ def shape(folder, transform="", source="pixels", kind="Data", parameters="data_p
         ("crop_size: 4", (1, 3, 4, 4)),
         ("force_gray: true crop_h: 4 crop_w: 5", (1, 1, 4, 5)),
         ("resize_param { height: 20 width: 30 }", (1, 3, 20, 30)),
+        ("resize_param { height: 20 width: 30 } crop_fraction: 0.5", (1, 3, 10, 16)),
         ("transform_op { op: RESIZE resize_h: 20 resize_w: 30 } transform_op { op: STAND }", (1, 3, 20, 30)),
     ],
 )
