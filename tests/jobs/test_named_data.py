@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from caffe_networks import caffemodel
 from job_helpers import calibrate, write_photos
 
 import distq
-from distq.data.build import build_lmdb
+from distq.data.build import BuildOptions, build_lmdb
 from distq.engine.progress import SilentReporter
 from distq.run.results import RunResult
 
@@ -26,6 +27,17 @@ STEPS = """
 inputs:
   "*":
     steps: [{color: bgr}, {mean: [104, 117, 123]}, {scale: 0.0078125}]
+"""
+
+
+REAL = Path(__file__).parents[2].parent / "shared" / "data"
+
+SQUEEZENET = """
+layer {
+  name: "data" type: "Data" top: "data" top: "label" include { phase: TEST }
+  transform_param { crop_size: 227 mean_value: 104 mean_value: 117 mean_value: 123 }
+  data_param { source: "imagenet_lmdb" batch_size: 10 backend: LMDB }
+}
 """
 
 
@@ -94,3 +106,23 @@ def test_a_caffe_network_with_a_data_layer_is_enough(folder):
     assert tuned.holdout is not None
     found = distq.evaluate(run.out / "model.int8.onnx", against=net, executor="local")
     assert found.images == 6
+
+
+@pytest.mark.real
+def test_squeezenet_is_calibrated_from_its_prototxt_alone(tmp_path):
+    if not REAL.is_dir():
+        pytest.skip(f"{REAL} is missing")
+    lines = (REAL / "imagenet1k" / "labels.txt").read_text().splitlines(keepends=True)
+    (tmp_path / "list.txt").write_text("".join(lines[:24]))
+    options = BuildOptions(resize_width=256, resize_height=256)
+    build_lmdb(REAL / "imagenet1k", tmp_path / "list.txt", tmp_path / "imagenet_lmdb", options)
+    deploy = (REAL / "caffe" / "squeezenet_v1.0_deploy.prototxt").read_text()
+    (tmp_path / "net.prototxt").write_text(SQUEEZENET + deploy[deploy.index("layer") :])
+    weights = REAL / "caffe" / "squeezenet_v1.0.caffemodel"
+    settings = {"samples": 8, "method": "max", "rounding": "nearest", "executor": "local"}
+    run = distq.calibrate(model=tmp_path / "net.prototxt", weights=weights, out=tmp_path / "run", **settings)
+    assert run.holdout is not None
+    assert run.holdout.images == 16
+    assert run.holdout.before.sqnr_db > 15
+    assert run.holdout.float is not None
+    assert run.holdout.float.top5 > 0.7
