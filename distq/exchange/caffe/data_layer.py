@@ -1,7 +1,7 @@
 """The data layer of a prototxt: where its samples are, and its preprocessing.
 
 Kinds that are read: Data and AnnotatedData (an LMDB), ImageData (a list), and Python (a list in its
-``param_str``). The batch size means nothing here.
+``param_str``). MemoryData says its transformations alone. The batch size means nothing here.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ _KINDS = {
     "ImageData": "ImageData",
     "IMAGE_DATA": "ImageData",
     "Python": "Python",
+    "MemoryData": "MemoryData",
+    "MEMORY_DATA": "MemoryData",
     "HDF5Data": "HDF5Data",
     "HDF5_DATA": "HDF5Data",
     "WindowData": "WindowData",
@@ -50,7 +52,7 @@ class DataLayer:
 
     Attributes:
         prototxt: The file it is in.
-        kind: Data, AnnotatedData, ImageData, Python, HDF5Data or WindowData.
+        kind: Data, AnnotatedData, ImageData, Python, MemoryData, HDF5Data or WindowData.
         message: The layer.
         where: File, line and name, for messages.
         training: Whether it is for the TRAIN phase alone, for want of one for TEST.

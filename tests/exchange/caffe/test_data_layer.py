@@ -156,6 +156,7 @@ def test_a_missing_source_is_named_with_its_line(tmp_path):
             "save .* as .npz",
         ),
         ('layers { name: "x" type: WINDOW_DATA top: "data" }', "windows of images are not read"),
+        ('layer { name: "x" type: "MemoryData" top: "data" }', "names no source: give --data"),
         ('layer { name: "x" type: "Data" top: "data" }', "names no source: give --data"),
     ],
 )
