@@ -29,8 +29,10 @@ from distq.errors import (
 )
 
 if TYPE_CHECKING:
+    from distq.data.build import BuildReport
     from distq.engine.progress import Reporter
     from distq.jobs.convert_network import ConvertedNetwork
+    from distq.jobs.dataset_info import DataInfo
     from distq.run.results import EvaluateResult, RunResult
     from distq.sweeps.plan import SweepPlan
     from distq.sweeps.results import SweepResult
@@ -64,8 +66,10 @@ __all__ = [
     "PreprocessError",
     "UsageError",
     "__version__",
+    "build_dataset",
     "calibrate",
     "convert_network",
+    "dataset_info",
     "evaluate",
     "plan_sweep",
     "sweep",
@@ -90,7 +94,8 @@ def calibrate(
     Args:
         model: The float model: ONNX, or a Caffe .prototxt, with ``weights=`` where they do not lie beside it.
         data: A folder of images, a text list, an LMDB folder, or .npz/.npy arrays whose leading axis counts
-            samples. None only with ``load_dist``: thresholds alone, no model.
+            samples. None with ``load_dist``: thresholds alone, no model; or with a Caffe model whose data
+            layer names its samples.
         out: The run folder; it must not exist, unless with ``resume=True``.
         reporter: Told of progress, log lines and warnings; silent by default.
         **options: Any option of ``distq calibrate --help`` with underscores, such as ``samples=256``,
@@ -125,7 +130,7 @@ def tune(
     Args:
         model: The float model: ONNX, or a Caffe .prototxt, with ``weights=`` where they do not lie beside it.
         data: A folder of images, a text list, an LMDB folder, or .npz/.npy arrays whose leading axis counts
-            samples.
+            samples. None with a Caffe model whose data layer names its samples.
         out: The run folder; it must not exist, unless with ``resume=True``.
         reporter: Told of progress, log lines and warnings; silent by default.
         **options: Any option of ``distq tune --help`` with underscores, such as ``tune_samples=32`` or
@@ -151,7 +156,7 @@ def tune(
 def evaluate(
     candidate: FilePath,
     *,
-    data: FilePath,
+    data: FilePath | None = None,
     against: FilePath | None = None,
     reporter: Reporter | None = None,
     **options: object,
@@ -163,6 +168,9 @@ def evaluate(
         data: A folder of images, a text list, an LMDB folder, or .npz/.npy arrays whose leading axis counts
             samples.
         against: The float model, ONNX or Caffe, with the same inputs and outputs; None: accuracy alone.
+            samples. None with a Caffe model whose data layer names its samples.
+        against: The float model, ONNX or Caffe, with the same inputs and outputs; None measures accuracy
+            alone.
         reporter: Told of progress, log lines and warnings; silent by default.
         **options: Any option of ``distq eval --help`` with underscores, such as ``labels="labels.txt"``.
 
@@ -249,6 +257,38 @@ def plan_sweep(source: FilePath | Mapping[str, object], **options: object) -> Sw
     from distq.sweeps.plan import plan_sweep as job  # noqa: PLC0415  # lazy, see above
 
     return job(load_sweep(_sweep_source(source), options))
+
+
+def build_dataset(root: FilePath, list_file: FilePath, database: FilePath, **options: object) -> BuildReport:
+    """Build a Caffe LMDB of a list of images.
+
+    Args:
+        root: Folder the listed paths start at.
+        list_file: Lines ``relative/path label``.
+        database: The LMDB folder to make.
+        **options: Flags of ``distq dataset build --help``, such as ``resize_width=256``, ``encoded=True``.
+
+    Raises:
+        InputError: The list, the images or an option cannot be used (exit code 2 of the command).
+    """
+    from distq.data.build import BuildOptions, build_lmdb  # noqa: PLC0415  # lazy, see above
+    from distq.options import make_options  # noqa: PLC0415  # lazy, see above
+
+    return build_lmdb(Path(root), Path(list_file), Path(database), make_options(BuildOptions, options))
+
+
+def dataset_info(source: FilePath) -> DataInfo:
+    """What a data source holds, and what a preprocessing file or a prototxt's data layer means as YAML.
+
+    Args:
+        source: Anything that ``data`` or ``preprocess`` of the jobs may be.
+
+    Raises:
+        InputError: It cannot be used (exit code 2 of the command).
+    """
+    from distq.jobs.dataset_info import dataset_info as job  # noqa: PLC0415  # lazy, see above
+
+    return job(Path(source))
 
 
 def _sweep_source(source: FilePath | Mapping[str, object]) -> Path | Mapping[str, object]:

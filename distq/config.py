@@ -170,7 +170,7 @@ class EvaluateOptions(CommonOptions):
     candidate: Path
     against: Path | None = None
     weights: Path | None = None
-    data: Place
+    data: Place | None = None
     preprocess: Path | None = None
     labels: Place | None = None
     samples: Annotated[int, Field(ge=0)] = 0
@@ -183,7 +183,7 @@ class DiffOptions(LayerOptions):
     model: Path
     weights: Path | None = None
     table: Path
-    data: Place
+    data: Place | None = None
     preprocess: Path | None = None
     samples: Annotated[int, Field(ge=0)] = 128
     tune_samples: Annotated[int, Field(ge=1)] = 16

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import cv2
+import numpy as np
 import pytest
 
 import distq
@@ -50,6 +52,17 @@ def test_a_bad_option_is_a_usage_error_of_one_line(calls):
     with pytest.raises(distq.UsageError, match=r"unknown option sampels: did you mean samples\?"):
         distq.calibrate(model="m.onnx", out="run", sampels=3)
     assert calls == []
+
+
+def test_a_database_is_built_and_described(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((3, 5, 3), np.uint8))
+    (tmp_path / "list.txt").write_text("a.png 7\n")
+    built = distq.build_dataset(tmp_path, tmp_path / "list.txt", tmp_path / "db", gray=True)
+    assert built.written == 1
+    found = distq.dataset_info(built.database).source
+    assert (found.kind, found.shapes, found.labels) == ("lmdb", (("3x5x1",),), True)
+    with pytest.raises(distq.UsageError, match="unknown option grey: did you mean gray"):
+        distq.build_dataset(tmp_path, tmp_path / "list.txt", tmp_path / "other", grey=True)
 
 
 def test_what_is_exported_exists():

@@ -27,8 +27,9 @@ from distq.jobfile import load_job
 from distq.jobs.tune import tune
 from distq.replica.evaluate import Evaluate
 from distq.replica.worker import WorkerSettings
+from distq.run.given_data import GivenData
 from distq.run.results import Accuracy, RunResult
-from distq.run.samples import choose_samples, data_spec
+from distq.run.samples import choose_samples, data_spec, input_specs
 from distq.search.acceptance import paired_standard_error
 from distq.search.metrics import per_image_diff, total_power
 from distq.stages.compare import statistics
@@ -173,7 +174,7 @@ def held_out_diffs(
     )
     loaded = load_model(options.model)
     data, held = (
-        data_spec(options, source, loaded.model, options.preprocess, None)
+        data_spec(options, GivenData(source, options.preprocess), input_specs(loaded.model), None)
         for source in (options.data, options.holdout_data or options.data)
     )
     indices = choose_samples(options, data, held, options.tune_samples).holdout

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from distq.cli.flags import Output, example, switch
+from distq.cli.gflags import GflagsCommand
 from distq.cli.perform import perform, show_result
-from distq.cli.tables import print_build_report, print_source_info
+from distq.cli.tables import print_build_report, print_data_info, print_source_info
 from distq.engine.progress import Reporter
 from distq.options import make_options
 
@@ -20,16 +21,20 @@ dataset = typer.Typer(
 )
 
 
-@dataset.command("build", epilog=example("distq dataset build photos/ list.txt photos.lmdb --encoded"))
+@dataset.command(
+    "build", cls=GflagsCommand, epilog=example("distq dataset build photos/ list.txt photos.lmdb --encoded")
+)
 def dataset_build(
     root: Annotated[Path, typer.Argument(metavar="ROOT", help="Folder the listed paths start at.")],
     list_file: Annotated[Path, typer.Argument(metavar="LIST", help="Lines of 'relative/path label'.")],
     database: Annotated[Path, typer.Argument(metavar="DB", help="The LMDB folder to make.")],
     *,
-    gray: Annotated[bool, switch("--gray", "Store one channel.", None)] = False,
+    gray: Annotated[
+        bool, switch("--gray", "Store one channel; not of files kept as they are.", None)
+    ] = False,
     shuffle: Annotated[bool, switch("--shuffle", "Shuffle the lines, as --seed says.", None)] = False,
     seed: Annotated[int, typer.Option(metavar="N", help="Seed of --shuffle.")] = 0,
-    backend: Annotated[str, typer.Option(metavar="NAME", help="Only lmdb.")] = "lmdb",
+    backend: Annotated[str, typer.Option(metavar="NAME", help="Only lmdb; leveldb is refused.")] = "lmdb",
     resize_width: Annotated[
         int, typer.Option("--resize_width", metavar="N", help="Goes with --resize_height; 0 is no resize.")
     ] = 0,
@@ -72,12 +77,23 @@ def dataset_build(
     perform(job, print_build_report, Output(quiet=quiet, json=json))
 
 
-@dataset.command("info", epilog=example("distq dataset info photos.lmdb"))
+@dataset.command("info", epilog=example("distq dataset info net.prototxt > preprocess.yaml"))
 def dataset_info(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder, list, LMDB folder, .npz or .npy.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SRC",
+            help="Folder, list, LMDB folder, .npz or .npy; a preprocessing file; or a .prototxt.",
+        ),
+    ],
     json: Annotated[bool, switch("--json", "Print the result as one JSON document.")] = False,
 ) -> None:
-    """Show what a data source holds; no image is decoded."""
-    from distq.data.info import describe_source
+    """Show what a data source holds, and a preprocessing as YAML; no image is decoded, no code runs."""
+    from distq.jobs.dataset_info import dataset_info as describe
 
-    show_result(describe_source(source), print_source_info, Output(quiet=False, json=json))
+    info = describe(source)
+    output = Output(quiet=False, json=json)
+    if info.preprocessing is None and info.source is not None:
+        show_result(info.source, print_source_info, output)
+    else:
+        show_result(info, print_data_info, output)

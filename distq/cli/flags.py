@@ -42,8 +42,17 @@ FLAGS = {
     "against": Flag(
         DATA, "The float model to compare with, ONNX or Caffe; without it accuracy alone.", "FLOAT"
     ),
-    "data": Flag(DATA, "Folder of images or arrays, LMDB folder, or path or URL of a list or array.", "SRC"),
-    "preprocess": Flag(DATA, "Preprocessing: YAML, image_params.json or a Python file.", "FILE"),
+    "data": Flag(
+        DATA,
+        "Folder of images or arrays, LMDB folder, or path or URL of a list or array; a .prototxt: what its "
+        "data layer names (default: that of a Caffe model).",
+        "SRC",
+    ),
+    "preprocess": Flag(
+        DATA,
+        "Preprocessing: YAML, image_params.json, a Python file, or a .prototxt with a data layer.",
+        "FILE",
+    ),
     "labels": Flag(DATA, "Lines of 'name label', for top-1 and top-5.", "FILE"),
     "samples": Flag(DATA, "Use the first N samples; 0 is all.", "N"),
     "holdout": Flag(DATA, "The next N samples are held out (default: the rest, at most 500).", "N"),

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import yaml
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from distq.data.build import BuildReport
     from distq.data.info import SourceInfo
     from distq.engine.ray_jobs import ClusterJob
+    from distq.jobs.dataset_info import DataInfo
     from distq.jobs.demo import DemoResult
     from distq.jobs.doctor import DoctorReport
     from distq.jobs.fetch import FetchResult
@@ -213,6 +216,7 @@ def print_source_info(info: SourceInfo, console: Console | None = None) -> None:
     """Show kind, size, labels and the first samples of a data source."""
     console = console or Console()
     labels = "with labels" if info.labels else "without labels"
+    labels += " and with boxes" if info.boxes else ""
     text = f"{info.source}: {info.kind}, {_plural(info.count, 'sample')} {labels}, {_size(info.bytes)}"
     if info.hidden:
         text += f"; {_plural(info.hidden, 'hidden file')} left out"
@@ -221,6 +225,28 @@ def print_source_info(info: SourceInfo, console: Console | None = None) -> None:
         console.print(Text(f"  {name}  {', '.join(shapes)}"), soft_wrap=True)
     if info.count > len(info.names):
         console.print(f"  and {info.count - len(info.names):,} more", highlight=False)
+
+
+def print_data_info(info: DataInfo, console: Console | None = None) -> None:
+    """Show a source, and the preprocessing as YAML; with preprocessing all else is a comment of it."""
+    if info.preprocessing is None and info.source is not None:
+        print_source_info(info.source, console)
+        return
+    console = console or Console()
+    comments = list(info.notes)
+    if info.plugin is not None:
+        comments.append(f"{info.plugin}: a Python plug-in, which runs with --allow-code; steps are not known")
+    if info.source is not None:
+        written = StringIO()
+        print_source_info(info.source, Console(file=written))
+        comments += written.getvalue().splitlines()
+    for comment in comments:
+        console.print(Text(f"# {comment}"), soft_wrap=True)
+    if info.preprocessing is not None:
+        text = yaml.safe_dump(
+            dict(info.preprocessing), sort_keys=False, default_flow_style=None, width=1 << 16
+        )
+        console.print(Text(text.rstrip()), soft_wrap=True)
 
 
 def _size(count: int) -> str:

@@ -20,7 +20,7 @@ from distq.data.images import decode_image, prepare_opencv, read_image_file
 from distq.data.lmdb_write import BatchWriter
 from distq.data.samples import DEFAULT_PIXEL_LIMIT, UnreadableSample
 from distq.data.shards import permutation
-from distq.data.text_list import read_lines, split_label
+from distq.data.text_list import raw_lines, split_label
 from distq.errors import DataError, DistqError, UsageError
 from distq.files import sync_folder
 
@@ -29,10 +29,11 @@ _REPORTED = 10
 
 
 class BuildOptions(BaseModel):
-    """convert_imageset's flags, and the seed of ``shuffle``.
+    """convert_imageset's flags, and the seed of ``shuffle``, which the original takes from the system.
 
     ``resize_width`` and ``resize_height`` go together (0 is no resize) and ignore the aspect ratio.
-    ``encoded`` stores image files instead of pixels: the file's own bytes where nothing changes them.
+    ``encoded`` stores image files instead of pixels: the file's own bytes where it is not resized and its
+    extension is that of the format, also with ``gray`` (BVLC Caffe, io.cpp, ReadImageToDatum).
     ``encode_type`` (such as ``jpg``) implies it.
     """
 
@@ -99,11 +100,13 @@ def build_lmdb(
 ) -> BuildReport:
     """Build an LMDB of Datum records; the folder appears when it is complete, or not at all.
 
-    Keys are ``%08d_path`` with the line's index after shuffling and the path as listed.
+    Keys are ``%08d_path`` with the line's index after shuffling and the path as listed. Every line counts,
+    also one that is empty, a comment, or of an image that cannot be read (BVLC Caffe, convert_imageset.cpp).
 
     Args:
         root: Folder the listed paths start at.
-        list_file: Lines ``relative/path label``, split at the last blank.
+        list_file: Lines ``relative/path label``, split at the last blank; one that starts with ``#`` is a
+            comment.
         database: The folder to make.
         options: convert_imageset's flags.
         on_image: Called after every line.
@@ -133,25 +136,29 @@ def build_lmdb(
     return BuildReport(database, written, len(skipped), tuple(skipped[:_REPORTED]))
 
 
-def _labelled_lines(list_file: Path) -> list[tuple[str, int]]:
-    lines: list[tuple[str, int]] = []
-    for number, entry in read_lines(list_file):
+def _labelled_lines(list_file: Path) -> list[tuple[str, int] | None]:
+    """Path and label of every line; None for one that lists no image."""
+    lines: list[tuple[str, int] | None] = []
+    for number, entry in raw_lines(list_file):
+        if not entry or entry.startswith("#"):
+            lines.append(None)
+            continue
         path, label = split_label(entry)
         if label is None:
             raise DataError(f"{list_file} line {number} is not 'relative/path label' with an integer label")
-        if len(_key(len(lines), path)) > _LONGEST_KEY:
+        if len(_key(number, path)) > _LONGEST_KEY:
             raise DataError(
                 f"{list_file} line {number}: the path is over {_LONGEST_KEY - 9} bytes: shorten it"
             )
         lines.append((path, label))
-    if not lines:
+    if not any(lines):
         raise DataError(f"{list_file} lists no images: give lines 'relative/path label'")
     return lines
 
 
 def _write(
     root: Path,
-    lines: list[tuple[str, int]],
+    lines: list[tuple[str, int] | None],
     folder: Path,
     options: BuildOptions,
     on_image: Callable[[], None] | None,
@@ -162,7 +169,10 @@ def _write(
     first: tuple[str, tuple[int, ...]] | None = None
     writer = BatchWriter(folder)
     try:
-        for index, (path, label) in enumerate(lines):
+        for index, line in enumerate(lines):
+            if line is None:
+                continue
+            path, label = line
             try:
                 datum, shape = make_datum(root / path.lstrip("/"), label, options)
             except UnreadableSample as error:
@@ -182,7 +192,7 @@ def _write(
     finally:
         writer.close()
     if not written:
-        raise DataError(f"none of the {len(lines)} images can be read; the first: {skipped[0]}")
+        raise DataError(f"none of the {len(skipped)} images can be read; the first: {skipped[0]}")
     return written, skipped
 
 
@@ -207,8 +217,7 @@ def make_datum(path: Path, label: int, options: BuildOptions) -> tuple[Datum, tu
         return Datum(channels, height, width, planar.tobytes(), label), image.shape
     suffix = path.suffix.lower().removeprefix(".")
     wanted = options.encode_type or suffix
-    unchanged = not options.resize_width and not options.gray
-    if not (unchanged and _same_format(suffix, wanted)):
+    if options.resize_width or not _is_of_format(suffix, wanted):
         prepare_opencv()
         if not wanted or not cv2.haveImageWriter(f".{wanted}"):
             raise DataError(
@@ -218,8 +227,9 @@ def make_datum(path: Path, label: int, options: BuildOptions) -> tuple[Datum, tu
     return Datum(data=data, label=label, encoded=True), image.shape
 
 
-def _same_format(one: str, other: str) -> bool:
-    return one == other or {one, other} == {"jpg", "jpeg"}
+def _is_of_format(suffix: str, wanted: str) -> bool:
+    """Whether a file is stored as it is; ``jpeg`` of a .jpg is written anew, as in Caffe (matchExt)."""
+    return bool(wanted) and (suffix == wanted or (suffix == "jpeg" and wanted == "jpg"))
 
 
 def _key(index: int, path: str) -> bytes:

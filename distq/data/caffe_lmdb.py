@@ -11,7 +11,8 @@ from pathlib import Path, PurePosixPath
 import lmdb
 import numpy as np
 
-from distq.data.datum import Datum, decode_datum
+from distq.data.boxes import Box, decode_boxes
+from distq.data.datum import Datum, decode_datum, is_annotated
 from distq.data.lmdb_check import check_lmdb
 from distq.data.packed import PackedBytes
 from distq.data.samples import ImageBytes, Item, Pixels, UnreadableSample, Values
@@ -62,8 +63,21 @@ class LmdbSource:
         path = _LINE_NUMBER.sub("", key)
         return key, path, PurePosixPath(path).name
 
-    def label(self, index: int) -> int | None:  # noqa: D102  # as in Source
-        return self._datum(index).label
+    def label(self, index: int) -> int | None:
+        """The stored class; None where there is none, which an annotated record says as -1."""
+        label = self._datum(index).label
+        return None if label == -1 and is_annotated(self._value(index)) else label
+
+    def boxes(self, index: int) -> tuple[Box, ...]:
+        """The objects of an annotated record, as stored; none of a plain one.
+
+        Raises:
+            UnreadableSample: the record is damaged.
+        """
+        try:
+            return decode_boxes(self._value(index))
+        except ValueError as error:
+            raise self._damaged(index, error) from None
 
     def read(self, index: int) -> tuple[Item, ...]:  # noqa: D102  # as in Source
         return (_item(self._datum(index)),)
@@ -78,9 +92,10 @@ class LmdbSource:
         try:
             return decode_datum(self._value(index))
         except ValueError as error:
-            raise UnreadableSample(
-                f"record {self.name(index)} of {self._folder} {error}: build the LMDB again"
-            ) from None
+            raise self._damaged(index, error) from None
+
+    def _damaged(self, index: int, error: ValueError) -> UnreadableSample:
+        return UnreadableSample(f"record {self.name(index)} of {self._folder} {error}: build the LMDB again")
 
     def _value(self, index: int) -> bytes:
         try:

@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 
 from distq.activity import doing
 from distq.data.ahead import load_ahead
+from distq.data.boxes import Box
+from distq.data.caffe_lmdb import LmdbSource
 from distq.data.fit import array_remedy, fit, in_wider_integers
 from distq.data.images import decode_image, read_image_file
 from distq.data.labels import find_label, load_labels
@@ -78,6 +80,8 @@ class DatasetSpec:
         plugin_sha256: SHA-256 of the plug-in; workers refuse a file that differs.
         pixel_limit: Images of more pixels are unreadable.
         stage: What a worker copies to its node's own disk and reads there instead.
+        root: Where relative paths of a text list start; None is the list's folder.
+        notes: What the user should know about how it was described.
     """
 
     source: str
@@ -88,6 +92,8 @@ class DatasetSpec:
     plugin_sha256: str | None = None
     pixel_limit: int = DEFAULT_PIXEL_LIMIT
     stage: Stage | None = None
+    root: str | None = None
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def create(
@@ -95,16 +101,22 @@ class DatasetSpec:
         source: Path,
         inputs: Sequence[InputSpec],
         *,
-        preprocess: Path | None = None,
+        preprocess: Path | Preprocessing | None = None,
         labels: Path | None = None,
         allow_code: bool = False,
+        root: Path | None = None,
+        notes: tuple[str, ...] = (),
     ) -> Self:
         """Describe a data set by what a command is given; paths become absolute, URLs stay.
 
         Raises:
             PreprocessError: the preprocessing file is wrong or needs ``allow_code``.
         """
-        loaded = load_preprocessing(preprocess, allow_code)
+        loaded: Preprocessing | Plugin | None
+        if isinstance(preprocess, Preprocessing):
+            loaded = preprocess
+        else:
+            loaded = load_preprocessing(preprocess, allow_code)
         plugin = loaded if isinstance(loaded, Plugin) else None
         return cls(
             source=location(source),
@@ -113,6 +125,8 @@ class DatasetSpec:
             plugin=plugin.path if plugin else None,
             plugin_sha256=plugin.sha256 if plugin else None,
             labels=location(labels) if labels else None,
+            root=str(root.absolute()) if root else None,
+            notes=notes,
         )
 
     def open(self) -> SourceDataset:
@@ -125,7 +139,7 @@ class DatasetSpec:
         names = tuple(spec.name for spec in self.inputs)
         if self.preprocessing is not None:
             self.preprocessing.check_inputs(names)
-        source = open_source(Path(self.source), names)
+        source = open_source(Path(self.source), names, Path(self.root) if self.root else None)
         return SourceDataset(self, source, load_labels(Path(self.labels)) if self.labels else None)
 
     def open_copy(self) -> tuple[SourceDataset, LocalCopy | None]:
@@ -175,6 +189,14 @@ class SourceDataset:
         if self._labels is not None and self.spec.labels is not None:
             return find_label(self._labels, self.source.aliases(index), Path(self.spec.labels))
         return self.source.label(index)
+
+    def boxes(self, index: int) -> tuple[Box, ...]:
+        """The objects that an annotated LMDB has of a sample, in fractions of its stored picture; else none.
+
+        Raises:
+            UnreadableSample: the record is damaged.
+        """
+        return self.source.boxes(index) if isinstance(self.source, LmdbSource) else ()
 
     def load(self, index: int) -> Sample:
         """Decode and preprocess one sample.

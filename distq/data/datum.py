@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-_FLOAT_TAG = 6 << 3 | _FIXED32
+from distq.data.wire import BYTES, FIXED32, FIXED64, VARINT, as_floats, as_int32, read_varint
+
+_FLOAT_TAG = 6 << 3 | FIXED32
 _INT32 = {1: "channels", 2: "height", 3: "width", 5: "label"}
 
 
@@ -40,13 +41,16 @@ class Datum:
 
 
 def encode_datum(datum: Datum) -> bytes:
-    """Serialise a record, fields in ascending order, absent ones left out."""
+    """Serialise a record, fields in ascending order, absent ones left out.
+
+    A record of pixels says that it is not encoded, as Caffe's does (BVLC Caffe, io.cpp, CVMatToDatum).
+    """
     parts = []
     for number, value in ((1, datum.channels), (2, datum.height), (3, datum.width)):
         if value:
             parts.append(_encode_varint(number << 3) + _encode_varint(value))
     if datum.data:
-        parts.append(_encode_varint(4 << 3 | _BYTES) + _encode_varint(len(datum.data)) + datum.data)
+        parts.append(_encode_varint(4 << 3 | BYTES) + _encode_varint(len(datum.data)) + datum.data)
     if datum.label is not None:
         parts.append(_encode_varint(5 << 3) + _encode_varint(datum.label))
     if len(datum.float_data):
@@ -54,8 +58,8 @@ def encode_datum(datum: Datum) -> bytes:
         records[:, 0] = _FLOAT_TAG
         records[:, 1:] = np.asarray(datum.float_data, "<f4").view(np.uint8).reshape(-1, 4)
         parts.append(records.tobytes())
-    if datum.encoded:
-        parts.append(bytes((7 << 3, 1)))
+    if datum.data:
+        parts.append(bytes((7 << 3, datum.encoded)))
     return b"".join(parts)
 
 
@@ -65,9 +69,7 @@ def decode_datum(data: bytes) -> Datum:
     Raises:
         ValueError: it is no such record, or its data does not have the size it states.
     """
-    if data[:1] == bytes(
-        (1 << 3 | _BYTES,)
-    ):  # field 1 of a Datum is a varint, of an AnnotatedDatum a message
+    if is_annotated(data):
         _, length, start = _decode_key_and_length(data)
         if start + length > len(data):
             raise ValueError("ends early")
@@ -80,11 +82,16 @@ def decode_datum(data: bytes) -> Datum:
             values, position = _decode_floats(data, position)
             floats.append(values)
             continue
-        key, position = _decode_varint(data, position)
+        key, position = read_varint(data, position)
         position = _decode_field(data, position, key, fields, floats)
     datum = Datum(**fields, float_data=np.concatenate(floats) if floats else ())
     _check(datum)
     return datum
+
+
+def is_annotated(data: bytes) -> bool:
+    """Whether a record is an AnnotatedDatum: its field 1 is a message, that of a Datum a number."""
+    return data[:1] == bytes((1 << 3 | BYTES,))
 
 
 def _check(datum: Datum) -> None:
@@ -105,28 +112,26 @@ def _decode_field(
 ) -> int:
     """Parse one field's value into ``fields`` or ``floats``; returns where the next begins."""
     number, wire = key >> 3, key & 7
-    if wire == _VARINT:
-        value, position = _decode_varint(data, position)
+    if wire == VARINT:
+        value, position = read_varint(data, position)
         if number in _INT32:
-            fields[_INT32[number]] = (value & 0xFFFFFFFF ^ 0x80000000) - 0x80000000
+            fields[_INT32[number]] = as_int32(value)
         elif number == 7:
             fields["encoded"] = bool(value)
         return position
-    if wire == _BYTES:
-        length, position = _decode_varint(data, position)
-    elif wire in {_FIXED32, _FIXED64}:
-        length = 4 if wire == _FIXED32 else 8
+    if wire == BYTES:
+        length, position = read_varint(data, position)
+    elif wire in {FIXED32, FIXED64}:
+        length = 4 if wire == FIXED32 else 8
     else:
         raise ValueError("is no protobuf message")
     end = position + length
     if end > len(data):
         raise ValueError("ends early")
-    if number == 4 and wire == _BYTES:
+    if number == 4 and wire == BYTES:
         fields["data"] = data[position:end]
-    elif number == 6 and wire == _BYTES:  # packed, as newer writers do
-        if length % 4:
-            raise ValueError("has a damaged float_data")
-        floats.append(np.frombuffer(data, "<f4", length // 4, position))
+    elif number == 6 and wire == BYTES:  # packed, as newer writers do
+        floats.append(as_floats(data[position:end]))
     return end
 
 
@@ -143,22 +148,9 @@ def _decode_floats(data: bytes, position: int) -> tuple[NDArray[np.float32], int
 
 
 def _decode_key_and_length(data: bytes) -> tuple[int, int, int]:
-    key, position = _decode_varint(data, 0)
-    length, position = _decode_varint(data, position)
+    key, position = read_varint(data, 0)
+    length, position = read_varint(data, position)
     return key, length, position
-
-
-def _decode_varint(data: bytes, position: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        if position >= len(data):
-            raise ValueError("ends early")
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, position
-    raise ValueError("is no protobuf message")
 
 
 def _encode_varint(value: int) -> bytes:

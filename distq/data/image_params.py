@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from distq.data.steps import Length, Number
+from distq.data.picture import Length, Number
 from distq.data.strict import StrictModel
 
 _FLIPS = {1: "horizontal", 0: "vertical", -1: "both"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from distq.data.caffe_lmdb import LmdbSource
 from distq.data.dataset import DatasetSpec
 from distq.data.folder import FolderSource
 from distq.data.image_header import image_size
@@ -33,6 +34,7 @@ class SourceInfo:
         labels: Whether the source itself has labels (looked up in its first sample).
         bytes: Size of what is stored, of all samples.
         hidden: Hidden files of a folder, which are no samples.
+        boxes: Whether its samples have boxes, the ground truth of detection (looked up in the first).
     """
 
     kind: str
@@ -43,16 +45,21 @@ class SourceInfo:
     labels: bool
     bytes: int
     hidden: int = 0
+    boxes: bool = False
 
 
-def describe_source(source: DatasetSpec | Path | str) -> SourceInfo:
+def describe_source(source: DatasetSpec | Path | str, root: Path | None = None) -> SourceInfo:
     """Look at a source; decodes no image.
+
+    Args:
+        source: What ``--data`` takes.
+        root: Where relative paths of a text list start; None is its own folder.
 
     Raises:
         DataError: it is missing, damaged or empty.
     """
     path = Path(source.source if isinstance(source, DatasetSpec) else source)
-    opened = open_source(path, None)
+    opened = open_source(path, None, root)
     count = len(opened)
     if not count:
         raise DataError(f"data {path} is empty: give at least one sample")
@@ -66,12 +73,20 @@ def describe_source(source: DatasetSpec | Path | str) -> SourceInfo:
         labels=_has_labels(opened),
         bytes=_stored_bytes(path, opened),
         hidden=opened.hidden if isinstance(opened, FolderSource) else 0,
+        boxes=_has_boxes(opened),
     )
 
 
 def _has_labels(source: Source) -> bool:
     try:
         return source.label(0) is not None
+    except UnreadableSample:
+        return False
+
+
+def _has_boxes(source: Source) -> bool:
+    try:
+        return isinstance(source, LmdbSource) and bool(source.boxes(0))
     except UnreadableSample:
         return False
 

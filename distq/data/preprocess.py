@@ -10,20 +10,28 @@ from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, ValidationInfo, model_validator
 
 from distq.data.image_params import from_image_params
 from distq.data.layout import Layout
+from distq.data.picture import Picture, Step
 from distq.data.plugin import Plugin, load_plugin
-from distq.data.steps import ARITHMETIC, Color, Picture, Resize, Step, parse_step
+from distq.data.shape_steps import Resize
+from distq.data.steps import ARITHMETIC, parse_step
 from distq.data.strict import StrictModel, one_line, unknown
+from distq.data.value_steps import Color
 from distq.errors import PreprocessError
 from distq.files import sha256_bytes
 from distq.regular import read_regular
 from distq.yaml_text import parse_yaml
 
+
+def _parsed(raw: object, info: ValidationInfo) -> object:
+    return parse_step(raw, info.context)
+
+
 Steps = Annotated[
-    tuple[Annotated[SerializeAsAny[Step], BeforeValidator(parse_step)], ...],
+    tuple[Annotated[SerializeAsAny[Step], BeforeValidator(_parsed)], ...],
     BeforeValidator(lambda value: () if value is None else value),
 ]
 
@@ -65,6 +73,10 @@ class InputSteps(StrictModel):
         """The content as a preprocessing file has it, defaults included."""
         return {"layout": self.layout, "steps": [{step.key: step.describe()} for step in self.steps]}
 
+    def as_file(self) -> dict[str, Any]:
+        """The content ready to be written to a preprocessing file: with the paths that are in it."""
+        return {"steps": [{step.key: step.as_file()} for step in self.steps], "layout": self.layout}
+
 
 class Preprocessing(StrictModel):
     """A preprocessing file: steps per model input, ``*`` for every input that is not named."""
@@ -77,6 +89,10 @@ class Preprocessing(StrictModel):
     def describe(self) -> dict[str, Any]:
         """The content, canonical: what two files must share to be the same preprocessing."""
         return {"inputs": {name: self.inputs[name].describe() for name in sorted(self.inputs)}}
+
+    def as_file(self) -> dict[str, Any]:
+        """The content ready to be written to a preprocessing file: with the paths that are in it."""
+        return {"inputs": {name: steps.as_file() for name, steps in self.inputs.items()}}
 
     @cached_property  # a worker's cache hashes the preprocessing at every look-up
     def sha256(self) -> str:
@@ -142,13 +158,28 @@ def load_preprocessing(path: Path | None, allow_code: bool = False) -> Preproces
         content = json.loads(data) if suffix == ".json" else parse_yaml(data)
         if suffix == ".json":
             content = from_image_params(content)
-        if not isinstance(content, dict):
-            raise PreprocessError(
-                f"preprocessing file {path} is empty or no mapping: it starts with 'inputs:'"
-            )
-        return Preprocessing.model_validate(content)
     except ValidationError as error:
         raise PreprocessError(f"preprocessing file {path}: {one_line(error)}") from None
     except (ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise PreprocessError(f"preprocessing file {path} is not valid {suffix[1:]}: {reason}") from None
+    return preprocessing_of(content, f"preprocessing file {path}", path.absolute().parent)
+
+
+def preprocessing_of(content: object, where: str, folder: Path) -> Preprocessing:
+    """Make a preprocessing of a file's content.
+
+    Args:
+        content: What the file has: a mapping with ``inputs``.
+        where: What to call it in an error.
+        folder: Where relative paths in it start.
+
+    Raises:
+        PreprocessError: it is wrong.
+    """
+    if not isinstance(content, dict):
+        raise PreprocessError(f"{where} is empty or no mapping: it starts with 'inputs:'")
+    try:
+        return Preprocessing.model_validate(content, context={"folder": folder})
+    except ValidationError as error:
+        raise PreprocessError(f"{where}: {one_line(error)}") from None

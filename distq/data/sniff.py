@@ -13,7 +13,7 @@ from distq.errors import DataError
 from distq.urls import url_of, why_unusable
 
 
-def open_source(path: Path, input_names: tuple[str, ...] | None) -> Source:
+def open_source(path: Path, input_names: tuple[str, ...] | None, root: Path | None = None) -> Source:
     """Open a folder, LMDB folder (it has ``data.mdb``), .npz, .npy, or a text list (any other file).
 
     A folder holds images, or arrays with one sample a file.
@@ -21,6 +21,7 @@ def open_source(path: Path, input_names: tuple[str, ...] | None) -> Source:
     Args:
         path: The source; the last three also as a URL.
         input_names: The model's inputs in order; None when there is no model.
+        root: Where relative paths of a text list start; None is its own folder.
 
     Raises:
         DataError: the path is missing, damaged, or does not fit these inputs.
@@ -30,6 +31,11 @@ def open_source(path: Path, input_names: tuple[str, ...] | None) -> Source:
         raise DataError(f"data {path}: {reason}")
     if path.is_dir():
         lmdb = (path / "data.mdb").exists()
+        if not lmdb and _is_leveldb(path):
+            raise DataError(
+                f"folder {path} is a LevelDB, which is not read: make an LMDB of the same images with "
+                "'distq dataset build'"
+            )
         source = LmdbSource(path) if lmdb else FolderSource(path, input_names)
         if input_names is not None and len(input_names) != 1 and not source.holds_all_inputs:
             raise DataError(
@@ -49,4 +55,9 @@ def open_source(path: Path, input_names: tuple[str, ...] | None) -> Source:
         return open_npz(path, input_names)
     if suffix == ".npy":
         return open_npy(path, input_names)
-    return TextListSource(path, input_names)
+    return TextListSource(path, input_names, root)
+
+
+def _is_leveldb(folder: Path) -> bool:
+    """Whether it has the two files that every LevelDB has."""
+    return (folder / "CURRENT").exists() and any(folder.glob("MANIFEST-*"))

@@ -38,18 +38,28 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     Raises:
         DataError: the file is missing or no text.
     """
+    for number, line in raw_lines(path):
+        entry = line
+        if "#" in entry:
+            comment = _COMMENT.search(entry)
+            entry = entry[: comment.start()].rstrip(_BLANKS) if comment else entry
+        if entry:
+            yield number, entry
+
+
+def raw_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """All lines of a UTF-8 text file with their numbers from 1, without the blanks around them.
+
+    Raises:
+        DataError: the file is missing or no text.
+    """
     try:
         with _open_text(path) as stream:
             lines = iter(partial(stream.readline, _LONGEST_LINE), "")
             for number, line in enumerate(lines, 1):
                 if "\0" in line or len(line) == _LONGEST_LINE:
                     raise _no_list(path)
-                entry = line.strip(_BLANKS)
-                if "#" in entry:
-                    comment = _COMMENT.search(entry)
-                    entry = entry[: comment.start()].rstrip(_BLANKS) if comment else entry
-                if entry:
-                    yield number, entry
+                yield number, line.strip(_BLANKS)
     except OSError as error:
         raise DataError(f"list {path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -74,23 +84,28 @@ def split_label(entry: str) -> tuple[str, int | None]:
 
 
 class TextListSource:
-    """The lines of a list, in their order; relative paths start at the list's folder, which may be a URL."""
+    """The lines of a list, in their order.
+
+    Relative paths start at the list's folder, which may be a URL, or at ``root``.
+    """
 
     kind = "list"
 
-    def __init__(self, path: Path, names: tuple[str, ...] | None) -> None:
+    def __init__(self, path: Path, names: tuple[str, ...] | None, root: Path | None = None) -> None:
         """Read the list; no file in it is opened.
 
         Args:
             path: The list.
             names: The model's inputs in order; None when there is no model: the first line says how many.
+            root: Where relative paths start, instead of the list's folder.
 
         Raises:
             DataError: the list cannot be read, or a line has another number of inputs (its number is named).
         """
         url = url_of(path)
         self._list = path
-        self._folder = path.absolute().parent if url is None else url.rpartition("/")[0]
+        folder = path.absolute().parent if url is None else url.rpartition("/")[0]
+        self._folder = folder if root is None else root
         self._inputs = names
         self._count = None if names is None else len(names)
         self._entries = PackedBytes(entry.encode() for entry in self._checked_lines(path))

@@ -22,6 +22,7 @@ from distq.graph.heads import with_tensors
 from distq.graph.input_shapes import with_shapes
 from distq.graph.large import from_proto
 from distq.replica.evaluate import Evaluate
+from distq.run.given_data import given_data, require_data
 from distq.run.open import interruptible, open_workers
 from distq.run.results import EvaluateResult
 from distq.run.samples import data_spec, input_specs
@@ -38,6 +39,7 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> EvaluateResult:
     """
     for path in (options.candidate, options.against):
         require_undamaged(path)
+    require_data(options.data, options.candidate, options.against)
     candidate = _read(options, options.candidate, reporter)
     against = None if options.against is None else _read(options, options.against, reporter)
     network = from_proto(candidate)
@@ -47,8 +49,11 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> EvaluateResult:
         original = from_proto(against)
         inputs = _shared_inputs(options, inputs, input_specs(original))
         ours, theirs = _comparable(options, (candidate, network), (against, original))
-    data = data_spec(options, options.data, network, options.preprocess, options.labels)
-    data = replace(data, inputs=inputs)
+    described = options.candidate if is_caffe(options.candidate) else options.against
+    given = given_data(described, options.data, options.preprocess, inputs)
+    data = data_spec(options, given, inputs, options.labels)
+    for note in data.notes:
+        reporter.warn(note)
     count = len(data.open())
     indices = select(count, options.samples, 1, 0, options.shuffle, options.seed).calibration
     with interruptible(), open_workers(options, reporter) as executor:

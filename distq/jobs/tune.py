@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from distq.config import TuneOptions
 from distq.engine.progress import Reporter
-from distq.errors import UsageError
+from distq.run.given_data import require_data
 from distq.run.open import Lender, as_begun, interruptible, open_run
 from distq.run.results import RunResult
 from distq.stages.budget import reconsider, require_budget, spend
@@ -30,8 +30,7 @@ def tune(options: TuneOptions, reporter: Reporter, lender: Lender | None = None)
         ExecutionError: it failed while running; finished work is in the journal.
         InterruptedRun: Ctrl-C.
     """
-    if options.data is None:
-        raise UsageError("--data is missing: a search scores candidates on samples")
+    require_data(options.data, options.model)
     require_budget(options)
     options = as_begun(options)
     with interruptible(), open_run(options, "tune", reporter, lender) as run:

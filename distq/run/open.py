@@ -128,7 +128,7 @@ def open_run(
                 places=places,
                 reported=shown,
             )
-            for note in _notes(loaded, plan, compared=bool(shown)):
+            for note in (*_notes(loaded, plan, compared=bool(shown)), *data.notes):
                 run.warn(note)
             try:
                 yield run

@@ -15,6 +15,7 @@ from distq.data.staging import plan_stage
 from distq.errors import UsageError
 from distq.graph.load import LoadedModel
 from distq.graph.values import numpy_dtype
+from distq.run.given_data import GivenData, given_data
 from distq.urls import url_of
 
 MOST_COMPARED = DEFAULT_HOLDOUT
@@ -33,15 +34,16 @@ def prepare_data(
         The data, the data that is held out (maybe the same), and which samples of them do what.
 
     Raises:
-        UsageError: there is no ``--data``.
+        UsageError: there is no ``--data``, nor a data layer that names some.
         DataError: it cannot be used.
     """
-    if options.data is None:
-        raise UsageError("--data is missing: give a folder, a list, an LMDB or an .npz of samples")
-    data = data_spec(options, options.data, loaded.model, options.preprocess, options.labels)
+    inputs = input_specs(loaded.model)
+    given = given_data(options.model, options.data, options.preprocess, inputs)
+    data = data_spec(options, given, inputs, options.labels)
     holdout_data = data
     if options.holdout_data is not None:
-        holdout_data = data_spec(options, options.holdout_data, loaded.model, options.preprocess, None)
+        held = given_data(None, options.holdout_data, None, inputs)
+        holdout_data = data_spec(options, replace(held, preprocess=given.preprocess), inputs, None)
     tune_samples = options.tune_samples if isinstance(options, TuneOptions) else None
     return data, holdout_data, choose_samples(options, data, holdout_data, tune_samples)
 
@@ -62,24 +64,30 @@ def input_specs(model: ir.Model) -> tuple[InputSpec, ...]:
 
 
 def data_spec(
-    options: CommonOptions, source: Path, model: ir.Model, preprocess: Path | None, labels: Path | None
+    options: CommonOptions, given: GivenData, inputs: tuple[InputSpec, ...], labels: Path | None
 ) -> DatasetSpec:
     """Describe a data set for a model.
 
     Raises:
         UsageError: it is in the memory of this process, and others are to read it.
     """
-    for path in (source, labels):
+    for path in (given.source, labels):
         url = None if path is None else url_of(path)
         if url is not None and url.startswith(f"{IN_THIS_PROCESS}:") and options.executor != "local":
             raise UsageError(f"{url} is in the memory of this process alone: give --executor local")
     spec = DatasetSpec.create(
-        source, input_specs(model), preprocess=preprocess, labels=labels, allow_code=options.allow_code
+        given.source,
+        inputs,
+        preprocess=given.preprocess,
+        labels=labels,
+        allow_code=options.allow_code,
+        root=given.root,
+        notes=given.notes,
     )
     if options.stage_data is None:
         return spec
     spec.open()  # what is damaged is said before it is hashed
-    return replace(spec, stage=plan_stage(source, options.stage_data))
+    return replace(spec, stage=plan_stage(given.source, options.stage_data))
 
 
 def choose_samples(

@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distq.data.datum import Datum, encode_datum
+from distq.data.picture import Order, Picture, Step
 from distq.data.samples import InputSpec
+from distq.data.steps import parse_step
 
 
 def picture(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
@@ -53,3 +55,47 @@ def write_lmdb(folder: Path, records: dict[bytes, bytes]) -> Path:
             transaction.put(key, value)
     environment.close()
     return folder
+
+
+def run_steps(image: NDArray[Any], *steps: object, order: Order = "bgr") -> NDArray[Any]:
+    """What the steps of a preprocessing file make of a picture."""
+    current = Picture(image, order)
+    for step in steps:
+        parsed = parse_step(step)
+        assert isinstance(parsed, Step)
+        current = parsed.apply(current)
+    return current.array
+
+
+def mean_blob(mean: NDArray[Any], legacy: bool = True) -> bytes:
+    """A BlobProto of a mean picture (C, H, W), as compute_image_mean writes it."""
+    values = b"\x2a" + _varint(mean.size * 4) + mean.astype("<f4").tobytes()
+    if legacy:
+        sizes = zip((1, 2, 3, 4), (1, *mean.shape), strict=True)
+        return b"".join(_varint(number << 3) + _varint(size) for number, size in sizes) + values
+    shape = b"".join(_varint(size) for size in mean.shape)
+    return values + b"\x3a" + _varint(len(shape) + 2) + b"\x0a" + _varint(len(shape)) + shape
+
+
+def _varint(value: int) -> bytes:
+    encoded = b""
+    while value > 0x7F:
+        encoded += bytes([value & 0x7F | 0x80])
+        value >>= 7
+    return encoded + bytes([value])
+
+
+def annotated_datum(inner: bytes, groups: dict[int, list[tuple[float, float, float, float, bool]]]) -> bytes:
+    """An AnnotatedDatum of the SSD fork: a Datum, and boxes by class."""
+    annotation_groups = b""
+    for label, boxes in groups.items():
+        group = b"\x08" + _varint(label)
+        for instance, (*edges, difficult) in enumerate(boxes):
+            box = b"".join(
+                _varint(number << 3 | 5) + struct.pack("<f", edge) for number, edge in enumerate(edges, 1)
+            )
+            box += b"\x30" + _varint(difficult)
+            annotation = b"\x08" + _varint(instance) + b"\x12" + _varint(len(box)) + box
+            group += b"\x12" + _varint(len(annotation)) + annotation
+        annotation_groups += b"\x1a" + _varint(len(group)) + group
+    return b"\x0a" + _varint(len(inner)) + inner + b"\x10\x00" + annotation_groups

@@ -83,12 +83,39 @@ def test_encoded_records_hold_the_files_own_bytes_and_no_size(root):
         assert (datum.encoded, datum.shape) == (True, (0, 0, 0))
 
 
-def test_encode_type_implies_encoded_and_converts_what_differs(root):
-    _, database = build(root, encode_type="JPEG")
+@pytest.mark.parametrize(("name", "kept"), [("JPG", True), ("jpeg", False)])
+def test_encode_type_implies_encoded_and_converts_what_differs(root, name, kept):
+    _, database = build(root, encode_type=name)
     found = records(database)
-    assert found["00000001_dog/ü.jpg"].data == (root / "dog/ü.jpg").read_bytes()
+    stored = (root / "dog/ü.jpg").read_bytes()
+    anew = encoded(cv2.imdecode(np.frombuffer(stored, np.uint8), cv2.IMREAD_COLOR), ".jpg")
+    assert stored != anew
+    assert found["00000001_dog/ü.jpg"].data == (stored if kept else anew)
     assert found["00000000_cat/1 a.png"].data == encoded(picture(8, 10, 0), ".jpeg")
     assert all(datum.encoded for datum in found.values())
+
+
+def test_encoded_and_gray_keeps_the_files_own_bytes(root):
+    _, database = build(root, encoded=True, gray=True)
+    assert records(database)["00000001_dog/ü.jpg"].data == (root / "dog/ü.jpg").read_bytes()
+
+
+def test_the_bytes_are_those_of_convert_imageset(tmp_path):
+    """The fields in ascending order, blue first and row by row; lines without an image leave gaps."""
+    pixels = np.arange(12, dtype=np.uint8).reshape(1, 4, 3)
+    write_picture(tmp_path / "a b.png", pixels)
+    (tmp_path / "list.txt").write_text("# header\n\na b.png 1\r\nmissing.png 2\na b.png -1\n")
+    build_lmdb(tmp_path, tmp_path / "list.txt", tmp_path / "db")
+    environment = lmdb.open(str(tmp_path / "db"), readonly=True, lock=False)
+    with environment.begin() as transaction:
+        stored = {bytes(key): bytes(value) for key, value in transaction.cursor()}
+    environment.close()
+    planes = bytes([0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11])
+    head = b"\x08\x03\x10\x01\x18\x04\x22\x0c" + planes
+    assert stored == {
+        b"00000002_a b.png": head + b"\x28\x01\x38\x00",
+        b"00000004_a b.png": head + b"\x28" + b"\xff" * 9 + b"\x01\x38\x00",
+    }
 
 
 def test_encoded_with_a_change_is_encoded_anew(root):
@@ -197,7 +224,7 @@ def test_an_unnamed_format_asks_for_encode_type(root):
     (root / "noext").write_bytes(encoded(picture(8, 10)))
     (root.parent / "list.txt").write_text("noext 1\n")
     with pytest.raises(DataError, match="give encode_type jpg or png"):
-        build(root, encoded=True, gray=True)
+        build(root, encoded=True)
 
 
 def test_a_failing_disk_is_reported_and_leaves_nothing(root, monkeypatch):

@@ -6,8 +6,9 @@ from threading import Thread
 
 import numpy as np
 import pytest
-from data_helpers import encoded, image_input, picture, raw_datum, write_lmdb
+from data_helpers import annotated_datum, encoded, image_input, picture, raw_datum, write_lmdb
 
+from distq.data.boxes import Box
 from distq.data.caffe_lmdb import LmdbSource
 from distq.data.dataset import DatasetSpec, UnreadableSample
 from distq.data.datum import Datum, encode_datum
@@ -106,3 +107,13 @@ def test_opening_leaves_the_folder_as_it_was(tmp_path):
 
 def test_an_empty_database_has_no_samples(tmp_path):
     assert len(LmdbSource(write_lmdb(tmp_path / "db", {}))) == 0
+
+
+def test_an_annotated_record_is_its_picture_and_its_boxes(tmp_path):
+    annotated = annotated_datum(raw_datum(picture(4, 6), -1), {7: [(0, 0.25, 0.5, 1, False)]})
+    write_lmdb(tmp_path / "db", {b"0": annotated, b"1": raw_datum(picture(4, 6), 3)})
+    dataset = DatasetSpec(str(tmp_path / "db"), (image_input(3, 4, 6),)).open()
+    np.testing.assert_array_equal(dataset.load(0).inputs["data"], dataset.load(1).inputs["data"])
+    assert dataset.boxes(0) == (Box(7, 0.0, 0.25, 0.5, 1.0),)
+    assert dataset.boxes(1) == ()
+    assert [dataset.label(index) for index in range(2)] == [None, 3]

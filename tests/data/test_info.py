@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from data_helpers import encoded, image_input, picture, raw_datum, write_lmdb, write_picture
+from data_helpers import annotated_datum, encoded, image_input, picture, raw_datum, write_lmdb, write_picture
 
 from distq.data.dataset import DatasetSpec
 from distq.data.datum import Datum, encode_datum
@@ -64,3 +64,9 @@ def test_arrays_and_a_specification(tmp_path):
 def test_an_empty_source_is_refused(tmp_path):
     with pytest.raises(DataError, match="is empty"):
         describe_source(tmp_path)
+
+
+def test_boxes_of_an_annotated_database_are_said(tmp_path):
+    annotated = annotated_datum(raw_datum(picture(4, 5)), {1: [(0, 0, 1, 1, False)]})
+    assert describe_source(write_lmdb(tmp_path / "boxes", {b"0": annotated})).boxes
+    assert not describe_source(write_lmdb(tmp_path / "plain", {b"0": raw_datum(picture(4, 5))})).boxes

@@ -143,11 +143,17 @@ STEPS = st.one_of(
     ),
     st.fixed_dictionaries({"center_crop": st.fixed_dictionaries({"height": LENGTHS, "width": LENGTHS})}),
     st.fixed_dictionaries({"color": st.sampled_from(["bgr", "rgb", "gray"])}),
+    st.fixed_dictionaries({"center_crop": st.fixed_dictionaries({"fraction": st.floats(0.1, 1)})}),
+    st.just({"resize": {"height": 8, "width": 9, "cover": True, "rounding": "floor"}}),
+    st.just({"resize": {"height": 8, "width": 9, "letterbox": "center", "pad": [1, 2, 3]}}),
+    st.just({"resize": {"height": 8, "width": 9, "letterbox": "center", "pad_mode": "reflect"}}),
+    st.just({"transpose": True}),
     st.fixed_dictionaries({"flip": st.sampled_from(["horizontal", "vertical", "both"])}),
 )
 ARITHMETIC = st.one_of(
     st.fixed_dictionaries({"scale": NUMBERS}),
     st.fixed_dictionaries({"mean": st.lists(NUMBERS, min_size=1, max_size=3)}),
+    st.just({"standardize": True}),
     st.fixed_dictionaries({"std": st.lists(NUMBERS, min_size=1, max_size=3)}),
 )
 

@@ -32,3 +32,10 @@ def test_folders_feed_models_of_one_input_only(tmp_path):
     for folder in (tmp_path, tmp_path / "db"):
         with pytest.raises(DataError, match=r"gives one input, the model has 2: use a text list"):
             open_source(folder, ("a", "b"))
+
+
+def test_a_leveldb_is_named_with_the_remedy(tmp_path):
+    for name in ("CURRENT", "MANIFEST-000004", "000005.ldb"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(DataError, match=r"is a LevelDB, which is not read: make an LMDB .* dataset build"):
+        open_source(tmp_path, None)

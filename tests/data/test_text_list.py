@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from data_helpers import picture, write_picture
@@ -151,3 +153,12 @@ def test_a_list_of_a_million_lines_touches_no_file(tmp_path):
     source = TextListSource(path, ONE)
     assert len(source) == 1_000_000
     assert (source.name(999_999), source.label(999_999)) == ("photos/0999999.jpg", 999)
+
+
+def test_relative_paths_may_start_elsewhere(tmp_path):
+    (tmp_path / "list.txt").write_text("a.png 1\n/b.png 2\n")
+    source = TextListSource(tmp_path / "list.txt", ("x",), tmp_path / "images")
+    assert [source.read(index)[0].path for index in range(2)] == [
+        tmp_path / "images" / "a.png",
+        Path("/b.png"),
+    ]

@@ -113,9 +113,11 @@ def _require_weights(layers: Sequence[Layer], path: Path, stored: Mapping[str, l
 
 def _unknown_fields(declared: Prototxt, layers: Sequence[Layer]) -> list[str]:
     """A note on fields of forks in layers that are converted, each named where it comes first."""
-    unknown = {field for layer in layers for field in declared.unknown_in(layer.line)}
-    first = {f"{u.message}.{u.name}": u.line for u in sorted(unknown, key=lambda u: -u.line)}
-    named = [f"line {line}: {name}" for name, line in reversed(first.items())]
+    unknown = [field for layer in layers for field in declared.unknown_in(layer.line)]
+    first: dict[str, int] = {}
+    for field in sorted(unknown, key=lambda field: field.line):
+        first.setdefault(f"{field.message}.{field.name}", field.line)
+    named = [f"line {line}: {name}" for name, line in first.items()]
     return (
         [f"{declared.path}: fields that distq does not know are passed over: {_few(named)}"] if named else []
     )

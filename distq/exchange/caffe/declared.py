@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from math import prod
 
 from distq.errors import ModelError
+from distq.exchange.caffe.data_layer import data_layer_of
+from distq.exchange.caffe.data_size import loaded_shape
 from distq.exchange.caffe.prototxt import Prototxt
 from distq.exchange.caffe.schema import Message
 
@@ -71,7 +73,8 @@ def _of_layer(source: Prototxt, layer: Message, line: int) -> dict[str, tuple[in
         legacy = zip(data.num, data.channels, data.height, data.width, strict=False)
         shapes = [tuple(shape.dim) for shape in data.shape] or [tuple(sizes) for sizes in legacy]
     else:
-        shape = _of_data(layer)
+        reading = data_layer_of(source, layer, line)
+        shape = (loaded_shape(reading) if reading else None) or _of_data(layer)
         shapes, tops = [shape] if shape else [], tops[:1]
     if len(shapes) == 1:
         shapes *= len(tops)

@@ -16,7 +16,7 @@ from distq.exchange.caffe.convert import load_caffe
 
 HERE = Path(__file__).parent
 GOLDEN = np.load(HERE / "golden.npz")
-REAL = HERE.parents[3].parent / "shared" / "data" / "caffe"
+REAL = HERE.parents[2].parent / "shared" / "data" / "caffe"
 LARGEST_ERROR = 1e-5
 
 
