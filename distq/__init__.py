@@ -5,14 +5,14 @@
     result = distq.tune(model="model.onnx", data="photos/", preprocess="preprocess.yaml", out="run")
     print(result.holdout.after.sqnr_db)
 
-The functions do what ``distq calibrate``, ``tune``, ``eval`` and ``sweep`` do, and raise what distq.errors
-lists. Nothing is printed unless a reporter is given.
+The functions do what ``distq calibrate``, ``tune``, ``eval``, ``diff`` and ``sweep`` do, and raise what
+distq.errors lists. Nothing is printed unless a reporter is given.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,7 @@ from distq.errors import (
 
 if TYPE_CHECKING:
     from distq.engine.progress import Reporter
-    from distq.run.results import EvaluateResult, RunResult
+    from distq.run.results import DiffResult, EvaluateResult, RunResult
     from distq.sweeps.plan import SweepPlan
     from distq.sweeps.results import SweepResult
 
@@ -64,6 +64,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "calibrate",
+    "diff",
     "evaluate",
     "plan_sweep",
     "sweep",
@@ -71,6 +72,8 @@ __all__ = [
 ]
 
 FilePath = str | os.PathLike[str]
+Data = FilePath | Iterable[object]
+"""A path, or samples from Python: an array of them, arrays by input, a list, a generator."""
 
 # Jobs are imported when called: `import distq` stays quick, and reading the version does not load Ray.
 
@@ -78,7 +81,7 @@ FilePath = str | os.PathLike[str]
 def calibrate(
     *,
     model: FilePath,
-    data: FilePath | None = None,
+    data: Data | None = None,
     out: FilePath,
     reporter: Reporter | None = None,
     **options: object,
@@ -88,11 +91,15 @@ def calibrate(
     Args:
         model: The float ONNX model.
         data: A folder of images, a text list, an LMDB folder, or .npz/.npy arrays whose leading axis counts
-            samples. None only with ``load_dist``: thresholds alone, no model.
+            samples. Or the samples themselves: anything that gives them one by one, such as a generator. A
+            sample is an array, a tuple with one for each input, or a mapping from the inputs' names; as many
+            as are asked for are taken, once, and kept in ``data`` of the run folder. None only with
+            ``load_dist``: thresholds alone, no model.
         out: The run folder; it must not exist, unless with ``resume=True``.
         reporter: Told of progress, log lines and warnings; silent by default.
         **options: Any option of ``distq calibrate --help`` with underscores, such as ``samples=256``,
-            ``method="mse"``, ``bias_correction=False``, ``executor="local"``.
+            ``method="mse"``, ``bias_correction=False``, ``executor="local"``; and ``data_folder``, where
+            samples from Python are kept instead.
 
     Returns:
         Accuracy on the held-out and the tuning images, what it cost, and the files written.
@@ -104,16 +111,18 @@ def calibrate(
     """
     from distq.config import CalibrateOptions  # noqa: PLC0415  # lazy, see above
     from distq.jobs.calibrate import calibrate as job  # noqa: PLC0415  # lazy, see above
-    from distq.options import make_options  # noqa: PLC0415  # lazy, see above
+    from distq.run.python_data import python_data  # noqa: PLC0415  # lazy, see above
 
     values = {"model": model, "data": data, "out": out, **options}
-    return job(make_options(CalibrateOptions, values), reporter or _silent())
+    told = reporter or _silent()
+    with python_data(CalibrateOptions, values, told) as made:
+        return job(made, told)
 
 
 def tune(
     *,
     model: FilePath,
-    data: FilePath | None = None,
+    data: Data | None = None,
     out: FilePath,
     reporter: Reporter | None = None,
     **options: object,
@@ -122,8 +131,7 @@ def tune(
 
     Args:
         model: The float ONNX model.
-        data: A folder of images, a text list, an LMDB folder, or .npz/.npy arrays whose leading axis counts
-            samples.
+        data: As :func:`calibrate` takes it.
         out: The run folder; it must not exist, unless with ``resume=True``.
         reporter: Told of progress, log lines and warnings; silent by default.
         **options: Any option of ``distq tune --help`` with underscores, such as ``tune_samples=32`` or
@@ -140,16 +148,18 @@ def tune(
     """
     from distq.config import TuneOptions  # noqa: PLC0415  # lazy, see above
     from distq.jobs.tune import tune as job  # noqa: PLC0415  # lazy, see above
-    from distq.options import make_options  # noqa: PLC0415  # lazy, see above
+    from distq.run.python_data import python_data  # noqa: PLC0415  # lazy, see above
 
     values = {"model": model, "data": data, "out": out, **options}
-    return job(make_options(TuneOptions, values), reporter or _silent())
+    told = reporter or _silent()
+    with python_data(TuneOptions, values, told) as made:
+        return job(made, told)
 
 
 def evaluate(
     candidate: FilePath,
     *,
-    data: FilePath,
+    data: Data,
     against: FilePath | None = None,
     reporter: Reporter | None = None,
     **options: object,
@@ -158,8 +168,7 @@ def evaluate(
 
     Args:
         candidate: The ONNX model to measure, usually a run's ``model.int8.onnx``.
-        data: A folder of images, a text list, an LMDB folder, or .npz/.npy arrays whose leading axis counts
-            samples.
+        data: As :func:`calibrate` takes it.
         against: The float ONNX model with the same inputs and outputs; None measures accuracy alone.
         reporter: Told of progress, log lines and warnings; silent by default.
         **options: Any option of ``distq eval --help`` with underscores, such as ``labels="labels.txt"``.
@@ -173,10 +182,45 @@ def evaluate(
     """
     from distq.config import EvaluateOptions  # noqa: PLC0415  # lazy, see above
     from distq.jobs.evaluate import evaluate as job  # noqa: PLC0415  # lazy, see above
-    from distq.options import make_options  # noqa: PLC0415  # lazy, see above
+    from distq.run.python_data import python_data  # noqa: PLC0415  # lazy, see above
 
     values = {"candidate": candidate, "data": data, "against": against, **options}
-    return job(make_options(EvaluateOptions, values), reporter or _silent())
+    told = reporter or _silent()
+    with python_data(EvaluateOptions, values, told) as made:
+        return job(made, told)
+
+
+def diff(
+    *,
+    model: FilePath,
+    table: FilePath,
+    data: Data,
+    reporter: Reporter | None = None,
+    **options: object,
+) -> DiffResult:
+    """Show how far a network with given thresholds is from float, and which part of it costs what.
+
+    Args:
+        model: The float ONNX model.
+        table: The thresholds, such as a run's ``thresholds.json``.
+        data: As :func:`calibrate` takes it.
+        reporter: Told of progress, log lines and warnings; silent by default.
+        **options: Any option of ``distq diff --help`` with underscores, such as ``sensitivity=True``.
+
+    Returns:
+        The network's distance from float and, where asked for, that of each layer or tensor.
+
+    Raises:
+        InputError: The model, the table, the data or an option cannot be used (exit code 2 of the command).
+        ExecutionError: A work unit failed, also when tried again (exit code 3).
+    """
+    from distq.config import DiffOptions  # noqa: PLC0415  # lazy, see above
+    from distq.jobs.diff import diff as job  # noqa: PLC0415  # lazy, see above
+    from distq.run.python_data import python_data  # noqa: PLC0415  # lazy, see above
+
+    values, told = {"model": model, "table": table, "data": data, **options}, reporter or _silent()
+    with python_data(DiffOptions, values, told) as made:
+        return job(made, told)
 
 
 def sweep(

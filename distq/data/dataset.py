@@ -229,7 +229,7 @@ class Manifest:
     """Which samples a job used.
 
     Attributes:
-        kind: Kind of source: folder, list, lmdb, npz or npy.
+        kind: Kind of source: folder, list, lmdb, npz, npy or recorded.
         source: Where it was.
         count: Samples there.
         selected: Samples used.

@@ -7,6 +7,7 @@ from pathlib import Path
 from distq.data.arrays import open_npy, open_npz
 from distq.data.caffe_lmdb import LmdbSource
 from distq.data.folder import FolderSource
+from distq.data.recorded import RecordedSource, is_recorded
 from distq.data.samples import Source
 from distq.data.text_list import TextListSource
 from distq.errors import DataError
@@ -16,7 +17,7 @@ from distq.urls import url_of
 def open_source(path: Path, input_names: tuple[str, ...] | None) -> Source:
     """Open a folder, LMDB folder (it has ``data.mdb``), .npz, .npy, or a text list (any other file).
 
-    A folder holds images, or arrays with one sample a file.
+    A folder holds images, arrays with one sample a file, or what :mod:`distq.data.recorded` wrote.
 
     Args:
         path: The source; the last three also as a URL.
@@ -25,6 +26,8 @@ def open_source(path: Path, input_names: tuple[str, ...] | None) -> Source:
     Raises:
         DataError: the path is missing, damaged, or does not fit these inputs.
     """
+    if path.is_dir() and is_recorded(path):
+        return RecordedSource(path, input_names)
     if path.is_dir():
         lmdb = (path / "data.mdb").exists()
         source = LmdbSource(path) if lmdb else FolderSource(path, input_names)

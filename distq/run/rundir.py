@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from distq.data.recorded import is_recorded
 from distq.errors import FileFormatError, UsageError
 from distq.files import atomic_write, make_run_folder, write_first
 
@@ -57,6 +58,20 @@ class RunDir:
         return self.path / "journal.jsonl"
 
     @property
+    def data(self) -> Path:
+        """Samples that were given by Python."""
+        return self.path / "data"
+
+    @property
+    def free(self) -> bool:
+        """Whether a new run may begin here: there is nothing, or only samples recorded for it."""
+        if not self.path.exists():
+            return True
+        return self.path.is_dir() and all(
+            child == self.data and is_recorded(child) for child in self.path.iterdir()
+        )
+
+    @property
     def finished(self) -> bool:
         """Whether the run came to its end."""
         return self.metrics.is_file()
@@ -83,7 +98,7 @@ class RunDir:
             UsageError: the folder is taken, cannot be made, or holds another job (the field is named).
             ExecutionError: the disk does not take its first file.
         """
-        if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
+        if self.free:
             make_run_folder(self.path)
             try:
                 write_first(self.run, _as_json({"job": identity}))
@@ -146,9 +161,16 @@ class RunDir:
     def discard(self, *, keep_folder: bool = False) -> None:
         """Remove what a job wrote since :meth:`claim`, when it turned out to be impossible.
 
+        Samples that were recorded for it stay: a generator may have taken long, and gives them only once.
+
         Args:
             keep_folder: leave the empty folder that was there before.
         """
+        if is_recorded(self.data):
+            for name in {child.name for child in self.path.iterdir()} - {self.data.name}:
+                path = self.path / name
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            return
         shutil.rmtree(self.path, ignore_errors=True)
         if keep_folder:
             self.path.mkdir(exist_ok=True)

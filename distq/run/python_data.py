@@ -1,0 +1,135 @@
+"""Options of a job whose data comes from Python: samples are recorded first, and are data like any other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
+
+import onnx_ir as ir
+
+from distq.config import CalibrateOptions, CommonOptions, EvaluateOptions
+from distq.data.recorded import is_recorded
+from distq.data.samples import InputSpec
+from distq.data.shards import DEFAULT_HOLDOUT
+from distq.data.stream import record
+from distq.engine.progress import Reporter
+from distq.errors import InputError, InterruptedRun, UsageError
+from distq.graph.read import read_proto
+from distq.options import make_options
+from distq.run.rundir import RunDir
+from distq.run.samples import input_specs
+
+Options = TypeVar("Options", bound=CommonOptions)
+
+
+@contextmanager
+def python_data(kind: type[Options], values: Mapping[str, object], reporter: Reporter) -> Iterator[Options]:
+    """The options of a job; where their ``data`` is no path, its samples have been recorded.
+
+    Samples lie in ``data`` of the run folder, in the folder ``data_folder`` of the values, or, for a job
+    without a run folder, in a temporary one. A run that is resumed takes what was recorded before, and none
+    of the items.
+
+    Args:
+        kind: One of distq.config's classes.
+        values: Of its options, and maybe ``data_folder``.
+        reporter: Told of progress.
+
+    Raises:
+        InputError: an option, the model or an item cannot be used.
+        ExecutionError: the disk is full.
+        InterruptedRun: Ctrl-C.
+    """
+    given, stated = dict(values), values.get("data_folder")
+    given.pop("data_folder", None)
+    items = given.get("data")
+    if items is None or isinstance(items, str | os.PathLike):
+        if stated is not None:
+            raise UsageError("data_folder is where samples from Python are kept: leave it out with a path")
+        yield make_options(kind, given)
+        return
+    with ExitStack() as stack:
+        if stated is not None:
+            folder = Path(str(stated))
+        elif issubclass(kind, CalibrateOptions):
+            folder = RunDir(Path(str(given.get("out")))).data
+        else:
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="distq-data-"))) / "data"
+        options = make_options(kind, {**given, "data": folder})
+        if not _may_be_taken(options, folder):
+            _record(options, _iterable(items), folder, reporter)
+        yield options
+
+
+def _may_be_taken(options: CommonOptions, folder: Path) -> bool:
+    """Whether the samples in the folder are this job's.
+
+    Raises:
+        UsageError: there is a run, or a recording, and the job is not resumed.
+    """
+    resume = isinstance(options, CalibrateOptions) and options.resume
+    if isinstance(options, CalibrateOptions) and not resume and not RunDir(options.out).free:
+        raise UsageError(f"{options.out} exists: give another out, or resume=True to continue the run in it")
+    if is_recorded(folder) and not resume:
+        raise UsageError(
+            f"{folder} holds recorded samples: give data={str(folder)!r} to use them, "
+            "or another folder for new ones"
+        )
+    return is_recorded(folder)
+
+
+def _iterable(items: object) -> Iterable[object]:
+    """What gives the samples one by one.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if isinstance(items, Mapping):  # as in an .npz: arrays by input, whose leading axis counts the samples
+        return (dict(zip(items, row, strict=True)) for row in zip(*items.values(), strict=True))
+    if not isinstance(items, Iterable):
+        hint = "call it" if callable(items) else "give a path, an array, or anything that gives samples"
+        raise UsageError(f"data is a {type(items).__name__}, which gives no samples one by one: {hint}")
+    return items
+
+
+def _record(options: CommonOptions, items: Iterable[object], folder: Path, reporter: Reporter) -> None:
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    most = most_items(options)
+    reporter.start("record", most or 0, "samples")
+    try:
+        record(items, model_inputs(options), folder, most, reporter.advance)
+    except KeyboardInterrupt:
+        raise InterruptedRun("interrupted while samples were recorded: start anew") from None
+    except InputError:
+        for left in [*folder.glob("[0-9]*.npz")]:
+            left.unlink()
+        for place in made:
+            with suppress(OSError):  # another process has put something there
+                place.rmdir()
+        raise
+    finally:
+        reporter.finish()
+
+
+def most_items(options: CommonOptions) -> int | None:
+    """How many items a job takes: those that calibrate and those held out; None is all."""
+    samples: int = getattr(options, "samples", 0)
+    if not samples or not isinstance(options, CalibrateOptions):
+        return samples or None
+    if options.holdout_data is not None:
+        return samples
+    return samples + (DEFAULT_HOLDOUT if options.holdout is None else options.holdout)
+
+
+def model_inputs(options: CommonOptions) -> tuple[InputSpec, ...]:
+    """The inputs of the model that a job is for.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    path = options.candidate if isinstance(options, EvaluateOptions) else getattr(options, "model")  # noqa: B009  # of every other job
+    return input_specs(ir.from_proto(read_proto(path)[0]))
