@@ -29,6 +29,7 @@ from distq.errors import (
 )
 
 if TYPE_CHECKING:
+    from distq.cascade import Cascade
     from distq.engine.progress import Reporter
     from distq.run.results import DiffResult, EvaluateResult, RunResult
     from distq.sweeps.plan import SweepPlan
@@ -37,8 +38,12 @@ if TYPE_CHECKING:
     __version__: str
 else:
 
-    def __getattr__(name: str) -> str:
-        """``__version__``, looked up when it is wanted: what looks takes as long to load as all of this."""
+    def __getattr__(name: str) -> object:
+        """What is looked up when it is wanted: it takes as long to load as all of this, or longer."""
+        if name == "Cascade":
+            from distq.cascade import Cascade  # noqa: PLC0415  # see above
+
+            return Cascade
         if name != "__version__":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415  # see above
@@ -53,6 +58,7 @@ else:
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = [
+    "Cascade",
     "DataError",
     "DistqError",
     "ExecutionError",
