@@ -37,7 +37,10 @@ FLAGS = {
     "candidate": Flag(None, "The ONNX model to measure.", "CANDIDATE"),
     "against": Flag(DATA, "The float model to compare with; without it accuracy alone.", "FLOAT"),
     "data": Flag(DATA, "Folder of images or arrays, LMDB folder, or path or URL of a list or array.", "SRC"),
-    "preprocess": Flag(DATA, "Preprocessing: YAML, image_params.json or a Python file.", "FILE"),
+    "preprocess": Flag(
+        DATA, "Preprocessing: YAML, image_params.json or a Python file; or one an input: a,b.", "FILE"
+    ),
+    "input_config": Flag(DATA, "SigmaStar's input_config.ini: formats, means, 16-bit tensors.", "FILE"),
     "labels": Flag(DATA, "Lines of 'name label', for top-1 and top-5.", "FILE"),
     "samples": Flag(DATA, "Use the first N samples; 0 is all.", "N"),
     "holdout": Flag(DATA, "The next N samples are held out (default: the rest, at most 500).", "N"),

@@ -67,7 +67,7 @@ def identity(
         for name, value in fields.items()
         if name not in NOT_IDENTITY and not isinstance(getattr(options, name), Path)
     }
-    files = {name: getattr(options, name) for name in ("table", "load_dist", "labels")}
+    files = {name: getattr(options, name) for name in ("table", "load_dist", "labels", "input_config")}
     own, held = manifests
     return {
         "command": command,

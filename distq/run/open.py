@@ -25,6 +25,7 @@ from distq.graph.resolve import resolve_names
 from distq.graph.rows import given_table
 from distq.quant.table import read_table
 from distq.replica.worker import WorkerSettings
+from distq.run.configured import configured
 from distq.run.context import Run
 from distq.run.identity import identity
 from distq.run.loading import checked, first_samples
@@ -66,8 +67,11 @@ def open_run(
         ExecutionError: no worker starts, or the disk is full.
     """
     started = time.monotonic()
+    options = configured(options, reporter)
     loaded, plan = prepare_model(options)
     data, holdout_data, selection = prepare_data(options, loaded)
+    for line in data.remarks():
+        reporter.line(line)
     rundir = RunDir(options.out)
     if not rundir.finished:
         same = checked(loaded, first_samples(data, selection.calibration), WorkerSettings())

@@ -43,6 +43,11 @@ class RunDir:
         return self.path / "thresholds.calibrated.json"
 
     @property
+    def tensors(self) -> Path:
+        """The same table for a spreadsheet."""
+        return self.path / "tensors.csv"
+
+    @property
     def model(self) -> Path:
         """The QDQ model."""
         return self.path / "model.int8.onnx"
@@ -82,7 +87,15 @@ class RunDir:
 
     def every_file(self) -> tuple[Path, ...]:
         """The files for a user that a run may have."""
-        return (self.model, self.thresholds, self.calibrated, self.metrics, self.run, self.distributions)
+        return (
+            self.model,
+            self.thresholds,
+            self.tensors,
+            self.calibrated,
+            self.metrics,
+            self.run,
+            self.distributions,
+        )
 
     def claim(self, identity: dict[str, Any], *, resume: bool) -> bool:
         """Take the folder for a job.

@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from distq.config import CalibrateOptions, CommonOptions, TuneOptions
 from distq.data.dataset import DatasetSpec, InputSpec
+from distq.data.input_config import read_input_config
 from distq.data.remote import IN_THIS_PROCESS
 from distq.data.shards import DEFAULT_HOLDOUT, Selection, select
 from distq.data.staging import plan_stage
@@ -68,6 +69,7 @@ def data_spec(
 
     Raises:
         UsageError: it is in the memory of this process, and others are to read it.
+        PreprocessError: the preprocessing or ``--input-config`` is wrong, or of another model.
     """
     for path in (source, labels):
         url = None if path is None else url_of(path)
@@ -76,6 +78,11 @@ def data_spec(
     spec = DatasetSpec.create(
         source, input_specs(model), preprocess=preprocess, labels=labels, allow_code=options.allow_code
     )
+    if options.input_config is not None:
+        config = read_input_config(options.input_config)
+        config.check(spec.inputs, [value.name or "" for value in model.graph.outputs])
+        if preprocess is None:
+            spec = replace(spec, preprocessing=config.preprocessing(spec.inputs))
     if options.stage_data is None:
         return spec
     spec.open()  # what is damaged is said before it is hashed

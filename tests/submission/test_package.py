@@ -47,6 +47,14 @@ def test_the_job_file_and_the_small_files_it_names_travel_and_nothing_else(job) 
     assert submission.entrypoint == "distq run job.yaml --resume"
 
 
+def test_several_preprocessing_files_travel(job, tmp_path: Path) -> None:
+    (tmp_path / "parts" / "q.yaml").write_bytes(STEPS + b"# q")
+    submission = make_submission(job(preprocess="parts/p.yaml,parts/q.yaml"))
+    assert set(submission.files) == {JOB_FILE, "preprocess/p.yaml", "preprocess/q.yaml"}
+    given = yaml.safe_load(submission.files[JOB_FILE])["preprocess"]
+    assert given == "preprocess/p.yaml,preprocess/q.yaml"
+
+
 def test_what_arrives_is_the_same_job(job, tmp_path: Path) -> None:
     submission = make_submission(job(address="10.0.0.1:6379", resume=True), {"workers": 5})
     place = tmp_path / "there"
