@@ -17,7 +17,7 @@ from distq.errors import DataError, ModelError, UsageError
 from distq.graph.read import read_proto
 from distq.replica.session import Session, is_float
 from distq.replica.worker import WorkerSettings
-from distq.run.samples import input_specs
+from distq.run.samples import input_specs, tensor_spec
 
 Arrays = dict[str, NDArray[Any]]
 Listener = Callable[["CascadeModel", Sequence[Arrays]], None]
@@ -37,6 +37,7 @@ class CascadeModel:
         path: of the float ONNX file.
         inputs: in the model's order.
         outputs: names, in the model's order.
+        output_specs: the same with shapes and dtypes.
         listener: told of every call.
     """
 
@@ -55,9 +56,10 @@ class CascadeModel:
         self.path = path
         self.listener: Listener | None = None
         proto, self.sha256 = read_proto(path)
-        graph = ir.from_proto(proto).graph
-        self.inputs: tuple[InputSpec, ...] = input_specs(ir.from_proto(proto))
-        self.outputs = tuple(value.name or "" for value in graph.outputs)
+        model = ir.from_proto(proto)
+        self.inputs: tuple[InputSpec, ...] = input_specs(model)
+        self.output_specs = tuple(tensor_spec(value) for value in model.graph.outputs)
+        self.outputs = tuple(spec.name for spec in self.output_specs)
         self._float = proto.SerializeToString()
         self._session: Session | None = None
         self._model = self._float

@@ -52,14 +52,15 @@ def input_specs(model: ir.Model) -> tuple[InputSpec, ...]:
 
     A negative dimension, as Paddle writes one, is open.
     """
-    specs = []
-    for value in model.graph.inputs:
-        if value.name in model.graph.initializers:
-            continue
-        sizes = () if value.shape is None else value.shape
-        shape = tuple(size if isinstance(size, int) and size >= 0 else None for size in sizes)
-        specs.append(InputSpec(value.name or "", shape, numpy_dtype(value)))
-    return tuple(specs)
+    fed = [value for value in model.graph.inputs if value.name not in model.graph.initializers]
+    return tuple(map(tensor_spec, fed))
+
+
+def tensor_spec(value: ir.Value) -> InputSpec:
+    """Name, shape and dtype of an input or output of a model."""
+    sizes = () if value.shape is None else value.shape
+    shape = tuple(size if isinstance(size, int) and size >= 0 else None for size in sizes)
+    return InputSpec(value.name or "", shape, numpy_dtype(value))
 
 
 def data_spec(
