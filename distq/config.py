@@ -74,6 +74,7 @@ class CalibrateOptions(CommonOptions):
     """Options of ``distq calibrate``; paths are as seen from the current folder."""
 
     model: Path
+    weights: Path | None = None
     data: Place | None = None
     out: Path
     preprocess: Path | None = None
@@ -112,6 +113,7 @@ class EvaluateOptions(CommonOptions):
 
     candidate: Path
     against: Path | None = None
+    weights: Path | None = None
     data: Place
     preprocess: Path | None = None
     labels: Place | None = None
@@ -122,6 +124,7 @@ class DiffOptions(CommonOptions):
     """Options of ``distq diff``."""
 
     model: Path
+    weights: Path | None = None
     table: Path
     data: Place
     preprocess: Path | None = None

@@ -33,9 +33,14 @@ class Flag:
 
 
 FLAGS = {
-    "model": Flag(None, "The float ONNX model.", "MODEL"),
-    "candidate": Flag(None, "The ONNX model to measure.", "CANDIDATE"),
-    "against": Flag(DATA, "The float model to compare with; without it accuracy alone.", "FLOAT"),
+    "model": Flag(None, "The float model: ONNX, or a Caffe .prototxt.", "MODEL"),
+    "weights": Flag(
+        DATA, "Weights of a Caffe .prototxt (default: the .caffemodel of the same name beside it).", "FILE"
+    ),
+    "candidate": Flag(None, "The model to measure: ONNX, or a Caffe .prototxt.", "CANDIDATE"),
+    "against": Flag(
+        DATA, "The float model to compare with, ONNX or Caffe; without it accuracy alone.", "FLOAT"
+    ),
     "data": Flag(DATA, "Folder of images or arrays, LMDB folder, or path or URL of a list or array.", "SRC"),
     "preprocess": Flag(
         DATA, "Preprocessing: YAML, image_params.json or a Python file; or one an input: a,b.", "FILE"

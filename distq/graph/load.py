@@ -27,7 +27,7 @@ from distq.graph.passes.products import PlainProducts
 from distq.graph.passes.resize import CubicOfRows, ResizeAllAxes
 from distq.graph.passes.tidy import DropIdentities, DropIdle, DropUnused, NameNodes
 from distq.graph.plain import make_plain
-from distq.graph.read import nodes_in, opset_of, quantized_operator, read_proto
+from distq.graph.read import Reader, nodes_in, opset_of, quantized_operator, read_onnx
 from distq.graph.shapes import infer_shapes, settle_outputs
 
 OLDEST_OPSET = 7
@@ -67,13 +67,16 @@ class LoadedModel:
 
     ``model`` is the canonical one: opset 13 or newer, constants and shapes folded, BatchNormalization folded,
     every node named; inputs, outputs and annotations are those of the file. ``sha256`` is the file's.
-    ``without`` names the steps of ``OPTIONAL_STEPS`` that were left out.
+    ``without`` names the steps of ``OPTIONAL_STEPS`` that were left out. ``read`` reads the file again, and
+    ``notes`` are what reading it has to say.
     """
 
     path: Path
     sha256: str
     model: ir.Model
     without: frozenset[str] = frozenset()
+    read: Reader = read_onnx
+    notes: tuple[str, ...] = ()
 
     def serialized(self) -> bytes:
         """The canonical float model as ONNX bytes.
@@ -94,17 +97,19 @@ class _StepFailedError(Exception):
     """An optional step raised; its name is the argument."""
 
 
-def load_model(path: Path, without: Collection[str] = ()) -> LoadedModel:
+def load_model(path: Path, without: Collection[str] = (), read: Reader = read_onnx) -> LoadedModel:
     """Read, check, upgrade and fold a model.
 
     Args:
-        path: of the ONNX file.
+        path: of the model's file.
         without: names of ``OPTIONAL_STEPS`` to leave out. One that raises is left out as well.
+        read: reads the file; for formats other than ONNX see :mod:`distq.exchange.network`.
 
     Raises:
         ModelError: missing, corrupt, older than opset 7, already quantized, or of a kind that cannot be kept.
     """
-    proto, sha256 = read_proto(path)
+    given = read(path)
+    proto = given.proto
     _require_float(path, proto)
     _require_known_types(path, proto)
     interface = Interface.of(proto)
@@ -127,7 +132,7 @@ def load_model(path: Path, without: Collection[str] = ()) -> LoadedModel:
         raise ModelError(
             f"{path} holds what distq cannot read: {reason}; export it in another way"
         ) from error
-    return LoadedModel(path, sha256, model, left_out)
+    return LoadedModel(path, given.sha256, model, left_out, read, given.notes)
 
 
 def canonical(proto: onnx.ModelProto, without: Collection[str] = ()) -> ir.Model:

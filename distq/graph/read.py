@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
@@ -30,6 +31,27 @@ _QUANTIZED_PREFIXES = (
     "MatMulInteger",
 )
 """Of operators of the ONNX standard and of ONNX Runtime's domain com.microsoft."""
+
+
+@dataclass(frozen=True)
+class ReadModel:
+    """A model as it was read from a file of any format.
+
+    ``sha256`` identifies the files it came from; ``notes`` are for the user.
+    """
+
+    proto: onnx.ModelProto
+    sha256: str
+    notes: tuple[str, ...] = ()
+
+
+Reader = Callable[[Path], ReadModel]
+"""Reads a model's file anew each time, since loading changes what was read."""
+
+
+def read_onnx(path: Path) -> ReadModel:
+    """Read an ONNX file; see :func:`read_proto`."""
+    return ReadModel(*read_proto(path))
 
 
 def read_proto(path: Path) -> tuple[onnx.ModelProto, str]:

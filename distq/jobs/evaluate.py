@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import onnx
 import onnx_ir as ir
@@ -15,9 +16,9 @@ from distq.engine.portions import portions_for
 from distq.engine.progress import Reporter
 from distq.engine.run import run_units
 from distq.errors import DataError, ModelError
+from distq.exchange.network import is_caffe, read_network
 from distq.graph.dynamic import compared_tensors
 from distq.graph.heads import with_tensors
-from distq.graph.read import read_proto
 from distq.replica.evaluate import Evaluate
 from distq.run.open import interruptible, open_workers
 from distq.run.results import EvaluateResult
@@ -32,8 +33,8 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> EvaluateResult:
         InputError: a model or data that cannot be used.
         InterruptedRun: Ctrl-C.
     """
-    candidate, _ = read_proto(options.candidate)
-    against = None if options.against is None else read_proto(options.against)[0]
+    candidate = _read(options, options.candidate, reporter)
+    against = None if options.against is None else _read(options, options.against, reporter)
     network = ir.from_proto(candidate)
     inputs = input_specs(network)
     ours, theirs = candidate.SerializeToString(), None
@@ -66,6 +67,16 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> EvaluateResult:
         candidate=top_k_accuracy(results, 0) if reference is None else accuracy(results, 0),
         against=None if reference is None else top_k_accuracy(results, -1),
     )
+
+
+def _read(options: EvaluateOptions, path: Path, reporter: Reporter) -> onnx.ModelProto:
+    """One of the two; the weights given are those of the float model if it is Caffe's, else the other's."""
+    caffe = [p for p in (options.against, options.candidate) if p is not None and is_caffe(p)]
+    owner = caffe[0] if caffe else options.candidate
+    found = read_network(path, options.weights if path == owner else None)
+    for note in found.notes:
+        reporter.warn(note)
+    return found.proto
 
 
 def _comparable(

@@ -47,9 +47,13 @@ NOT_IDENTITY = frozenset(
         "out",
         "allow_code",
         "dump_dist",
+        "weights",
     }
 )
-"""Options that say where and how a job runs, not what it computes; they may change on resume."""
+"""Options that say where and how a job runs, not what it computes; they may change on resume.
+
+The model's SHA-256 is of its weights as well.
+"""
 
 
 def identity(

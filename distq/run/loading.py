@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from distq.data.dataset import DatasetSpec
 from distq.errors import DataError, ExecutionError, ModelError, PreprocessError
 from distq.graph.load import OPTIONAL_STEPS, LoadedModel, load_model
-from distq.graph.read import opset_of, read_proto
+from distq.graph.read import opset_of
 from distq.replica.reference import Feeds, check_same, first_at_fault, random_feeds
 from distq.replica.session import Session
 from distq.replica.worker import WorkerSettings
@@ -56,7 +56,7 @@ def checked(loaded: LoadedModel, samples: Sequence[Feeds], settings: WorkerSetti
     if not samples:
         return loaded
     path = loaded.path
-    proto, _ = read_proto(path)
+    proto = loaded.read(path).proto
     given = proto.SerializeToString()
     try:
         Session(given, settings).run(samples[0])
@@ -67,7 +67,7 @@ def checked(loaded: LoadedModel, samples: Sequence[Feeds], settings: WorkerSetti
     if not wrong or operator in UNSTABLE:
         return loaded
     for step in (name for name in OPTIONAL_STEPS if name not in loaded.without):
-        other = load_model(path, loaded.without | {step})
+        other = load_model(path, loaded.without | {step}, loaded.read)
         if not _differing(given, other, samples, settings):
             return other
     raise ModelError(

@@ -1,0 +1,124 @@
+"""A Caffe network as an ONNX model."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import onnx
+
+from distq.errors import ModelError
+from distq.exchange.caffe.builder import Builder
+from distq.exchange.caffe.layers.table import CONVERTERS
+from distq.exchange.caffe.network import Layer, resolve
+from distq.exchange.caffe.prototxt import Prototxt, read_prototxt
+from distq.exchange.caffe.weights import Blob, read_weights
+from distq.files import sha256_file
+
+SUFFIX, WEIGHTS_SUFFIX = ".prototxt", ".caffemodel"
+_MOST_NAMED = 5
+
+
+@dataclass(frozen=True)
+class CaffeNetwork:
+    """A converted network.
+
+    ``sha256`` is of the digests of both files, ``notes`` say what was passed over.
+    """
+
+    model: onnx.ModelProto
+    sha256: str
+    notes: tuple[str, ...]
+
+
+def load_caffe(prototxt: Path, weights: Path | None = None) -> onnx.ModelProto:
+    """The ONNX model of a Caffe network; see :func:`read_caffe`."""
+    return read_caffe(prototxt, weights).model
+
+
+def read_caffe(prototxt: Path, weights: Path | None = None) -> CaffeNetwork:
+    """Read a network and its weights.
+
+    Args:
+        prototxt: the deploy.prototxt, or a training file, of which the TEST phase is taken.
+        weights: the caffemodel; None: the one of the same name beside the prototxt.
+
+    Raises:
+        ModelError: a file cannot be read, they do not belong together, or a layer cannot be converted; it is
+            named with its line.
+    """
+    weights = weights or weights_beside(prototxt)
+    declared = read_prototxt(prototxt)
+    network = resolve(declared)
+    _require_known(network.layers)
+    stored = read_weights(weights)
+    builder = Builder(
+        dict(network.inputs), tensors={*network.inputs, *(t for layer in network.layers for t in layer.tops)}
+    )
+    for layer in network.layers:
+        _convert(builder, replace(layer, blobs=stored.get(layer.name, [])))
+    model = builder.model(network.inputs, network.outputs, declared.net.name)
+    digests = sha256_file(prototxt) + sha256_file(weights)
+    notes = (*_unknown_fields(declared), *_unused_weights(weights, stored, declared))
+    return CaffeNetwork(model, hashlib.sha256(digests.encode()).hexdigest(), notes)
+
+
+def weights_beside(prototxt: Path) -> Path:
+    """The caffemodel of the same name.
+
+    Raises:
+        ModelError: there is none.
+    """
+    found = prototxt.with_suffix(WEIGHTS_SUFFIX)
+    if not found.exists():
+        raise ModelError(
+            f"{prototxt} has no weights beside it, {found.name} is missing: give --weights F.caffemodel"
+        )
+    return found
+
+
+def _convert(builder: Builder, layer: Layer) -> None:
+    if not layer.bottoms:
+        raise layer.error(
+            "has no bottom, and distq knows no data layer of this type: put an Input layer in its place"
+        )
+    try:
+        CONVERTERS[layer.type](builder, layer)
+    except (
+        IndexError,
+        ValueError,
+        ZeroDivisionError,
+    ) as error:  # axes and counts that do not fit one another
+        raise layer.error(f"does not fit its input: {error}") from error
+
+
+def _require_known(layers: Sequence[Layer]) -> None:
+    unknown = [layer for layer in layers if layer.type not in CONVERTERS]
+    if unknown:
+        named = _few([f"line {layer.line}: {layer.name} ({layer.type})" for layer in unknown])
+        raise ModelError(
+            f"{unknown[0].path} has layers that distq does not know: {named}; cut the network before them"
+        )
+
+
+def _unknown_fields(declared: Prototxt) -> list[str]:
+    """A note on fields of forks, each named where it comes first."""
+    first = {f"{field.message}.{field.name}": field.line for field in reversed(declared.unknown)}
+    named = [f"line {line}: {name}" for name, line in reversed(first.items())]
+    return (
+        [f"{declared.path}: fields that distq does not know are passed over: {_few(named)}"] if named else []
+    )
+
+
+def _unused_weights(weights: Path, stored: Mapping[str, list[Blob]], declared: Prototxt) -> list[str]:
+    """A note on weights of layers that the prototxt does not have at all."""
+    named = {layer.name for layer, _ in declared.layers()}
+    unused = [name for name in stored if name not in named]
+    return [f"{weights} has weights of layers that the prototxt lacks: {_few(unused)}"] if unused else []
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(names[:_MOST_NAMED]) + more

@@ -1,0 +1,1 @@
+"""Layers of Caffe as operators of ONNX, one file a family."""

@@ -1,0 +1,288 @@
+"""Caffe's protobuf messages, as descriptors of our own.
+
+No published package with Caffe's generated classes loads with the protobuf that onnx needs, so the messages
+are described here. Fields of a prototxt are found by name, and forks of Caffe number theirs differently: only
+what is read from binary files has Caffe's numbers. An enumeration is a string, so a fork's values are kept.
+
+Names, defaults and numbers: BVLC Caffe, caffe.proto; the SSD fork; the Sophgo fork's transform_op and
+quantization fields.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, TypeAlias
+
+from google.protobuf import (  # type: ignore[import-untyped]  # protobuf ships no types
+    descriptor_pb2,
+    descriptor_pool,
+    message_factory,
+)
+
+Message: TypeAlias = Any
+"""A protobuf message; its fields are those of the tables below."""
+
+_PACKAGE = "distq.caffe"
+
+BINARY = {
+    "BlobShape": "dim:i*=1",
+    "BlobProto": (
+        "num:i=1 channels:i=2 height:i=3 width:i=4 data:f*=5 shape:BlobShape=7 double_data:d*=8 "
+        "raw_data_type:i=10 "
+        "raw_data:y=12"
+    ),
+    "Datum": "channels:i=1 height:i=2 width:i=3 data:y=4 label:i=5 float_data:f*=6 encoded:b=7",
+    "WeightsLayer": "name:s=1 type:s=2 blobs:BlobProto*=7",
+    "WeightsLayerV1": "name:s=4 blobs:BlobProto*=6 layer:WeightsLayerV0=1",
+    "WeightsLayerV0": "name:s=1 blobs:BlobProto*=50",
+    "WeightsNet": "name:s=1 layers:WeightsLayerV1*=2 layer:WeightsLayer*=100",
+}
+"""Messages of binary files: ``name:type=number``. WeightsNet has what is read of a caffemodel alone."""
+
+_KERNEL = "pad:i* kernel_size:i* stride:i* pad_h:i pad_w:i kernel_h:i kernel_w:i stride_h:i stride_w:i "
+_AXES = "axis:i=1 num_axes:i=1 "
+_OLD_TRANSFORM = "scale:f=1 mean_file:s crop_size:i mirror:b "
+
+TEXT = {
+    "NetParameter": (
+        "name:s input:s* input_shape:BlobShape* input_dim:i* force_backward:b state:NetState debug_info:b "
+        "layer:LayerParameter* layers:V1LayerParameter*"
+    ),
+    "BlobShape": "dim:i*",
+    "NetState": "phase:TRAIN|TEST=TEST level:i stage:s*",
+    "NetStateRule": "phase:TRAIN|TEST min_level:i max_level:i stage:s* not_stage:s*",
+    "FillerParameter": (
+        "type:s=constant value:f min:f max:f=1 mean:f std:f=1 sparse:i=-1 "
+        "variance_norm:FAN_IN|FAN_OUT|AVERAGE"
+    ),
+    "ParamSpec": "name:s share_mode:STRICT|PERMISSIVE lr_mult:f=1 decay_mult:f=1",
+    "LossParameter": "ignore_label:i normalization:FULL|VALID|BATCH_SIZE|NONE=VALID normalize:b",
+    "TransformationParameter": (
+        "scale:f=1 mirror:b crop_size:i crop_h:i crop_w:i crop_fraction:f mean_file:s mean_value:f* "
+        "force_color:b "
+        "force_gray:b resize_param:ResizeParameter noise_param:NoiseParameter distort_param:DistortParameter "
+        "expand_param:ExpandParameter emit_constraint:EmitConstraint transform_op:TransformOp* "
+        "resize:i* standardization:b"
+    ),
+    "TransformOp": (
+        "op:RESIZE|CROP|STAND|NONE=NONE resize_side:i resize_h:i resize_w:i crop_fraction:f crop_h:i "
+        "crop_w:i "
+        "padding:f mean_value:f* mean_file:s scale:f=1 div:f=1 bgr2rgb:b"
+    ),
+    "ResizeParameter": (
+        "prob:f=1 resize_mode:|WARP|FIT_SMALL_SIZE|FIT_LARGE_SIZE_AND_PAD height:i width:i height_scale:i "
+        "width_scale:i pad_mode:|CONSTANT|MIRRORED|REPEAT_NEAREST pad_value:f* "
+        "interp_mode:|LINEAR|AREA|NEAREST|CUBIC|LANCZOS4*"
+    ),
+    "NoiseParameter": (
+        "prob:f hist_eq:b inverse:b decolorize:b gauss_blur:b jpeg:f=-1 posterize:b erode:b saltpepper:b "
+        "clahe:b "
+        "convert_to_hsv:b convert_to_lab:b"
+    ),
+    "DistortParameter": (
+        "brightness_prob:f brightness_delta:f contrast_prob:f contrast_lower:f contrast_upper:f hue_prob:f "
+        "hue_delta:f saturation_prob:f saturation_lower:f saturation_upper:f random_order_prob:f"
+    ),
+    "ExpandParameter": "prob:f=1 max_expand_ratio:f=1",
+    "EmitConstraint": "emit_type:CENTER|MIN_OVERLAP emit_overlap:f",
+    "AnnotatedDataParameter": "label_map_file:s anno_type:NONE|BBOX",
+    "ArgMaxParameter": "out_max_val:b top_k:i=1 axis:i",
+    "BatchNormParameter": "use_global_stats:b moving_average_fraction:f=0.999 eps:f=1e-5 scale_bias:b",
+    "BiasParameter": _AXES + "filler:FillerParameter",
+    "BNParameter": (
+        "slope_filler:FillerParameter bias_filler:FillerParameter momentum:f=0.9 eps:f=1e-5 frozen:b "
+        "bn_mode:LEARN|INFERENCE var_eps:f=1e-10"
+    ),
+    "ClipParameter": "min:f max:f",
+    "ConcatParameter": "axis:i=1 concat_dim:i=1",
+    "ConvolutionParameter": (
+        "num_output:i bias_term:b=true dilation:i* group:i=1 weight_filler:FillerParameter "
+        "bias_filler:FillerParameter engine:s axis:i=1 force_nd_im2col:b " + _KERNEL
+    ),
+    "CropParameter": "axis:i=2 offset:i*",
+    "DataParameter": (
+        "source:s batch_size:i rand_skip:i backend:LEVELDB|LMDB force_encoded_color:b prefetch:i=4 "
+        + _OLD_TRANSFORM
+    ),
+    "DetectionOutputParameter": (
+        "num_classes:i share_location:b=true background_label_id:i nms_param:NonMaximumSuppressionParameter "
+        "save_output_param:SaveOutputParameter code_type:|CORNER|CENTER_SIZE|CORNER_SIZE "
+        "variance_encoded_in_target:b keep_top_k:i=-1 confidence_threshold:f visualize:b "
+        "visualize_threshold:f "
+        "save_file:s objectness_score:f=0.01"
+    ),
+    "NonMaximumSuppressionParameter": "nms_threshold:f=0.3 top_k:i eta:f=1",
+    "SaveOutputParameter": (
+        "output_directory:s output_name_prefix:s output_format:s label_map_file:s name_size_file:s "
+        "num_test_image:i"
+    ),
+    "DropoutParameter": "dropout_ratio:f=0.5 scale_train:b=true",
+    "DummyDataParameter": (
+        "data_filler:FillerParameter* shape:BlobShape* num:i* channels:i* height:i* width:i*"
+    ),
+    "EltwiseParameter": "operation:PROD|SUM|MAX=SUM coeff:f* stable_prod_grad:b=true",
+    "ELUParameter": "alpha:f=1",
+    "ExpParameter": "base:f=-1 scale:f=1 shift:f",
+    "FlattenParameter": "axis:i=1 end_axis:i=-1",
+    "ImageDataParameter": (
+        "source:s batch_size:i=1 rand_skip:i shuffle:b new_height:i new_width:i is_color:b=true "
+        "root_folder:s " + _OLD_TRANSFORM
+    ),
+    "InnerProductParameter": (
+        "num_output:i bias_term:b=true weight_filler:FillerParameter bias_filler:FillerParameter axis:i=1 "
+        "transpose:b"
+    ),
+    "InputParameter": "shape:BlobShape*",
+    "InterpParameter": "height:i width:i zoom_factor:i=1 shrink_factor:i=1 pad_beg:i pad_end:i",
+    "LogParameter": "base:f=-1 scale:f=1 shift:f",
+    "LRNParameter": (
+        "local_size:i=5 alpha:f=1 beta:f=0.75 norm_region:ACROSS_CHANNELS|WITHIN_CHANNEL k:f=1 engine:s"
+    ),
+    "MemoryDataParameter": "batch_size:i channels:i height:i width:i",
+    "MVNParameter": "normalize_variance:b=true across_channels:b eps:f=1e-9",
+    "NormalizeParameter": (
+        "across_spatial:b=true scale_filler:FillerParameter channel_shared:b=true eps:f=1e-10"
+    ),
+    "PermuteParameter": "order:i*",
+    "PoolingParameter": (
+        "pool:MAX|AVE|STOCHASTIC engine:s global_pooling:b round_mode:CEIL|FLOOR ceil_mode:b=true "
+        "dilation:i* " + _KERNEL
+    ),
+    "PowerParameter": "power:f=1 scale:f=1 shift:f",
+    "PReLUParameter": "filler:FillerParameter channel_shared:b",
+    "PriorBoxParameter": (
+        "min_size:f* max_size:f* aspect_ratio:f* flip:b=true clip:b variance:f* "
+        "use_default_aspect_ratio:b=true img_size:i img_h:i img_w:i "
+        "step:f step_h:f step_w:f offset:f=0.5"
+    ),
+    "PythonParameter": "module:s layer:s param_str:s share_in_parallel:b",
+    "ReductionParameter": "operation:|SUM|ASUM|SUMSQ|MEAN axis:i coeff:f=1",
+    "ReLUParameter": "negative_slope:f engine:s",
+    "ReorgParameter": "stride:i reverse:b",
+    "ReshapeParameter": "shape:BlobShape axis:i num_axes:i=-1",
+    "ScaleParameter": _AXES + "filler:FillerParameter bias_term:b bias_filler:FillerParameter",
+    "ShuffleChannelParameter": "group:i=1",
+    "SliceParameter": "axis:i=1 slice_point:i* slice_dim:i=1",
+    "SoftmaxParameter": "engine:s axis:i=1",
+    "SwishParameter": "beta:f=1",
+    "ThresholdParameter": "threshold:f",
+    "TileParameter": "axis:i=1 tiles:i",
+    "UpsampleParameter": "scale:i=2 scale_h:i scale_w:i pad_out_h:b pad_out_w:b upsample_h:i upsample_w:i",
+}
+"""Messages of a prototxt: ``name:type=default``; ``*`` is a repeated field, ``A|B`` an enumeration from 0."""
+
+_LAYER = (
+    "name:s type:s bottom:s* top:s* phase:TRAIN|TEST loss_weight:f* param:ParamSpec* propagate_down:b* "
+    "include:NetStateRule* exclude:NetStateRule* blobs_lr:f* weight_decay:f* "
+    "th_strategy:USE_DEFAULT|USE_KL|USE_MAX th_scale:f=1 threshold:f* forward_with_float:b "
+    "transform_param:TransformationParameter loss_param:LossParameter reshape_dims:i* "
+)
+
+_PARAMETERS = {
+    "AnnotatedDataParameter": "annotated_data_param",
+    "ArgMaxParameter": "argmax_param",
+    "BatchNormParameter": "batch_norm_param",
+    "BNParameter": "bn_param",
+    "ELUParameter": "elu_param",
+    "InnerProductParameter": "inner_product_param",
+    "LRNParameter": "lrn_param",
+    "MVNParameter": "mvn_param",
+    "NormalizeParameter": "norm_param",
+    "PReLUParameter": "prelu_param",
+    "ReLUParameter": "relu_param",
+    "DetectionOutputParameter": "detection_output_param",
+    "DummyDataParameter": "dummy_data_param",
+    "ImageDataParameter": "image_data_param",
+    "MemoryDataParameter": "memory_data_param",
+    "PriorBoxParameter": "prior_box_param",
+    "ShuffleChannelParameter": "shuffle_channel_param",
+}
+"""Names of a layer's fields that are not the message's in lower case."""
+
+_NO_LAYER_FIELD = {
+    "NetParameter",
+    "TransformationParameter",
+    "FillerParameter",
+    "LossParameter",
+    "ResizeParameter",
+    "NoiseParameter",
+    "DistortParameter",
+    "ExpandParameter",
+    "NonMaximumSuppressionParameter",
+    "SaveOutputParameter",
+}
+_FIELD = descriptor_pb2.FieldDescriptorProto
+_TYPES = {
+    "i": _FIELD.TYPE_INT64,
+    "f": _FIELD.TYPE_FLOAT,
+    "d": _FIELD.TYPE_DOUBLE,
+    "b": _FIELD.TYPE_BOOL,
+    "s": _FIELD.TYPE_STRING,
+    "y": _FIELD.TYPE_BYTES,
+}
+
+
+def new_message(name: str) -> Message:
+    """An empty message of ``TEXT``, such as ``NetParameter``, or of ``BINARY``, such as ``BlobProto``.
+
+    A name that is in both, ``BlobShape``, is the binary one inside a ``BlobProto`` alone.
+    """
+    return _classes()[name]()
+
+
+def enumeration(message: str, field: str) -> tuple[str, ...]:
+    """The values of an enumeration, by number; an empty name where a number has none; () for other fields."""
+    for item in _text_messages().get(message, "").split():
+        name, _, kind = item.partition(":")
+        if name == field and "|" in kind:
+            return tuple(kind.rstrip("*").split("=")[0].split("|"))
+    return ()
+
+
+@cache
+def _text_messages() -> dict[str, str]:
+    fields = [
+        f"{_PARAMETERS.get(name) or name.removesuffix('Parameter').lower() + '_param'}:{name}"
+        for name in TEXT
+        if name.endswith("Parameter") and name not in _NO_LAYER_FIELD
+    ]
+    layer = _LAYER + " ".join(fields)
+    return {**TEXT, "LayerParameter": layer, "V1LayerParameter": layer}
+
+
+@cache
+def _classes() -> dict[str, Any]:
+    pool = descriptor_pool.DescriptorPool()
+    found = {}
+    for package, messages in ((f"{_PACKAGE}.binary", BINARY), (_PACKAGE, _text_messages())):
+        file = descriptor_pb2.FileDescriptorProto(name=f"{package}.proto", package=package, syntax="proto2")
+        for name, fields in messages.items():
+            message = file.message_type.add(name=name)
+            for position, item in enumerate(fields.split(), 1):
+                _add_field(message, package, item, position if messages is not BINARY else None)
+        pool.Add(file)
+        for name in messages:
+            descriptor = pool.FindMessageTypeByName(f"{package}.{name}")
+            found[name] = message_factory.GetMessageClass(descriptor)
+    return found
+
+
+def _add_field(message: Message, package: str, item: str, number: int | None) -> None:
+    """Add one field; its number is written after ``=`` where ``number`` is None, else that is its default."""
+    name, _, rest = item.partition(":")
+    kind, _, value = rest.partition("=")
+    repeated = kind.endswith("*")
+    kind = kind.rstrip("*")
+    field = message.field.add(name=name, number=int(value) if number is None else number)
+    field.label = _FIELD.LABEL_REPEATED if repeated else _FIELD.LABEL_OPTIONAL
+    if "|" in kind:
+        field.type = _FIELD.TYPE_STRING
+        value = value or next(filter(None, kind.split("|")))
+    elif kind in _TYPES:
+        field.type = _TYPES[kind]
+    else:
+        field.type, field.type_name = _FIELD.TYPE_MESSAGE, f".{package}.{kind}"
+    if number is not None and value and not repeated:
+        field.default_value = value
+    if repeated and kind in {"i", "f", "d"}:
+        field.options.packed = True

@@ -1,0 +1,41 @@
+"""Read a user's network, in whichever format it is."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from distq.errors import ModelError, UsageError
+from distq.exchange.caffe.convert import SUFFIX, WEIGHTS_SUFFIX, read_caffe
+from distq.graph.read import Reader, ReadModel, read_onnx
+
+
+def is_caffe(path: Path) -> bool:
+    """Whether a file is a Caffe network, by its name."""
+    return path.suffix.lower() == SUFFIX
+
+
+def network_reader(weights: Path | None = None) -> Reader:
+    """What :func:`distq.graph.load.load_model` reads a file with; ``weights`` as in :func:`read_network`."""
+    return partial(read_network, weights=weights)
+
+
+def read_network(path: Path, weights: Path | None = None) -> ReadModel:
+    """Read an ONNX file, or a Caffe prototxt and its weights.
+
+    Args:
+        path: an ONNX file or a ``.prototxt``.
+        weights: a prototxt's caffemodel; None: the one of the same name beside it.
+
+    Raises:
+        ModelError: a file is missing, corrupt, or holds what distq cannot read.
+        UsageError: weights were given for a model that has its own.
+    """
+    if is_caffe(path):
+        found = read_caffe(path, weights)
+        return ReadModel(found.model, found.sha256, found.notes)
+    if path.suffix.lower() == WEIGHTS_SUFFIX:
+        raise ModelError(f"{path} has weights alone: give the .prototxt as the model, with --weights {path}")
+    if weights is not None:
+        raise UsageError(f"--weights is for a Caffe .prototxt, {path} has weights of its own: leave it out")
+    return read_onnx(path)
