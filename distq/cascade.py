@@ -54,7 +54,7 @@ class Cascade:
         """Read the models.
 
         Args:
-            models: ONNX files by name, or a list of them, which are then called as their files.
+            models: ONNX files or Caffe prototxts by name, or a list of them, which are then called as their files.
 
         Raises:
             ModelError: one cannot be read.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from distq.data.fit import array_remedy, fit, with_batch
 from distq.data.samples import InputSpec, shape_text
 from distq.errors import DataError, ModelError, UsageError
-from distq.graph.read import read_proto
+from distq.exchange.network import read_network
 from distq.replica.session import Session, is_float
 from distq.replica.worker import WorkerSettings
 from distq.run.samples import input_specs, tensor_spec
@@ -34,7 +34,7 @@ class CascadeModel:
 
     Attributes:
         name: of its run folder.
-        path: of the float ONNX file.
+        path: of the float network, an ONNX file or a Caffe prototxt.
         inputs: in the model's order.
         outputs: names, in the model's order.
         output_specs: the same with shapes and dtypes.
@@ -55,12 +55,12 @@ class CascadeModel:
         self.name = name
         self.path = path
         self.listener: Listener | None = None
-        proto, self.sha256 = read_proto(path)
-        model = ir.from_proto(proto)
+        read = read_network(path)
+        self.sha256, model = read.sha256, ir.from_proto(read.proto)
         self.inputs: tuple[InputSpec, ...] = input_specs(model)
         self.output_specs = tuple(tensor_spec(value) for value in model.graph.outputs)
         self.outputs = tuple(spec.name for spec in self.output_specs)
-        self._float = proto.SerializeToString()
+        self._float = read.proto.SerializeToString()
         self._session: Session | None = None
         self._model = self._float
 
@@ -72,7 +72,7 @@ class CascadeModel:
         """
         model = self._float
         if path is not None:
-            proto, _ = read_proto(path)
+            proto = read_network(path).proto
             graph = ir.from_proto(proto)
             same_outputs = self.outputs == tuple(value.name or "" for value in graph.graph.outputs)
             if input_specs(graph) != self.inputs or not same_outputs:

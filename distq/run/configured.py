@@ -8,6 +8,7 @@ from distq.config import CalibrateOptions
 from distq.data.input_config import read_input_config
 from distq.engine.progress import Reporter
 from distq.errors import UsageError
+from distq.exchange.network import network_reader
 from distq.graph.load import load_model
 from distq.graph.plan import make_plan
 from distq.graph.resolve import resolve_names
@@ -26,7 +27,7 @@ def configured(options: Options, reporter: Reporter) -> Options:
     if options.input_config is None:
         return options
     config = read_input_config(options.input_config)
-    model = load_model(options.model).model
+    model = load_model(options.model, read=network_reader(options.weights)).model
     for line in config.remarks():
         reporter.warn(line)
     if options.preprocess is not None and options.data is not None:

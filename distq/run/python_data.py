@@ -18,7 +18,7 @@ from distq.data.shards import DEFAULT_HOLDOUT
 from distq.data.stream import record
 from distq.engine.progress import Reporter
 from distq.errors import InputError, InterruptedRun, UsageError
-from distq.graph.read import read_proto
+from distq.exchange.network import is_caffe, read_network
 from distq.options import make_options
 from distq.run.rundir import RunDir
 from distq.run.samples import input_specs
@@ -132,4 +132,5 @@ def model_inputs(options: CommonOptions) -> tuple[InputSpec, ...]:
         ModelError: it cannot be read.
     """
     path = options.candidate if isinstance(options, EvaluateOptions) else getattr(options, "model")  # noqa: B009  # of every other job
-    return input_specs(ir.from_proto(read_proto(path)[0]))
+    weights = getattr(options, "weights", None) if is_caffe(path) else None
+    return input_specs(ir.from_proto(read_network(path, weights).proto))

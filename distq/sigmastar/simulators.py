@@ -16,9 +16,9 @@ from distq.data.fit import fits
 from distq.data.input_config import InputConfig, read_input_config
 from distq.data.samples import InputSpec, shape_text
 from distq.errors import UsageError
+from distq.exchange.network import network_reader, read_network
 from distq.graph.load import load_model
 from distq.graph.plan import make_plan
-from distq.graph.read import read_proto
 from distq.graph.resolve import resolve_names
 from distq.graph.shapes import infer_shapes
 from distq.graph.values import numpy_dtype, values_of
@@ -143,7 +143,7 @@ class calibrator(_Simulator):  # noqa: N801  # the vendor's name
 
     def get_tensor_details(self) -> Details:
         """Of each tensor: ``name``, ``shape``, ``dtype`` and ``qtype``: what a conversion will make of it."""
-        model = load_model(self.network.path).model
+        model = load_model(self.network.path, read=network_reader()).model
         plan = make_plan(model, find_target("ort"), "auto")
         bits = {tensor: 8 for quantizer in plan.quantizers for tensor in quantizer.tensors}
         wide = set(bits) if self.config.all_int16 else set()
@@ -210,7 +210,7 @@ def _detail(index: int, spec: InputSpec) -> dict[str, Any]:
 
 def _tensors(path: Path) -> Details:
     """Name, shape and dtype of every tensor of a model."""
-    model = ir.from_proto(read_proto(path)[0])
+    model = ir.from_proto(read_network(path).proto)
     infer_shapes(model)
     found = []
     for value in values_of(model.graph):
