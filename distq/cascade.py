@@ -54,7 +54,8 @@ class Cascade:
         """Read the models.
 
         Args:
-            models: ONNX files or Caffe prototxts by name, or a list of them, which are then called as their files.
+            models: ONNX files or Caffe prototxts by name, or a list of them, which are then called as their
+                files.
 
         Raises:
             ModelError: one cannot be read.

@@ -15,7 +15,7 @@ from distq.data.images import decode_image, read_image_file
 from distq.data.recorded import RecordedSource, Recorder
 from distq.data.samples import DEFAULT_PIXEL_LIMIT, ImageBytes, ImageFile, Item
 from distq.data.sniff import open_source
-from distq.data.stream import as_array
+from distq.data.stream import as_array, expected
 from distq.engine.progress import Reporter
 from distq.errors import DataError
 
@@ -37,7 +37,7 @@ def record_inputs(items: Iterable[object], folder: Path, most: int | None, repor
         ExecutionError: the disk is full.
     """
     recorder = Recorder(folder)
-    reporter.start("record inputs", most or 0, "items")
+    reporter.start("record inputs", expected(items, most), "items")
     names: list[str] | None = None
     for number, item in enumerate(islice(items, most)):
         arguments = _arguments(item)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
+from operator import length_hint
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,12 @@ from distq.data.fit import array_remedy, fit
 from distq.data.recorded import Recorder
 from distq.data.samples import InputSpec
 from distq.errors import DataError
+
+
+def expected(items: Iterable[object], most: int | None) -> int:
+    """How many items will be taken, as far as can be known before; 0 where it cannot."""
+    count = length_hint(items, most or 0)
+    return count if most is None else min(count, most)
 
 
 def record(

@@ -15,7 +15,7 @@ from distq.config import CalibrateOptions, CommonOptions, EvaluateOptions
 from distq.data.recorded import is_recorded
 from distq.data.samples import InputSpec
 from distq.data.shards import DEFAULT_HOLDOUT
-from distq.data.stream import record
+from distq.data.stream import expected, record
 from distq.engine.progress import Reporter
 from distq.errors import InputError, InterruptedRun, UsageError
 from distq.exchange.network import is_caffe, read_network
@@ -99,7 +99,7 @@ def _iterable(items: object) -> Iterable[object]:
 def _record(options: CommonOptions, items: Iterable[object], folder: Path, reporter: Reporter) -> None:
     made = [place for place in (folder, *folder.parents) if not place.exists()]
     most = most_items(options)
-    reporter.start("record", most or 0, "samples")
+    reporter.start("record", expected(items, most), "samples")
     try:
         record(items, model_inputs(options), folder, most, reporter.advance)
     except KeyboardInterrupt:
