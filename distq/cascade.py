@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,7 @@ class Cascade:
         items: int | None = None,
         each: Mapping[str, Mapping[str, object]] | None = None,
         resume: bool = False,
+        forward_on_workers: bool = False,
         reporter: Reporter | None = None,
         **options: object,
     ) -> CascadeResult:
@@ -101,6 +103,8 @@ class Cascade:
             items: Most that are taken; None: as many as the first model needs samples; 0: all.
             each: Options of single models, by name, which go before those of all.
             resume: Continue what is in ``out``.
+            forward_on_workers: Whether the workers run ``forward`` too, several items at a time. It and what
+                it uses travel there, and what it changes there stays there. Otherwise this process runs it.
             reporter: Told of progress, log lines and warnings; silent by default.
             **options: Any option of ``distq calibrate --help`` with underscores, for every model. ``samples``
                 and ``holdout`` count what reaches a model, evenly over the items.
@@ -114,7 +118,8 @@ class Cascade:
             InterruptedRun: Stopped by Ctrl-C; the same call with ``resume=True`` continues.
         """
         made = self._options(CalibrateOptions, Path(out), options, each or {})
-        wanted = self._wanted(made, Path(out), upstream, items, resume)
+        wanted = self._wanted(made, upstream, items)
+        wanted = replace(wanted, resume=resume, forward_on_workers=forward_on_workers)
         return self._quantize(data, wanted, reporter)
 
     def tune(
@@ -126,6 +131,7 @@ class Cascade:
         items: int | None = None,
         each: Mapping[str, Mapping[str, object]] | None = None,
         resume: bool = False,
+        forward_on_workers: bool = False,
         reporter: Reporter | None = None,
         **options: object,
     ) -> CascadeResult:
@@ -134,7 +140,8 @@ class Cascade:
         Takes, returns and raises what :meth:`calibrate` does, with the options of ``distq tune --help``.
         """
         made = self._options(TuneOptions, Path(out), options, each or {})
-        wanted = self._wanted(made, Path(out), upstream, items, resume)
+        wanted = self._wanted(made, upstream, items)
+        wanted = replace(wanted, resume=resume, forward_on_workers=forward_on_workers)
         return self._quantize(data, wanted, reporter)
 
     def use_int8(self, out: FilePath) -> None:
@@ -179,15 +186,14 @@ class Cascade:
     def _wanted(
         self,
         made: Mapping[str, CalibrateOptions],
-        out: Path,
         upstream: Upstream,
         items: int | None,
-        resume: bool,
     ) -> Wanted:
         if upstream not in {"float", "int8"}:
             raise UsageError(f"upstream {upstream!r}: take 'int8' or 'float'")
-        most = most_items(made[self.models[0].name]) if items is None else items or None
-        return Wanted(out, made, upstream, most, resume)
+        first = made[self.models[0].name]
+        most = most_items(first) if items is None else items or None
+        return Wanted(first.out.parent, made, upstream, most)
 
     def _quantize(
         self, data: FilePath | Iterable[object], wanted: Wanted, reporter: Reporter | None

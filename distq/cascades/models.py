@@ -64,6 +64,10 @@ class CascadeModel:
         self._session: Session | None = None
         self._model = self._float
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What travels to a worker: no session, and who listens stays here."""
+        return {**self.__dict__, "_session": None, "listener": None}
+
     def use(self, path: Path | None) -> None:
         """Run the INT8 network of a file from here on; None: the float one.
 

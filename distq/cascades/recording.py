@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from distq.cascades.models import Arrays, CascadeModel, Models
+from distq.cascades.items import Program, Reached, Wish, evenly, run_here, run_on
+from distq.cascades.models import Arrays
 from distq.data.images import decode_image, read_image_file
 from distq.data.recorded import RecordedSource, Recorder
 from distq.data.samples import DEFAULT_PIXEL_LIMIT, ImageBytes, ImageFile, Item
 from distq.data.sniff import open_source
 from distq.data.stream import as_array, expected
+from distq.engine.executor import Executor
 from distq.engine.progress import Reporter
 from distq.errors import DataError
 
-Forward = Callable[..., object]
+_SPARE = 4
+"""How many times its even share an item gives at most: others may give less than theirs."""
 
 
 def record_inputs(items: Iterable[object], folder: Path, most: int | None, reporter: Reporter) -> None:
@@ -81,14 +82,6 @@ def _arguments(item: object) -> dict[str, object]:
     return {str(i): os.fspath(v) if isinstance(v, os.PathLike) else v for i, v in enumerate(values)}
 
 
-def call(forward: Forward, arguments: Mapping[str, Any]) -> object:
-    """Call ``forward`` with what was recorded; a text is a text again."""
-    values = {name: array[()] if array.ndim == 0 else array for name, array in arguments.items()}
-    values = {name: str(value) if isinstance(value, str) else value for name, value in values.items()}
-    positional = [value for name, value in values.items() if name.isdigit()]
-    return forward(*positional, **{name: value for name, value in values.items() if not name.isdigit()})
-
-
 class Pass:
     """One pass of ``forward`` over all items, which records what reaches some of the models.
 
@@ -96,28 +89,25 @@ class Pass:
     are worth more than all those of the first.
     """
 
-    def __init__(self, models: Models, forward: Forward, inputs: Path, reporter: Reporter) -> None:
+    def __init__(
+        self, program: Program, inputs: Path, reporter: Reporter, executor: Executor | None = None
+    ) -> None:
         """Prepare.
 
         Args:
-            models: of the cascade.
-            forward: of the user.
+            program: models and ``forward``.
             inputs: the folder that :func:`record_inputs` filled.
             reporter: told of progress.
+            executor: whose workers run ``forward``; None: this process.
         """
-        self._models = models
-        self._forward = forward
-        self._items = RecordedSource(inputs, None)
+        self._program = program
+        self._inputs = inputs
+        self._count = len(RecordedSource(inputs, None))
         self._reporter = reporter
-        self._recorders: dict[str, Recorder] = {}
-        self._folders: Mapping[str, Path] = {}
-        self._most: Mapping[str, int | None] = {}
-        self._item = 0
-        self._first_alone = False
-        self._order: list[str] = []
+        self._executor = executor
 
     def record(
-        self, folders: Mapping[str, Path], most: Mapping[str, int | None], names: Collection[str] | None
+        self, folders: Mapping[str, Path], most: Mapping[str, int | None], names: Sequence[str] | None
     ) -> tuple[str, ...]:
         """Run it.
 
@@ -131,46 +121,41 @@ class Pass:
 
         Raises:
             DataError: nothing reaches a model.
+            Exception: whatever ``forward`` raises in this process.
         """
-        self._folders, self._most, self._order = folders, most, []
-        self._first_alone = names is None
-        self._recorders = {name: Recorder(folders[name]) for name in names or ()}
-        self._reporter.start("forward", len(self._items), "items")
-        try:
-            for model in self._models:
-                model.listener = self._listen
-            for number in range(len(self._items)):
-                self._item = number
-                call(self._forward, self._items.arrays(number))
-                self._reporter.advance()
-        finally:
-            for model in self._models:
-                model.listener = None
-            self._reporter.finish()
-        for model in self._models:
-            if model.name not in self._order:
+        of_item = {name: None if m is None else -(-_SPARE * m // self._count) for name, m in most.items()}
+        wish = Wish(None if names is None else tuple(names), of_item)
+        recorders = {name: Recorder(folders[name]) for name in names or ()}
+        order: dict[str, None] = {}
+        self._reporter.start("forward", self._count, "items")
+        for number, reached in enumerate(self._all(wish), 1):
+            order |= dict.fromkeys(reached.order)
+            if names is None and order and not recorders:
+                first = next(iter(order))
+                recorders[first] = Recorder(folders[first])
+            for name, samples in reached.samples.items():
+                if name in recorders:
+                    _take(recorders[name], samples, most[name], number / self._count)
+            self._reporter.advance()
+        self._reporter.finish()
+        for model in self._program.models:
+            if model.name not in order:
                 raise DataError(
-                    f"forward calls model {model.name} with nothing on {len(self._items)} items: "
+                    f"forward calls model {model.name} with nothing on {self._count} items: "
                     "give more items, or leave the model out"
                 )
-        for recorder in self._recorders.values():
+        for recorder in recorders.values():
             recorder.close()
-        return tuple(self._order)
+        return tuple(order)
 
-    def _listen(self, model: CascadeModel, samples: Sequence[Arrays]) -> None:
-        if model.name not in self._order:
-            if self._first_alone and not self._order:
-                self._recorders[model.name] = Recorder(self._folders[model.name])
-            self._order.append(model.name)
-        if model.name in self._recorders:
-            self._take(model.name, samples)
+    def _all(self, wish: Wish) -> Iterator[Reached]:
+        if self._executor is None:
+            return run_here(self._program, self._inputs, wish)
+        return run_on(self._executor, self._program, self._inputs, wish)
 
-    def _take(self, name: str, samples: Sequence[Arrays]) -> None:
-        recorder, most = self._recorders[name], self._most[name]
-        wanted = len(samples)
-        if most is not None:
-            due = -(-most * (self._item + 1) // len(self._items))
-            wanted = min(wanted, due - recorder.count)
-        if wanted > 0:
-            for index in np.linspace(0, len(samples) - 1, wanted).round().astype(int):
-                recorder.add(samples[index])
+
+def _take(recorder: Recorder, samples: list[Arrays], most: int | None, part: float) -> None:
+    """Record of an item's samples what is due when this part of the items is through."""
+    due = None if most is None else math.ceil(most * part) - recorder.count
+    for sample in evenly(samples, due):
+        recorder.add(sample)

@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from distq.cascades.items import Forward, Program
 from distq.cascades.models import CascadeModel, Models
-from distq.cascades.recording import Forward, Pass, record_inputs
+from distq.cascades.recording import Pass, record_inputs
 from distq.config import CalibrateOptions, TuneOptions
 from distq.data.recorded import RecordedSource, is_recorded
 from distq.data.shards import DEFAULT_HOLDOUT
@@ -58,6 +59,7 @@ class Wanted:
         upstream: what runs in front of a model while its samples are recorded.
         items: most of them that are taken; None is all.
         resume: continue what is in ``out``.
+        forward_on_workers: whether these run ``forward`` as well.
     """
 
     out: Path
@@ -65,6 +67,7 @@ class Wanted:
     upstream: Upstream = "int8"
     items: int | None = None
     resume: bool = False
+    forward_on_workers: bool = False
 
 
 def quantize_cascade(  # noqa: PLR0917  # six different things, in the order a person thinks of them
@@ -101,14 +104,15 @@ def quantize_cascade(  # noqa: PLR0917  # six different things, in the order a p
         inputs = wanted.out / "inputs"
         if not is_recorded(inputs):
             _record(items, inputs, wanted, reporter)
-        record = Pass(models, forward, inputs, reporter)
+        executor = pool if wanted.forward_on_workers else None
+        record = Pass(Program(models, forward), inputs, reporter, executor)
         order = _first_pass(models, record, wanted, journal)
         runs: dict[str, RunResult] = {}
         try:
             for name in order:
                 run = RunDir(wanted.out / name)
                 if not is_recorded(run.data):
-                    record.record(_folders(order, wanted), _most(wanted), {name})
+                    record.record(_folders(order, wanted), _most(wanted), [name])
                 options = _sized(wanted.options[name], run, reporter)
                 runs[name] = _quantized(options, verbs, reporter, _Lender(pool, journal))
                 reporter.line(_summary(models[name], runs[name]))

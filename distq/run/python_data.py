@@ -28,11 +28,11 @@ Options = TypeVar("Options", bound=CommonOptions)
 
 @contextmanager
 def python_data(kind: type[Options], values: Mapping[str, object], reporter: Reporter) -> Iterator[Options]:
-    """The options of a job; where their ``data`` is no path, its samples have been recorded.
+    """The options of a job; where ``data`` or ``holdout_data`` is no path, its samples have been recorded.
 
     Samples lie in ``data`` of the run folder, in the folder ``data_folder`` of the values, or, for a job
-    without a run folder, in a temporary one. A run that is resumed takes what was recorded before, and none
-    of the items.
+    without a run folder, in a temporary one; those held out in ``holdout`` beside it. A run that is resumed
+    takes what was recorded before, and none of the items.
 
     Args:
         kind: One of distq.config's classes.
@@ -46,23 +46,26 @@ def python_data(kind: type[Options], values: Mapping[str, object], reporter: Rep
     """
     given, stated = dict(values), values.get("data_folder")
     given.pop("data_folder", None)
-    items = given.get("data")
-    if items is None or isinstance(items, str | os.PathLike):
-        if stated is not None:
-            raise UsageError("data_folder is where samples from Python are kept: leave it out with a path")
-        yield make_options(kind, given)
-        return
+    streams = {name: given[name] for name in ("data", "holdout_data") if _is_stream(given.get(name))}
+    if not streams and stated is not None:
+        raise UsageError("data_folder is where samples from Python are kept: leave it out with a path")
     with ExitStack() as stack:
         if stated is not None:
-            folder = Path(str(stated))
+            place = Path(str(stated))
         elif issubclass(kind, CalibrateOptions):
-            folder = RunDir(Path(str(given.get("out")))).data
+            place = RunDir(Path(str(given.get("out")))).data
         else:
-            folder = Path(stack.enter_context(TemporaryDirectory(prefix="distq-data-"))) / "data"
-        options = make_options(kind, {**given, "data": folder})
-        if not _may_be_taken(options, folder):
-            _record(options, _iterable(items), folder, reporter)
+            place = Path(stack.enter_context(TemporaryDirectory(prefix="distq-data-"))) / "data"
+        folders = {name: place if name == "data" else place.with_name("holdout") for name in streams}
+        options = make_options(kind, {**given, **folders})
+        missing = [name for name, folder in folders.items() if not _may_be_taken(options, folder)]
+        for name in missing:
+            _record(options, _iterable(name, streams[name]), name, folders[name], reporter)
         yield options
+
+
+def _is_stream(value: object) -> bool:
+    return value is not None and not isinstance(value, str | os.PathLike)
 
 
 def _may_be_taken(options: CommonOptions, folder: Path) -> bool:
@@ -76,13 +79,13 @@ def _may_be_taken(options: CommonOptions, folder: Path) -> bool:
         raise UsageError(f"{options.out} exists: give another out, or resume=True to continue the run in it")
     if is_recorded(folder) and not resume:
         raise UsageError(
-            f"{folder} holds recorded samples: give data={str(folder)!r} to use them, "
+            f"{folder} holds recorded samples: give the folder as the data to use them, "
             "or another folder for new ones"
         )
     return is_recorded(folder)
 
 
-def _iterable(items: object) -> Iterable[object]:
+def _iterable(name: str, items: object) -> Iterable[object]:
     """What gives the samples one by one.
 
     Raises:
@@ -92,13 +95,15 @@ def _iterable(items: object) -> Iterable[object]:
         return (dict(zip(items, row, strict=True)) for row in zip(*items.values(), strict=True))
     if not isinstance(items, Iterable):
         hint = "call it" if callable(items) else "give a path, an array, or anything that gives samples"
-        raise UsageError(f"data is a {type(items).__name__}, which gives no samples one by one: {hint}")
+        raise UsageError(f"{name} is a {type(items).__name__}, which gives no samples one by one: {hint}")
     return items
 
 
-def _record(options: CommonOptions, items: Iterable[object], folder: Path, reporter: Reporter) -> None:
+def _record(
+    options: CommonOptions, items: Iterable[object], name: str, folder: Path, reporter: Reporter
+) -> None:
     made = [place for place in (folder, *folder.parents) if not place.exists()]
-    most = most_items(options)
+    most = most_items(options) if name == "data" else _held_out(options)
     reporter.start("record", expected(items, most), "samples")
     try:
         record(items, model_inputs(options), folder, most, reporter.advance)
@@ -122,7 +127,12 @@ def most_items(options: CommonOptions) -> int | None:
         return samples or None
     if options.holdout_data is not None:
         return samples
-    return samples + (DEFAULT_HOLDOUT if options.holdout is None else options.holdout)
+    return samples + _held_out(options)
+
+
+def _held_out(options: CommonOptions) -> int:
+    number: int | None = getattr(options, "holdout", None)
+    return DEFAULT_HOLDOUT if number is None else number
 
 
 def model_inputs(options: CommonOptions) -> tuple[InputSpec, ...]:

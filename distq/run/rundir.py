@@ -72,9 +72,7 @@ class RunDir:
         """Whether a new run may begin here: there is nothing, or only samples recorded for it."""
         if not self.path.exists():
             return True
-        return self.path.is_dir() and all(
-            child == self.data and is_recorded(child) for child in self.path.iterdir()
-        )
+        return self.path.is_dir() and all(map(is_recorded, self.path.iterdir()))
 
     @property
     def finished(self) -> bool:
@@ -179,10 +177,10 @@ class RunDir:
         Args:
             keep_folder: leave the empty folder that was there before.
         """
-        if is_recorded(self.data):
-            for name in {child.name for child in self.path.iterdir()} - {self.data.name}:
-                path = self.path / name
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        recorded = {child for child in self.path.iterdir() if is_recorded(child)}
+        if recorded:
+            for child in {*self.path.iterdir()} - recorded:
+                shutil.rmtree(child) if child.is_dir() else child.unlink(missing_ok=True)
             return
         shutil.rmtree(self.path, ignore_errors=True)
         if keep_folder:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 from cascade_helpers import FindAndRead, pictures, write_cascade
@@ -128,3 +130,23 @@ def test_photos_reach_forward_decoded_and_texts_as_texts(tmp_path, cascade):
         cascade.calibrate([tmp_path / "a.png", "b"], out=tmp_path / "b", executor="local")
     assert seen == [str(tmp_path / "a.png"), "b"]
     assert all(type(text) is str for text in seen)
+
+
+def test_forward_may_run_on_the_workers(tmp_path, cascade):
+    settings = {**without_search(LOCAL), "samples": 30, "holdout": 0}
+    cascade.calibrate(pictures(20), out=tmp_path / "here", **settings)
+    cascade.calibrate(pictures(20), out=tmp_path / "there", forward_on_workers=True, **settings)
+    for name in ("finder", "reader"):
+        assert bits(tmp_path / "here" / name) == bits(tmp_path / "there" / name)
+
+
+def test_what_cannot_travel_to_the_workers_is_said(tmp_path, cascade):
+    cascade.lock = threading.Lock()
+    with pytest.raises(distq.UsageError, match=r"forward cannot travel to the workers: .*lock.*leave"):
+        cascade.calibrate(pictures(4), out=tmp_path / "run", forward_on_workers=True, executor="local")
+
+
+def test_an_error_in_forward_comes_through(tmp_path, cascade):
+    cascade.forward = lambda picture: picture.no_such_thing
+    with pytest.raises(AttributeError, match="no_such_thing"):
+        cascade.calibrate(pictures(4), out=tmp_path / "run", executor="local")

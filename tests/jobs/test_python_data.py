@@ -65,9 +65,7 @@ def test_samples_are_kept_in_another_folder_where_one_is_given(tmp_path, model):
     distq.calibrate(model=model, data=iter(samples()), out=tmp_path / "a", data_folder=place, **LOCAL)
     distq.calibrate(model=model, data=place, out=tmp_path / "b", **LOCAL)
     assert bits(tmp_path / "a") == bits(tmp_path / "b")
-    with pytest.raises(
-        distq.UsageError, match=r"kept holds recorded samples: give data='.*kept' to use them"
-    ):
+    with pytest.raises(distq.UsageError, match=r"kept holds recorded samples: give the folder as the data"):
         distq.calibrate(model=model, data=iter(samples()), out=tmp_path / "c", data_folder=place, **LOCAL)
     with pytest.raises(distq.UsageError, match="leave it out with a path"):
         distq.calibrate(model=model, data="x.npy", out=tmp_path / "c", data_folder=place, **LOCAL)
@@ -88,6 +86,19 @@ def test_what_was_recorded_stays_where_something_else_is_wrong(tmp_path, model):
         distq.calibrate(model=model, data=iter(samples()), out=out, samples=50, **LOCAL)
     distq.calibrate(model=model, data=out / "data", out=out, **LOCAL)
     assert (out / "model.int8.onnx").exists()
+
+
+def test_held_out_samples_may_come_from_python_too(tmp_path, model):
+    np.save(tmp_path / "held.npy", samples(seed=5))
+    settings = {"model": model, "holdout": 4, **LOCAL}
+    by_file = distq.calibrate(
+        **settings, data=samples(), holdout_data=tmp_path / "held.npy", out=tmp_path / "a"
+    )
+    held = iter(samples(seed=5))
+    result = distq.calibrate(**settings, data=iter(samples()), holdout_data=held, out=tmp_path / "b")
+    assert len([*held]) == SAMPLES - 4
+    assert result.holdout == by_file.holdout
+    assert (tmp_path / "b" / "holdout" / "recorded.json").exists()
 
 
 def test_evaluate_and_diff_take_them_too(tmp_path, model):
