@@ -95,7 +95,7 @@ def calibrate(
     """Compute INT8 thresholds from a calibration set and export the quantized model.
 
     Args:
-        model: The float ONNX model.
+        model: The float model: ONNX, or a Caffe .prototxt, with ``weights=`` where they do not lie beside it.
         data: A folder of images, a text list, an LMDB folder, or .npz/.npy arrays whose leading axis counts
             samples. Or the samples themselves: anything that gives them one by one, such as a generator. A
             sample is an array, a tuple with one for each input, or a mapping from the inputs' names; as many
@@ -136,7 +136,7 @@ def tune(
     """Calibrate, then search each layer's threshold for the smallest error of the network outputs.
 
     Args:
-        model: The float ONNX model.
+        model: The float model: ONNX, or a Caffe .prototxt, with ``weights=`` where they do not lie beside it.
         data: As :func:`calibrate` takes it.
         out: The run folder; it must not exist, unless with ``resume=True``.
         reporter: Told of progress, log lines and warnings; silent by default.
@@ -175,7 +175,7 @@ def evaluate(
     Args:
         candidate: The ONNX model to measure, usually a run's ``model.int8.onnx``.
         data: As :func:`calibrate` takes it.
-        against: The float ONNX model with the same inputs and outputs; None measures accuracy alone.
+        against: The float model, ONNX or Caffe, with the same inputs and outputs; None: accuracy alone.
         reporter: Told of progress, log lines and warnings; silent by default.
         **options: Any option of ``distq eval --help`` with underscores, such as ``labels="labels.txt"``.
 
@@ -207,7 +207,7 @@ def diff(
     """Show how far a network with given thresholds is from float, and which part of it costs what.
 
     Args:
-        model: The float ONNX model.
+        model: The float model: ONNX, or a Caffe .prototxt, with ``weights=`` where they do not lie beside it.
         table: The thresholds, such as a run's ``thresholds.json``.
         data: As :func:`calibrate` takes it.
         reporter: Told of progress, log lines and warnings; silent by default.

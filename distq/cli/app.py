@@ -40,7 +40,7 @@ from distq.options import make_options, on_command_line
 Values = dict[str, object]
 
 app = typer.Typer(
-    help="Find the INT8 thresholds that keep an ONNX network closest to float, on Ray.",
+    help="Find the INT8 thresholds that keep an ONNX or Caffe network closest to float, on Ray.",
     epilog=example("distq demo"),
     context_settings={"help_option_names": ["--help", "-h"]},
 )

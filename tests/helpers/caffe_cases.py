@@ -1,97 +1,11 @@
-"""Small Caffe networks, one for each layer and option, with weights that are the same everywhere."""
+"""Small Caffe networks that OpenCV's Caffe runtime computes as well, one for each layer and option."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from math import prod
-from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-
-from distq.exchange.caffe.schema import new_message
-
-Array = NDArray[np.float32]
-Stored = tuple[int, ...] | Array
-"""A blob's shape, or its values."""
-
-IMAGE = (2, 4, 7, 6)
-
-
-@dataclass(frozen=True)
-class Case:
-    """A network without its inputs' declaration, its input shapes and its blobs by layer."""
-
-    layers: str
-    inputs: dict[str, tuple[int, ...]] = field(default_factory=lambda: {"data": IMAGE})
-    blobs: dict[str, Sequence[Stored]] = field(default_factory=dict)
-
-    def prototxt(self) -> str:
-        """The whole file."""
-        declared = "".join(
-            f'input: "{name}"\ninput_shape {{ {" ".join(f"dim: {size}" for size in shape)} }}\n'
-            for name, shape in self.inputs.items()
-        )
-        return f'name: "case"\n{declared}{self.layers}'
-
-    def feeds(self) -> dict[str, Array]:
-        """Values of the inputs, between -1 and 1."""
-        return {
-            name: numbers(shape, 1 + position) for position, (name, shape) in enumerate(self.inputs.items())
-        }
-
-    def save(self, folder: Path, name: str = "net") -> Path:
-        """Write both files; returns the prototxt's path."""
-        path = folder / f"{name}.prototxt"
-        path.write_text(self.prototxt())
-        path.with_suffix(".caffemodel").write_bytes(caffemodel(self.blobs))
-        return path
-
-
-def numbers(shape: Sequence[int], seed: int) -> Array:
-    """Numbers between -1 and 1 that look random and are the same on every machine (splitmix64)."""
-    with np.errstate(over="ignore"):
-        state = np.arange(prod(shape), dtype=np.uint64) + np.uint64(seed * 1000003)
-        state *= np.uint64(0x9E3779B97F4A7C15)
-        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-            state = (state ^ (state >> np.uint64(shift))) * np.uint64(factor)
-        state ^= state >> np.uint64(31)
-    unit = (state >> np.uint64(40)).astype(np.float32) / np.float32(1 << 24)
-    return (2 * unit - 1).reshape(tuple(shape))
-
-
-def caffemodel(blobs: dict[str, Sequence[Stored]]) -> bytes:
-    """The binary file that holds these weights."""
-    net = new_message("WeightsNet")
-    net.layer.add(name="data")
-    for position, (layer, stored) in enumerate(blobs.items()):
-        message = net.layer.add(name=layer)
-        for index, given in enumerate(stored):
-            values = numbers(given, 100 + 10 * position + index) if isinstance(given, tuple) else given
-            blob = message.blobs.add(data=values.ravel().tolist())
-            blob.shape.dim.extend(values.shape)
-    return bytes(net.SerializeToString())
-
-
-def layer(
-    kind: str,
-    name: str = "y",
-    bottom: str | Sequence[str] = "data",
-    top: str | Sequence[str] = "",
-    **text: str,
-) -> str:
-    """One layer as text; ``text`` are its parameter messages."""
-    bottoms = [bottom] if isinstance(bottom, str) else bottom
-    tops = [top or name] if isinstance(top, str) else top
-    lines = [
-        f'name: "{name}" type: "{kind}"',
-        *(f'bottom: "{b}"' for b in bottoms),
-        *(f'top: "{t}"' for t in tops),
-    ]
-    return (
-        f"layer {{ {' '.join(lines)} {' '.join(f'{key} {{ {value} }}' for key, value in text.items())} }}\n"
-    )
+from caffe_networks import IMAGE, Case, Stored, layer, numbers
 
 
 def _convolution(
@@ -115,36 +29,45 @@ def _two(kind: str, shape: tuple[int, ...] = IMAGE, other: tuple[int, ...] = IMA
 _READ = layer("ReLU", "ra", "a") + layer("TanH", "rb", "b")
 _POSITIVE = np.abs(numbers((4,), 7)) + np.float32(0.1)
 _FACTOR = np.array([999.9], np.float32)
-_SSD = "".join(
-    (
-        layer("Convolution", "loc", convolution_param="num_output: 16 kernel_size: 3 pad: 1"),
-        layer("Permute", "loc_perm", "loc", permute_param="order: 0 order: 2 order: 3 order: 1"),
-        layer("Flatten", "loc_flat", "loc_perm"),
-        layer("Convolution", "conf", convolution_param="num_output: 12 kernel_size: 3 pad: 1"),
-        layer("Permute", "conf_perm", "conf", permute_param="order: 0 order: 2 order: 3 order: 1"),
-        layer("Reshape", "conf_rows", "conf_perm", reshape_param="shape { dim: 0 dim: -1 dim: 3 }"),
-        layer("Softmax", "conf_soft", "conf_rows", softmax_param="axis: 2"),
-        layer("Flatten", "conf_flat", "conf_soft"),
-        layer(
-            "PriorBox",
-            "prior",
-            ("loc", "image"),
-            prior_box_param="min_size: 8 max_size: 14 aspect_ratio: 2 flip: true clip: false "
-            "variance: 0.1 variance: 0.1 variance: 0.2 variance: 0.2",
-        ),
-    )
+_ORDER = "order: 0 order: 2 order: 3 order: 1"
+
+
+def _head(name: str, bottom: str, sizes: str) -> str:
+    """What an SSD computes of one map: locations and scores by pixel, and prior boxes."""
+    prior = f"{sizes} aspect_ratio: 2 clip: false variance: 0.1 variance: 0.1 variance: 0.2 variance: 0.2"
+    text = ""
+    for part, outputs in (("loc", 16), ("conf", 12)):
+        convolution = f"num_output: {outputs} kernel_size: 3 pad: 1"
+        text += layer("Convolution", f"{name}_{part}", bottom, convolution_param=convolution)
+        text += layer("Permute", f"{name}_{part}_perm", f"{name}_{part}", permute_param=_ORDER)
+        text += layer("Flatten", f"{name}_{part}_flat", f"{name}_{part}_perm")
+    return text + layer("PriorBox", f"{name}_prior", (f"{name}_loc", "image"), prior_box_param=prior)
+
+
+_SCORES = (
+    layer("Reshape", "conf_rows", "conf", reshape_param="shape { dim: 0 dim: -1 dim: 3 }")
+    + layer("Softmax", "conf_soft", "conf_rows", softmax_param="axis: 2")
+    + layer("Flatten", "conf_flat", "conf_soft")
+)
+_SSD = (
+    _head("a", "data", "min_size: 8 max_size: 14")
+    + layer("Pooling", "half", pooling_param="kernel_size: 2 stride: 2")
+    + _head("b", "half", "min_size: 20 max_size: 30")
+    + layer("Concat", "loc", ("a_loc_flat", "b_loc_flat"))
+    + layer("Concat", "conf", ("a_conf_flat", "b_conf_flat"))
+    + layer("Concat", "prior", ("a_prior", "b_prior"), concat_param="axis: 2")
+    + _SCORES
 )
 _SSD_INPUTS = {"data": (1, 4, 5, 6), "image": (1, 3, 40, 48)}
 _SSD_BLOBS: dict[str, Sequence[Stored]] = {
-    "loc": ((16, 4, 3, 3), (16,)),
-    "conf": ((12, 4, 3, 3), (12,)),
+    f"{name}_{part}": ((outputs, 4, 3, 3), (outputs,))
+    for name in ("a", "b")
+    for part, outputs in (("loc", 16), ("conf", 12))
 }
 
 
 def _detect(parameters: str) -> Case:
-    output = layer(
-        "DetectionOutput", "y", ("loc_flat", "conf_flat", "prior"), detection_output_param=parameters
-    )
+    output = layer("DetectionOutput", "y", ("loc", "conf_flat", "prior"), detection_output_param=parameters)
     return Case(_SSD + output, _SSD_INPUTS, _SSD_BLOBS)
 
 

@@ -74,7 +74,7 @@ def test_the_same_content_has_the_same_id_and_any_other_has_another(job, tmp_pat
     assert make_submission(job()).id != first
 
 
-@pytest.mark.parametrize("name", ["model", "data", "out", "holdout_data", "dump_dist"])
+@pytest.mark.parametrize("name", ["model", "weights", "data", "out", "holdout_data", "dump_dist"])
 def test_models_data_and_run_must_be_paths_on_the_cluster(job, tmp_path: Path, name: str) -> None:
     (tmp_path / "here").write_bytes(b"also when it is here")
     with pytest.raises(UsageError, match=rf"{name} here is relative: models, data and RUN are not uploaded"):

@@ -157,7 +157,13 @@ class Builder:
         )
         opset = helper.make_opsetid("", OPSET)
         model = helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="distq")
-        return onnx.shape_inference.infer_shapes(model)
+        inferred = onnx.shape_inference.infer_shapes(model)
+        for output, tensor in zip(inferred.graph.output, outputs.values(), strict=True):
+            if not output.type.tensor_type.HasField("shape"):
+                output.type.tensor_type.shape.dim.extend(
+                    onnx.TensorShapeProto.Dimension() for _ in self.shapes[tensor]
+                )
+        return inferred
 
 
 def _free(name: str, taken: set[str]) -> str:

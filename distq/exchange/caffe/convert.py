@@ -11,7 +11,7 @@ import onnx
 
 from distq.errors import ModelError
 from distq.exchange.caffe.builder import Builder
-from distq.exchange.caffe.layers.table import CONVERTERS
+from distq.exchange.caffe.layers.table import CONVERTERS, WEIGHTED
 from distq.exchange.caffe.network import Layer, resolve
 from distq.exchange.caffe.prototxt import Prototxt, read_prototxt
 from distq.exchange.caffe.weights import Blob, read_weights
@@ -54,6 +54,7 @@ def read_caffe(prototxt: Path, weights: Path | None = None) -> CaffeNetwork:
     network = resolve(declared)
     _require_known(network.layers)
     stored = read_weights(weights)
+    _require_weights(network.layers, weights, stored)
     builder = Builder(
         dict(network.inputs), tensors={*network.inputs, *(t for layer in network.layers for t in layer.tops)}
     )
@@ -61,7 +62,7 @@ def read_caffe(prototxt: Path, weights: Path | None = None) -> CaffeNetwork:
         _convert(builder, replace(layer, blobs=stored.get(layer.name, [])))
     model = builder.model(network.inputs, network.outputs, declared.net.name)
     digests = sha256_file(prototxt) + sha256_file(weights)
-    notes = (*_unknown_fields(declared), *_unused_weights(weights, stored, declared))
+    notes = (*_unknown_fields(declared, network.layers), *_unused_weights(weights, stored, declared))
     return CaffeNetwork(model, hashlib.sha256(digests.encode()).hexdigest(), notes)
 
 
@@ -86,11 +87,7 @@ def _convert(builder: Builder, layer: Layer) -> None:
         )
     try:
         CONVERTERS[layer.type](builder, layer)
-    except (
-        IndexError,
-        ValueError,
-        ZeroDivisionError,
-    ) as error:  # axes and counts that do not fit one another
+    except (ArithmeticError, LookupError, ValueError) as error:  # counts that do not fit one another
         raise layer.error(f"does not fit its input: {error}") from error
 
 
@@ -103,9 +100,21 @@ def _require_known(layers: Sequence[Layer]) -> None:
         )
 
 
-def _unknown_fields(declared: Prototxt) -> list[str]:
-    """A note on fields of forks, each named where it comes first."""
-    first = {f"{field.message}.{field.name}": field.line for field in reversed(declared.unknown)}
+def _require_weights(layers: Sequence[Layer], path: Path, stored: Mapping[str, list[Blob]]) -> None:
+    """Name all layers without weights: those of a renamed network lack them together."""
+    missing = [layer.name for layer in layers if layer.type in WEIGHTED and not stored.get(layer.name)]
+    if missing:
+        others = [name for name in stored if name not in {layer.name for layer in layers}]
+        remedy = f"it has {_few(others)}, of other names" if others else "it is of another network"
+        raise ModelError(
+            f"{path} has no weights for {_few(missing)}: {remedy}; give the .caffemodel of this prototxt"
+        )
+
+
+def _unknown_fields(declared: Prototxt, layers: Sequence[Layer]) -> list[str]:
+    """A note on fields of forks in layers that are converted, each named where it comes first."""
+    unknown = {field for layer in layers for field in declared.unknown_in(layer.line)}
+    first = {f"{u.message}.{u.name}": u.line for u in sorted(unknown, key=lambda u: -u.line)}
     named = [f"line {line}: {name}" for name, line in reversed(first.items())]
     return (
         [f"{declared.path}: fields that distq does not know are passed over: {_few(named)}"] if named else []

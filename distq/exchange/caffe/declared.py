@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 from distq.errors import ModelError
 from distq.exchange.caffe.prototxt import Prototxt
@@ -13,6 +14,8 @@ _DATA = frozenset(
     | {"DATA", "IMAGE_DATA", "MEMORY_DATA", "DUMMY_DATA", "HDF5_DATA", "WINDOW_DATA"}
 )
 COLOR_CHANNELS = 3
+LARGEST_INPUT = 1 << 31
+"""Caffe counts the numbers of a blob in an int (BVLC Caffe, blob.cpp)."""
 
 
 def is_input(layer: Message) -> bool:
@@ -38,8 +41,8 @@ def declared_inputs(source: Prototxt, layers: Sequence[tuple[Message, int]]) -> 
             f'{source.path} declares no input: add input: "data" and input_shape {{ dim: 1 dim: 3 ... }}'
         )
     for name, shape in inputs.items():
-        if not shape or min(shape) < 1:
-            raise ModelError(f"{source.path}: input {name} has the shape {list(shape)}: give every size")
+        if not shape or min(shape) < 1 or prod(shape) > LARGEST_INPUT:
+            raise ModelError(f"{source.path}: input {name} has the shape {list(shape)}: give its sizes")
     return inputs
 
 

@@ -55,6 +55,16 @@ class Layer:
         """What is wrong with this layer, with its place in the file."""
         return ModelError(f"{self.path}, line {self.line}: layer {self.name} ({self.type}) {reason}")
 
+    def axis(self, axis: int, shape: Sequence[int]) -> int:
+        """An axis counted from the start; negative ones count from the end.
+
+        Raises:
+            ModelError: there is none of this number.
+        """
+        if not -len(shape) <= axis < len(shape):
+            raise self.error(f"has the axis {axis}, its input of {list(shape)} has none of that number")
+        return axis % len(shape)
+
 
 @dataclass(frozen=True)
 class Network:

@@ -15,6 +15,7 @@ from google.protobuf import text_encoding  # type: ignore[import-untyped]  # pro
 
 from distq.errors import ModelError
 from distq.exchange.caffe.schema import Message, enumeration, new_message
+from distq.exchange.caffe.weights import decoded
 from distq.regular import read_regular
 
 _TOKEN = re.compile(
@@ -71,11 +72,7 @@ def read_prototxt(path: Path) -> Prototxt:
         data = read_regular(path)
     except OSError as error:
         raise ModelError(f"cannot read the network {path}: {error.strerror}") from error
-    try:
-        text = data.removeprefix(codecs.BOM_UTF8).decode("utf-8")
-    except UnicodeDecodeError:
-        text = data.decode("latin-1")
-    return parse_prototxt(text, path)
+    return parse_prototxt(decoded(data.removeprefix(codecs.BOM_UTF8)), path)
 
 
 def parse_prototxt(text: str, path: Path) -> Prototxt:

@@ -26,18 +26,22 @@ _PACKAGE = "distq.caffe"
 
 BINARY = {
     "BlobShape": "dim:i*=1",
-    "BlobProto": (
-        "num:i=1 channels:i=2 height:i=3 width:i=4 data:f*=5 shape:BlobShape=7 double_data:d*=8 "
-        "raw_data_type:i=10 "
-        "raw_data:y=12"
-    ),
+    "BlobProto": ("num:i=1 channels:i=2 height:i=3 width:i=4 data:f*=5 shape:BlobShape=7 double_data:d*=8"),
     "Datum": "channels:i=1 height:i=2 width:i=3 data:y=4 label:i=5 float_data:f*=6 encoded:b=7",
-    "WeightsLayer": "name:s=1 type:s=2 blobs:BlobProto*=7",
-    "WeightsLayerV1": "name:s=4 blobs:BlobProto*=6 layer:WeightsLayerV0=1",
-    "WeightsLayerV0": "name:s=1 blobs:BlobProto*=50",
-    "WeightsNet": "name:s=1 layers:WeightsLayerV1*=2 layer:WeightsLayer*=100",
+    "WeightsLayer": "name:y=1 blobs:WeightsBlob*=7",
+    "WeightsLayerV1": "name:y=4 blobs:WeightsBlob*=6 layer:WeightsLayerV0=1",
+    "WeightsLayerV0": "name:y=1 blobs:WeightsBlob*=50",
+    "WeightsBlob": (
+        "num:i=1 channels:i=2 height:i=3 width:i=4 data:y*=5 shape:BlobShape=7 double_data:y*=8 "
+        "raw_data_type:i=10 raw_data:y=12"
+    ),
+    "WeightsNet": "layers:WeightsLayerV1*=2 layer:WeightsLayer*=100",
 }
-"""Messages of binary files: ``name:type=number``. WeightsNet has what is read of a caffemodel alone."""
+"""Messages of binary files: ``name:type=number``.
+
+WeightsNet has what is read of a caffemodel alone. Its packed numbers are declared as bytes, which they are in
+the file: a hundred million floats are then no list of Python's.
+"""
 
 _KERNEL = "pad:i* kernel_size:i* stride:i* pad_h:i pad_w:i kernel_h:i kernel_w:i stride_h:i stride_w:i "
 _AXES = "axis:i=1 num_axes:i=1 "
@@ -90,7 +94,8 @@ TEXT = {
     "BatchNormParameter": "use_global_stats:b moving_average_fraction:f=0.999 eps:f=1e-5 scale_bias:b",
     "BiasParameter": _AXES + "filler:FillerParameter",
     "BNParameter": (
-        "slope_filler:FillerParameter bias_filler:FillerParameter momentum:f=0.9 eps:f=1e-5 frozen:b "
+        "slope_filler:FillerParameter bias_filler:FillerParameter "
+        "scale_filler:FillerParameter shift_filler:FillerParameter momentum:f=0.9 eps:f=1e-5 frozen:b "
         "bn_mode:LEARN|INFERENCE var_eps:f=1e-10"
     ),
     "ClipParameter": "min:f max:f",
@@ -114,6 +119,7 @@ TEXT = {
     "NonMaximumSuppressionParameter": "nms_threshold:f=0.3 top_k:i eta:f=1",
     "SaveOutputParameter": (
         "output_directory:s output_name_prefix:s output_format:s label_map_file:s name_size_file:s "
+        "resize_param:ResizeParameter "
         "num_test_image:i"
     ),
     "DropoutParameter": "dropout_ratio:f=0.5 scale_train:b=true",
@@ -172,7 +178,7 @@ TEXT = {
 """Messages of a prototxt: ``name:type=default``; ``*`` is a repeated field, ``A|B`` an enumeration from 0."""
 
 _LAYER = (
-    "name:s type:s bottom:s* top:s* phase:TRAIN|TEST loss_weight:f* param:ParamSpec* propagate_down:b* "
+    "name:s type:s bottom:s* top:s* engine:s phase:TRAIN|TEST loss_weight:f* param:ParamSpec* propagate_down:b* "
     "include:NetStateRule* exclude:NetStateRule* blobs_lr:f* weight_decay:f* "
     "th_strategy:USE_DEFAULT|USE_KL|USE_MAX th_scale:f=1 threshold:f* forward_with_float:b "
     "transform_param:TransformationParameter loss_param:LossParameter reshape_dims:i* "

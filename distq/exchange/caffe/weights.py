@@ -48,22 +48,33 @@ def read_weights(path: Path) -> dict[str, list[Blob]]:
     for layer in layers:
         inner = layer.layer if layer.DESCRIPTOR.name == "WeightsLayerV1" and not layer.name else layer
         if inner.blobs:
-            found[inner.name] = [_blob(path, inner.name, blob) for blob in inner.blobs]
+            name = decoded(inner.name)
+            found[name] = [_blob(path, name, blob) for blob in inner.blobs]
     if not layers:
         raise ModelError(f"{path} is no caffemodel, it has no layers: give the binary weights of the network")
     return found
 
 
+def decoded(name: bytes) -> str:
+    """Text as both files have it: UTF-8, or in some other code one character a byte."""
+    try:
+        return name.decode("utf-8")
+    except UnicodeDecodeError:
+        return name.decode("latin-1")
+
+
 def _blob(path: Path, layer: str, blob: Message) -> Blob:
+    kind, data = "<f4", b"".join(blob.data)
     if blob.raw_data:
-        values = np.frombuffer(blob.raw_data, _RAW_TYPES.get(blob.raw_data_type, "<f4"))
-    else:
-        values = np.asarray(blob.data or blob.double_data)
+        kind, data = _RAW_TYPES.get(blob.raw_data_type, kind), blob.raw_data
+    elif blob.double_data:
+        kind, data = "<f8", b"".join(blob.double_data)
     legacy = (blob.num, blob.channels, blob.height, blob.width)
     shape = tuple(blob.shape.dim) if blob.HasField("shape") else legacy
-    if prod(shape) != values.size:
+    size = np.dtype(kind).itemsize
+    if prod(shape) * size != len(data):
         raise ModelError(
-            f"{path}: layer {layer} has {values.size} numbers where its shape has {prod(shape)}: "
+            f"{path}: layer {layer} has {len(data) / size:g} numbers where its shape has {prod(shape)}: "
             "the file is damaged, copy it again"
         )
-    return np.ascontiguousarray(values, np.float32).reshape(shape)
+    return np.frombuffer(data, kind).astype(np.float32, copy=False).reshape(shape)

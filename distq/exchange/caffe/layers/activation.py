@@ -87,7 +87,8 @@ def threshold(net: Builder, layer: Layer) -> None:
 
 def softmax(net: Builder, layer: Layer) -> None:
     """Exponentials that sum to 1 along ``axis``."""
-    shape, axis = net.shape(layer), layer.message.softmax_param.axis
+    shape = net.shape(layer)
+    axis = layer.axis(layer.message.softmax_param.axis, shape)
     net.add(layer, "Softmax", layer.bottoms[:1], shape, output=layer.tops[0], axis=axis)
 
 

@@ -103,7 +103,7 @@ def _operand(net: Builder, layer: Layer, parameters: Message, what: str) -> tupl
             return given, layer.bottoms[1]
         axes = net.constant(layer, "axes", list(range(len(given), len(aligned))))
         return given, net.add(layer, "Unsqueeze", [layer.bottoms[1], axes], aligned)
-    axis = parameters.axis % len(shape)
+    axis = layer.axis(parameters.axis, shape)
     end = len(shape) if parameters.num_axes == -1 else axis + parameters.num_axes
     span = shape[axis:end]
     if axis == 0 and span:
@@ -118,7 +118,7 @@ def _aligned(layer: Layer, parameters: Message, shape: Shape, span: Shape) -> Sh
     """``span`` with axes of 1 behind it, so that it begins at ``axis`` of ``shape``."""
     if not span:
         return ()
-    axis = parameters.axis % len(shape)
+    axis = layer.axis(parameters.axis, shape)
     if shape[axis : axis + len(span)] != span and prod(span) != 1:
         raise layer.error(f"cannot apply {list(span)} to {list(shape)} from axis {axis} on")
     return (*span, *(1,) * (len(shape) - axis - len(span)))

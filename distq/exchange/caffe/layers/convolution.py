@@ -67,7 +67,7 @@ def inner_product(net: Builder, layer: Layer) -> None:
     """Multiply all axes from ``axis`` on, as one vector, with a matrix of shape (outputs, inputs)."""
     parameters = layer.message.inner_product_param
     shape = net.shape(layer)
-    axis = parameters.axis % len(shape)
+    axis = layer.axis(parameters.axis, shape)
     lead, inputs, outputs = shape[:axis], prod(shape[axis:]), parameters.num_output
     stored = (inputs, outputs) if parameters.transpose else (outputs, inputs)
     weight = net.blob(layer, 0, stored, "weights")

@@ -44,6 +44,32 @@ def batch_norm(net: Builder, layer: Layer) -> None:
     )
 
 
+def bn(net: Builder, layer: Layer) -> None:
+    """The forks' normalization with slope and bias of its own (the Sophgo fork, bn_layer.cpp).
+
+    Four blobs: slope, bias, mean and variance; in the mode INFERENCE slope and bias alone.
+    """
+    parameters, shape = layer.message.bn_param, net.shape(layer)
+    column = (shape[1], *(1,) * (len(shape) - 2))
+    if parameters.bn_mode == "INFERENCE":
+        slope = net.constant(layer, "slope", net.blob(layer, 0, column, "a slope"))
+        offset = net.constant(layer, "bias", net.blob(layer, 1, column, "a bias"))
+        product = net.add(layer, "Mul", [layer.bottoms[0], slope], shape)
+        net.add(layer, "Add", [product, offset], shape, output=layer.tops[0])
+        return
+    roles = ("slope", "bias", "mean", "variance")
+    blobs = [net.blob(layer, position, (shape[1],), f"a {role}") for position, role in enumerate(roles)]
+    operands = [net.constant(layer, role, values) for role, values in zip(roles, blobs, strict=True)]
+    net.add(
+        layer,
+        "BatchNormalization",
+        [layer.bottoms[0], *operands],
+        shape,
+        output=layer.tops[0],
+        epsilon=parameters.eps,
+    )
+
+
 def lrn(net: Builder, layer: Layer) -> None:
     """Divide by a power of the mean square of neighbouring channels, or of neighbouring pixels."""
     parameters, shape = layer.message.lrn_param, net.shape(layer)

@@ -13,7 +13,7 @@ _REDUCE = {"SUM": "ReduceSum", "ASUM": "ReduceL1", "SUMSQ": "ReduceSumSquare", "
 def reduction(net: Builder, layer: Layer) -> None:
     """Sum, mean, sum of absolute values or of squares over all axes from ``axis`` on, times a coefficient."""
     parameters, shape = layer.message.reduction_param, net.shape(layer)
-    axis = parameters.axis % len(shape)
+    axis = layer.axis(parameters.axis, shape)
     if axis == 0:
         net.fix_batch(layer)
     operator, axes = _REDUCE[parameters.operation], list(range(axis, len(shape)))
@@ -37,7 +37,7 @@ def argmax(net: Builder, layer: Layer) -> None:
     parameters, shape, source = layer.message.argmax_param, net.shape(layer), layer.bottoms[0]
     count, top = parameters.top_k, layer.tops[0]
     if parameters.HasField("axis"):
-        axis = parameters.axis % len(shape)
+        axis = layer.axis(parameters.axis, shape)
         if axis == 0:
             net.fix_batch(layer)
         found = (*shape[:axis], count, *shape[axis + 1 :])

@@ -14,7 +14,7 @@ from distq.exchange.caffe.schema import Message
 def concat(net: Builder, layer: Layer) -> None:
     """Join along ``axis``, which old files call ``concat_dim``."""
     parameters, shape = layer.message.concat_param, net.shape(layer)
-    axis = (parameters.concat_dim if parameters.HasField("concat_dim") else parameters.axis) % len(shape)
+    axis = layer.axis(parameters.concat_dim if parameters.HasField("concat_dim") else parameters.axis, shape)
     if axis == 0:
         net.fix_batch(layer)
     shapes = [net.shapes[bottom] for bottom in layer.bottoms]
@@ -29,7 +29,7 @@ def concat(net: Builder, layer: Layer) -> None:
 def cut(net: Builder, layer: Layer) -> None:
     """Caffe's Slice: cut along ``axis`` at the points given, or into equal parts."""
     parameters, shape = layer.message.slice_param, net.shape(layer)
-    axis = (parameters.slice_dim if parameters.HasField("slice_dim") else parameters.axis) % len(shape)
+    axis = layer.axis(parameters.slice_dim if parameters.HasField("slice_dim") else parameters.axis, shape)
     if axis == 0:
         net.fix_batch(layer)
     count, size = len(layer.tops), shape[axis]
@@ -72,7 +72,7 @@ def reshape(net: Builder, layer: Layer) -> None:
 def flatten(net: Builder, layer: Layer) -> None:
     """Join the axes from ``axis`` to ``end_axis``."""
     parameters, shape = layer.message.flatten_param, net.shape(layer)
-    start, end = parameters.axis % len(shape), parameters.end_axis % len(shape)
+    start, end = layer.axis(parameters.axis, shape), layer.axis(parameters.end_axis, shape)
     if start > end:
         raise layer.error(f"has its axis {start} behind its end_axis {end}")
     target = (*shape[:start], prod(shape[start : end + 1]), *shape[end + 1 :])
@@ -94,7 +94,7 @@ def permute(net: Builder, layer: Layer) -> None:
 def crop(net: Builder, layer: Layer) -> None:
     """Take the size of the second bottom, from ``axis`` on, at an offset for each axis or one for all."""
     parameters, shape, reference = layer.message.crop_param, net.shape(layer), net.shape(layer, 1)
-    axis, offsets = parameters.axis % len(shape), list(parameters.offset) or [0]
+    axis, offsets = layer.axis(parameters.axis, shape), list(parameters.offset) or [0]
     axes = list(range(axis, len(shape)))
     if len(offsets) not in {1, len(axes)} or len(reference) != len(shape):
         raise layer.error(f"has {len(offsets)} offsets for the axes from {axis} on")
@@ -139,7 +139,7 @@ def split(
 def tile(net: Builder, layer: Layer) -> None:
     """Repeat along ``axis``."""
     parameters, shape = layer.message.tile_param, net.shape(layer)
-    axis = parameters.axis % len(shape)
+    axis = layer.axis(parameters.axis, shape)
     if axis == 0:
         net.fix_batch(layer)
     repeats = [1] * len(shape)

@@ -20,6 +20,7 @@ CONVERTERS: dict[str, Convert] = {
     "AbsVal": elementwise("Abs"),
     "ArgMax": reduction.argmax,
     "Axpy": arithmetic.axpy,
+    "BN": normalization.bn,
     "BNLL": elementwise("Softplus"),
     "BatchNorm": normalization.batch_norm,
     "Bias": arithmetic.bias,
@@ -63,3 +64,9 @@ CONVERTERS: dict[str, Convert] = {
     "Tile": shapes.tile,
     "Upsample": resize.upsample,
 }
+
+WEIGHTED = frozenset(
+    {"BN", "BatchNorm", "Convolution", "ConvolutionDepthwise", "Deconvolution", "DepthwiseConvolution"}
+    | {"InnerProduct", "Normalize", "PReLU"}
+)
+"""Types of layers that cannot be without weights."""
