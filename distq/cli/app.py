@@ -19,6 +19,7 @@ from typing import Annotated
 import typer
 
 import distq
+from distq.cli.cascade import cascade
 from distq.cli.cluster import cluster
 from distq.cli.convert import convert
 from distq.cli.dataset import dataset
@@ -45,6 +46,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 app.add_typer(dataset, name="dataset")
+app.add_typer(cascade)
 app.add_typer(cluster)
 app.add_typer(convert)
 
