@@ -10,15 +10,16 @@ import io
 import json
 import zipfile
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from distq.data.samples import Item, UnreadableSample, Values
 from distq.errors import DataError
@@ -33,8 +34,8 @@ _MOST_SAMPLES, _MOST_BYTES = 256, 32 << 20  # of a file; so much is held in memo
 
 @dataclass(frozen=True)
 class _Shard:
-    file: str
-    samples: int
+    file: Annotated[str, Field(pattern=r"^[0-9]+\.npz$")]
+    samples: Annotated[int, Field(ge=1)]
     sha256: str
 
 
@@ -163,7 +164,10 @@ class RecordedSource:
             UnreadableSample: its file is missing or damaged.
         """
         parts = zip(self._inputs, self.stored(index), strict=True)
-        return {name: np.lib.format.read_array(io.BytesIO(part), allow_pickle=False) for name, part in parts}
+        with self._damage_named(index):
+            return {
+                name: np.lib.format.read_array(io.BytesIO(part), allow_pickle=False) for name, part in parts
+            }
 
     def stored(self, index: int) -> tuple[bytes, ...]:
         """Each input's array as a .npy.
@@ -171,13 +175,25 @@ class RecordedSource:
         Raises:
             UnreadableSample: its file is missing or damaged.
         """
-        path = self._folder / self._shards[bisect_right(self._ends, index)].file
+        with (
+            self._damage_named(index),
+            open_regular(self._file(index)) as stream,
+            zipfile.ZipFile(stream) as archive,
+        ):
+            return tuple(archive.read(f"{index}/{name}.npy") for name in self._inputs)
+
+    def _file(self, index: int) -> Path:
+        return self._folder / self._shards[bisect_right(self._ends, index)].file
+
+    @contextmanager
+    def _damage_named(self, index: int) -> Iterator[None]:
         try:
-            with open_regular(path) as stream, zipfile.ZipFile(stream) as archive:
-                return tuple(archive.read(f"{index}/{name}.npy") for name in self._inputs)
+            yield
         except (OSError, KeyError, *BROKEN_ARCHIVE) as error:
             reason = " ".join(str(getattr(error, "strerror", None) or error).split())
-            raise UnreadableSample(f"sample {index} in {path} cannot be read: {reason}") from None
+            raise UnreadableSample(
+                f"sample {index} in {self._file(index)} cannot be read: {reason}"
+            ) from None
 
     def names_sha256(self) -> str:  # noqa: D102  # as in Source
         return sha256_bytes(repr((self._inputs, self._shards)).encode())
