@@ -29,7 +29,8 @@ from distq.regular import open_regular, read_regular
 INDEX = "recorded.json"
 FORMAT = "distq-recorded-1"
 
-_MOST_SAMPLES, _MOST_BYTES = 256, 32 << 20  # of a file; so much is held in memory while recording
+_MOST_SAMPLES, _MOST_BYTES = 64, 32 << 20
+"""Of a file. So much is held in memory while recording, and a file with many members is slow to open."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def is_recorded(folder: Path) -> bool:
 
 
 class Recorder:
-    """Writes samples into a folder, some hundreds a file, as they come."""
+    """Writes samples into a folder, some dozens a file, as they come."""
 
     def __init__(self, folder: Path) -> None:
         """Begin anew: what an earlier recording left in the folder is removed.
