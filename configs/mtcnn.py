@@ -18,7 +18,6 @@ import numpy.typing as npt
 import onnx
 
 import distq
-from distq.exchange.network import read_network
 
 Array = npt.NDArray[np.float32]
 
@@ -132,7 +131,8 @@ def suppressed(boxes: Array, most: float, *, of_smaller: bool = False) -> list[i
 
 def open_sizes(prototxt: Path, path: Path) -> Path:
     """The first network as ONNX that takes photos of any size; its prototxt has the 12 pixels of training."""
-    model = read_network(prototxt).proto
+    distq.convert_network(prototxt, out=path)
+    model = onnx.load(path)
     del model.graph.value_info[:]
     for value in (*model.graph.input, *model.graph.output):
         for axis, name in ((2, "width"), (3, "height")):

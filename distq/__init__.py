@@ -31,6 +31,7 @@ from distq.errors import (
 if TYPE_CHECKING:
     from distq.cascade import Cascade
     from distq.engine.progress import Reporter
+    from distq.jobs.convert_network import ConvertedNetwork
     from distq.run.results import DiffResult, EvaluateResult, RunResult
     from distq.sweeps.plan import SweepPlan
     from distq.sweeps.results import SweepResult
@@ -70,6 +71,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "calibrate",
+    "convert_network",
     "diff",
     "evaluate",
     "plan_sweep",
@@ -227,6 +229,26 @@ def diff(
     values, told = {"model": model, "table": table, "data": data, **options}, reporter or _silent()
     with python_data(DiffOptions, values, told) as made:
         return job(made, told)
+
+
+def convert_network(source: FilePath, out: FilePath, *, weights: FilePath | None = None) -> ConvertedNetwork:
+    """Write a Caffe network as an ONNX model.
+
+    Args:
+        source: The .prototxt.
+        out: The .onnx file; one that exists is replaced.
+        weights: The caffemodel; None: the one of the same name beside ``source``.
+
+    Returns:
+        The shapes of its inputs and outputs, and notes on what was passed over.
+
+    Raises:
+        InputError: The network cannot be read or converted (exit code 2 of the command).
+        ExecutionError: The file cannot be written (exit code 3).
+    """
+    from distq.jobs.convert_network import convert_network as job  # noqa: PLC0415  # lazy, see above
+
+    return job(Path(source), None if weights is None else Path(weights), Path(out))
 
 
 def sweep(

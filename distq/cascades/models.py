@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from distq.data.fit import array_remedy, fit, with_batch
 from distq.data.samples import InputSpec, shape_text
 from distq.errors import DataError, ModelError, UsageError
-from distq.exchange.network import read_network
+from distq.exchange.model_file import read_network
 from distq.replica.session import Session, is_float
 from distq.replica.worker import WorkerSettings
 from distq.run.samples import input_specs, tensor_spec

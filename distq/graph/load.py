@@ -103,7 +103,7 @@ def load_model(path: Path, without: Collection[str] = (), read: Reader = read_on
     Args:
         path: of the model's file.
         without: names of ``OPTIONAL_STEPS`` to leave out. One that raises is left out as well.
-        read: reads the file; for formats other than ONNX see :mod:`distq.exchange.network`.
+        read: reads the file; for formats other than ONNX see :mod:`distq.exchange.model_file`.
 
     Raises:
         ModelError: missing, corrupt, older than opset 7, already quantized, or of a kind that cannot be kept.

@@ -16,7 +16,7 @@ from distq.engine.portions import portions_for
 from distq.engine.progress import Reporter
 from distq.engine.run import run_units
 from distq.errors import DataError, ModelError
-from distq.exchange.network import is_caffe, read_network
+from distq.exchange.model_file import is_caffe, read_network
 from distq.graph.dynamic import compared_tensors
 from distq.graph.heads import with_tensors
 from distq.replica.evaluate import Evaluate

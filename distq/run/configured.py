@@ -8,7 +8,7 @@ from distq.config import CalibrateOptions
 from distq.data.input_config import read_input_config
 from distq.engine.progress import Reporter
 from distq.errors import UsageError
-from distq.exchange.network import network_reader
+from distq.exchange.model_file import network_reader
 from distq.graph.load import load_model
 from distq.graph.plan import make_plan
 from distq.graph.resolve import resolve_names

@@ -67,7 +67,7 @@ def checked(loaded: LoadedModel, samples: Sequence[Feeds], settings: WorkerSetti
     if not wrong or operator in UNSTABLE:
         return loaded
     for step in (name for name in OPTIONAL_STEPS if name not in loaded.without):
-        other = load_model(path, loaded.without | {step}, loaded.read)
+        other = load_model(path, loaded.without | {step}, read=loaded.read)
         if not _differing(given, other, samples, settings):
             return other
     raise ModelError(

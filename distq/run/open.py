@@ -17,7 +17,7 @@ from distq.engine.factory import open_executor
 from distq.engine.journal import Journal
 from distq.engine.progress import Reporter
 from distq.errors import FileFormatError, InputError, InterruptedRun, UsageError
-from distq.exchange.network import network_reader
+from distq.exchange.model_file import network_reader
 from distq.graph.dynamic import feeding_outputs_of_dynamic_shape
 from distq.graph.heads import parts, reported, with_places
 from distq.graph.load import LoadedModel, load_model
@@ -169,7 +169,7 @@ def prepare_model(options: CalibrateOptions, without: Collection[str] = ()) -> t
         raise UsageError("--table and --load-dist both give thresholds: leave one out")
     if options.dump_dist is not None:
         require_writable(options, options.dump_dist)
-    loaded = load_model(options.model, without, network_reader(options.weights))
+    loaded = load_model(options.model, without, read=network_reader(options.weights))
     bitmain = isinstance(options, TuneOptions) and options.strategy == "bitmain"
     target = find_target(options.target)
     plan = make_plan(loaded.model, target, options.scheme, tie=not bitmain)

@@ -18,7 +18,7 @@ from distq.data.shards import DEFAULT_HOLDOUT
 from distq.data.stream import expected, record
 from distq.engine.progress import Reporter
 from distq.errors import InputError, InterruptedRun, UsageError
-from distq.exchange.network import is_caffe, read_network
+from distq.exchange.model_file import is_caffe, read_network
 from distq.options import make_options
 from distq.run.rundir import RunDir
 from distq.run.samples import input_specs

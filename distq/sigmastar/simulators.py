@@ -16,7 +16,7 @@ from distq.data.fit import fits
 from distq.data.input_config import InputConfig, read_input_config
 from distq.data.samples import InputSpec, shape_text
 from distq.errors import UsageError
-from distq.exchange.network import network_reader, read_network
+from distq.exchange.model_file import network_reader, read_network
 from distq.graph.load import load_model
 from distq.graph.plan import make_plan
 from distq.graph.resolve import resolve_names

@@ -129,6 +129,7 @@ def test_convert_writes_the_model_and_says_what_it_passed_over(
     assert "ReLUParameter.shade" in printed.err
     assert "spare" in printed.err
     onnx.checker.check_model(onnx.load(out), full_check=True)
+    assert distq.convert_network(tmp_path / "net.prototxt", out).inputs == {"data": ("batch", 4, 7, 6)}
 
 
 def _converted(net: Path) -> Path:

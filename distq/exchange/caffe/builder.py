@@ -17,6 +17,8 @@ from distq.exchange.caffe.weights import Blob
 OPSET, IR_VERSION = 13, 8
 Shape = tuple[int, ...]
 BATCH = "batch"
+_SMALL = 4096
+"""Numbers in a constant that decides shapes, at most."""
 Attribute = str | int | float | Sequence[int]
 
 
@@ -138,32 +140,43 @@ class Builder:
                 node = _free(output, self.named)
                 self.nodes.append(helper.make_node("Identity", [tensor], [output], name=node))
         used = {source for node in self.nodes for source in node.input}
+        weights = {key: array for key, array in self.weights.items() if key in used}
         batches = {self.shapes[tensor][0] for tensor in inputs}
-        is_open = self.fixed_by is None and len(batches) == 1
-        sizes = {
-            tensor: [BATCH if is_open else shape[0], *shape[1:]]
-            for tensor, shape in self.shapes.items()
-            if shape
-        }
-        graph = helper.make_graph(
-            self.nodes,
-            name or "caffe",
-            [
-                helper.make_tensor_value_info(tensor, onnx.TensorProto.FLOAT, sizes[tensor])
-                for tensor in inputs
-            ],
-            [helper.make_tensor_value_info(output, onnx.TensorProto.FLOAT, None) for output in outputs],
-            [numpy_helper.from_array(array, key) for key, array in self.weights.items() if key in used],
-        )
-        opset = helper.make_opsetid("", OPSET)
-        model = helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="distq")
-        inferred = onnx.shape_inference.infer_shapes(model)
-        for output, tensor in zip(inferred.graph.output, outputs.values(), strict=True):
-            if not output.type.tensor_type.HasField("shape"):
-                output.type.tensor_type.shape.dim.extend(
-                    onnx.TensorShapeProto.Dimension() for _ in self.shapes[tensor]
-                )
-        return inferred
+        batch = BATCH if self.fixed_by is None and len(batches) == 1 else None
+        given = [
+            _value(tensor, (batch or self.shapes[tensor][0], *self.shapes[tensor][1:])) for tensor in inputs
+        ]
+        found = self._output_values(given, weights, outputs)
+        initializers = [numpy_helper.from_array(array, key) for key, array in weights.items()]
+        return _model(helper.make_graph(self.nodes, name or "caffe", given, found, initializers))
+
+    def _output_values(
+        self,
+        given: Sequence[onnx.ValueInfoProto],
+        weights: Mapping[str, NDArray[np.generic]],
+        outputs: Mapping[str, str],
+    ) -> list[onnx.ValueInfoProto]:
+        """The outputs with their shapes, inferred without the numbers of large weights."""
+        large = {key for key, array in weights.items() if array.size > _SMALL}
+        small = [numpy_helper.from_array(array, key) for key, array in weights.items() if key not in large]
+        shapes = [_value(key, weights[key].shape) for key in large]
+        unknown = [helper.make_tensor_value_info(output, onnx.TensorProto.FLOAT, None) for output in outputs]
+        graph = helper.make_graph(self.nodes, "shapes", [*given, *shapes], unknown, small)
+        found = list(onnx.shape_inference.infer_shapes(_model(graph)).graph.output)
+        for value, tensor in zip(found, outputs.values(), strict=True):
+            if not value.type.tensor_type.HasField("shape"):
+                sizes = [onnx.TensorShapeProto.Dimension() for _ in self.shapes[tensor]]
+                value.type.tensor_type.shape.dim.extend(sizes)
+        return found
+
+
+def _value(name: str, shape: Sequence[int | str]) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+
+
+def _model(graph: onnx.GraphProto) -> onnx.ModelProto:
+    opset = helper.make_opsetid("", OPSET)
+    return helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="distq")
 
 
 def _free(name: str, taken: set[str]) -> str:

@@ -178,7 +178,8 @@ TEXT = {
 """Messages of a prototxt: ``name:type=default``; ``*`` is a repeated field, ``A|B`` an enumeration from 0."""
 
 _LAYER = (
-    "name:s type:s bottom:s* top:s* engine:s phase:TRAIN|TEST loss_weight:f* param:ParamSpec* propagate_down:b* "
+    "name:s type:s bottom:s* top:s* engine:s phase:TRAIN|TEST loss_weight:f* param:ParamSpec* "
+    "propagate_down:b* "
     "include:NetStateRule* exclude:NetStateRule* blobs_lr:f* weight_decay:f* "
     "th_strategy:USE_DEFAULT|USE_KL|USE_MAX th_scale:f=1 threshold:f* forward_with_float:b "
     "transform_param:TransformationParameter loss_param:LossParameter reshape_dims:i* "
