@@ -5,14 +5,14 @@
     result = distq.tune(model="model.onnx", data="photos/", preprocess="preprocess.yaml", out="run")
     print(result.holdout.after.sqnr_db)
 
-The functions do what ``distq calibrate``, ``tune``, ``eval`` and ``sweep`` do, and raise what distq.errors
-lists. Nothing is printed unless a reporter is given.
+The functions do what ``distq calibrate``, ``tune``, ``eval``, ``diff`` and ``sweep`` do, and raise what
+distq.errors lists. Nothing is printed unless a reporter is given.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,19 +29,24 @@ from distq.errors import (
 )
 
 if TYPE_CHECKING:
+    from distq.cascade import Cascade
     from distq.data.build import BuildReport
     from distq.engine.progress import Reporter
     from distq.jobs.convert_network import ConvertedNetwork
     from distq.jobs.dataset_info import DataInfo
-    from distq.run.results import EvaluateResult, RunResult
+    from distq.run.results import DiffResult, EvaluateResult, RunResult
     from distq.sweeps.plan import SweepPlan
     from distq.sweeps.results import SweepResult
 
     __version__: str
 else:
 
-    def __getattr__(name: str) -> str:
-        """``__version__``, looked up when it is wanted: what looks takes as long to load as all of this."""
+    def __getattr__(name: str) -> object:
+        """What is looked up when it is wanted: it takes as long to load as all of this, or longer."""
+        if name == "Cascade":
+            from distq.cascade import Cascade  # noqa: PLC0415  # see above
+
+            return Cascade
         if name != "__version__":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415  # see above
@@ -56,6 +61,7 @@ else:
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = [
+    "Cascade",
     "DataError",
     "DistqError",
     "ExecutionError",
@@ -70,6 +76,7 @@ __all__ = [
     "calibrate",
     "convert_network",
     "dataset_info",
+    "diff",
     "evaluate",
     "plan_sweep",
     "sweep",
@@ -77,6 +84,8 @@ __all__ = [
 ]
 
 FilePath = str | os.PathLike[str]
+Data = FilePath | Iterable[object]
+"""A path, or samples from Python: an array of them, arrays by input, a list, a generator."""
 
 # Jobs are imported when called: `import distq` stays quick, and reading the version does not load Ray.
 
@@ -84,7 +93,7 @@ FilePath = str | os.PathLike[str]
 def calibrate(
     *,
     model: FilePath,
-    data: FilePath | None = None,
+    data: Data | None = None,
     out: FilePath,
     reporter: Reporter | None = None,
     **options: object,
@@ -94,12 +103,15 @@ def calibrate(
     Args:
         model: The float model: ONNX, or a Caffe .prototxt, with ``weights=`` where they do not lie beside it.
         data: A folder of images, a text list, an LMDB folder, or .npz/.npy arrays whose leading axis counts
-            samples. None with ``load_dist``: thresholds alone, no model; or with a Caffe model whose data
-            layer names its samples.
+            samples. Or the samples themselves: anything that gives them one by one, such as a generator. A
+            sample is an array, a tuple with one for each input, or a mapping from the inputs' names; as many
+            as are asked for are taken, once, and kept in ``data`` of the run folder. None with ``load_dist``:
+            thresholds alone, no model; or with a Caffe model whose data layer names its samples.
         out: The run folder; it must not exist, unless with ``resume=True``.
         reporter: Told of progress, log lines and warnings; silent by default.
         **options: Any option of ``distq calibrate --help`` with underscores, such as ``samples=256``,
-            ``method="mse"``, ``bias_correction=False``, ``executor="local"``.
+            ``method="mse"``, ``bias_correction=False``, ``executor="local"``; and ``data_folder``, where
+            samples from Python are kept instead.
 
     Returns:
         Accuracy on the held-out and the tuning images, what it cost, and the files written.
@@ -111,16 +123,18 @@ def calibrate(
     """
     from distq.config import CalibrateOptions  # noqa: PLC0415  # lazy, see above
     from distq.jobs.calibrate import calibrate as job  # noqa: PLC0415  # lazy, see above
-    from distq.options import make_options  # noqa: PLC0415  # lazy, see above
+    from distq.run.python_data import python_data  # noqa: PLC0415  # lazy, see above
 
     values = {"model": model, "data": data, "out": out, **options}
-    return job(make_options(CalibrateOptions, values), reporter or _silent())
+    told = reporter or _silent()
+    with python_data(CalibrateOptions, values, told) as made:
+        return job(made, told)
 
 
 def tune(
     *,
     model: FilePath,
-    data: FilePath | None = None,
+    data: Data | None = None,
     out: FilePath,
     reporter: Reporter | None = None,
     **options: object,
@@ -129,8 +143,7 @@ def tune(
 
     Args:
         model: The float model: ONNX, or a Caffe .prototxt, with ``weights=`` where they do not lie beside it.
-        data: A folder of images, a text list, an LMDB folder, or .npz/.npy arrays whose leading axis counts
-            samples. None with a Caffe model whose data layer names its samples.
+        data: As :func:`calibrate` takes it.
         out: The run folder; it must not exist, unless with ``resume=True``.
         reporter: Told of progress, log lines and warnings; silent by default.
         **options: Any option of ``distq tune --help`` with underscores, such as ``tune_samples=32`` or
@@ -147,16 +160,18 @@ def tune(
     """
     from distq.config import TuneOptions  # noqa: PLC0415  # lazy, see above
     from distq.jobs.tune import tune as job  # noqa: PLC0415  # lazy, see above
-    from distq.options import make_options  # noqa: PLC0415  # lazy, see above
+    from distq.run.python_data import python_data  # noqa: PLC0415  # lazy, see above
 
     values = {"model": model, "data": data, "out": out, **options}
-    return job(make_options(TuneOptions, values), reporter or _silent())
+    told = reporter or _silent()
+    with python_data(TuneOptions, values, told) as made:
+        return job(made, told)
 
 
 def evaluate(
     candidate: FilePath,
     *,
-    data: FilePath | None = None,
+    data: Data | None = None,
     against: FilePath | None = None,
     reporter: Reporter | None = None,
     **options: object,
@@ -165,12 +180,8 @@ def evaluate(
 
     Args:
         candidate: The ONNX model to measure, usually a run's ``model.int8.onnx``.
-        data: A folder of images, a text list, an LMDB folder, or .npz/.npy arrays whose leading axis counts
-            samples.
+        data: As :func:`calibrate` takes it.
         against: The float model, ONNX or Caffe, with the same inputs and outputs; None: accuracy alone.
-            samples. None with a Caffe model whose data layer names its samples.
-        against: The float model, ONNX or Caffe, with the same inputs and outputs; None measures accuracy
-            alone.
         reporter: Told of progress, log lines and warnings; silent by default.
         **options: Any option of ``distq eval --help`` with underscores, such as ``labels="labels.txt"``.
 
@@ -183,10 +194,45 @@ def evaluate(
     """
     from distq.config import EvaluateOptions  # noqa: PLC0415  # lazy, see above
     from distq.jobs.evaluate import evaluate as job  # noqa: PLC0415  # lazy, see above
-    from distq.options import make_options  # noqa: PLC0415  # lazy, see above
+    from distq.run.python_data import python_data  # noqa: PLC0415  # lazy, see above
 
     values = {"candidate": candidate, "data": data, "against": against, **options}
-    return job(make_options(EvaluateOptions, values), reporter or _silent())
+    told = reporter or _silent()
+    with python_data(EvaluateOptions, values, told) as made:
+        return job(made, told)
+
+
+def diff(
+    *,
+    model: FilePath,
+    table: FilePath,
+    data: Data,
+    reporter: Reporter | None = None,
+    **options: object,
+) -> DiffResult:
+    """Show how far a network with given thresholds is from float, and which part of it costs what.
+
+    Args:
+        model: The float model: ONNX, or a Caffe .prototxt, with ``weights=`` where they do not lie beside it.
+        table: The thresholds, such as a run's ``thresholds.json``.
+        data: As :func:`calibrate` takes it.
+        reporter: Told of progress, log lines and warnings; silent by default.
+        **options: Any option of ``distq diff --help`` with underscores, such as ``sensitivity=True``.
+
+    Returns:
+        The network's distance from float and, where asked for, that of each layer or tensor.
+
+    Raises:
+        InputError: The model, the table, the data or an option cannot be used (exit code 2 of the command).
+        ExecutionError: A work unit failed, also when tried again (exit code 3).
+    """
+    from distq.config import DiffOptions  # noqa: PLC0415  # lazy, see above
+    from distq.jobs.diff import diff as job  # noqa: PLC0415  # lazy, see above
+    from distq.run.python_data import python_data  # noqa: PLC0415  # lazy, see above
+
+    values, told = {"model": model, "table": table, "data": data, **options}, reporter or _silent()
+    with python_data(DiffOptions, values, told) as made:
+        return job(made, told)
 
 
 def convert_network(source: FilePath, out: FilePath, *, weights: FilePath | None = None) -> ConvertedNetwork:

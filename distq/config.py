@@ -87,6 +87,7 @@ class CommonOptions(BaseModel):
     shuffle: bool = False
     allow_code: bool = False
     skip_bad: Annotated[int, Field(ge=0)] = 0
+    input_config: Path | None = None
     shard_size: Annotated[int, Field(ge=1)] = 8
     cache_memory: Annotated[int, Field(ge=1)] = 1024
     cpus_per_worker: Annotated[int, Field(ge=1, le=256)] | None = None

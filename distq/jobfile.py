@@ -96,7 +96,12 @@ def _switch(path: Path, name: str, value: object) -> bool:
 
 
 def rooted(folder: Path, kind: type[CommonOptions], name: str, value: object) -> object:
-    """A relative path seen from the job file's folder; any other value, and a URL, unchanged."""
+    """A relative path seen from the job file's folder; any other value, and a URL, unchanged.
+
+    Several preprocessing files, with commas between, are seen from there each.
+    """
+    if name == "preprocess" and isinstance(value, str) and not (folder / value).exists():
+        return ",".join(str(folder / part.strip()) for part in value.split(","))
     takes_path = get_type_hints(kind)[name] in (Path, Path | None)
     return folder / value if takes_path and isinstance(value, str) and url_of(value) is None else value
 

@@ -36,6 +36,11 @@ def test_paths_start_at_the_job_file(write, tmp_path):
     assert (job.quiet, job.json) == (False, False)
 
 
+def test_several_preprocessing_files_start_there_each(write, tmp_path):
+    job = load_job(write("command: tune\nmodel: m\nout: r\npreprocess: a.py, parts/b.py\n"))
+    assert job.options.preprocess == Path(f"{tmp_path}/a.py,{tmp_path}/parts/b.py")
+
+
 def test_each_command_has_its_options(write, tmp_path):
     job = load_job(write("command: calibrate\nmodel: m\nout: r\nbias_correction: false\nquiet: true\n"))
     assert job.options == CalibrateOptions(model=tmp_path / "m", out=tmp_path / "r", bias_correction=False)

@@ -20,6 +20,7 @@ import typer
 
 import distq
 from distq import ending
+from distq.cli.cascade import cascade
 from distq.cli.cluster import cluster
 from distq.cli.convert import convert
 from distq.cli.dataset import dataset
@@ -47,6 +48,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 app.add_typer(dataset, name="dataset")
+app.add_typer(cascade)
 app.add_typer(cluster)
 app.add_typer(convert)
 

@@ -61,7 +61,7 @@ class PlainReporter(QuietReporter):
         self._stage, self._total, self._unit = stage, total, unit
         self._done = self._printed = 0
         self._started = self._spoke = self._clock()
-        self._print(f"{stage}: {total} {unit}")
+        self._print(f"{stage}: {total} {unit}" if total else f"{stage}: {unit}")
 
     def advance(self, count: int = 1) -> None:
         """Print how far the stage is, when that is news."""
@@ -86,7 +86,8 @@ class PlainReporter(QuietReporter):
     def _say(self) -> None:
         now = self._clock()
         elapsed = now - self._started
-        parts = [f"{self._stage}: {self._done}/{self._total} {self._unit}"]
+        total = f"/{self._total}" if self._total else ""  # 0: nobody knows
+        parts = [f"{self._stage}: {self._done}{total} {self._unit}"]
         if self._done and elapsed > 0:
             parts.append(_rate(self._done / elapsed, self._unit))
             left = (self._total - self._done) * elapsed / self._done
@@ -114,7 +115,7 @@ class RichReporter:
             _TimeColumn(),
             console=self._console,
         )
-        self._progress.add_task(stage, total=total, unit=unit)
+        self._progress.add_task(stage, total=total or None, unit=unit)
         self._progress.start()
 
     def advance(self, count: int = 1) -> None:

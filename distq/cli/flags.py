@@ -50,9 +50,11 @@ FLAGS = {
     ),
     "preprocess": Flag(
         DATA,
-        "Preprocessing: YAML, image_params.json, a Python file, or a .prototxt with a data layer.",
+        "Preprocessing: YAML, image_params.json, a Python file, or a .prototxt with a data layer; or one an "
+        "input: a,b.",
         "FILE",
     ),
+    "input_config": Flag(DATA, "SigmaStar's input_config.ini: formats, means, 16-bit tensors.", "FILE"),
     "labels": Flag(DATA, "Lines of 'name label', for top-1 and top-5.", "FILE"),
     "samples": Flag(DATA, "Use the first N samples; 0 is all.", "N"),
     "holdout": Flag(DATA, "The next N samples are held out (default: the rest, at most 500).", "N"),

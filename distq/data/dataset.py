@@ -28,7 +28,7 @@ from distq.data.images import decode_image, read_image_file
 from distq.data.labels import find_label, load_labels
 from distq.data.layout import image_channels, image_layout, image_remedy, require_image_input
 from distq.data.plugin import Plugin, open_plugin
-from distq.data.preprocess import Preprocessing, default_steps, load_preprocessing
+from distq.data.preprocess import Preprocessing, default_steps, load_preprocessing, preprocessing_files
 from distq.data.samples import (
     DEFAULT_PIXEL_LIMIT,
     Dataset,
@@ -82,6 +82,7 @@ class DatasetSpec:
         stage: What a worker copies to its node's own disk and reads there instead.
         root: Where relative paths of a text list start; None is the list's folder.
         notes: What the user should know about how it was described.
+        each: Preprocessing of each input, where every one has a file of its own.
     """
 
     source: str
@@ -94,6 +95,7 @@ class DatasetSpec:
     stage: Stage | None = None
     root: str | None = None
     notes: tuple[str, ...] = ()
+    each: tuple[Preprocessing | Plugin, ...] = ()
 
     @classmethod
     def create(
@@ -112,11 +114,16 @@ class DatasetSpec:
         Raises:
             PreprocessError: the preprocessing file is wrong or needs ``allow_code``.
         """
-        loaded: Preprocessing | Plugin | None
+        files = () if isinstance(preprocess, Preprocessing) else preprocessing_files(preprocess)
+        if len(files) > 1 and len(files) != len(inputs):
+            raise PreprocessError(
+                f"{len(files)} preprocessing files for {len(inputs)} inputs: give one, or one for each"
+            )
+        loaded: Preprocessing | Plugin | None = None
         if isinstance(preprocess, Preprocessing):
             loaded = preprocess
-        else:
-            loaded = load_preprocessing(preprocess, allow_code)
+        elif len(files) == 1:
+            loaded = load_preprocessing(files[0], allow_code)
         plugin = loaded if isinstance(loaded, Plugin) else None
         return cls(
             source=location(source),
@@ -127,7 +134,23 @@ class DatasetSpec:
             labels=location(labels) if labels else None,
             root=str(root.absolute()) if root else None,
             notes=notes,
+            each=tuple(p for p in (load_preprocessing(f, allow_code) for f in files) if p is not None)
+            if len(files) > 1
+            else (),
         )
+
+    @property
+    def runs_code(self) -> bool:
+        """Whether a user's Python file makes the inputs."""
+        return self.plugin is not None or any(isinstance(one, Plugin) for one in self.each)
+
+    def remarks(self) -> list[str]:
+        """What a person should know about how samples become inputs."""
+        nchw = [s.name for s in self.inputs if len(s.shape) == 4 and image_layout(s) == "nchw"]
+        if not self.runs_code or not nchw:
+            return []
+        names = ", ".join(nchw)
+        return [f"what the plug-in returns as (1, H, W, C) is turned into (1, C, H, W) for {names}"]
 
     def open(self) -> SourceDataset:
         """Open the source; decodes nothing.
@@ -137,8 +160,9 @@ class DatasetSpec:
             PreprocessError: the preprocessing names an input the model does not have.
         """
         names = tuple(spec.name for spec in self.inputs)
-        if self.preprocessing is not None:
-            self.preprocessing.check_inputs(names)
+        for one in (self.preprocessing, *self.each):
+            if isinstance(one, Preprocessing):
+                one.check_inputs(names)
         source = open_source(Path(self.source), names, Path(self.root) if self.root else None)
         return SourceDataset(self, source, load_labels(Path(self.labels)) if self.labels else None)
 
@@ -156,6 +180,8 @@ class DatasetSpec:
 
     def describe_preprocessing(self) -> dict[str, Any]:
         """What the preprocessing is, JSON-able: the same for the same pixels, wherever the files are."""
+        if self.each:
+            return {"each": [one.describe() for one in self.each]}
         if self.plugin is not None:
             return {"plugin": Path(self.plugin).name, "sha256": self.plugin_sha256}
         if self.preprocessing is not None:
@@ -171,7 +197,9 @@ class SourceDataset:
         self.spec = spec
         self.source = source
         self._labels = labels
-        self._plugin = open_plugin(spec.plugin, spec.plugin_sha256) if spec.plugin else None
+        plugin = open_plugin(spec.plugin, spec.plugin_sha256) if spec.plugin else None
+        every = spec.each or (plugin or spec.preprocessing,) * len(spec.inputs)
+        self._by_input = dict(zip([one.name for one in spec.inputs], every, strict=True))
 
     def __len__(self) -> int:
         return len(self.source)
@@ -229,8 +257,9 @@ class SourceDataset:
     def _prepare(self, item: Item, spec: InputSpec, name: str) -> NDArray[Any]:
         if isinstance(item, Values):
             return fit(item.array, spec, name, array_remedy(spec))
-        if self._plugin is not None:
-            return fit(self._run(self._plugin, item, spec), spec, name, "make the plug-in return this size")
+        preprocessing = self._by_input[spec.name]
+        if isinstance(preprocessing, Plugin):
+            return fit(self._run(preprocessing, item, spec), spec, name, "make the plug-in return this size")
         require_image_input(spec)
         if isinstance(item, Pixels):
             pixels = item.array
@@ -238,7 +267,6 @@ class SourceDataset:
             pixels = decode_image(read_image_file(item.path), str(item.path), self.spec.pixel_limit)
         else:
             pixels = decode_image(item.data, name, self.spec.pixel_limit)
-        preprocessing = self.spec.preprocessing
         if preprocessing is None:
             steps = default_steps(image_channels(spec), image_layout(spec))
         else:
@@ -263,7 +291,7 @@ class Manifest:
     """Which samples a job used.
 
     Attributes:
-        kind: Kind of source: folder, list, lmdb, npz or npy.
+        kind: Kind of source: folder, list, lmdb, npz, npy or recorded.
         source: Where it was.
         count: Samples there.
         selected: Samples used.

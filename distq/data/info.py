@@ -9,6 +9,7 @@ from distq.data.caffe_lmdb import LmdbSource
 from distq.data.dataset import DatasetSpec
 from distq.data.folder import FolderSource
 from distq.data.image_header import image_size
+from distq.data.recorded import RecordedSource
 from distq.data.remote import url_size
 from distq.data.samples import ImageBytes, ImageFile, Item, Pixels, Source, UnreadableSample
 from distq.data.sniff import open_source
@@ -25,7 +26,7 @@ class SourceInfo:
     """What a source holds.
 
     Attributes:
-        kind: folder, list, lmdb, npz or npy.
+        kind: folder, list, lmdb, npz, npy or recorded.
         source: Where it is.
         count: How many samples.
         names: The first few samples' names.
@@ -94,6 +95,8 @@ def _has_boxes(source: Source) -> bool:
 def _stored_bytes(path: Path, source: Source) -> int:
     if isinstance(source, FolderSource | TextListSource):
         return sum(source.stored_size(index) for index in range(len(source)))
+    if isinstance(source, RecordedSource):
+        return source.stored_bytes()
     url = url_of(path)
     if url is not None:
         return url_size(url)

@@ -129,6 +129,15 @@ def default_steps(channels: int | None, layout: Layout = "nchw") -> InputSteps:
     return InputSteps(steps=(Color(value="gray" if channels == 1 else "rgb"),), layout=layout)
 
 
+def preprocessing_files(given: Path | None) -> list[Path]:
+    """The files of ``--preprocess``: none, one, or several with commas between, one for each input."""
+    if given is None:
+        return []
+    if "," not in str(given) or given.exists():
+        return [given]
+    return [Path(part.strip()) for part in str(given).split(",") if part.strip()]
+
+
 def load_preprocessing(path: Path | None, allow_code: bool = False) -> Preprocessing | Plugin | None:
     """Read a preprocessing file.
 

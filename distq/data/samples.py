@@ -147,7 +147,7 @@ class Source(Protocol):
 
     @property
     def kind(self) -> str:
-        """``folder``, ``list``, ``lmdb``, ``npz`` or ``npy``."""
+        """``folder``, ``list``, ``lmdb``, ``npz``, ``npy`` or ``recorded``."""
 
     def __len__(self) -> int: ...
 

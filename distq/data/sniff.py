@@ -7,6 +7,7 @@ from pathlib import Path
 from distq.data.arrays import open_npy, open_npz
 from distq.data.caffe_lmdb import LmdbSource
 from distq.data.folder import FolderSource
+from distq.data.recorded import RecordedSource, is_recorded
 from distq.data.samples import Source
 from distq.data.text_list import TextListSource
 from distq.errors import DataError
@@ -16,7 +17,7 @@ from distq.urls import url_of, why_unusable
 def open_source(path: Path, input_names: tuple[str, ...] | None, root: Path | None = None) -> Source:
     """Open a folder, LMDB folder (it has ``data.mdb``), .npz, .npy, or a text list (any other file).
 
-    A folder holds images, or arrays with one sample a file.
+    A folder holds images, arrays with one sample a file, or what :mod:`distq.data.recorded` wrote.
 
     Args:
         path: The source; the last three also as a URL.
@@ -30,19 +31,7 @@ def open_source(path: Path, input_names: tuple[str, ...] | None, root: Path | No
     if reason is not None:
         raise DataError(f"data {path}: {reason}")
     if path.is_dir():
-        lmdb = (path / "data.mdb").exists()
-        if not lmdb and _is_leveldb(path):
-            raise DataError(
-                f"folder {path} is a LevelDB, which is not read: make an LMDB of the same images with "
-                "'distq dataset build'"
-            )
-        source = LmdbSource(path) if lmdb else FolderSource(path, input_names)
-        if input_names is not None and len(input_names) != 1 and not source.holds_all_inputs:
-            raise DataError(
-                f"folder {path} gives one input, the model has {len(input_names)}: use a text list, an .npz, "
-                "or a folder of .npz with one sample each"
-            )
-        return source
+        return _open_folder(path, input_names)
     if url_of(path) is None:
         if not path.exists():
             raise DataError(
@@ -56,6 +45,24 @@ def open_source(path: Path, input_names: tuple[str, ...] | None, root: Path | No
     if suffix == ".npy":
         return open_npy(path, input_names)
     return TextListSource(path, input_names, root)
+
+
+def _open_folder(path: Path, input_names: tuple[str, ...] | None) -> Source:
+    if is_recorded(path):
+        return RecordedSource(path, input_names)
+    lmdb = (path / "data.mdb").exists()
+    if not lmdb and _is_leveldb(path):
+        raise DataError(
+            f"folder {path} is a LevelDB, which is not read: make an LMDB of the same images with "
+            "'distq dataset build'"
+        )
+    source = LmdbSource(path) if lmdb else FolderSource(path, input_names)
+    if input_names is not None and len(input_names) != 1 and not source.holds_all_inputs:
+        raise DataError(
+            f"folder {path} gives one input, the model has {len(input_names)}: use a text list, an .npz, "
+            "or a folder of .npz with one sample each"
+        )
+    return source
 
 
 def _is_leveldb(folder: Path) -> bool:

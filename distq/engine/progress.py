@@ -9,7 +9,7 @@ class Reporter(Protocol):
     """Shows stages, log lines and warnings; the console implements it with bars or plain lines."""
 
     def start(self, stage: str, total: int, unit: str) -> None:
-        """Begin a stage of ``total`` things named ``unit`` (images, layers)."""
+        """Begin a stage of ``total`` things named ``unit`` (images, layers); 0: nobody knows how many."""
 
     def advance(self, count: int = 1) -> None:
         """So many more of the stage are done."""

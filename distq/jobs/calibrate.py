@@ -76,6 +76,7 @@ def _thresholds_only(options: CalibrateOptions, load_dist: Path, reporter: Repor
     if rundir.finished and not rundir.damaged():
         return read_result(rundir)
     atomic_write(rundir.thresholds, form.table_bytes)
+    atomic_write(rundir.tensors, form.table_csv)
     reporter.line(f"wrote {rundir.thresholds}; no --data was given, so no model")
     cost = {
         "fp32_forwards": 0.0,

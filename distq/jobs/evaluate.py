@@ -51,7 +51,8 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> EvaluateResult:
         ours, theirs = _comparable(options, (candidate, network), (against, original))
     described = options.candidate if is_caffe(options.candidate) else options.against
     given = given_data(described, options.data, options.preprocess, inputs)
-    data = data_spec(options, given, inputs, options.labels)
+    outputs = [value.name or "" for value in network.graph.outputs]
+    data = data_spec(options, given, inputs, options.labels, outputs)
     for note in data.notes:
         reporter.warn(note)
     count = len(data.open())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 from dataclasses import asdict, dataclass
@@ -69,6 +71,16 @@ def dump_table(table: Table) -> bytes:
     """The file's bytes: sorted by tensor, floats in their shortest exact form."""
     rows = {name: asdict(table[name]) for name in sorted(table)}
     return (json.dumps({"format": FORMAT, "tensors": rows}, indent=1) + "\n").encode()
+
+
+def table_csv(table: Table) -> bytes:
+    """The table for a spreadsheet: a line a tensor, sorted, with what was observed and what came of it."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["tensor", *Row.__dataclass_fields__])
+    for tensor in sorted(table):
+        writer.writerow([tensor, *asdict(table[tensor]).values()])
+    return stream.getvalue().encode()
 
 
 def read_table(path: Path) -> Table:

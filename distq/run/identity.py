@@ -73,7 +73,8 @@ def identity(
         for name, value in fields.items()
         if name not in NOT_IDENTITY | as_before and not isinstance(getattr(options, name), Path)
     }
-    files = {name: getattr(options, name) for name in ("table", "load_dist", "labels", "layer_config")}
+    named = ("table", "load_dist", "labels", "layer_config", "input_config")
+    files = {name: getattr(options, name) for name in named}
     own, held = manifests
     return {
         "command": command,

@@ -82,7 +82,7 @@ def first_samples(data: DatasetSpec, indices: Sequence[int]) -> list[Feeds]:
     A plug-in is not run in this process: random values take the place of its images, or nothing where the
     model leaves dimensions open.
     """
-    if data.plugin is not None:
+    if data.runs_code:
         sizes = [size for spec in data.inputs for size in spec.sample_shape]
         return [] if None in sizes else list(random_feeds(data.inputs, CHECKED))
     dataset = data.open()

@@ -30,6 +30,7 @@ from distq.memory import out_of_memory
 from distq.options import on_command_line
 from distq.quant.table import read_table
 from distq.replica.worker import WorkerSettings
+from distq.run.configured import configured
 from distq.run.context import Run
 from distq.run.entries import read_entries
 from distq.run.identity import identity, set_by_layer
@@ -74,9 +75,12 @@ def open_run(
         ExecutionError: no worker starts, or the disk is full.
     """
     started = time.monotonic()
+    options = configured(options, reporter)
     with watched(f"loading {options.model} and its data", reporter.warn):
         loaded, plan = prepare_model(options)
         data, holdout_data, selection = prepare_data(options, loaded)
+    for line in data.remarks():
+        reporter.line(line)
     rundir = RunDir(options.out)
     damaged = rundir.damaged() if rundir.finished else ()
     finished = rundir.finished and not damaged

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from distq.data.recorded import is_recorded
 from distq.errors import FileFormatError, UsageError
 from distq.files import atomic_write, make_run_folder, sha256_bytes, sha256_file, write_first
 from distq.graph.weight_files import beside, has_files
@@ -45,6 +46,11 @@ class RunDir:
         return self.path / "thresholds.calibrated.json"
 
     @property
+    def tensors(self) -> Path:
+        """The same table for a spreadsheet."""
+        return self.path / "tensors.csv"
+
+    @property
     def model(self) -> Path:
         """The QDQ model."""
         return self.path / "model.int8.onnx"
@@ -65,6 +71,18 @@ class RunDir:
         return self.path / "journal.jsonl"
 
     @property
+    def data(self) -> Path:
+        """Samples that were given by Python."""
+        return self.path / "data"
+
+    @property
+    def free(self) -> bool:
+        """Whether a new run may begin here: there is nothing, or only samples recorded for it."""
+        if not self.path.exists():
+            return True
+        return self.path.is_dir() and all(map(is_recorded, self.path.iterdir()))
+
+    @property
     def finished(self) -> bool:
         """Whether the run came to its end."""
         return self.metrics.is_file()
@@ -75,7 +93,7 @@ class RunDir:
 
     def every_file(self) -> tuple[Path, ...]:
         """The files for a user that a run may have."""
-        tables = (self.thresholds, self.calibrated)
+        tables = (self.thresholds, self.tensors, self.calibrated)
         return (self.model, self.weights, *tables, self.metrics, self.run, self.distributions)
 
     def write_model(self, model: bytes) -> None:
@@ -98,7 +116,7 @@ class RunDir:
             UsageError: the folder is taken, cannot be made, or holds another job (the field is named).
             ExecutionError: the disk does not take its first file.
         """
-        if not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir())):
+        if self.free:
             make_run_folder(self.path)
             try:
                 write_first(self.run, sealed({"job": identity}))
@@ -178,9 +196,16 @@ class RunDir:
     def discard(self, *, keep_folder: bool = False) -> None:
         """Remove what a job wrote since :meth:`claim`, when it turned out to be impossible.
 
+        Samples that were recorded for it stay: a generator may have taken long, and gives them only once.
+
         Args:
             keep_folder: leave the empty folder that was there before.
         """
+        recorded = {child for child in self.path.iterdir() if is_recorded(child)}
+        if recorded:
+            for child in {*self.path.iterdir()} - recorded:
+                shutil.rmtree(child) if child.is_dir() else child.unlink(missing_ok=True)
+            return
         shutil.rmtree(self.path, ignore_errors=True)
         if keep_folder:
             self.path.mkdir(exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import onnx_ir as ir
 
 from distq.config import CalibrateOptions, CommonOptions, TuneOptions
 from distq.data.dataset import DatasetSpec, InputSpec
+from distq.data.input_config import read_input_config
 from distq.data.remote import IN_THIS_PROCESS
 from distq.data.shards import DEFAULT_HOLDOUT, Selection, select
 from distq.data.staging import plan_stage
@@ -39,11 +41,12 @@ def prepare_data(
     """
     inputs = input_specs(loaded.model)
     given = given_data(options.model, options.data, options.preprocess, inputs)
-    data = data_spec(options, given, inputs, options.labels)
+    outputs = [value.name or "" for value in loaded.model.graph.outputs]
+    data = data_spec(options, given, inputs, options.labels, outputs)
     holdout_data = data
     if options.holdout_data is not None:
         held = given_data(None, options.holdout_data, None, inputs)
-        holdout_data = data_spec(options, replace(held, preprocess=given.preprocess), inputs, None)
+        holdout_data = data_spec(options, replace(held, preprocess=given.preprocess), inputs, None, outputs)
     tune_samples = options.tune_samples if isinstance(options, TuneOptions) else None
     return data, holdout_data, choose_samples(options, data, holdout_data, tune_samples)
 
@@ -53,23 +56,29 @@ def input_specs(model: ir.Model) -> tuple[InputSpec, ...]:
 
     A negative dimension, as Paddle writes one, is open.
     """
-    specs = []
-    for value in model.graph.inputs:
-        if value.name in model.graph.initializers:
-            continue
-        sizes = () if value.shape is None else value.shape
-        shape = tuple(size if isinstance(size, int) and size >= 0 else None for size in sizes)
-        specs.append(InputSpec(value.name or "", shape, numpy_dtype(value)))
-    return tuple(specs)
+    fed = [value for value in model.graph.inputs if value.name not in model.graph.initializers]
+    return tuple(map(tensor_spec, fed))
+
+
+def tensor_spec(value: ir.Value) -> InputSpec:
+    """Name, shape and dtype of an input or output of a model."""
+    sizes = () if value.shape is None else value.shape
+    shape = tuple(size if isinstance(size, int) and size >= 0 else None for size in sizes)
+    return InputSpec(value.name or "", shape, numpy_dtype(value))
 
 
 def data_spec(
-    options: CommonOptions, given: GivenData, inputs: tuple[InputSpec, ...], labels: Path | None
+    options: CommonOptions,
+    given: GivenData,
+    inputs: tuple[InputSpec, ...],
+    labels: Path | None,
+    outputs: Sequence[str] = (),
 ) -> DatasetSpec:
     """Describe a data set for a model.
 
     Raises:
         UsageError: it is in the memory of this process, and others are to read it.
+        PreprocessError: the preprocessing or ``--input-config`` is wrong, or of another model.
     """
     for path in (given.source, labels):
         url = None if path is None else url_of(path)
@@ -84,6 +93,11 @@ def data_spec(
         root=given.root,
         notes=given.notes,
     )
+    if options.input_config is not None:
+        config = read_input_config(options.input_config)
+        config.check(spec.inputs, outputs)
+        if given.preprocess is None:
+            spec = replace(spec, preprocessing=config.preprocessing(spec.inputs))
     if options.stage_data is None:
         return spec
     spec.open()  # what is damaged is said before it is hashed

@@ -20,7 +20,7 @@ from distq.graph.plan import Plan, plan_again
 from distq.graph.qdq import export
 from distq.graph.rows import full_table
 from distq.graph.state import State
-from distq.quant.table import Table, dump_table
+from distq.quant.table import Table, dump_table, table_csv
 from distq.run.context import Run
 from distq.run.results import CurvePoint
 
@@ -91,6 +91,11 @@ class Form:
     def table_bytes(self) -> bytes:
         """Content of ``thresholds.json``."""
         return dump_table(full_table(self.plan, self.table))
+
+    @property
+    def table_csv(self) -> bytes:
+        """Content of ``tensors.csv``."""
+        return table_csv(full_table(self.plan, self.table))
 
     @property
     def budget(self) -> dict[str, tuple[str, ...]]:

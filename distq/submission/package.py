@@ -24,7 +24,7 @@ from distq.sweeps.matrix import is_sweep, load_sweep
 
 JOB_FILE = "job.yaml"
 LARGEST_FILE = 16 << 20
-SMALL_FILES = ("preprocess", "labels", "table", "load_dist", "layer_config")
+SMALL_FILES = ("preprocess", "input_config", "labels", "table", "load_dist", "layer_config")
 _LEFT_BEHIND = ("address", "resume")  # the cluster is where it runs, and it always resumes
 
 
@@ -133,6 +133,8 @@ class _Uploads:
         if name not in self._paths or value is None:
             return value
         given = str(value)
+        if name == "preprocess" and "," in given and not _is_here(self._job_file, given):
+            return ",".join(str(self._packed(name, part.strip())) for part in given.split(","))
         if name in SMALL_FILES and _is_here(self._job_file, given):
             return self._upload(name, given)
         if not _absolute(given):

@@ -133,3 +133,12 @@ def test_the_reporter_fits_where_it_prints(quiet, json, terminal, term, kind, mo
 )
 def test_durations_are_said_as_a_person_says_them(seconds, text):
     assert duration(seconds) == text
+
+
+def test_a_stage_of_which_nobody_knows_the_end():
+    stream = io.StringIO()
+    reporter = PlainReporter(stream, clock=iter([0.0, 30.0, 30.0, 31.0]).__next__)
+    reporter.start("record", 0, "samples")
+    reporter.advance(3)
+    reporter.finish()
+    assert stream.getvalue() == "record: samples\nrecord: 3 samples, 10 s/sample, took 30 s\n"

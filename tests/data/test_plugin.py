@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -124,3 +125,54 @@ def test_it_needs_image_files(tmp_path):
     folder = write_lmdb(tmp_path / "db", {b"a": raw_datum(picture(4, 6))})
     with pytest.raises(PreprocessError, match=r"takes files of this machine, not records .*db"):
         create(folder, write(tmp_path, NHWC), image_input(3, 4, 6)).open().load(0)
+
+
+TWO = """
+import numpy as np
+
+def image_preprocess(p, norm=True):
+    return np.full((1, {0}, {0}, 1), {1}, np.float32)
+"""
+
+
+def two_files(tmp_path, third=""):
+    (tmp_path / "list.txt").write_text("photos/0.png,photos/1.png\n")
+    (tmp_path / "a.py").write_text(TWO.format(4, 1))
+    (tmp_path / "b.py").write_text(TWO.format(5, 2))
+    given = f"{tmp_path}/a.py,{tmp_path}/b.py{third}"
+    specs = [image_input(4, 4, 1, name="a"), image_input(1, 5, 5, name="b")]
+    return DatasetSpec.create(tmp_path / "list.txt", specs, preprocess=Path(given), allow_code=True)
+
+
+@pytest.mark.usefixtures("photos")
+def test_every_input_may_have_a_file_of_its_own(tmp_path):
+    spec = two_files(tmp_path)
+    inputs = spec.open().load(0).inputs
+    assert (inputs["a"].shape, inputs["b"].shape) == ((1, 4, 4, 1), (1, 1, 5, 5))
+    assert (inputs["a"].max(), inputs["b"].max()) == (1, 2)
+    assert [one["plugin"] for one in spec.describe_preprocessing()["each"]] == ["a.py", "b.py"]
+
+
+@pytest.mark.usefixtures("photos")
+def test_one_may_be_a_plug_in_and_the_other_steps(tmp_path):
+    (tmp_path / "a.py").write_text(TWO.format(4, 1))
+    (tmp_path / "b.yaml").write_text('inputs: {"*": {steps: [{color: rgb}]}}')
+    (tmp_path / "list.txt").write_text("photos/0.png,photos/1.png\n")
+    specs = [image_input(4, 4, 1, name="a"), image_input(3, 4, 6, name="b")]
+    given = Path(f"{tmp_path}/a.py,{tmp_path}/b.yaml")
+    data = DatasetSpec.create(tmp_path / "list.txt", specs, preprocess=given, allow_code=True).open()
+    rgb = picture(4, 6, 1)[:, :, ::-1].transpose(2, 0, 1)
+    np.testing.assert_array_equal(data.load(0).inputs["b"][0], rgb)
+
+
+def test_as_many_files_as_inputs(tmp_path):
+    with pytest.raises(
+        PreprocessError, match="3 preprocessing files for 2 inputs: give one, or one for each"
+    ):
+        two_files(tmp_path, f",{tmp_path}/a.py")
+
+
+def test_it_is_said_that_nhwc_is_turned(tmp_path):
+    assert two_files(tmp_path).remarks() == [
+        "what the plug-in returns as (1, H, W, C) is turned into (1, C, H, W) for b"
+    ]

@@ -166,6 +166,6 @@ def test_transpose_swaps_height_and_width():
 
 def test_a_picture_is_not_resized_beyond_what_is_decoded():
     with pytest.raises(ValueError, match=r"40000x40000 pixels is over the limit of 100000000"):
-        run(np.zeros((2, 2, 3), np.uint8), {"resize": {"shorter_side": 40_000}})
+        run_steps(np.zeros((2, 2, 3), np.uint8), {"resize": {"shorter_side": 40_000}})
     with pytest.raises(PreprocessError, match=r"10x60000000 pixels is over the limit"):
-        run(np.zeros((1, 6_000_000, 3), np.uint8), {"resize": {"shorter_side": 10}})
+        run_steps(np.zeros((1, 6_000_000, 3), np.uint8), {"resize": {"shorter_side": 10}})

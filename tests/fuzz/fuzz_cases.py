@@ -25,14 +25,17 @@ from distq.calibration.distributions import DistributionSet
 from distq.data.caffe_lmdb import LmdbSource
 from distq.data.datum import Datum, encode_datum
 from distq.data.images import decode_image
+from distq.data.input_config import read_input_config
 from distq.data.preprocess import load_preprocessing
-from distq.data.samples import UnreadableSample
+from distq.data.recorded import RecordedSource, Recorder
+from distq.data.samples import InputSpec, UnreadableSample
 from distq.data.text_list import TextListSource
 from distq.engine.journal import Journal
 from distq.errors import DistqError
 from distq.graph.load import load_model
 from distq.jobfile import load_job
 from distq.quant.table import read_table
+from distq.sigmastar.quant_param import read_quant_param
 
 CASE_SECONDS = 20
 MEMORY_BYTES = 6 << 30
@@ -186,6 +189,50 @@ def _distributions(rng: Generator, folder: Path) -> None:
     DistributionSet.load(path)
 
 
+def _recorded(rng: Generator, folder: Path) -> None:
+    recorder = Recorder(folder)
+    for number in range(4):
+        recorder.add({"x": np.arange(number + 1), "y": np.zeros((2, 3), np.float32)})
+    recorder.close()
+    path = folder / ("recorded.json" if rng.integers(0, 2) else "00000.npz")
+    path.write_bytes(mutate(path.read_bytes(), rng))
+    source = RecordedSource(folder, None)
+    for index in range(min(len(source), 10)):
+        try:
+            source.read(index)
+        except UnreadableSample:
+            continue
+
+
+_INI = b"""[INPUT_CONFIG]
+inputs='a,b';
+input_formats=RGB,GRAY;
+mean=1:2:3,4;
+std_value=1,2;
+input_shapes=1,3,8,8:1,1,8,8;
+[OUTPUT_CONFIG]
+outputs=c;
+dequantizations=TRUE;
+"""
+
+
+def _ini(rng: Generator, folder: Path) -> None:
+    path = folder / "input_config.ini"
+    path.write_bytes(mutate(_INI, rng))
+    specs = [InputSpec("a", (1, 3, 8, 8), "float32"), InputSpec("b", (1, 1, 8, 8), "float32")]
+    config = read_input_config(path)
+    config.remarks()
+    config.check(specs, ["c"])
+    config.preprocessing(specs)
+
+
+def _quant_param(rng: Generator, folder: Path) -> None:
+    path = folder / "quant.json"
+    entry = {"name": "conv1", "min": [-1.0, -2.0], "max": [1.0, 2.0], "bit": 8}
+    path.write_bytes(mutate(json.dumps([entry, {**entry, "name": "conv2", "bit": 16}]).encode(), rng))
+    read_quant_param(path)
+
+
 CASES: dict[str, Callable[[Generator, Path], None]] = {
     "onnx": _onnx,
     "lmdb": _lmdb,
@@ -195,6 +242,9 @@ CASES: dict[str, Callable[[Generator, Path], None]] = {
     "table": _table,
     "list": _list,
     "distributions": _distributions,
+    "recorded": _recorded,
+    "ini": _ini,
+    "quant_param": _quant_param,
 }
 
 

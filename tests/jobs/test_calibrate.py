@@ -38,6 +38,7 @@ def test_a_run_leaves_the_files_of_the_contract(calibrated: RunResult) -> None:
         "metrics.json",
         "model.int8.onnx",
         "run.json",
+        "tensors.csv",
         "thresholds.json",
     ]
     assert {path.name for path in calibrated.files} == {path.name for path in calibrated.out.iterdir()} - {

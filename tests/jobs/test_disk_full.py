@@ -95,6 +95,7 @@ def one_line(error: str, path: Path) -> bool:
         ("dump.npz", 1),
         ("thresholds.calibrated.json", 1),
         ("thresholds.json", 1),
+        ("tensors.csv", 1),
         ("model.int8.onnx", 1),
         ("run.json", 2),
         ("metrics.json", 1),

@@ -122,6 +122,7 @@ def test_a_run_of_tune_has_both_tables_and_its_cost(run: RunResult) -> None:
         "metrics.json",
         "run.json",
         "distributions.npz",
+        "tensors.csv",
     }
     assert run.cost.int8_forwards > 24
     assert run.cost.fp32_forwards >= 24

@@ -1,3 +1,5 @@
+import csv
+import io
 import json
 
 import pytest
@@ -6,7 +8,7 @@ from hypothesis import strategies as st
 
 from distq.errors import FileFormatError
 from distq.quant.scheme import Encoding
-from distq.quant.table import Row, dump_table, read_table
+from distq.quant.table import Row, dump_table, read_table, table_csv
 
 GOLDEN = """{
  "format": "distq-thresholds-1",
@@ -85,6 +87,14 @@ def damaged(path, content, *wanted):
 
 def test_the_file_is_written_as_agreed_sorted_by_tensor():
     assert dump_table(ROWS).decode() == GOLDEN
+
+
+def test_a_spreadsheet_has_a_line_a_tensor():
+    lines = list(csv.DictReader(io.StringIO(table_csv({**ROWS, 'c,"d': ROWS["a"]}).decode())))
+    assert [line["tensor"] for line in lines] == ["a", "b", 'c,"d']
+    assert lines[0]["observed_min"] == "-3.5"
+    assert float(lines[0]["scale"]) == ROWS["a"].scale
+    assert (lines[0]["tied_to"], lines[1]["tied_to"]) == ("", "a")
 
 
 def test_the_agreed_file_is_read(path):

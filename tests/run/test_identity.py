@@ -58,7 +58,10 @@ OTHER_VALUES: dict[str, Any] = {
 }
 """For every option that is a part of the job and no path, another value than below."""
 
-FILES = ("model", "data", "holdout_data", "preprocess", "labels", "table", "load_dist", "layer_config")
+FILES = (
+    *("model", "data", "holdout_data", "preprocess", "input_config"),
+    *("labels", "table", "load_dist", "layer_config"),
+)
 """Options that are paths: the content behind them is a part of the job."""
 
 

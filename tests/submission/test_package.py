@@ -55,6 +55,14 @@ def test_settings_by_layer_travel_with_the_job(job, tmp_path: Path) -> None:
     assert (values["layer_config"], values["float_layers"]) == ("layer_config/layers.yaml", ["conv2"])
 
 
+def test_several_preprocessing_files_travel(job, tmp_path: Path) -> None:
+    (tmp_path / "parts" / "q.yaml").write_bytes(STEPS + b"# q")
+    submission = make_submission(job(preprocess="parts/p.yaml,parts/q.yaml"))
+    assert set(submission.files) == {JOB_FILE, "preprocess/p.yaml", "preprocess/q.yaml"}
+    given = yaml.safe_load(submission.files[JOB_FILE])["preprocess"]
+    assert given == "preprocess/p.yaml,preprocess/q.yaml"
+
+
 def test_what_arrives_is_the_same_job(job, tmp_path: Path) -> None:
     submission = make_submission(job(address="10.0.0.1:6379", resume=True), {"workers": 5})
     place = tmp_path / "there"

@@ -1,0 +1,1 @@
+"""Several models, each calibrated on what the others hand to it."""

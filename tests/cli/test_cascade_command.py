@@ -1,0 +1,61 @@
+"""``distq cascade``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cascade_helpers import pictures, write_cascade
+from job_helpers import bits
+
+import distq
+from distq.cli.app import invoke
+
+HELPERS = Path(__file__).parents[1] / "helpers"
+PROGRAM = f"""
+import sys
+sys.path.insert(0, {str(HELPERS)!r})
+from cascade_helpers import FindAndRead
+from pathlib import Path
+
+here = Path(__file__).parent
+faces = FindAndRead({{"finder": here / "finder.onnx", "reader": here / "reader.onnx"}})
+"""
+
+
+@pytest.fixture(name="place")
+def folder(tmp_path, monkeypatch):
+    write_cascade(tmp_path)
+    np.save(tmp_path / "pictures.npy", pictures(16))
+    (tmp_path / "faces.py").write_text(PROGRAM)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+LINE = ["--data", "pictures.npy", "--executor", "local", "--samples", "12", "--holdout", "4"]
+
+
+def test_a_python_file_says_what_runs(place, capsys):
+    assert invoke(["cascade", "faces.py", *LINE, "--calibrate-only", "--out", "run"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.index("finder") < printed.index("reader")
+    assert "Written: run/{finder,reader}" in printed
+    from cascade_helpers import FindAndRead  # noqa: PLC0415  # after the file has put it on the path
+
+    same = FindAndRead({"finder": "finder.onnx", "reader": "reader.onnx"})
+    same.calibrate(pictures(16), out=place / "python", executor="local", samples=12, holdout=4)
+    for name in ("finder", "reader"):
+        assert bits(place / "run" / name) == bits(place / "python" / name)
+
+
+def test_what_is_missing_is_said(place, capsys):
+    assert invoke(["cascade", "faces.py", *LINE]) == 2
+    assert "--out is missing" in capsys.readouterr().err
+    (place / "none.py").write_text("x = 1\n")
+    assert invoke(["cascade", "none.py", *LINE, "--out", "run"]) == 2
+    assert "none.py has no cascades at its top level: write one" in capsys.readouterr().err
+    assert invoke(["cascade", "gone.py", *LINE, "--out", "run"]) == 2
+    assert "gone.py is no Python file" in capsys.readouterr().err
+    assert not (place / "run").exists()
+    assert distq.Cascade.__name__ == "Cascade"
