@@ -119,14 +119,6 @@ BY_HAND: dict[str, tuple[Case, Array]] = {
         (X - X.mean((2, 3), keepdims=True)) / (X.std((2, 3), keepdims=True) + 0.5),
     ),
     "reorg": (_one("Reorg", shape=EVEN, reorg_param="stride: 2"), _blocks(numbers(EVEN, 1), 2)),
-    "reorg back": (
-        Case(
-            layer("Reorg", "apart", reorg_param="stride: 2")
-            + layer("Reorg", "y", "apart", reorg_param="stride: 2 reverse: true"),
-            {"data": EVEN},
-        ),
-        numbers(EVEN, 1),
-    ),
     "upsample": (_one("Upsample", upsample_param="scale: 3"), X.repeat(3, 2).repeat(3, 3)),
     "upsample by side": (
         _one("Upsample", upsample_param="scale_h: 2 scale_w: 3"),

@@ -154,6 +154,8 @@ def test_all_layers_that_are_not_known_are_named_with_their_lines(tmp_path: Path
         (layer("Reshape", reshape_param="shape { dim: 5 dim: -1 }"), "number of values differs"),
         (layer("Slice", top=("a", "b"), slice_param="slice_point: 9"), "cannot cut 4 along axis 1"),
         (layer("Upsample", bottom=("data", "data"), upsample_param="scale: 2"), "mask of a pooling"),
+        (layer("Reorg", reorg_param="stride: 2 reverse: true"), "reverse"),
+        (layer("Reorg", reorg_param="stride: 2"), "cannot cut"),
         (layer("LRN", lrn_param="local_size: 4"), "odd"),
         (layer("Exp", exp_param="base: 0"), "base"),
         (layer("Eltwise", eltwise_param="operation: XOR"), "XOR"),
