@@ -5,8 +5,8 @@
     result = distq.tune(model="model.onnx", data="photos/", preprocess="preprocess.yaml", out="run")
     print(result.holdout.after.sqnr_db)
 
-The functions do what ``distq calibrate``, ``tune``, ``eval`` and ``sweep`` do, and raise what distq.errors
-lists. Nothing is printed unless a reporter is given.
+The functions do what ``distq calibrate``, ``tune``, ``eval``, ``convert`` and ``sweep`` do, and raise what
+distq.errors lists. Nothing is printed unless a reporter is given.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from distq.errors import (
 
 if TYPE_CHECKING:
     from distq.engine.progress import Reporter
+    from distq.jobs.convert_table import ConvertResult
     from distq.run.results import EvaluateResult, RunResult
     from distq.sweeps.plan import SweepPlan
     from distq.sweeps.results import SweepResult
@@ -64,6 +65,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "calibrate",
+    "convert",
     "evaluate",
     "plan_sweep",
     "sweep",
@@ -177,6 +179,33 @@ def evaluate(
 
     values = {"candidate": candidate, "data": data, "against": against, **options}
     return job(make_options(EvaluateOptions, values), reporter or _silent())
+
+
+def convert(
+    source: FilePath, *, to: str, out: FilePath, reporter: Reporter | None = None, **options: object
+) -> ConvertResult:
+    """Write a threshold table, or those of a run, in another tool's format.
+
+    Args:
+        source: The table, recognised by its content, or a run's folder.
+        to: The format to write, as ``distq convert --help`` lists them.
+        out: The file to write.
+        reporter: Told of warnings; silent by default.
+        **options: ``source_format``, ``model``, ``names``, ``convention``, ``source_convention``.
+
+    Returns:
+        What was written, and what the format cannot say.
+
+    Raises:
+        InputError: The table, the model or an option cannot be used (exit code 2 of the command).
+        ExecutionError: The file cannot be written (exit code 3).
+    """
+    from distq.config import ConvertOptions  # noqa: PLC0415  # lazy, see above
+    from distq.jobs.convert_table import convert_table as job  # noqa: PLC0415  # lazy, see above
+    from distq.options import make_options  # noqa: PLC0415  # lazy, see above
+
+    values = {"source": source, "to": to, "out": out, **options}
+    return job(make_options(ConvertOptions, values), reporter or _silent())
 
 
 def sweep(

@@ -135,6 +135,21 @@ class DiffOptions(CommonOptions):
     sensitivity: bool = False
 
 
+class ConvertOptions(BaseModel):
+    """Options of ``distq convert`` for tables."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: Path
+    to: str
+    out: Path
+    source_format: str | None = None
+    model: Path | None = None
+    names: Path | None = None
+    convention: Literal[127, 128] | None = None
+    source_convention: Literal[127, 128] | None = None
+
+
 def require_bins(bins: int) -> None:
     """Refuse a number of histogram bins that is not a multiple of 128.
 

@@ -20,6 +20,7 @@ import typer
 
 import distq
 from distq.cli.cluster import cluster
+from distq.cli.convert import converting
 from distq.cli.dataset import dataset
 from distq.cli.flags import OUTPUT, PLACE_FLAGS, Output, example, switch, takes
 from distq.cli.perform import perform, show_result
@@ -45,6 +46,7 @@ app = typer.Typer(
 )
 app.add_typer(dataset, name="dataset")
 app.add_typer(cluster)
+app.add_typer(converting)
 
 
 @app.callback(invoke_without_command=True)

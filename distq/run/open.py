@@ -17,13 +17,13 @@ from distq.engine.factory import open_executor
 from distq.engine.journal import Journal
 from distq.engine.progress import Reporter
 from distq.errors import FileFormatError, InputError, InterruptedRun, UsageError
+from distq.exchange.given import read_given
 from distq.graph.dynamic import feeding_outputs_of_dynamic_shape
 from distq.graph.heads import parts, reported, with_places
 from distq.graph.load import LoadedModel, load_model
 from distq.graph.plan import Plan, make_plan
 from distq.graph.resolve import resolve_names
 from distq.graph.rows import given_table
-from distq.quant.table import read_table
 from distq.replica.worker import WorkerSettings
 from distq.run.context import Run
 from distq.run.identity import identity
@@ -170,19 +170,24 @@ def prepare_model(options: CalibrateOptions, without: Collection[str] = ()) -> t
         wide = resolve_names(loaded.model, plan, options.int16_layers, "--int16-layers")
         plan = make_plan(loaded.model, target, options.scheme, tie=not bitmain, int16=wide)
     if options.table is not None:
-        _require_rows(options.table, plan)
+        _require_rows(options.table, options.model, plan)
     return loaded, plan
 
 
-def _require_rows(table: Path, plan: Plan) -> None:
+def _require_rows(table: Path, model: Path, plan: Plan) -> None:
     """Find out early whether a table has a row for every quantizer of this network.
 
+    What another tool's table lacks is calibrated.
+
     Raises:
-        FileFormatError: it has not.
+        FileFormatError: it has not, or it is of another network.
         UsageError: it is of a run with another target, with layers left in float, or of a network whose
             channels were evened out.
     """
-    rows = read_table(table)
+    given = read_given(table, model, plan)
+    if not given.own:
+        return
+    rows = given.rows
     if any(row.has_headroom for row in rows.values()):
         raise UsageError(
             f"{table} is of a network whose channels were evened out, not of the one that was given: "
