@@ -156,6 +156,11 @@ def _parts(request: Request) -> tuple[dict[str, Entry], dict[str, WeightScales]]
     return network.entries(table.entries), {n.weight: weights[n.name] for n in network.weighted}
 
 
+def _float(request: Request) -> list[str]:
+    """Tensors in float that no integer layer reads."""
+    return [name for name in request.table.modes if name not in request.table.entries]
+
+
 def _write_0(request: Request) -> bytes:
     if isinstance(request.table.details, dict):
         return _dump(request.table.details)
@@ -172,7 +177,7 @@ def _write_0(request: Request) -> bytes:
         name: [row(entry.quantizer[0], -entry.quantizer[1], entry.bits, signed=entry.symmetric)]
         for name, entry in entries.items()
     }
-    activations |= {name: [{"bitwidth": 16, "dtype": "float"}] for name in request.table.modes}
+    activations |= {name: [{"bitwidth": 16, "dtype": "float"}] for name in _float(request)}
     parameters = {
         name: [row(scale, -(2 ** (w.bits - 1)), w.bits, signed=True) for scale in w.scales]
         for name, w in weights.items()
@@ -205,7 +210,7 @@ def _write_1(request: Request) -> bytes:
         for name, entry in entries.items()
     ]
     activations += [
-        {"name": name, "enc_type": "PER_TENSOR", "dtype": "FLOAT", "bw": 16} for name in request.table.modes
+        {"name": name, "enc_type": "PER_TENSOR", "dtype": "FLOAT", "bw": 16} for name in _float(request)
     ]
     parameters = [
         row(name, list(w.scales), -(2 ** (w.bits - 1)), w.bits, signed=True) for name, w in weights.items()

@@ -92,9 +92,10 @@ def _write(request: Request) -> bytes:
     table, weights = network.entries(request.table.entries), request.weights()
     request.warn_of_bits()
     message = CLASSES["ScaleOffsetRecord"]()
-    left = []
+    left, outside = [], []
     for node in network.weighted:
-        if node.op not in _LAYERS or node.input not in table or node.name in request.table.modes:
+        stays = network.in_float(node, request.table.modes)
+        if node.op not in _LAYERS or node.input not in table or stays:
             left.append(node.name)
             continue
         entry = table[node.input]
@@ -103,10 +104,14 @@ def _write(request: Request) -> bytes:
             scale = entry.threshold / 127
         value = message.record.add(key=node.name).value
         value.scale_d = _held(scale)
+        if not _LEAST <= scale <= _MOST:
+            outside.append(node.name)
         value.offset_d = zero_point - 128
         scales = _weight_scales(node, weights[node.name])
         value.scale_w.extend(scales)
         value.offset_w.extend([0] * len(scales))
+    if outside:
+        request.warn(f"no scales below {_LEAST:g} or above {_MOST:g}, which are cut: {listed(outside, 3)}")
     if left:
         request.warn(f"layers without a record stay in float: {listed(left, 3)}")
     return text_of(message)

@@ -46,7 +46,8 @@ class _Builder:
         return len(self.data)
 
     def vector(self, tables: list[int]) -> int:
-        for position in reversed(tables):
+        """A vector in which the first table comes last."""
+        for position in tables:
             self.data = self._offset(position) + self.data
         self.data = struct.pack("<I", len(tables)) + self.data
         return len(self.data)

@@ -69,6 +69,8 @@ def read_given(table: Path, model: Path, plan: Plan | None = None) -> GivenTable
         )
     missing = tuple(q.name for q in plan.quantizers if q.name not in chosen)
     notes = (_reading(content, found), *named.table.warnings, *_left_out(named, entries, plan, network))
+    if read.weights:
+        notes += ("the table's scales of weights are not used: distq rounds weights itself",)
     return GivenTable(
         _rows(chosen), missing, (*notes, *_range_notes(plan, chosen)), wide=wide, own=False
     )  # fmt: skip
@@ -104,8 +106,6 @@ def _left_out(
         yield f"{len(others)} entries are of tensors that are not quantized, and not used: {listed(others)}"
     if named.table.modes:
         yield f"the table's layers in float are not: {listed(list(named.table.modes), 3)}"
-    if named.table.weights:
-        yield "the table's scales of weights are not used: distq rounds weights itself"
 
 
 def _range_notes(plan: Plan, chosen: Mapping[str, Entry]) -> Iterable[str]:

@@ -71,7 +71,9 @@ def _write(request: Request) -> bytes:
         return _text(request.table.details.lines)
     network = request.require_network("ncnn has scales of layers, by their names")
     table, weights = network.entries(request.table.entries), request.weights()
-    layers = [w for w in network.weighted if w.input in table and w.name not in request.table.modes]
+    layers = [
+        w for w in network.weighted if w.input in table and not network.in_float(w, request.table.modes)
+    ]
     missing = [w.name for w in network.weighted if w not in layers]
     if missing:
         request.warn(f"layers without scales stay in float: {listed(missing, 3)}")

@@ -119,6 +119,10 @@ class Network:
             found = node.inputs[0]
             yield found
 
+    def in_float(self, node: WeightedNode, modes: Mapping[str, str]) -> bool:
+        """Whether a layer, which is called by what it writes or by the activation behind, stays in float."""
+        return any(tensor in modes for tensor in self.carriers(node.output))
+
     def before(self, tensor: str) -> Iterator[str]:
         """What Relu, Clip and operators that only pass values on make a tensor of, the nearest first."""
         while (node := self.producer.get(tensor)) is not None and node.op in _SAME | _SATURATING:

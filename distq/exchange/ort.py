@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from distq.exchange.flatbuffer import is_flatbuffer, read_pairs, write_pairs
 from distq.exchange.formats import Format, Request
 from distq.exchange.table import Convention, Entry, ExchangeTable, of_threshold, with_range
-from distq.exchange.text import Content, quoted
+from distq.exchange.text import Content, quoted, without
 
 _CACHE = {"CLS", "data", "calibration_method", "smooth_quant"}
 _METHOD = {"CLS": "CalibrationMethod", "value": "CalibrationMethod.MinMax"}
@@ -46,10 +46,12 @@ def _read(content: Content, convention: Convention) -> ExchangeTable:
     ranges = _ranges(content)
     if ranges is None:
         return _of_pairs(content, _cache_lines(content))
-    entries = {name: _entry(content, name, value) for name, value in ranges.items()}
+    found_entries = {name: _entry(content, name, value) for name, value in ranges.items()}
+    entries = {name: entry for name, entry in found_entries.items() if entry is not None}
+    warnings = without([name for name in found_entries if name not in entries])
     found = content.json
     details = {k: v for k, v in found.items() if k != "data"} if isinstance(found, dict) else {}
-    return ExchangeTable(entries, details=details if ranges is not found else None)
+    return ExchangeTable(entries, warnings=warnings, details=details if ranges is not found else None)
 
 
 def _cache_lines(content: Content) -> list[tuple[str, str]]:
@@ -75,7 +77,8 @@ def _of_pairs(content: Content, pairs: list[tuple[str, str]]) -> ExchangeTable:
     return ExchangeTable(entries)
 
 
-def _entry(content: Content, name: str, value: object) -> Entry:
+def _entry(content: Content, name: str, value: object) -> Entry | None:
+    """The range of a tensor; None where it is 0."""
     if isinstance(value, dict):
         pair: list[object] = [value.get("lowest"), value.get("highest")]
         pair = [v.get("data") if isinstance(v, dict) else v for v in pair]
@@ -86,8 +89,8 @@ def _entry(content: Content, name: str, value: object) -> Entry:
     if low > high:
         content.fail(f"the range of {quoted(name)} is from {low:g} to {high:g}")
     low, high = min(low, 0.0), max(high, 0.0)
-    threshold = content.positive(max(-low, high), f"the range of {quoted(name)}")
-    return with_range(threshold, low, high)
+    threshold = max(-low, high)
+    return with_range(threshold, low, high) if threshold > 0 else None
 
 
 def _write(request: Request) -> bytes:

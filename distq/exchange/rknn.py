@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from distq.errors import FileFormatError, UsageError
 from distq.exchange.formats import Format, Request
 from distq.exchange.table import Convention, Entry, ExchangeTable, of_quantizer, with_range
-from distq.exchange.text import LARGEST, Content, listed, quoted
+from distq.exchange.text import LARGEST, Content, listed, quoted, without
 from distq.regular import read_regular
 from distq.yaml_text import parse_yaml
 
@@ -57,6 +57,7 @@ def _parameters(content: Content) -> dict[str, dict[str, object]]:
 def _read(content: Content, convention: Convention) -> ExchangeTable:
     del convention
     entries: dict[str, Entry] = {}
+    zero: list[str] = []
     for name, row in _parameters(content).items():
         bits = _BITS.get(str(row.get("dtype")))
         lows, highs = row.get("min"), row.get("max")
@@ -65,18 +66,19 @@ def _read(content: Content, convention: Convention) -> ExchangeTable:
         low, high = (_one(content, value, f"a range of {quoted(name)}") for value in (lows, highs))
         if low > high:
             content.fail(f"the range of {quoted(name)} is from {low:g} to {high:g}")
-        entries[name] = _entry(content, name, row, (min(low, 0.0), max(high, 0.0)), bits)
+        if low == high == 0:
+            zero.append(name)
+            continue
+        entries[name] = _entry(row, (min(low, 0.0), max(high, 0.0)), bits)
     if not entries:
         content.fail("has no tensor of int8 or int16 with a range")
-    return ExchangeTable(entries, naming="fused", details=_Kept(content))
+    return ExchangeTable(entries, naming="fused", warnings=without(zero), details=_Kept(content))
 
 
-def _entry(
-    content: Content, name: str, row: dict[str, object], ends: tuple[float, float], bits: int
-) -> Entry:
+def _entry(row: dict[str, object], ends: tuple[float, float], bits: int) -> Entry:
     """``asym``: scale (max - min)/255, zero point round(-128 - min/scale); ``sym``: around 0."""
     low, high = ends
-    threshold = content.positive(max(-low, high), f"the range of {quoted(name)}")
+    threshold = max(-low, high)
     if row.get("qtype") == "sym":
         return with_range(threshold, low, high, bits)
     steps = 2**bits - 1

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from distq.exchange.formats import Format, Request
 from distq.exchange.table import Convention, Entry, ExchangeTable, WeightScales, with_range
-from distq.exchange.text import Content, listed, quoted
+from distq.exchange.text import Content, listed, quoted, without
 
 _BITS = (8, 16)
 _LEAST = 1e-30
@@ -37,7 +37,8 @@ def _read(content: Content, convention: Convention) -> ExchangeTable:
         content.fail("is no list of {name, min, max, bit}")
     entries: dict[str, Entry] = {}
     weights: dict[str, WeightScales] = {}
-    four = []
+    four: list[str] = []
+    zero: list[str] = []
     for row in rows:
         name = row["name"]
         if not isinstance(name, str) or not name:
@@ -50,12 +51,15 @@ def _read(content: Content, convention: Convention) -> ExchangeTable:
         largest = [max(-low, high, _LEAST) for low, high in zip(lows, highs, strict=True)]
         if len(lows) > 1:
             weights[name] = WeightScales(tuple(value / (2 ** (bits - 1) - 1) for value in largest), bits)
-        threshold = content.positive(max(largest), f"the range of {quoted(name)}")
+        threshold = max(largest)
+        if threshold == _LEAST:
+            zero.append(name)
+            continue
         entry = with_range(threshold, min(0.0, *lows), max(0.0, *highs), bits)
         if content.once(entries, name, entry):
             entries[name] = entry
     warnings = (f"tensors of other bits than 8 and 16 are passed over: {listed(four, 3)}",) if four else ()
-    return ExchangeTable(entries, weights=weights, warnings=warnings, details=rows)
+    return ExchangeTable(entries, weights=weights, warnings=(*warnings, *without(zero)), details=rows)
 
 
 def _ends(content: Content, name: str, row: dict[str, object]) -> tuple[list[float], list[float]]:

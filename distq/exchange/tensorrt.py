@@ -7,7 +7,7 @@ import struct
 
 from distq.exchange.formats import Format, Request
 from distq.exchange.table import Convention, Entry, ExchangeTable, of_threshold
-from distq.exchange.text import Content, quoted
+from distq.exchange.text import Content, quoted, without
 
 HEADER = "TRT-8502-EntropyCalibration2"
 _FIRST = re.compile(r"TRT-\d+-(EntropyCalibration2?|MinMaxCalibration|LegacyCalibration)")
@@ -22,6 +22,7 @@ def _read(content: Content, convention: Convention) -> ExchangeTable:
     del convention
     entries: dict[str, Entry] = {}
     header = ""
+    zero: list[str] = []
     for number, line in content.lines():
         if number == 1:
             header = line.strip()
@@ -39,13 +40,16 @@ def _read(content: Content, convention: Convention) -> ExchangeTable:
                 number,
             )
         (scale,) = struct.unpack(">f", bytes.fromhex(digits))
+        if scale == 0:
+            zero.append(name)
+            continue
         if not 1e-30 < scale < 1e30:
             hint = "; its bytes may be in reverse order" if _plausible_reversed(digits) else ""
             content.fail(f"the scale of {quoted(name)} is {scale:g}{hint}", number)
         entry = of_threshold(scale * 127)
         if content.once(entries, name, entry, number):
             entries[name] = entry
-    return ExchangeTable(entries, details=header)
+    return ExchangeTable(entries, warnings=without(zero), details=header)
 
 
 def _plausible_reversed(digits: str) -> bool:

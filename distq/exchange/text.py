@@ -149,6 +149,11 @@ def quoted(value: object) -> str:
     return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 
+def without(names: list[str]) -> tuple[str, ...]:
+    """The warning of tensors whose range is 0, which says nothing; none where there are no such tensors."""
+    return (f"tensors without a range, always 0, are passed over: {listed(names, 3)}",) if names else ()
+
+
 def listed(names: list[str], most: int = 5) -> str:
     """Names in a message: the first few, and how many more."""
     more = len(names) - most

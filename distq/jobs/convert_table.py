@@ -129,12 +129,12 @@ def _named(found: Format, wanted: Format, table: ExchangeTable, network: Network
     """
     if not table.entries:
         raise FileFormatError(f"{found.title} has no thresholds to write as {wanted.title}")
+    rows = table.details if {found.name, wanted.name} <= {"distq", "csv"} else None
     if network is None:
         warnings = table.warnings
         if table.naming != "tensor":
             warnings += (f"names stay as {found.title} has them: --model MODEL gives those of its tensors",)
-        return replace(table, warnings=warnings, details=None)
-    rows = table.details if found.name in {"distq", "csv"} else None
+        return replace(table, warnings=warnings, details=rows)
     named = with_tensor_names(table, network)
     if not named.table.entries:
         raise FileFormatError(
@@ -144,7 +144,7 @@ def _named(found: Format, wanted: Format, table: ExchangeTable, network: Network
     if named.surplus:
         names = listed(list(named.surplus))
         warnings += (f"{len(named.surplus)} entries are of nothing in the model and left out: {names}",)
-    return replace(named.table, warnings=warnings, details=rows if wanted.name in {"distq", "csv"} else None)
+    return replace(named.table, warnings=warnings, details=rows)
 
 
 def _convention(options: ConvertOptions, wanted: Format, same: ExchangeTable | None) -> Convention | None:
