@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields
 
 from distq.exchange.formats import Format, Request
@@ -63,35 +63,43 @@ def _is_csv(content: Content) -> bool:
 
 
 def _read_csv(content: Content, convention: Convention) -> ExchangeTable:
+    entries: dict[str, Entry] = {}
+    rows: Table = {}
+    for line, row in _cells(content):
+        name = row["tensor"]
+        if not name:
+            content.fail("has no tensor", line)
+        found = _row_of_cells(content, row, line) if set(_COLUMNS) <= set(row) else None
+        entry = entry_of_row(found) if found else _entry_of_cells(content, row, line, convention)
+        if content.once(entries, name, entry, line):
+            entries[name] = entry
+            if found:
+                rows[name] = found
+    return ExchangeTable(entries, details=rows)
+
+
+def _cells(content: Content) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line and cells, by column, of each row."""
     if content.text is None:
         content.fail("is not text")
     reader = csv.DictReader(io.StringIO(content.text.replace("\r\n", "\n")), strict=True)
-    header = [name.strip().lower() for name in reader.fieldnames or ()]
-    if len(set(header)) != len(header):
-        content.fail("a column occurs twice", 1)
-    reader.fieldnames = ["tensor" if name == "name" else name for name in header]
-    if "threshold" not in header and not {"min", "max"} <= set(header):
-        content.fail("needs a column threshold, or min and max", 1)
-    entries: dict[str, Entry] = {}
-    rows: Table = {}
     try:
+        header = ["tensor" if name == "name" else name for name in _header(reader)]
+        if len(set(header)) != len(header):
+            content.fail("a column occurs twice", 1)
+        if "tensor" not in header or not ("threshold" in header or {"min", "max"} <= set(header)):
+            content.fail("needs a column tensor, and threshold or min and max", 1)
+        reader.fieldnames = header
         for cells in reader:
-            line = reader.line_num
             if None in cells or None in cells.values():
-                content.fail(f"has another number of cells than the header's {len(header)}", line)
-            row = {key: value.strip() for key, value in cells.items()}
-            name = row["tensor"]
-            if not name:
-                content.fail("has no tensor", line)
-            found = _row_of_cells(content, row, line) if set(_COLUMNS) <= set(row) else None
-            entry = entry_of_row(found) if found else _entry_of_cells(content, row, line, convention)
-            if content.once(entries, name, entry, line):
-                entries[name] = entry
-                if found:
-                    rows[name] = found
+                content.fail(f"has another number of cells than the header's {len(header)}", reader.line_num)
+            yield reader.line_num, {key: value.strip() for key, value in cells.items()}
     except csv.Error as error:
         content.fail(f"is no CSV: {error}", reader.line_num)
-    return ExchangeTable(entries, details=rows)
+
+
+def _header(reader: csv.DictReader[str]) -> list[str]:
+    return [name.strip().lower() for name in reader.fieldnames or ()]
 
 
 def _entry_of_cells(content: Content, row: Mapping[str, str], line: int, convention: Convention) -> Entry:

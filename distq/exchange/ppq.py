@@ -17,7 +17,7 @@ def _recognise(content: Content) -> bool:
 
 def _read(content: Content, convention: Convention) -> ExchangeTable:
     del convention
-    found = content.json[_KEY] if isinstance(content.json, dict) else None
+    found = content.json.get(_KEY) if isinstance(content.json, dict) else None
     if not isinstance(found, dict) or not found:
         content.fail(f"has no tensor in {_KEY}")
     entries = {
