@@ -144,7 +144,11 @@ def _dump(content: Mapping[str, object]) -> bytes:
 
 
 def _parts(request: Request) -> tuple[dict[str, Entry], dict[str, WeightScales]]:
-    """Activations, and weights by the user's initializers."""
+    """Activations, and weights by the user's initializers.
+
+    AIMET refuses a name that its graph has not. Folding BatchNormalization there leaves the convolution's
+    tensor, and a Relu's input has no quantizer.
+    """
     table, network = request.table, request.network
     if network is None:
         if table.weights:
@@ -153,7 +157,9 @@ def _parts(request: Request) -> tuple[dict[str, Entry], dict[str, WeightScales]]
     weights = request.weights()
     if any(node.folded for node in network.weighted):
         request.warn("scales of weights are those behind folding BatchNormalization: fold it in AIMET first")
-    return network.entries(table.entries), {n.weight: weights[n.name] for n in network.weighted}
+    known = {n.output: n.own_output for n in network.weighted}
+    entries = {known.get(t, t): table.entries[t] for t in network.tensors if t in table.entries}
+    return entries, {n.weight: weights[n.name] for n in network.weighted}
 
 
 def _float(request: Request) -> list[str]:
@@ -241,7 +247,7 @@ def _write_2(request: Request) -> bytes:
             {"name": name, "output_dtype": f"int{weight.bits}"} | _scales(weight.scales, axes.get(name, 0))
         )
     if request.network is not None:
-        rows += _biases(request.network, entries, weights)
+        rows += _biases(request.network, request.table.entries, weights)
     return _dump({"version": "2.0.0", "producer": _PRODUCER, "encodings": rows})
 
 

@@ -46,7 +46,7 @@ class WeightedNode:
         bias: the same, or None.
         scales: of the weight that distq quantizes: with BatchNormalization folded in.
         axis: the output channel's axis of the user's weight; None: one scale.
-        folded: something was folded into its weight, which the user's initializer is without.
+        own_output: the tensor it writes in the user's file.
         groups: of a convolution.
         channels: that it writes.
     """
@@ -59,9 +59,14 @@ class WeightedNode:
     bias: str | None
     scales: tuple[float, ...]
     axis: int | None
-    folded: bool
+    own_output: str
     groups: int
     channels: int
+
+    @property
+    def folded(self) -> bool:
+        """Whether something was folded into its weight, which the user's initializer is without."""
+        return self.own_output != self.output
 
 
 @dataclass(frozen=True)
@@ -206,7 +211,7 @@ def _weighted(model: ir.Model, given: Mapping[str, onnx.NodeProto]) -> Iterator[
             bias=own.input[2] if len(own.input) > 2 and own.input[2] else None,
             scales=tuple(float(s) for s in scales.reshape(-1)),
             axis=axis,
-            folded=own.output[0] != layer.output,
+            own_output=own.output[0],
             groups=node.attributes.get_int("group", 1),
             channels=int(scales.size),
         )

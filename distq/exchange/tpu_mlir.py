@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from distq.exchange.formats import Format, Request
+from distq.exchange.network import Network
 from distq.exchange.table import (
     Convention,
     Entry,
@@ -164,7 +165,7 @@ def _write(request: Request) -> bytes:
     network = request.network
     if kept is None:
         network = request.require_network("TPU-MLIR names a tensor with the operator that writes it")
-        entries = operator_names(request, network.entries(entries))
+        entries = operator_names(network, request, network.entries(entries))
         request.warn_of_zero_points(unsigned=True)
         request.warn_of_bits()
         request.warn_of_weights()
@@ -188,18 +189,20 @@ def _write(request: Request) -> bytes:
     return "\n".join(lines).encode()
 
 
-def operator_names(request: Request, entries: dict[str, Entry]) -> dict[str, Entry]:
+def operator_names(network: Network, request: Request, entries: dict[str, Entry]) -> dict[str, Entry]:
     """Entries under TPU-MLIR's names: a tensor with its operator's type behind, an input as it is.
 
+    Folding BatchNormalization into a convolution leaves TPU-MLIR either's tensor, so both get the entry.
     A name with a blank cannot be said, and is left out with a warning.
     """
-    network = request.require_network("TPU-MLIR names a tensor with the operator that writes it")
     found, blank = {}, []
-    for tensor, entry in entries.items():
+    folded = {node.own_output: entries[node.output] for node in network.weighted if node.output in entries}
+    every = folded | entries
+    for tensor in filter(every.__contains__, network.tensors):
         node = network.producer.get(tensor)
         name = tensor if node is None else f"{tensor}_{node.op}"
         if name.split() == [name]:
-            found[name] = entry
+            found[name] = every[tensor]
         else:
             blank.append(quoted(tensor))
     if blank:

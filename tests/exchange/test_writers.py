@@ -48,6 +48,7 @@ def test_tpu_mlir_names_tensors_with_their_operator(network):
         "###",
         "# op_name    threshold    min    max",
         "x 1.3333333 -0.6666667 1.3333333",
+        "c1_Conv 6.0000000 0.0000000 6.0000000",
         "n1_BatchNormalization 6.0000000 0.0000000 6.0000000",
         "r1_Relu 6.0000000 0.0000000 6.0000000",
         "c2_Conv 2.5400000 -1.0000000 2.5400000",
