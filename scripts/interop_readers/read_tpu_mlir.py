@@ -44,10 +44,10 @@ def simulated(case: Case, mlir: Path) -> tuple[float, dict[str, float]]:
     """
     import tpu_mlir  # noqa: F401, PLC0415  # sets the environment
 
-    command = [sys.executable, __file__, str(case.work), str(mlir)]
-    folder = case.work / "tpu-mlir"
-    found = subprocess.run(command, check=True, capture_output=True, text=True, cwd=folder)
-    sqnr, scales = json.loads(found.stdout.strip().split("\n")[-1])
+    found = mlir.with_suffix(".json")
+    command = [sys.executable, __file__, str(case.work), str(mlir), str(found)]
+    subprocess.run(command, check=True, capture_output=True, cwd=mlir.parent)
+    sqnr, scales = json.loads(found.read_text())
     return sqnr, scales
 
 
@@ -106,6 +106,6 @@ def read(case: Case) -> Rows:
 
 if __name__ == "__main__":
     if len(sys.argv) > 2:
-        sys.stdout.write("\n" + json.dumps(simulate(Case(Path(sys.argv[1])), Path(sys.argv[2]))) + "\n")
+        Path(sys.argv[3]).write_text(json.dumps(simulate(Case(Path(sys.argv[1])), Path(sys.argv[2]))))
     else:
         serve(read)
