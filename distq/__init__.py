@@ -5,8 +5,8 @@
     result = distq.tune(model="model.onnx", data="photos/", preprocess="preprocess.yaml", out="run")
     print(result.holdout.after.sqnr_db)
 
-The functions do what ``distq calibrate``, ``tune``, ``eval``, ``diff`` and ``sweep`` do, and raise what
-distq.errors lists. Nothing is printed unless a reporter is given.
+The functions do what ``distq calibrate``, ``tune``, ``eval``, ``diff``, ``convert`` and ``sweep`` do, and
+raise what distq.errors lists. Nothing is printed unless a reporter is given.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from distq.data.build import BuildReport
     from distq.engine.progress import Reporter
     from distq.jobs.convert_network import ConvertedNetwork
+    from distq.jobs.convert_table import ConvertResult
     from distq.jobs.dataset_info import DataInfo
     from distq.run.results import DiffResult, EvaluateResult, RunResult
     from distq.sweeps.plan import SweepPlan
@@ -74,6 +75,7 @@ __all__ = [
     "__version__",
     "build_dataset",
     "calibrate",
+    "convert",
     "convert_network",
     "dataset_info",
     "diff",
@@ -252,7 +254,34 @@ def convert_network(source: FilePath, out: FilePath, *, weights: FilePath | None
     """
     from distq.jobs.convert_network import convert_network as job  # noqa: PLC0415  # lazy, see above
 
-    return job(Path(source), None if weights is None else Path(weights), Path(out))
+    return job(Path(source), None if weights is None else Path(weights), Path(out), _silent())
+
+
+def convert(
+    source: FilePath, *, to: str, out: FilePath, reporter: Reporter | None = None, **options: object
+) -> ConvertResult:
+    """Write a threshold table, or those of a run, in another tool's format.
+
+    Args:
+        source: The table, recognised by its content, or a run's folder.
+        to: The format to write, as ``distq convert --help`` lists them.
+        out: The file to write.
+        reporter: Told of warnings; silent by default.
+        **options: ``source_format``, ``model``, ``names``, ``convention``, ``source_convention``.
+
+    Returns:
+        What was written, and what the format cannot say.
+
+    Raises:
+        InputError: The table, the model or an option cannot be used (exit code 2 of the command).
+        ExecutionError: The file cannot be written (exit code 3).
+    """
+    from distq.config import ConvertOptions  # noqa: PLC0415  # lazy, see above
+    from distq.jobs.convert_table import convert_table as job  # noqa: PLC0415  # lazy, see above
+    from distq.options import make_options  # noqa: PLC0415  # lazy, see above
+
+    values = {"source": source, "to": to, "out": out, **options}
+    return job(make_options(ConvertOptions, values), reporter or _silent())
 
 
 def sweep(

@@ -201,6 +201,22 @@ MOST_BINS = 1 << 20
 """Distributions are no finer: more bins than that share out the same counts, and take memory per tensor."""
 
 
+class ConvertOptions(BaseModel):
+    """Options of ``distq convert`` for tables."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    source: Path
+    to: str
+    out: Path
+    source_format: str | None = None
+    model: Path | None = None
+    weights: Path | None = None
+    names: Path | None = None
+    convention: Literal[127, 128] | None = None
+    source_convention: Literal[127, 128] | None = None
+
+
 def require_bins(bins: int) -> None:
     """Refuse a number of histogram bins that is not a multiple of 128, or beyond reason.
 

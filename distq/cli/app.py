@@ -22,7 +22,7 @@ import distq
 from distq import ending
 from distq.cli.cascade import cascade
 from distq.cli.cluster import cluster
-from distq.cli.convert import convert
+from distq.cli.convert import converting
 from distq.cli.dataset import dataset
 from distq.cli.flags import OUTPUT, PLACE_FLAGS, Output, example, switch, takes
 from distq.cli.perform import perform, show_result
@@ -50,7 +50,7 @@ app = typer.Typer(
 app.add_typer(dataset, name="dataset")
 app.add_typer(cascade)
 app.add_typer(cluster)
-app.add_typer(convert)
+app.add_typer(converting)
 
 
 @app.callback(invoke_without_command=True)

@@ -1,48 +1,121 @@
-"""``distq convert``: files of other tools into those of distq, and back."""
+"""``distq convert``: threshold tables and networks of other tools into those of distq, and back."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
+from rich.text import Text
 
-from distq.cli.flags import Output, example, switch
-from distq.cli.perform import show_result
+from distq.cli.flags import OUTPUT, Output, example, switch
+from distq.cli.perform import perform
+from distq.config import ConvertOptions
+from distq.errors import UsageError
+from distq.options import make_options
+
+if TYPE_CHECKING:
+    from distq.jobs.convert_network import ConvertedNetwork
+    from distq.jobs.convert_table import ConvertResult
 
 # ruff: noqa: PLC0415  # a command imports its job
 
-convert = typer.Typer()
-
-
-@convert.command(
-    "convert", epilog=example("distq convert deploy.prototxt --weights net.caffemodel --out net.onnx")
+FORMATS = (
+    "distq, csv, tpu-mlir, qtable, bitmain, bitmain-prototxt, bitmain-text, tensorrt (7 to 10), ncnn, ort, "
+    "ort-overrides, sigmastar, aimet-0.6, aimet-1.0, aimet-2.0, rknn, amct, ppq"
 )
-def convert_command(
-    source: Annotated[Path, typer.Argument(metavar="NET.prototxt", help="A Caffe network.")],
-    out: Annotated[Path, typer.Option("--out", metavar="NET.onnx", help="The ONNX model to write.")],
+_SPELLED = {"source": "SOURCE", "source_format": "--from", "source_convention": "--from-convention"}
+
+converting = typer.Typer()
+
+
+@converting.command(epilog=example("distq convert run --to tensorrt --out net.cache"))
+def convert(  # noqa: PLR0917  # flags
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="TABLE|RUN|NET.prototxt", help="A threshold table, a run, or a Caffe network."
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="Where to write.", rich_help_panel=OUTPUT)
+    ],
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to", metavar="FORMAT", help=f"The format to write: {FORMATS}; a network becomes ONNX."
+        ),
+    ] = None,
+    source_format: Annotated[
+        str | None, typer.Option("--from", metavar="FORMAT", help="The table's format (default: by content).")
+    ] = None,
+    model: Annotated[
+        Path | None, typer.Option(metavar="MODEL", help="The float model, for names (default: the run's).")
+    ] = None,
     weights: Annotated[
         Path | None,
         typer.Option(
-            "--weights",
             metavar="FILE",
-            help="Its weights (default: the .caffemodel of the same name beside it).",
+            help="A Caffe network's weights (default: the .caffemodel beside it).",
         ),
     ] = None,
+    names: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="The tool's own file to name by: RKNN's step-1 cfg, ncnn's .param."
+        ),
+    ] = None,
+    convention: Annotated[
+        int | None, typer.Option(metavar="127|128", help="Scale = T/127 or T/128 (default: the format's).")
+    ] = None,
+    source_convention: Annotated[
+        int | None, typer.Option("--from-convention", metavar="127|128", help="The same of the table.")
+    ] = None,
     *,
-    quiet: Annotated[bool, switch("--quiet", "Print warnings only.")] = False,
+    quiet: Annotated[bool, switch("--quiet", "Print only warnings and errors.")] = False,
     json: Annotated[bool, switch("--json", "Print the result as one JSON document.")] = False,
 ) -> None:
-    """Write a Caffe network as an ONNX model."""
-    from distq.jobs.convert_network import ConvertedNetwork, convert_network
+    """Write a threshold table, or those of a run, in another tool's format; or a Caffe network as ONNX."""
+    from distq.jobs.convert_network import convert_network
+    from distq.jobs.convert_table import convert_table
 
-    def show(result: ConvertedNetwork) -> None:
-        typer.echo(f"{result.out}: {result.nodes} nodes from {result.source}")
-        for kind, tensors in (("input", result.inputs), ("output", result.outputs)):
-            for name, shape in tensors.items():
-                typer.echo(f"  {kind} {name} ({' x '.join(map(str, shape))})")
+    output = Output(quiet=quiet, json=json)
+    if to is None:
+        tables = {"--from": source_format, "--model": model, "--names": names, "--convention": convention}
+        unused = next((name for name, value in tables.items() if value is not None), None)
+        if unused is not None or source.suffix.lower() != ".prototxt":
+            raise UsageError(f"--to FORMAT is missing, for {unused or source}: give the format to write")
+        perform(partial(convert_network, source, weights, out), _show_network, output)
+        return
+    values = {
+        "source": source,
+        "to": to,
+        "out": out,
+        "source_format": source_format,
+        "model": model,
+        "weights": weights,
+        "names": names,
+        "convention": convention,
+        "source_convention": source_convention,
+    }
+    options = make_options(ConvertOptions, values, lambda name: _SPELLED.get(name, f"--{name}"))
+    perform(partial(convert_table, options), _show_table, output)
 
-    result = convert_network(source, weights, out)
-    for note in result.notes:
-        typer.echo(f"warning: {note}", err=True)
-    show_result(result, show, Output(quiet=quiet, json=json))
+
+def _show_network(result: ConvertedNetwork) -> None:
+    typer.echo(f"{result.out}: {result.nodes} nodes from {result.source}")
+    for kind, tensors in (("input", result.inputs), ("output", result.outputs)):
+        for name, shape in tensors.items():
+            typer.echo(f"  {kind} {name} ({' x '.join(map(str, shape))})")
+
+
+def _show_table(result: ConvertResult) -> None:
+    console = Console()
+    weights = f", scales of {result.weights} weights" if result.weights else ""
+    stated = f", scale = threshold / {result.convention}" if result.convention else ""
+    line = f"{result.source_format} to {result.format}: {result.tensors} tensors{weights}{stated}"
+    console.print(Text(line), soft_wrap=True)
+    for path in filter(None, (result.out, result.note)):
+        console.print(Text(f"  {path}"), soft_wrap=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import onnx
 
+from distq.engine.progress import Reporter
 from distq.errors import UsageError
 from distq.exchange.caffe.convert import read_caffe
 from distq.files import atomic_write
@@ -24,13 +25,14 @@ class ConvertedNetwork:
     notes: tuple[str, ...]
 
 
-def convert_network(source: Path, weights: Path | None, out: Path) -> ConvertedNetwork:
+def convert_network(source: Path, weights: Path | None, out: Path, reporter: Reporter) -> ConvertedNetwork:
     """Convert a network and write it.
 
     Args:
         source: the prototxt.
         weights: the caffemodel; None: the one of the same name beside it.
         out: the ONNX file; one that exists is replaced.
+        reporter: told what was passed over.
 
     Raises:
         ModelError: the network cannot be read or converted.
@@ -39,6 +41,8 @@ def convert_network(source: Path, weights: Path | None, out: Path) -> ConvertedN
     if out.suffix != ".onnx" or not out.parent.is_dir():
         raise UsageError(f"--out {out} cannot be written: give a file NAME.onnx in a folder that exists")
     found = read_caffe(source, weights)
+    for note in found.notes:
+        reporter.warn(note)
     atomic_write(out, found.model.SerializeToString())
     graph = found.model.graph
     return ConvertedNetwork(

@@ -9,10 +9,11 @@ from tempfile import TemporaryDirectory
 from distq.config import DiffOptions, TuneOptions
 from distq.engine.progress import Reporter
 from distq.errors import UsageError
+from distq.exchange.given import read_given
+from distq.exchange.model_file import network_reader
 from distq.graph.plan import Plan
 from distq.graph.resolve import resolve_layers
 from distq.graph.variants import FloatPart
-from distq.quant.table import read_table
 from distq.run.context import Run
 from distq.run.open import interruptible, open_run
 from distq.run.results import Accuracy, DiffResult, LayerStep, RunResult, TensorCost
@@ -68,8 +69,8 @@ def _options(options: DiffOptions, out: Path) -> TuneOptions:
     """A job of the same samples and settings; what has 16 bits in the table gets them."""
     own = {"int8_layers", "progressive", "sensitivity"}
     given = {name: getattr(options, name) for name in options.model_fields_set - own}
-    wide = {row.tied_to or name for name, row in read_table(options.table).items() if row.bits == 16}
-    return _Options(**given, int16_layers=tuple(sorted(wide)), out=out)
+    wide = read_given(options.table, options.model, read=network_reader(options.weights)).wide
+    return _Options(**given, int16_layers=wide, out=out)
 
 
 def _whole(run: Run, form: Form) -> Accuracy:

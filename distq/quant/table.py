@@ -90,11 +90,22 @@ def read_table(path: Path) -> Table:
         FileFormatError: missing, damaged, or not such a file; the message names the tensor that is wrong.
     """
     try:
-        content = json.loads(read_regular(path))
+        data = read_regular(path)
     except OSError as error:
         raise FileFormatError(
             f"cannot read the table {path}: {error.strerror}; give a thresholds.json"
         ) from error
+    return parse_table(data, str(path))
+
+
+def parse_table(data: bytes, path: str) -> Table:
+    """What the bytes of a ``thresholds.json`` say; ``path`` is what messages call it.
+
+    Raises:
+        FileFormatError: as :func:`read_table`.
+    """
+    try:
+        content = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise FileFormatError(
             f"{path} is not a threshold table: it is not JSON; give a thresholds.json"
@@ -107,7 +118,7 @@ def read_table(path: Path) -> Table:
     return {name: _row(path, name, fields) for name, fields in tensors.items()}
 
 
-def _row(path: Path, name: str, fields: object) -> Row:
+def _row(path: str, name: str, fields: object) -> Row:
     if not isinstance(fields, dict):
         raise FileFormatError(f"{path}: the row of {name} is not a mapping")
     try:

@@ -18,6 +18,7 @@ from distq.engine.journal import Journal
 from distq.engine.progress import Reporter
 from distq.engine.stalls import watched
 from distq.errors import ExecutionError, FileFormatError, InputError, InterruptedRun, UsageError
+from distq.exchange.given import read_given
 from distq.exchange.model_file import network_reader
 from distq.graph.dynamic import feeding_outputs_of_dynamic_shape
 from distq.graph.heads import parts, reported, with_places
@@ -28,7 +29,6 @@ from distq.graph.resolve import resolve_names
 from distq.graph.rows import given_table
 from distq.memory import out_of_memory
 from distq.options import on_command_line
-from distq.quant.table import read_table
 from distq.replica.worker import WorkerSettings
 from distq.run.configured import configured
 from distq.run.context import Run
@@ -207,19 +207,24 @@ def prepare_model(options: CalibrateOptions, without: Collection[str] = ()) -> t
     require_undamaged(options.load_dist)
     if options.table is not None:
         require_undamaged(options.table)
-        _require_rows(options, options.table, plan)
+        _require_rows(options, options.table, loaded, plan)
     return loaded, plan
 
 
-def _require_rows(options: CalibrateOptions, table: Path, plan: Plan) -> None:
+def _require_rows(options: CalibrateOptions, table: Path, loaded: LoadedModel, plan: Plan) -> None:
     """Find out early whether a table has a row for every quantizer of this network.
 
+    What another tool's table lacks is calibrated.
+
     Raises:
-        FileFormatError: it has not.
+        FileFormatError: it has not, or it is of another network.
         UsageError: it is of a run with another target, with layers left in float, or of a network whose
             channels were evened out.
     """
-    rows = read_table(table)
+    given = read_given(table, loaded.path, plan, loaded.read)
+    if not given.own:
+        return
+    rows = given.rows
     if any(row.has_headroom for row in rows.values()):
         raise UsageError(
             f"{table} is of a network whose channels were evened out, not of the one that was given: "

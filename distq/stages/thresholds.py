@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from distq.calibration.histogram import Distribution
 from distq.calibration.methods import threshold
 from distq.errors import FileFormatError
+from distq.exchange.given import read_given
+from distq.exchange.text import listed
 from distq.graph.plan import Plan, Quantizer
 from distq.graph.rows import given_table, make_row
 from distq.quant.layer_config import ThresholdSetting
-from distq.quant.table import HEADROOM, Row, Table, read_table
+from distq.quant.table import HEADROOM, Row, Table
 from distq.run.context import Run
 from distq.stages.form import Form
+from distq.stages.observe import observe
 
 AUTO = "auto"
 """The method that is chosen by comparison (``stages/method.py``)."""
@@ -26,7 +30,7 @@ def with_thresholds(run: Run, form: Form) -> Form:
     """The form with the thresholds of ``--table``, or those that the method finds in its distributions."""
     options = run.options
     if options.table is not None:
-        table = given_table(form.plan, read_table(options.table))
+        table = _given(run, form, options.table)
     else:
         table = calibrated_table(form.plan, form.distributions, options.method, options.bins)
     for quantizer in form.plan.quantizers:
@@ -34,6 +38,24 @@ def with_thresholds(run: Run, form: Form) -> Form:
         if row.absmax == 0:
             run.warn(f"tensor {quantizer.name} is zero in every sample: it gets threshold {row.threshold:g}")
     return replace(form, table=table)
+
+
+def _given(run: Run, form: Form, path: Path) -> Table:
+    """The thresholds of a file; what another tool's table lacks is calibrated on the samples."""
+    given = read_given(path, run.loaded.path, form.plan, run.loaded.read)
+    for note in given.notes:
+        run.warn(note)
+    rows = dict(given.rows)
+    if given.missing:
+        run.warn(
+            f"the table lacks {len(given.missing)} tensors, whose thresholds are computed from the samples: "
+            f"{listed(list(given.missing))}"
+        )
+        lacking = tuple(q for q in form.plan.quantizers if q.name in given.missing)
+        observed = observe(run, form, given.missing)
+        plan = replace(form.plan, quantizers=lacking)
+        rows |= calibrated_table(plan, observed, run.options.method, run.options.bins)
+    return given_table(form.plan, rows)
 
 
 def calibrated_table(plan: Plan, distributions: Mapping[str, Distribution], method: str, bins: int) -> Table:

@@ -32,10 +32,18 @@ from distq.data.samples import InputSpec, UnreadableSample
 from distq.data.text_list import TextListSource
 from distq.engine.journal import Journal
 from distq.errors import DistqError
+from distq.exchange.formats import Request
+from distq.exchange.registry import load_content, read_content
+from distq.exchange.table import is_usable
 from distq.graph.load import load_model
 from distq.jobfile import load_job
 from distq.quant.table import read_table
 from distq.sigmastar.quant_param import read_quant_param
+
+sys.path.append(str(Path(__file__).parents[1] / "exchange"))
+from goldens import ORT_FLATBUFFER, SAID  # found by the line above
+
+GOLDENS = {name: said[0] for name, said in SAID.items()} | {"ort": ORT_FLATBUFFER}
 
 CASE_SECONDS = 20
 MEMORY_BYTES = 6 << 30
@@ -170,6 +178,20 @@ def _table(rng: Generator, folder: Path) -> None:
     read_table(path)
 
 
+def _exchange(rng: Generator, folder: Path) -> None:
+    """A damaged table of any tool's format, read as what it looks like or as what it was."""
+    names = sorted(GOLDENS)
+    name = names[int(rng.integers(0, len(names)))]
+    path = folder / "table"
+    path.write_bytes(mutate(GOLDENS[name], rng))
+    content = load_content(path)
+    said = (None, name, names[int(rng.integers(0, len(names)))])[int(rng.integers(0, 3))]
+    found, table = read_content(content, said)
+    if not all(is_usable(entry.threshold) for entry in table.entries.values()):
+        raise AssertionError(f"a threshold of {name} is no number above 0")
+    found.write(Request(table, table.convention or 127))
+
+
 def _list(rng: Generator, folder: Path) -> None:
     path = folder / "list.txt"
     path.write_bytes(mutate(b"photos/a.jpg 1\nphotos/b.jpg,c.npy 2 # more\n" * 3, rng))
@@ -240,6 +262,7 @@ CASES: dict[str, Callable[[Generator, Path], None]] = {
     "journal": _journal,
     "yaml": _yaml,
     "table": _table,
+    "exchange": _exchange,
     "list": _list,
     "distributions": _distributions,
     "recorded": _recorded,

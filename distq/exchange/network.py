@@ -1,0 +1,222 @@
+"""What formats need to know of the user's network: names of nodes and tensors, and what carries what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import onnx
+import onnx_ir as ir
+
+from distq.exchange.table import Entry, WeightScales
+from distq.graph.layers import Layer, compute_layer
+from distq.graph.load import load_model
+from distq.graph.read import Reader, read_onnx
+from distq.graph.values import constant
+from distq.quant.scheme import quantize_weight
+from distq.targets.operators import PASS_THROUGH
+
+_SATURATING = frozenset({"Relu", "Clip"})
+_SAME = frozenset({"Identity", "Dropout"}) | PASS_THROUGH
+"""Operators whose first output has the values of their first input, or some of them."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node of the network: constants are not among its inputs."""
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class WeightedNode:
+    """A node with weights.
+
+    Attributes:
+        name: of the node.
+        op: its type.
+        input: the tensor it reads.
+        output: the tensor it writes, that of a BatchNormalization folded into it.
+        weight: the user's initializer.
+        bias: the same, or None.
+        scales: of the weight that distq quantizes: with BatchNormalization folded in.
+        axis: the output channel's axis of the user's weight; None: one scale.
+        own_output: the tensor it writes in the user's file.
+        groups: of a convolution.
+        channels: that it writes.
+    """
+
+    name: str
+    op: str
+    input: str
+    output: str
+    weight: str
+    bias: str | None
+    scales: tuple[float, ...]
+    axis: int | None
+    own_output: str
+    groups: int
+    channels: int
+
+    @property
+    def folded(self) -> bool:
+        """Whether something was folded into its weight, which the user's initializer is without."""
+        return self.own_output != self.output
+
+
+@dataclass(frozen=True)
+class Network:
+    """The user's network: what its file says, and the weights that distq makes of it.
+
+    ``parameters`` are its initializers; ``weighted`` is empty where weights were not asked for.
+    """
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    nodes: tuple[Node, ...]
+    weighted: tuple[WeightedNode, ...]
+    parameters: frozenset[str] = frozenset()
+
+    @cached_property
+    def producer(self) -> Mapping[str, Node]:
+        """What writes each tensor."""
+        return {tensor: node for node in self.nodes for tensor in node.outputs}
+
+    @cached_property
+    def node(self) -> Mapping[str, Node]:
+        """Nodes by name."""
+        return {node.name: node for node in self.nodes}
+
+    @cached_property
+    def tensors(self) -> tuple[str, ...]:
+        """Inputs, then what nodes write, in order."""
+        return (*self.inputs, *(tensor for node in self.nodes for tensor in node.outputs))
+
+    @cached_property
+    def _readers(self) -> Mapping[str, list[Node]]:
+        found: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            for tensor in node.inputs:
+                found.setdefault(tensor, []).append(node)
+        return found
+
+    def carriers(self, tensor: str) -> Iterator[str]:
+        """The tensor, and those whose quantizer could be its own, the nearest first.
+
+        Behind it: what a lone Relu, Clip or an operator that only passes values on makes of it. Before it:
+        what such an operator makes it of.
+        """
+        yield tensor
+        found = tensor
+        while len(readers := self._readers.get(found, [])) == 1 and found not in self.outputs:
+            (reader,) = readers
+            if reader.op not in _SAME | _SATURATING or reader.inputs[0] != found:
+                break
+            found = reader.outputs[0]
+            yield found
+        found = tensor
+        while (node := self.producer.get(found)) is not None and node.op in _SAME and node.inputs:
+            found = node.inputs[0]
+            yield found
+
+    def in_float(self, node: WeightedNode, modes: Mapping[str, str]) -> bool:
+        """Whether a layer, which is called by what it writes or by the activation behind, stays in float."""
+        return any(tensor in modes for tensor in self.carriers(node.output))
+
+    def before(self, tensor: str) -> Iterator[str]:
+        """What Relu, Clip and operators that only pass values on make a tensor of, the nearest first."""
+        while (node := self.producer.get(tensor)) is not None and node.op in _SAME | _SATURATING:
+            if not node.inputs:
+                return
+            tensor = node.inputs[0]
+            yield tensor
+
+    def entries(self, table: Mapping[str, Entry]) -> dict[str, Entry]:
+        """The entry of every tensor that has one or whose carrier has, in graph order."""
+        found = {}
+        for tensor in self.tensors:
+            entry = next((table[t] for t in self.carriers(tensor) if t in table), None)
+            if entry is not None:
+                found[tensor] = entry
+        return found
+
+    def weights(self, given: Mapping[str, WeightScales]) -> dict[str, WeightScales]:
+        """Scales of every weight by node: those given, else of the largest magnitudes."""
+        return {w.name: given.get(w.name, WeightScales(w.scales)) for w in self.weighted}
+
+
+def describe(path: Path, *, weights: bool = True, read: Reader = read_onnx) -> Network:
+    """Read a network for its names and, if wanted, its weights.
+
+    Args:
+        path: of its file.
+        weights: whether they are wanted.
+        read: reads the file.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    proto = read(path).proto
+    graph = proto.graph
+    constants = {t.name for t in graph.initializer} | {
+        output for node in graph.node if node.op_type == "Constant" for output in node.output
+    }
+    nodes = tuple(
+        Node(
+            _name_of(node),
+            node.op_type,
+            tuple(name for name in node.input if name and name not in constants),
+            tuple(name for name in node.output if name),
+        )
+        for node in graph.node
+        if node.op_type != "Constant"
+    )
+    given = {_name_of(node): node for node in graph.node}
+    weighted = tuple(_weighted(load_model(path, read=read).model, given)) if weights else ()
+    return Network(
+        tuple(value.name for value in graph.input if value.name not in constants),
+        tuple(value.name for value in graph.output),
+        nodes,
+        weighted,
+        frozenset(constants),
+    )
+
+
+def _name_of(node: onnx.NodeProto) -> str:
+    """A node's name; one without is called as :class:`distq.graph.passes.tidy.NameNodes` does."""
+    return node.name or f"{node.op_type}_{node.output[0] if node.output else ''}"
+
+
+def _weighted(model: ir.Model, given: Mapping[str, onnx.NodeProto]) -> Iterator[WeightedNode]:
+    for node in model.graph:
+        layer = compute_layer(node)
+        if not isinstance(layer, Layer) or layer.weight is None:
+            continue
+        own = given.get(layer.node)
+        weight = constant(node.inputs[1])
+        if own is None or weight is None or len(own.input) < 2:
+            continue
+        _, scales = quantize_weight(weight, layer.axis)
+        axis = layer.axis
+        if own.op_type == "Gemm" and axis is not None:
+            axis = 0 if any(a.name == "transB" and a.i for a in own.attribute) else 1
+        elif own.op_type == "MatMul" and axis is not None:
+            axis = 1
+        yield WeightedNode(
+            name=layer.node,
+            op=own.op_type,
+            input=layer.inputs[0],
+            output=layer.output,
+            weight=own.input[1],
+            bias=own.input[2] if len(own.input) > 2 and own.input[2] else None,
+            scales=tuple(float(s) for s in scales.reshape(-1)),
+            axis=axis,
+            own_output=own.output[0],
+            groups=node.attributes.get_int("group", 1),
+            channels=int(scales.size),
+        )

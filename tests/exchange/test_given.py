@@ -1,0 +1,116 @@
+"""Another tool's table for the quantizers of a network: what fits, what lacks, what is left over."""
+
+from __future__ import annotations
+
+import pytest
+from exchange_networks import small_file, small_network
+
+from distq.errors import FileFormatError
+from distq.exchange.formats import Request
+from distq.exchange.given import read_given
+from distq.exchange.registry import FORMATS
+from distq.exchange.table import ExchangeTable, of_quantizer, of_threshold, with_range
+from distq.graph.load import load_model
+from distq.graph.plan import make_plan
+from distq.graph.rows import given_table
+from distq.targets import find_target
+
+WHOLE = ExchangeTable(
+    {
+        "x": of_quantizer(2 / 255, 85),
+        "r1": of_quantizer(6 / 255, 0),
+        "c2": with_range(2.54, -1.0, 2.54),
+        "r2": of_quantizer(12.7 / 255, 0),
+        "p": of_quantizer(12.7 / 255, 0),
+        "f": of_quantizer(12.7 / 255, 0),
+        "y": with_range(25.4, -25.4, 8.0),
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return small_file(tmp_path_factory.mktemp("network"))
+
+
+@pytest.fixture(scope="module")
+def plan(model):
+    return make_plan(load_model(model).model, find_target("ort"), "auto")
+
+
+def table_of(tmp_path, name, table=WHOLE):
+    path = tmp_path / "table"
+    found = FORMATS[name]
+    path.write_bytes(found.write(Request(table, found.convention or 127, small_network(tmp_path))))
+    return path
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in FORMATS if n not in {"distq", "csv", "qtable", "rknn", "ncnn", "amct"}]
+)
+def test_a_whole_table_of_any_format_gives_every_quantizer(name, model, plan, tmp_path):
+    given = read_given(table_of(tmp_path, name), model, plan)
+    assert given.missing == ()
+    assert not given.own
+    rows = given_table(plan, given.rows)
+    assert rows["r1"].scale == pytest.approx(6 / 255, rel=1e-6)  # never negative: from 0 up
+    assert rows["y"].max - rows["y"].min == pytest.approx(33.4 if rows["y"].max < 9 else 50.8, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["ncnn", "amct"])
+def test_what_a_table_of_layer_inputs_lacks_is_said_to_be_missing(name, model, plan, tmp_path):
+    given = read_given(table_of(tmp_path, name), model, plan)
+    assert set(given.missing) == {"c2", "r2", "y"}
+    assert given.rows["x"].threshold == pytest.approx(4 / 3, rel=1e-2)
+
+
+def test_a_threshold_in_front_of_a_relu_is_that_behind_it(model, plan, tmp_path):
+    (tmp_path / "t").write_text("n1_BatchNormalization 6.0 -9.0 6.0\n")
+    given = read_given(tmp_path / "t", model, plan)
+    assert given_table(plan, {**given.rows, **dict.fromkeys(given.missing, given.rows["r1"])})["r1"].min == 0
+    assert given.rows["r1"].threshold == 6
+
+
+def test_entries_of_nothing_and_of_float_tensors_are_named(model, plan, tmp_path):
+    (tmp_path / "t").write_text("x 1.0 -1.0 1.0\nc1_Conv 1.0 -1.0 1.0\nz_Conv 1.0 -1.0 1.0\n")
+    notes = " ".join(read_given(tmp_path / "t", model, plan).notes)
+    assert "read as TPU-MLIR's calibration table, its scale = threshold / 127" in notes
+    assert "1 entries of the table are of nothing in the model and not used: z_Conv" in notes
+    assert "1 entries are of tensors that are not quantized, and not used: c1" in notes
+
+
+def test_what_cannot_be_kept_is_said(model, plan, tmp_path):
+    wide = ExchangeTable({**WHOLE.entries, "r1": of_quantizer(1e-4, 0, 16)}, modes={"c1": "F16"})
+    given = read_given(table_of(tmp_path, "aimet-1.0", wide), model, plan)
+    notes = " ".join(given.notes)
+    assert "16 bits in the table, 8 in this network: r1; --int16-layers keeps them" in notes
+    assert "the table's layers in float are not: c1" in notes
+    assert "scales of weights are not used" in notes
+    assert "r1" in given.wide
+
+
+def test_thresholds_without_ranges_are_around_zero_and_said_to_be(model, plan, tmp_path):
+    table = ExchangeTable({"x": of_threshold(1.0), "r1": of_threshold(2.0)})
+    given = read_given(table_of(tmp_path, "tensorrt", table), model, plan)
+    assert "the table has no ranges: 1 tensors get one around 0 (x)" in " ".join(given.notes)
+
+
+def test_of_two_layers_that_read_one_tensor_the_larger_threshold_counts(model, plan, tmp_path):
+    lines = "conv1_param_0 1.0 \nconv1 10.0 \nx 20.0 \n"
+    (tmp_path / "t").write_text(lines)
+    given = read_given(tmp_path / "t", model, plan)
+    assert given.rows["x"].threshold == pytest.approx(12.7)
+    assert "several thresholds of one tensor, of which the largest counts: x" in given.notes
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("z 1.0 0.0 1.0\n", "has nothing of the tensors that .* quantizes"),
+        ("# op_name   quantize_mode\nr1_Relu F16\n", "has no thresholds"),
+    ],
+)
+def test_a_table_of_another_network_or_without_thresholds_is_refused(text, message, model, plan, tmp_path):
+    (tmp_path / "t").write_text(text)
+    with pytest.raises(FileFormatError, match=message):
+        read_given(tmp_path / "t", model, plan)

@@ -1,0 +1,189 @@
+"""``distq convert`` from a run and between formats, and other tools' tables as ``--table``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from exchange_networks import small_file
+from onnx import numpy_helper
+
+import distq
+from distq.cli.app import invoke
+from distq.engine.progress import SilentReporter
+from distq.errors import FileFormatError, UsageError
+from distq.exchange.registry import FORMATS, load_content, recognise
+from distq.run.results import RunResult
+
+PLAIN = [name for name in FORMATS if name != "rknn"]
+
+
+class Warned(SilentReporter):
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("convert")
+    np.save(folder / "data.npy", np.random.default_rng(0).normal(size=(12, 3, 8, 8)).astype(np.float32))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(place: Path) -> Path:
+    return small_file(place)
+
+
+def calibrate(model: Path, place: Path, out: Path, **options: object) -> RunResult:
+    return distq.calibrate(
+        model=model, data=place / "data.npy", out=out, samples=8, executor="local", method="max", **options
+    )
+
+
+@pytest.fixture(scope="module")
+def run(model: Path, place: Path) -> RunResult:
+    return calibrate(model, place, place / "run")
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_run_gives_a_table_of_every_format(name: str, run: RunResult, tmp_path: Path) -> None:
+    result = distq.convert(run.out, to=name, out=tmp_path / "table")
+    assert (result.source_format, result.format) == ("distq", name)
+    assert recognise(load_content(tmp_path / "table")).name == name
+    again = distq.convert(tmp_path / "table", to=name, out=tmp_path / "again")
+    assert again.source_format == name
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "table").read_bytes()
+
+
+def test_a_run_as_distq_is_its_thresholds(run: RunResult, tmp_path: Path) -> None:
+    for name in ("distq", "csv"):
+        distq.convert(run.out, to=name, out=tmp_path / name)
+    distq.convert(tmp_path / "csv", to="distq", out=tmp_path / "back.json")
+    wanted = (run.out / "thresholds.json").read_bytes()
+    assert (tmp_path / "distq").read_bytes() == wanted
+    assert (tmp_path / "back.json").read_bytes() == wanted
+
+
+def test_scales_of_weights_are_those_of_the_int8_model(run: RunResult, tmp_path: Path) -> None:
+    distq.convert(run.out, to="ort-overrides", out=tmp_path / "o.json")
+    overrides = json.loads((tmp_path / "o.json").read_text())
+    constants = {t.name: t for t in onnx.load(run.out / "model.int8.onnx").graph.initializer}
+    exported = numpy_helper.to_array(constants["c2_weight_scale"])
+    assert [row["scale"] for row in overrides["conv2.weight"]] == exported.tolist()
+
+
+@pytest.mark.parametrize("name", ["aimet-2.0", "tpu-mlir", "ort", "amct"])
+def test_another_tools_table_is_the_start(
+    name: str, run: RunResult, model: Path, place: Path, tmp_path: Path
+) -> None:
+    distq.convert(run.out, to=name, out=tmp_path / "table")
+    reporter = Warned()
+    options = {"table": tmp_path / "table", "reporter": reporter}
+    calibrate(model, place, tmp_path / "again", **options)
+    wanted = json.loads((run.out / "thresholds.json").read_text())["tensors"]
+    found = json.loads((tmp_path / "again" / "thresholds.json").read_text())["tensors"]
+    assert found.keys() == wanted.keys()
+    for tensor, row in wanted.items():
+        assert found[tensor]["scale"] == pytest.approx(row["scale"], rel=2e-6)
+    lacking = [text for text in reporter.warnings if "the table lacks" in text]
+    assert bool(lacking) == (name == "amct")
+    assert any("is read as" in text for text in reporter.warnings)
+
+
+def test_diff_takes_another_tools_table(
+    run: RunResult, model: Path, place: Path, tmp_path: Path, capsys
+) -> None:
+    distq.convert(run.out, to="sigmastar", out=tmp_path / "table")
+    line = ["diff", str(model), "--table", str(tmp_path / "table"), "--data", str(place / "data.npy")]
+    assert invoke([*line, "--executor", "local", "--json", "--tune-samples", "4"]) == 0
+    assert json.loads(capsys.readouterr().out)["network"]["sqnr_db"] > 20
+
+
+def test_a_note_beside_the_table_says_the_convention(run: RunResult, tmp_path: Path) -> None:
+    result = distq.convert(run.out, to="bitmain", out=tmp_path / "t.pb2", convention=127)
+    assert result.note == tmp_path / "t.pb2.note.txt"
+    assert "scale = threshold / 127" in result.note.read_text()
+    plain = distq.convert(run.out, to="tensorrt", out=tmp_path / "t.cache")
+    assert plain.note is None
+
+
+def test_what_a_format_cannot_say_is_one_warning(run: RunResult, tmp_path: Path) -> None:
+    reporter = Warned()
+    distq.convert(run.out, to="tensorrt", out=tmp_path / "t.cache", reporter=reporter)
+    (warning,) = reporter.warnings
+    assert "no zero points" in warning
+    assert "no scales of weights" in warning
+
+
+def test_names_are_mapped_from_tool_to_tool(run: RunResult, model: Path, tmp_path: Path) -> None:
+    distq.convert(run.out, to="tpu-mlir", out=tmp_path / "cali")
+    distq.convert(tmp_path / "cali", to="ppq", out=tmp_path / "ppq.json", model=model)
+    assert "r1" in json.loads((tmp_path / "ppq.json").read_text())["act_quant_info"]
+    result = distq.convert(tmp_path / "cali", to="ppq", out=tmp_path / "names.json")
+    assert "r1_Relu" in json.loads((tmp_path / "names.json").read_text())["act_quant_info"]
+    assert "--model MODEL gives those of its tensors" in result.warnings[0]
+
+
+def test_a_run_that_evened_out_channels_gives_what_it_began_with(run: RunResult, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    copy.mkdir()
+    for name in ("run.json", "thresholds.json"):
+        (copy / name).write_bytes((run.out / name).read_bytes())
+    (copy / "thresholds.calibrated.json").write_bytes((run.out / "thresholds.json").read_bytes())
+    table = json.loads((copy / "thresholds.json").read_text())
+    table["tensors"]["r1"]["method"] = "max+headroom"
+    table["tensors"]["r1"]["threshold"] = 99.0
+    (copy / "thresholds.json").write_text(json.dumps(table))
+    result = distq.convert(copy, to="csv", out=tmp_path / "t.csv")
+    assert "--no-equalize" in result.warnings[0]
+    assert "99.0" not in (tmp_path / "t.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"to": "trt"}, "there is no table format trt: take distq, csv, .* or ppq"),
+        ({"to": "tensorrt", "convention": 127}, "have no convention: leave --convention out"),
+        ({"to": "csv", "source_format": "ncnn"}, "is a folder, so a run: leave --from out"),
+        ({"to": "rknn"}, "with --names"),
+        ({"to": "csv", "out": "none/t.csv"}, "in no folder that exists"),
+    ],
+)
+def test_wrong_options_are_named(
+    options: dict[str, object], message: str, run: RunResult, tmp_path: Path
+) -> None:
+    values = {"out": tmp_path / "t", **options}
+    with pytest.raises(UsageError, match=message):
+        distq.convert(run.out, **values)
+    assert not (tmp_path / "t").exists()
+
+
+def test_what_cannot_be_read_exits_with_2_and_one_line(tmp_path: Path, capsys) -> None:
+    (tmp_path / "t").write_text("# op_name    threshold    min    max\na 1.0 nan 1.0\n")
+    assert invoke(["convert", str(tmp_path / "t"), "--to", "csv", "--out", str(tmp_path / "o")]) == 2
+    assert capsys.readouterr().err == f"distq: {tmp_path}/t, line 2: min is nan, which is no finite number\n"
+    (tmp_path / "q").write_text("# op_name   quantize_mode\na F16\n")
+    with pytest.raises(FileFormatError, match="has no thresholds"):
+        distq.convert(tmp_path / "q", to="csv", out=tmp_path / "o")
+
+
+def test_a_table_of_another_model_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "t").write_text("z_Conv 1.0 0.0 1.0\n")
+    with pytest.raises(FileFormatError, match="no name of the table is of the model, such as z_Conv"):
+        distq.convert(tmp_path / "t", to="ppq", out=tmp_path / "o", model=small_file(tmp_path))
+
+
+def test_the_command_shows_what_it_wrote(run: RunResult, tmp_path: Path, capsys) -> None:
+    assert invoke(["convert", str(run.out), "--to", "tpu-mlir", "--out", str(tmp_path / "cali")]) == 0
+    out = capsys.readouterr().out
+    assert "distq to tpu-mlir: " in out
+    assert "scale = threshold / 127" in out
+    assert invoke(["convert", str(run.out), "--to", "ort", "--out", str(tmp_path / "o"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["format"] == "ort"
