@@ -162,13 +162,25 @@ def passes_values(node: ir.Node) -> bool:
     return node.op_type != "Resize" or _leaves_range(node) is None
 
 
-def is_gate(node: ir.Node) -> bool:
-    """Whether a Mul multiplies a tensor by an activation of itself: SiLU, HardSwish and their kind."""
+def gates(node: ir.Node) -> bool:
+    """Whether an activation only serves to multiply its own input."""
+    value = node.outputs[0]
+    readers = [use.node for use in value.uses()]
+    return bool(readers) and not value.is_graph_output() and all(map(is_gate, readers))
+
+
+def is_gate(node: ir.Node, kinds: AbstractSet[str] = ACTIVATIONS) -> bool:
+    """Whether a Mul multiplies a tensor by an activation of itself: SiLU, HardSwish and their kind.
+
+    Args:
+        node: any.
+        kinds: activations that count.
+    """
     if node.op_type != "Mul" or node.domain or len(node.inputs) != 2:
         return False
     for data, gate in (node.inputs, node.inputs[::-1]):
         producer = gate.producer() if gate is not None else None
-        if producer is not None and producer.op_type in ACTIVATIONS and producer.inputs[0] is data:
+        if producer is not None and producer.op_type in ACTIVATIONS & kinds and producer.inputs[0] is data:
             return True
     return False
 
@@ -201,11 +213,11 @@ def connects(node: ir.Node, kernels: AbstractSet[str] = CONNECTING) -> str | Non
     """
     if node.domain:
         return f"{node.domain}.{node.op_type} is not an ONNX operator"
-    if node.op_type in ACTIVATIONS:
+    if node.op_type in ACTIVATIONS and not (node.op_type in kernels and gates(node)):
         return f"{node.op_type} is computed in float between two quantizers"
     if node.op_type not in kernels:
         return f"{node.op_type} has no integer form"
-    if is_gate(node):
+    if is_gate(node) and not is_gate(node, kernels):
         return "a tensor times its own activation is computed in float between two quantizers"
     if any(constant(v) is not None for v in float_data(node)) and not has_constant_operand(node):
         return f"{node.op_type} has a constant operand"

@@ -33,5 +33,8 @@ PASS_THROUGH = PICKING | frozenset(
 )
 """Their outputs are values of their input (a linear Resize: between them), so they share its quantizer."""
 
+GATES = frozenset({"Sigmoid"})
+"""Activations that may run on integers where they only multiply their own input: those of a SiLU."""
+
 CONNECTING = ARITHMETIC | AVERAGES | PASS_THROUGH | {"Concat"}
 """What can run on integers between layers."""

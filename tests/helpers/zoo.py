@@ -25,7 +25,7 @@ def relu(b, t, output=None):
 
 
 def silu(b, t, output=None):
-    return b.node("Mul", t, b.node("Sigmoid", t), output=output)
+    return b.node("Mul", t, b.node("Sigmoid", t, output=f"{t}_gate"), output=output)
 
 
 def of_two(op):

@@ -54,6 +54,23 @@ def normalized():
     return b.model({"x": [1, 5, 8]}, ["y"])
 
 
+def test_a_silu_runs_on_integers_and_loses_little(tmp_path):
+    found, kernels = listed(tmp_path, NETWORKS["SiLU"]())
+    assert not found
+    assert {"QLinearSigmoid", "QLinearMul"} <= kernels
+    quantized = Quantized(networks.load(tmp_path, NETWORKS["SiLU"]()), "ort", samples=4)
+    assert quantized.sqnr() > 33
+
+
+def test_a_sigmoid_that_others_read_too_is_computed_in_float(tmp_path):
+    b = Builder(1)
+    a = b.conv("x", (4, 4), output="a")
+    gate = b.node("Sigmoid", a, output="gate")
+    b.conv(b.node("Concat", b.node("Mul", a, gate), gate, axis=1), (8, 3), output="y")
+    quantized = Quantized(networks.load(tmp_path, b.model({"x": [1, 4, 8, 8]}, ["y"])), "ort", samples=1)
+    assert "gate" in dict(quantized.plan.float_nodes)
+
+
 @pytest.mark.parametrize(
     ("proto", "kernel"),
     [
