@@ -42,6 +42,15 @@ TargetName = Annotated[str, BeforeValidator(_known_target)]
 CHOICES: Mapping[str, Collection[str]] = {"target": TARGETS}
 """Values of the options that take one of a table's names."""
 
+
+def joined_files(value: object) -> object:
+    """Several files as one text with commas between, as the command line has them."""
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) and value else value
+
+
+Files = Annotated[Path | None, BeforeValidator(joined_files)]
+"""A file, or one for each input of a model: a list, or a text with commas between."""
+
 Place = Annotated[Path, PlainSerializer(shown, when_used="json-unless-none")]
 """A path or a URL."""
 
@@ -77,7 +86,7 @@ class CalibrateOptions(CommonOptions):
     weights: Path | None = None
     data: Place | None = None
     out: Path
-    preprocess: Path | None = None
+    preprocess: Files = None
     labels: Place | None = None
     samples: Annotated[int, Field(ge=0)] = 128
     holdout: Annotated[int, Field(ge=0)] | None = None
@@ -115,7 +124,7 @@ class EvaluateOptions(CommonOptions):
     against: Path | None = None
     weights: Path | None = None
     data: Place
-    preprocess: Path | None = None
+    preprocess: Files = None
     labels: Place | None = None
     samples: Annotated[int, Field(ge=0)] = 0
 
@@ -127,7 +136,7 @@ class DiffOptions(CommonOptions):
     weights: Path | None = None
     table: Path
     data: Place
-    preprocess: Path | None = None
+    preprocess: Files = None
     samples: Annotated[int, Field(ge=0)] = 128
     tune_samples: Annotated[int, Field(ge=1)] = 16
     scheme: Scheme = "auto"
