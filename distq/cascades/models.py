@@ -48,11 +48,8 @@ class CascadeModel:
             ModelError: it cannot be read.
             UsageError: the name is no name of a folder.
         """
-        if not _NAME.fullmatch(name) or name in RESERVED:
-            raise UsageError(
-                f"model name {name!r} cannot be that of a folder in OUT: take letters, digits, _, - and ."
-            )
         self.name = name
+        self.rename(name)
         self.path = path
         self.listener: Listener | None = None
         read = read_network(path)
@@ -67,6 +64,18 @@ class CascadeModel:
     def __getstate__(self) -> dict[str, Any]:
         """What travels to a worker: no session, and who listens stays here."""
         return {**self.__dict__, "_session": None, "listener": None}
+
+    def rename(self, name: str) -> None:
+        """Give it another name.
+
+        Raises:
+            UsageError: it is no name of a folder.
+        """
+        if not _NAME.fullmatch(name) or name in RESERVED:
+            raise UsageError(
+                f"model name {name!r} cannot be that of a folder in OUT: take letters, digits, _, - and ."
+            )
+        self.name = name
 
     def use(self, path: Path | None) -> None:
         """Run the INT8 network of a file from here on; None: the float one.

@@ -70,7 +70,7 @@ class SIM_Calibrator(SIM_Simulator):  # noqa: N801  # the vendor's name
         if isinstance(value, calibrator):
             if "_calibrators" not in self.__dict__:
                 raise AttributeError("cannot assign calibrators before SIM_Calibrator.__init__() call")
-            value.network.name = name
+            value.network.rename(name)
             self._calibrators[name] = value
         super().__setattr__(name, value)
 
