@@ -62,7 +62,11 @@ def read_caffe(prototxt: Path, weights: Path | None = None) -> CaffeNetwork:
         _convert(builder, replace(layer, blobs=stored.get(layer.name, [])))
     model = builder.model(network.inputs, network.outputs, declared.net.name)
     digests = sha256_file(prototxt) + sha256_file(weights)
-    notes = (*_unknown_fields(declared, network.layers), *_unused_weights(weights, stored, declared))
+    notes = (
+        *_left_out(declared, network.left_out),
+        *_unknown_fields(declared, network.layers),
+        *_unused_weights(weights, stored, declared),
+    )
     return CaffeNetwork(model, hashlib.sha256(digests.encode()).hexdigest(), notes)
 
 
@@ -111,10 +115,16 @@ def _require_weights(layers: Sequence[Layer], path: Path, stored: Mapping[str, l
         )
 
 
+def _left_out(declared: Prototxt, layers: Sequence[str]) -> list[str]:
+    """A note on post-processing that stays with the user's program."""
+    text = f"{declared.path}: post-processing is left out, the outputs are what it reads: {_few(layers)}"
+    return [text] if layers else []
+
+
 def _unknown_fields(declared: Prototxt, layers: Sequence[Layer]) -> list[str]:
     """A note on fields of forks in layers that are converted, each named where it comes first."""
-    unknown = {field for layer in layers for field in declared.unknown_in(layer.line)}
-    first = {f"{u.message}.{u.name}": u.line for u in sorted(unknown, key=lambda u: -u.line)}
+    unknown = [field for layer in layers for field in declared.unknown_in(layer.line)]
+    first = {f"{u.message}.{u.name}": u.line for u in reversed(unknown)}
     named = [f"line {line}: {name}" for name, line in reversed(first.items())]
     return (
         [f"{declared.path}: fields that distq does not know are passed over: {_few(named)}"] if named else []

@@ -63,6 +63,10 @@ BY_HAND: dict[str, tuple[Case, Array]] = {
     "lrn with defaults": (_one("LRN"), _lrn(X, 5, 1, 0.75, 1)),
     "log": (_one("Log", log_param="base: 10 scale: 0.5 shift: 2"), np.log10(0.5 * X + 2)),
     "swish": (_one("Swish", swish_param="beta: 2"), X / (1 + np.exp(-2 * X))),
+    "dropout that scales in deployment": (
+        _one("Dropout", dropout_param="dropout_ratio: 0.25 scale_train: false"),
+        X * np.float32(0.75),
+    ),
     "threshold": (
         _one("Threshold", threshold_param="threshold: 0.2"),
         (np.float32(0.2) < X).astype(np.float32),
@@ -119,14 +123,6 @@ BY_HAND: dict[str, tuple[Case, Array]] = {
         (X - X.mean((2, 3), keepdims=True)) / (X.std((2, 3), keepdims=True) + 0.5),
     ),
     "reorg": (_one("Reorg", shape=EVEN, reorg_param="stride: 2"), _blocks(numbers(EVEN, 1), 2)),
-    "reorg back": (
-        Case(
-            layer("Reorg", "apart", reorg_param="stride: 2")
-            + layer("Reorg", "y", "apart", reorg_param="stride: 2 reverse: true"),
-            {"data": EVEN},
-        ),
-        numbers(EVEN, 1),
-    ),
     "upsample": (_one("Upsample", upsample_param="scale: 3"), X.repeat(3, 2).repeat(3, 3)),
     "upsample by side": (
         _one("Upsample", upsample_param="scale_h: 2 scale_w: 3"),

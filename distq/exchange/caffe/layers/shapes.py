@@ -167,29 +167,18 @@ def shuffle_channel(net: Builder, layer: Layer) -> None:
 
 
 def reorg(net: Builder, layer: Layer) -> None:
-    """Move blocks of pixels into channels, block position first; ``reverse`` moves them back.
+    """Move blocks of pixels into channels, place in the block first.
 
-    As the Sophgo and SSD forks have it. OpenCV has darknet's index arithmetic, which gives another order.
+    As the Sophgo fork computes it. OpenCV has darknet's index arithmetic, which gives another order.
     """
     parameters, shape = layer.message.reorg_param, net.shape(layer)
     stride = parameters.stride
-    if (
-        len(shape) != 4
-        or stride < 1
-        or (shape[1] % stride**2 if parameters.reverse else _uneven(shape, stride))
-    ):
-        raise layer.error(f"cannot cut {list(shape)} into blocks of {stride}x{stride}")
-    channels, height, width = shape[1:]
     if parameters.reverse:
-        target = (shape[0], channels // stride**2, height * stride, width * stride)
-        net.add(layer, "DepthToSpace", layer.bottoms, target, output=layer.tops[0], blocksize=stride)
-    else:
-        target = (shape[0], channels * stride**2, height // stride, width // stride)
-        net.add(layer, "SpaceToDepth", layer.bottoms, target, output=layer.tops[0], blocksize=stride)
-
-
-def _uneven(shape: Shape, stride: int) -> bool:
-    return any(size % stride for size in shape[2:])
+        raise layer.error("has reverse: true, which forks compute in different ways: use Reshape and Permute")
+    if len(shape) != 4 or stride < 1 or shape[2] % stride or shape[3] % stride:
+        raise layer.error(f"cannot cut {list(shape)} into blocks of {stride}x{stride}")
+    target = (shape[0], shape[1] * stride**2, shape[2] // stride, shape[3] // stride)
+    net.add(layer, "SpaceToDepth", layer.bottoms, target, output=layer.tops[0], blocksize=stride)
 
 
 def size_of(message: Message, height: str, width: str) -> tuple[int, int] | None:
