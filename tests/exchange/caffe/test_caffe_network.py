@@ -180,3 +180,12 @@ def test_statistics_of_each_batch_are_refused(tmp_path: Path) -> None:
     norm = layer("BatchNorm", batch_norm_param="use_global_stats: false")
     with pytest.raises(ModelError, match=r"line 4: layer y \(BatchNorm\) has use_global_stats: false"):
         load_caffe(Case(norm, blobs={"y": ((4,), (4,), (1,))}).save(tmp_path))
+
+
+def test_post_processing_of_forks_is_left_out_and_noted(tmp_path: Path) -> None:
+    heads = layer("Sigmoid", "small") + layer("TanH", "large")
+    boxes = layer("YoloDetection", "boxes", ("small", "large"), yolo_detection_param="classes: 80")
+    path = Case(heads + boxes).save(tmp_path)
+    assert _outputs(load_caffe(path)) == ["small", "large"]
+    (note,) = read_caffe(path).notes
+    assert "line 6: boxes (YoloDetection)" in note
