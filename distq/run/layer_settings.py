@@ -13,7 +13,7 @@ from distq.graph.conv_groups import split, splits
 from distq.graph.islands import before, behind, block, is_depthwise
 from distq.graph.layers import Layer, compute_layer
 from distq.graph.load import LoadedModel
-from distq.graph.named import matching, nodes_by_name, nodes_named, with_aliases
+from distq.graph.named import matching, nodes_by_name, nodes_named
 from distq.graph.plan import Plan
 from distq.graph.resolve import tensors_by_name
 from distq.graph.roles import find_roles
@@ -58,7 +58,8 @@ def formed(
     if any(count > 1 for count in groups.values()):
         model, made = split(model, groups, floats)
         one_scale = {part for name in one_scale for part in made.get(name, (name,))}
-    return replace(loaded, model=model), Settings(tuple(floats.items()), frozenset(one_scale), options.concat)
+    settings = Settings(tuple(floats.items()), frozenset(one_scale), options.concat, aliases=loaded.aliases)
+    return replace(loaded, model=model), settings
 
 
 def _layers(model: ir.Model, target: Target) -> dict[str, Layer]:
@@ -122,12 +123,12 @@ def _note(found: dict[str, tuple[object, str]], what: str, key: str, value: obje
 
 
 def with_thresholds(
-    loaded: LoadedModel, plan: Plan, entries: Entries, wide: tuple[str, ...]
+    model: ir.Model, plan: Plan, entries: Entries, wide: tuple[str, ...]
 ) -> tuple[Settings, tuple[str, ...]]:
     """The plan's settings with what entries say of quantizers, and the tensors that get 16 bits.
 
     Args:
-        loaded: the network that the plan is for.
+        model: that the plan is for.
         plan: without them.
         entries: of ``--layer-config``.
         wide: quantizers that get 16 bits by ``--int16-layers``.
@@ -136,8 +137,8 @@ def with_thresholds(
         UsageError: an entry matches no quantizer, or entries or options contradict.
     """
     settings: dict[str, dict[str, tuple[object, str]]] = {}
-    reach = with_aliases(tensors_by_name(loaded.model, plan), loaded.aliases)
-    nodes, unused = nodes_by_name(loaded.model.graph, loaded.aliases), []
+    reach, unused = tensors_by_name(model, plan), []
+    nodes = nodes_by_name(model.graph, plan.settings.aliases)
     for name, entry in entries.by_name.items():
         given = {key: value for key, value in entry.given.items() if key in QUANTIZER_KEYS}
         matched = matching(reach, name)
