@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import onnx_ir as ir
@@ -73,27 +73,29 @@ def _floats(
 ) -> dict[str, str]:
     """Nodes that stay float, by name, each with the reason: the first of several."""
     found: dict[str, str] = {}
-
-    def keep(nodes: Iterable[ir.Node], why: str) -> None:
-        for node in nodes:
-            found.setdefault(node.name or "", f"kept in float by {why}")
-
     for name, entry in entries.by_name.items():
         if entry.in_float:
-            nodes = dict.fromkeys(known[n] for n in entries.matched(name, known))
-            keep(list(nodes), f"entry {name} of --layer-config")
-    for option, region in (("layers", None), ("inputs", before), ("outputs", behind)):
-        flag = f"--float-{option}"
-        named = nodes_named(known, getattr(options, f"float_{option}"), flag)
-        for name, node in named.items():
-            keep([node] if region is None else region(node), f"{flag} {name}")
+            kept = [known[n] for n in entries.matched(name, known)]
+            _keep(found, kept, f"entry {name} of --layer-config")
+
+    def keep_around(option: str, names: Iterable[str], region: Callable[[ir.Node], list[ir.Node]]) -> None:
+        for name, nodes in nodes_named(known, names, option).items():
+            for node in nodes:
+                _keep(found, region(node), f"{option} {name}")
+
+    keep_around("--float-layers", options.float_layers, lambda node: [node])
+    keep_around("--float-inputs", options.float_inputs, before)
+    keep_around("--float-outputs", options.float_outputs, behind)
     if options.float_depthwise:
-        keep(filter(is_depthwise, model.graph), "--float-depthwise")
-    starts = nodes_named(known, options.float_blocks, "--float-blocks")
+        _keep(found, filter(is_depthwise, model.graph), "--float-depthwise")
     integer = find_roles(model.graph, target, None, (), found).integer
-    for name, node in starts.items():
-        keep(block(node, integer), f"--float-blocks {name}")
+    keep_around("--float-blocks", options.float_blocks, lambda node: block(node, integer))
     return found
+
+
+def _keep(found: dict[str, str], nodes: Iterable[ir.Node], why: str) -> None:
+    for node in nodes:
+        found.setdefault(node.name or "", f"kept in float by {why}")
 
 
 def _set_for(entries: Entries, key: str, known: Mapping[str, ir.Node]) -> dict[str, object]:
