@@ -91,8 +91,16 @@ def _convert(builder: Builder, layer: Layer) -> None:
         )
     try:
         CONVERTERS[layer.type](builder, layer)
-    except (ArithmeticError, LookupError, ValueError) as error:  # counts that do not fit one another
+    except (
+        ArithmeticError,
+        LookupError,
+        MemoryError,
+        ValueError,
+    ) as error:  # counts that do not fit one another
         raise layer.error(f"does not fit its input: {error}") from error
+    unwritten = [top for top in layer.tops if top not in builder.shapes]
+    if unwritten:
+        raise layer.error(f"has {len(layer.tops)} tops, and nothing to write to {_few(unwritten)}: remove it")
 
 
 def _require_known(layers: Sequence[Layer]) -> None:

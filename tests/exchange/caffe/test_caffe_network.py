@@ -156,6 +156,7 @@ def test_all_layers_that_are_not_known_are_named_with_their_lines(tmp_path: Path
         (layer("Upsample", bottom=("data", "data"), upsample_param="scale: 2"), "mask of a pooling"),
         (layer("Reorg", reorg_param="stride: 2 reverse: true"), "reverse"),
         (layer("Reorg", reorg_param="stride: 2"), "cannot cut"),
+        (layer("ReLU", top=("y", "z")), "has 2 tops, and nothing to write to z"),
         (layer("LRN", lrn_param="local_size: 4"), "odd"),
         (layer("Exp", exp_param="base: 0"), "base"),
         (layer("Eltwise", eltwise_param="operation: XOR"), "XOR"),
