@@ -79,7 +79,7 @@ def layer_entries(request: Request) -> dict[str, Entry]:
     found = network.entries(table.entries)
     layers = {name: found[name] for name in network.inputs if name in found}
     folded = {node.name: node.output for node in network.weighted}
-    for node in network.nodes:
+    for node in network.own_nodes:
         ends = (*node.outputs, folded.get(node.name, ""))
         entry = next((found[tensor] for tensor in ends if tensor in found), None)
         if entry is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -73,7 +73,8 @@ class WeightedNode:
 class Network:
     """The user's network: what its file says, and the weights that distq makes of it.
 
-    ``parameters`` are its initializers; ``weighted`` is empty where weights were not asked for.
+    ``parameters`` are its initializers; ``weighted`` is empty where weights were not asked for. ``layers`` is
+    that of :class:`distq.graph.read.ReadModel`.
     """
 
     inputs: tuple[str, ...]
@@ -81,6 +82,7 @@ class Network:
     nodes: tuple[Node, ...]
     weighted: tuple[WeightedNode, ...]
     parameters: frozenset[str] = frozenset()
+    layers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @cached_property
     def producer(self) -> Mapping[str, Node]:
@@ -91,6 +93,15 @@ class Network:
     def node(self) -> Mapping[str, Node]:
         """Nodes by name."""
         return {node.name: node for node in self.nodes}
+
+    @property
+    def own_nodes(self) -> tuple[Node, ...]:
+        """Nodes that stand for a layer of the user's file; of an ONNX file all."""
+        return tuple(node for node in self.nodes if not self.layers or node.name in self.layers)
+
+    def own_outputs(self, node: Node) -> tuple[str, ...]:
+        """What a node writes, in the words of the user's file."""
+        return self.layers.get(node.name, node.outputs)
 
     @cached_property
     def tensors(self) -> tuple[str, ...]:
@@ -161,8 +172,8 @@ def describe(path: Path, *, weights: bool = True, read: Reader = read_onnx) -> N
     Raises:
         ModelError: it cannot be read.
     """
-    proto = read(path).proto
-    graph = proto.graph
+    found = read(path)
+    graph = found.proto.graph
     constants = {t.name for t in graph.initializer} | {
         output for node in graph.node if node.op_type == "Constant" for output in node.output
     }
@@ -184,6 +195,7 @@ def describe(path: Path, *, weights: bool = True, read: Reader = read_onnx) -> N
         nodes,
         weighted,
         frozenset(constants),
+        found.layers,
     )
 
 

@@ -26,6 +26,10 @@ class Entries:
     by_name: Mapping[str, LayerEntry]
     of_prototxt: frozenset[str] = frozenset()
 
+    def origin(self, name: str) -> str:
+        """Where an entry comes from, for the user."""
+        return f"{name} in the prototxt" if name in self.of_prototxt else f"entry {name} of --layer-config"
+
     def matched(self, name: str, known: Iterable[str], that: str = "") -> list[str]:
         """The known names that an entry means; none is fine where the entry is of a prototxt.
 
