@@ -95,7 +95,7 @@ def _message(request: Request) -> Message:
     shifts = _Shifts(tensors, request.weights())
     for name, entry in layer_entries(request).items():
         node = request.network.node.get(name) if request.network else None
-        blobs = _blobs(request.network, node, tensors) if request.network and node else {name: entry}
+        blobs = _blobs(request.network, node, tensors, entry) if request.network and node else {name: entry}
         layer = net.layer.add(name=name, right_shift_width=0)
         layer.threshold_y.append(_threshold(entry, request.convention))
         for blob, of_blob in blobs.items():
@@ -107,10 +107,11 @@ def _message(request: Request) -> Message:
     return net
 
 
-def _blobs(network: Network, node: Node, tensors: Mapping[str, Entry]) -> dict[str, Entry]:
+def _blobs(network: Network, node: Node, tensors: Mapping[str, Entry], own: Entry) -> dict[str, Entry]:
     """The entries of what a layer writes, by the names that the user's file has for it."""
-    written = zip(node.outputs, network.own_outputs(node), strict=False)
-    return {blob: tensors[tensor] for tensor, blob in written if tensor in tensors}
+    names = network.own_outputs(node)
+    written = zip(node.outputs, names, strict=False)
+    return {blob: tensors[tensor] for tensor, blob in written if tensor in tensors} or {names[0]: own}
 
 
 def _again(message: Message, request: Request) -> Message:

@@ -139,6 +139,16 @@ class Network:
         """Whether a layer, which is called by what it writes or by the activation behind, stays in float."""
         return any(tensor in modes for tensor in self.carriers(node.output))
 
+    def folded(self) -> dict[str, str]:
+        """What nodes that become one layer write together, by the name of each."""
+        found = {}
+        for layer in self.weighted:
+            tensor, found[layer.name] = layer.own_output, layer.output
+            while tensor != layer.output and (readers := self._readers.get(tensor)):
+                found[readers[0].name] = layer.output
+                tensor = readers[0].outputs[0]
+        return found
+
     def before(self, tensor: str) -> Iterator[str]:
         """What Relu, Clip and operators that only pass values on make a tensor of, the nearest first."""
         while (node := self.producer.get(tensor)) is not None and node.op in _SAME | _SATURATING:
