@@ -55,6 +55,7 @@ def simulate(case: Case, mlir: Path) -> tuple[float, dict[str, float]]:
     """The other process."""
     import pymlir  # noqa: PLC0415  # its libraries are found here alone
 
+    pymlir.set_mem_mode("value_mem")  # as model_runner.py does; without it all values are 0
     module = pymlir.module()
     module.load(str(mlir))
     names = list(module.output_names)
@@ -62,7 +63,7 @@ def simulate(case: Case, mlir: Path) -> tuple[float, dict[str, float]]:
     def forward(sample: dict[str, np.ndarray]) -> list[np.ndarray]:
         for name, values in sample.items():
             module.set_tensor(name, values.astype(np.float32), values.shape)
-        module.invoke()
+        module.invoke(True)  # noqa: FBT003  # it takes no name: values dequantized
         found = module.get_all_tensor()
         return [found[name] for name in names]
 
@@ -87,7 +88,7 @@ def difference(table: Path, scales: dict[str, float]) -> tuple[float, int]:
 
 
 def read(case: Case) -> Rows:
-    """distq's table and TPU-MLIR's own, calibrated on the same samples."""
+    """Distq's table and TPU-MLIR's own, calibrated on the same samples."""
     folder = case.work / "tpu-mlir"
     (folder / "samples").mkdir(parents=True, exist_ok=True)
     for number, sample in enumerate(case.samples(case.calibration)):
