@@ -53,7 +53,7 @@ FLAGS = {
     "target": Flag(QUANTIZATION, "The runtime, which decides where quantizers stand"),
     "int16_layers": Flag(QUANTIZATION, "Layers with 16-bit activations.", "NAME,NAME"),
     "bias_correction": Flag(QUANTIZATION, "Leave biases as they are."),
-    "table": Flag(QUANTIZATION, "Start from these thresholds, of distq or another tool (docs/interop.md).", "FILE"),
+    "table": Flag(QUANTIZATION, "Start from these thresholds: distq's or another tool's table.", "FILE"),
     "dump_dist": Flag(QUANTIZATION, "Also write the distributions here.", "FILE"),
     "load_dist": Flag(QUANTIZATION, "Read distributions from here; without --data: thresholds only.", "FILE"),
     "tune_samples": Flag(SEARCH, "Score on the first N calibration samples.", "N"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from distq.config import ConvertOptions
 from distq.engine.progress import Reporter
-from distq.errors import FileFormatError, UsageError
+from distq.errors import FileFormatError, ModelError, UsageError
 from distq.exchange.formats import Format, Request
 from distq.exchange.names import with_tensor_names
 from distq.exchange.network import Network, describe
@@ -16,7 +16,8 @@ from distq.exchange.registry import find_format, load_content, read_content
 from distq.exchange.run_source import table_of_run
 from distq.exchange.table import Convention, ExchangeTable
 from distq.exchange.text import listed
-from distq.files import atomic_write, sha256_file
+from distq.files import atomic_write
+from distq.graph.read import read_proto
 from distq.quant.table import read_table
 from distq.run.rundir import RunDir
 
@@ -116,8 +117,8 @@ def _model_of_run(rundir: RunDir, sha256: str) -> Path | None:
     """The network a run was started with, if it is still there and the same."""
     try:
         model = Path(json.loads(rundir.run.read_bytes())["options"]["model"])
-        return model if sha256_file(model) == sha256 else None
-    except (OSError, ValueError, TypeError, KeyError):
+        return model if read_proto(model)[1] == sha256 else None
+    except (OSError, ValueError, TypeError, KeyError, ModelError):
         return None
 
 
