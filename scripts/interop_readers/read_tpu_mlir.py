@@ -28,11 +28,12 @@ def run(case: Case, *command: object) -> None:
         )  # fmt: skip
 
 
-def deployed(case: Case, table: Path, name: str) -> Path:
+def deployed(case: Case, table: Path, name: str, *more: object) -> Path:
     """The quantized network of a table: the MLIR that the chip's simulator runs."""
     run(
         case, "model_deploy.py", "--mlir", "net.mlir", "--quantize", "INT8", "--chip", CHIP,
-        "--calibration_table", table, "--skip_validation", "--not_gen_bmodel", "--model", f"{name}.bmodel",
+        "--calibration_table", table, "--skip_validation", "--not_gen_bmodel", "--model",
+        f"{name}.bmodel", *more,
     )  # fmt: skip
     return case.work / "tpu-mlir" / f"net_{CHIP}_int8_sym_tpu.mlir"
 
@@ -98,11 +99,12 @@ def read(case: Case) -> Rows:
         "--input_shapes", f"[{shapes}]", "--mlir", "net.mlir")  # fmt: skip
     run(case, "run_calibration.py", "net.mlir", "--dataset", "samples", "--input_num",
         len(case.samples(case.calibration)), "-o", "own_table")  # fmt: skip
+    floats = ("--quantize_table", case.table("qtable"))
     own, _ = simulated(case, deployed(case, folder / "own_table", "own"))
-    ours, scales = simulated(case, deployed(case, case.table("tpu-mlir"), "ours"))
+    ours, scales = simulated(case, deployed(case, case.table("tpu-mlir"), "ours", *floats))
     worst, compared = difference(case.table("tpu-mlir"), scales)
     reader = f"tpu_mlir {version('tpu_mlir')} cmodel, {CHIP}"
-    return [row("tpu-mlir", reader, "yes", difference=worst, tensors=compared, sqnr=ours, own=own)]
+    return [row("tpu-mlir, qtable", reader, "yes", difference=worst, tensors=compared, sqnr=ours, own=own)]
 
 
 if __name__ == "__main__":
