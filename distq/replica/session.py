@@ -16,8 +16,9 @@ import onnxruntime
 from distq.activity import doing
 from distq.ending import stopped_by
 from distq.errors import ExecutionError, UsageError
-from distq.memory import is_out_of_memory, out_of_memory
+from distq.memory import is_out_of_memory, out_of_memory, rss_bytes
 from distq.replica import cuda
+from distq.replica.outputs import kept_bytes
 from distq.replica.worker import WorkerSettings
 
 onnxruntime.disable_telemetry_events()
@@ -29,8 +30,11 @@ NAMED = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
 FASTEST = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
 """Adds layouts of memory: integer kernels run the same sums on them, up to four times as fast."""
 
-SESSION_BYTES = 48 << 20
-"""What a session is counted as in the cache: its arena keeps the memory of its activations."""
+_SESSION_BYTES = 4 << 20
+"""What a session takes beside its network and the memory of its activations, which its arena keeps."""
+
+_MEASURED_RUNS = 3
+"""Runs after which an arena has grown to what the network needs."""
 
 DISABLED = ["ConstantSharing", "WeightBiasQuantization", "GemmTransposeFusion", "MatmulTransposeFusion"]
 """The first renames equal constants into one; the second quantizes float weights that distq left in float.
@@ -58,6 +62,9 @@ class Session:
         fused: let ONNX Runtime fuse Q and DQ into integer kernels; otherwise every node runs as written.
         float_network: this is a network without quantizers that is only ever run whole: as fast as it can be.
 
+    Attributes:
+        held: bytes that it holds on to, measured by how this process grows as it is opened and first run.
+
     Raises:
         UsageError: the device is not there.
         ExecutionError: ONNX Runtime cannot load the model.
@@ -68,9 +75,12 @@ class Session:
     ) -> None:
         options = session_options(settings, FASTEST if fused or float_network else LITERAL)
         disabled = DISABLED if float_network else [*DISABLED, FLOAT_LAYOUT]
+        before = rss_bytes()
         self._session = _open(model, options, settings, disabled)
         self.inputs = tuple(i.name for i in self._session.get_inputs())
         self.outputs = tuple(o.name for o in self._session.get_outputs())
+        self.held = max(len(model), rss_bytes() - before) + _SESSION_BYTES
+        self._measured = 0
 
     def run(
         self, feeds: Mapping[str, npt.NDArray[Any]], wanted: Sequence[str] | None = None
@@ -80,6 +90,8 @@ class Session:
         Raises:
             ExecutionError: what ONNX Runtime says went wrong.
         """
+        measured = self._measured < _MEASURED_RUNS
+        before = rss_bytes() if measured else 0
         options = onnxruntime.RunOptions()
         options.log_severity_level = _FATAL
 
@@ -95,6 +107,9 @@ class Session:
             if is_out_of_memory(error):
                 raise ExecutionError(out_of_memory("ONNX Runtime", error)) from error
             raise ExecutionError(f"ONNX Runtime failed: {_first_line(error)}") from error
+        if measured:
+            self._measured += 1
+            self.held += max(0, rss_bytes() - before - sum(map(kept_bytes, found)))
         return found
 
 
