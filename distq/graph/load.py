@@ -95,17 +95,21 @@ class _StepFailedError(Exception):
     """An optional step raised; its name is the argument."""
 
 
-def load_model(path: Path, without: Collection[str] = ()) -> LoadedModel:
+def load_model(
+    path: Path, without: Collection[str] = (), on_nodes: Callable[[int], object] = int
+) -> LoadedModel:
     """Read, check, upgrade and fold a model.
 
     Args:
         path: of the ONNX file.
         without: names of ``OPTIONAL_STEPS`` to leave out. One that raises is left out as well.
+        on_nodes: is told how many nodes the file has, before the rest, which takes time for each.
 
     Raises:
         ModelError: missing, corrupt, older than opset 7, already quantized, or of a kind that cannot be kept.
     """
     proto, sha256 = read_proto(path)
+    on_nodes(len(proto.graph.node))
     _require_float(path, proto)
     _require_known_types(path, proto)
     interface = Interface.of(proto)
