@@ -18,8 +18,14 @@ REMEDY = (
     "or a smaller --cache-memory"
 )
 
-_SAID = ("bad_alloc", "Failed to allocate memory", "Insufficient memory", "Cannot allocate memory")
-"""In what C++ libraries say of it: the standard library, ONNX Runtime, OpenCV, the system."""
+_SAID = (
+    "bad_alloc",
+    "Failed to allocate memory",
+    "Insufficient memory",
+    "Cannot allocate memory",
+    "Unable to allocate",
+)
+"""In what libraries say of it: C++'s own, ONNX Runtime, OpenCV, the system, numpy and Ray."""
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _OWN_PAGES, _COUNTERS = Path("/proc/self/statm"), Path("/proc/vmstat")
@@ -33,7 +39,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def out_of_memory(what: str, error: BaseException) -> str:
     """The message of an error: what there was no memory for, how much it wanted where that is known."""
-    detail = " ".join(str(error).split())[:200]
+    detail = " ".join(str(error).partition("traceback:")[0].split())[:200]  # Ray appends one
     return f"{what}: out of memory{f' ({detail})' if detail else ''}: {REMEDY}"
 
 
