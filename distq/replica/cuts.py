@@ -14,7 +14,7 @@ from distq.graph.subgraph import Network
 from distq.replica.keys import content_key
 from distq.replica.numbers import Numbers, OpenNumbers, open_numbers
 from distq.replica.samples import kept_inputs
-from distq.replica.session import Session
+from distq.replica.session import Session, cached_bytes
 from distq.replica.worker import Arrays, Blob, Worker, array_bytes
 
 
@@ -103,7 +103,7 @@ class Advance:
             return Session(part, worker.settings, fused=True, float_network=self.float_network)
 
         key = ("part", self.network.sha256, fed, wanted, tuple(promote), numbers.key(used))
-        found: Session = worker.cached(key, build, lambda s: s.held, growing=True)
+        found: Session = worker.cached(key, build, cached_bytes(worker), growing=True)
         return found
 
     def _step(self, worker: Worker, net: Network, known: frozenset[str]) -> _Step:

@@ -17,7 +17,7 @@ from distq.errors import DataError
 from distq.replica.keys import content_key
 from distq.replica.outputs import as_numbers
 from distq.replica.samples import kept_inputs, read_samples
-from distq.replica.session import Session, is_float
+from distq.replica.session import Session, cached_bytes, is_float
 from distq.replica.worker import Arrays, Blob, Worker
 from distq.search.metrics import power_of
 
@@ -152,7 +152,7 @@ def open_session(worker: Worker, model: Blob) -> Session:
         data = worker.fetch(model)
         return Session(data, worker.settings, fused=True, float_network=is_float(data))
 
-    found: Session = worker.cached(("session", model.sha256), build, lambda s: s.held, growing=True)
+    found: Session = worker.cached(("session", model.sha256), build, cached_bytes(worker), growing=True)
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from distq.errors import ExecutionError, UsageError
 from distq.memory import is_out_of_memory, out_of_memory, rss_bytes
 from distq.replica import cuda
 from distq.replica.outputs import kept_bytes
-from distq.replica.worker import WorkerSettings
+from distq.replica.worker import Worker, WorkerSettings
 
 onnxruntime.disable_telemetry_events()
 
@@ -111,6 +111,16 @@ class Session:
             self._measured += 1
             self.held += max(0, rss_bytes() - before - sum(map(kept_bytes, found)))
         return found
+
+
+def cached_bytes(worker: Worker) -> Callable[[Session], int]:
+    """What sessions are counted as in a worker's cache; it changes as they run.
+
+    A third of the cache at most: the float and the INT8 network take turns, sample by sample, and to open
+    either again each time would take longer than to run it.
+    """
+    most = max(worker.most // 3, _SESSION_BYTES)
+    return lambda session: min(session.held, most)
 
 
 def session_options(

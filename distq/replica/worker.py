@@ -104,12 +104,12 @@ class Worker:
         default_factory=dict
     )  # of these ``_kept`` is the last look
     _bytes: int = 0
-    _most: int = 0
+    most: int = field(init=False)  # bytes that it keeps
 
     def __post_init__(self) -> None:
         """Look how much there is to keep things in, on the machine that it is on."""
         given = self.settings.cache_bytes
-        self._most = default_cache(self.settings.sharing) if given is None else given
+        self.most = default_cache(self.settings.sharing) if given is None else given
 
     def cached(
         self,
@@ -143,7 +143,7 @@ class Worker:
         size += _ENTRY_BYTES
         self._kept[key] = (size, value)
         self._bytes += size
-        while self._bytes > self._most and len(self._kept) > 1:
+        while self._bytes > self.most and len(self._kept) > 1:
             self.drop(next(iter(self._kept)))
 
     def _weigh_again(self) -> None:
