@@ -115,7 +115,10 @@ FLAGS = {
     "address": Flag(PLACE, "A running Ray to join (default: $RAY_ADDRESS, or start one).", "RAY"),
     "shard_size": Flag(PLACE, "Samples in a work unit, at most; no result depends on it.", "N"),
     "cache_memory": Flag(
-        PLACE, "Memory in which a worker keeps what it would otherwise compute again.", "MiB"
+        PLACE,
+        "Memory in which a worker keeps what it would otherwise compute again "
+        "(default: its part of a quarter of the machine's or container's, 64 to 1024).",
+        "MiB",
     ),
     "decode_workers": Flag(
         PLACE, "Threads of a worker (beside a GPU: actors) that decode meanwhile (default: its CPUs).", "N"

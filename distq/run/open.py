@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -49,6 +49,10 @@ CHANGED_DEFAULTS = ("method",)
 """Options whose default an earlier version had otherwise."""
 
 
+SHOWN_NODES = 2000
+"""From so many on it takes seconds to load a model."""
+
+
 class Lender(Protocol):
     """Who lends workers to runs that have none of their own, such as a sweep."""
 
@@ -77,7 +81,7 @@ def open_run(
     started = time.monotonic()
     options = configured(options, reporter)
     with watched(f"loading {options.model} and its data", reporter.warn):
-        loaded, plan = prepare_model(options)
+        loaded, plan = _shown(options, reporter)
         data, holdout_data, selection = prepare_data(options, loaded)
     for line in data.remarks():
         reporter.line(line)
@@ -177,12 +181,32 @@ def as_begun(options: Options) -> Options:
     return options.model_copy(update={n: v for n, v in kept.items() if n not in options.model_fields_set})
 
 
-def prepare_model(options: CalibrateOptions, without: Collection[str] = ()) -> tuple[LoadedModel, Plan]:
+def _shown(options: CalibrateOptions, reporter: Reporter) -> tuple[LoadedModel, Plan]:
+    """The prepared model; of a large one loading is shown as a stage."""
+    counted = 0
+
+    def show(nodes: int) -> None:
+        nonlocal counted
+        if nodes >= SHOWN_NODES:
+            counted = nodes
+            reporter.start("load and plan", nodes, "nodes")
+
+    prepared = prepare_model(options, on_nodes=show)
+    if counted:
+        reporter.advance(counted)
+        reporter.finish()
+    return prepared
+
+
+def prepare_model(
+    options: CalibrateOptions, without: Collection[str] = (), on_nodes: Callable[[int], object] = int
+) -> tuple[LoadedModel, Plan]:
     """Load the model and place its quantizers; wrong options are found before anything is computed.
 
     Args:
         options: of the command.
         without: steps of loading to leave out.
+        on_nodes: is told how many nodes the file has, before most of the work.
 
     Raises:
         InputError: the model or an option cannot be used.
@@ -194,7 +218,7 @@ def prepare_model(options: CalibrateOptions, without: Collection[str] = ()) -> t
         require_writable(options, options.dump_dist)
     entries = read_entries(options.layer_config, options.model, options.method)
     read = with_shapes(network_reader(options.weights), dict(options.input_shape))
-    loaded = load_model(options.model, without, read)
+    loaded = load_model(options.model, without, read, on_nodes)
     bitmain = isinstance(options, TuneOptions) and options.strategy == "bitmain"
     target = find_target(options.target)
     loaded, settings = formed(loaded, options, entries, target)
