@@ -91,13 +91,19 @@ class _StepFailedError(Exception):
     """An optional step raised; its name is the argument."""
 
 
-def load_model(path: Path, without: Collection[str] = (), read: Reader = read_onnx) -> LoadedModel:
+def load_model(
+    path: Path,
+    without: Collection[str] = (),
+    read: Reader = read_onnx,
+    on_nodes: Callable[[int], object] = int,
+) -> LoadedModel:
     """Read, check, upgrade and fold a model.
 
     Args:
         path: of the model's file.
         without: names of ``OPTIONAL_STEPS`` to leave out. One that raises is left out as well.
         read: reads the file; for formats other than ONNX see :mod:`distq.exchange.model_file`.
+        on_nodes: is told how many nodes the file has, before the rest, which takes time for each.
 
     Raises:
         ModelError: missing, corrupt, older than opset 7, already quantized, or of a kind that cannot be kept.
@@ -105,6 +111,7 @@ def load_model(path: Path, without: Collection[str] = (), read: Reader = read_on
     """
     given = read(path)
     proto = given.proto
+    on_nodes(len(proto.graph.node))
     _require_float(path, proto)
     _require_known_types(path, proto)
     interface = Interface.of(proto)

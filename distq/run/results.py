@@ -78,13 +78,22 @@ class SearchCost(_Result):
 
 
 class Cost(_Result):
-    """What the job took; forwards in whole-network equivalents."""
+    """What the job took; forwards in whole-network equivalents.
+
+    Attributes:
+        peak_rss_mb: the most memory that the driver and each worker in a process of its own have had, summed,
+            in MiB; without workers that were lost.
+        driver_peak_rss_mb: the driver's part.
+        worker_peak_rss_mb: each worker's; empty where the driver does the work itself.
+    """
 
     fp32_forwards: float
     int8_forwards: float
     seconds: float
     workers: int
     peak_rss_mb: float
+    driver_peak_rss_mb: float | None = None
+    worker_peak_rss_mb: tuple[float, ...] = ()
     search: SearchCost | None = None
 
 
