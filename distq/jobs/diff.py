@@ -47,7 +47,7 @@ def diff(options: DiffOptions, reporter: Reporter) -> DiffResult:
         with interruptible(), open_run(tuning, "diff", reporter) as run:
             if isinstance(run, RunResult):
                 raise UsageError(f"{folder} is in use: try again")
-            chosen = resolve_layers(run.plan, options.int8_layers, "--int8-layers")
+            chosen = resolve_layers(run.loaded.model, run.plan, options.int8_layers, "--int8-layers")
             form = calibrated(run)
             return DiffResult(
                 images=len(run.tuning),
