@@ -18,6 +18,7 @@ from distq.graph.passes.affine import AffineToConv, BatchNormToConv, FoldAffine
 from distq.graph.passes.arithmetic import PlainArithmetic
 from distq.graph.passes.constants import FoldConstants
 from distq.graph.passes.gemm import MatMulToGemm, PlainGemm
+from distq.graph.passes.linear import PlainLinear
 from distq.graph.passes.neutral import DropNeutral
 from distq.graph.passes.open_sizes import open_negative_sizes, restore_sizes
 from distq.graph.passes.overridable import FixWeights
@@ -47,6 +48,7 @@ OPTIONAL_STEPS: dict[str, Callable[[], ir.passes.InPlacePass]] = {
     "PlainProducts": PlainProducts,
     "DropNeutral": DropNeutral,
     "MatMulToGemm": MatMulToGemm,
+    "PlainLinear": PlainLinear,
     "FoldAffine": FoldAffine,
     "PlainGemm": PlainGemm,
     "BatchNormToConv": BatchNormToConv,

@@ -14,9 +14,12 @@ from distq.graph.layers import (
     passes_values,
     saturating_follower,
 )
+from distq.graph.linear import result_of
+from distq.graph.neighbours import keeps_float
 from distq.graph.no_layers import why_no_layers
+from distq.graph.reads import float_reads
 from distq.graph.roles import Roles, constant_operands, data_of, find_roles
-from distq.graph.scores import least_high, scores_of_any_length
+from distq.graph.scores import least_high
 from distq.graph.values import values_of
 from distq.targets.operators import ABSORBING, PASS_THROUGH
 from distq.targets.target import Scheme, Target
@@ -63,6 +66,7 @@ class Plan:
         tied: quantizers are shared through operators that only pass values on.
         joined: pairs of tensors that share the second one's quantizer, as the runtime has nothing between.
         operands: nodes without weights and the positions of constants that they read as integers.
+        unrounded: nodes in float, by name, and quantized tensors that they read in front of the quantizer.
     """
 
     target: Target
@@ -74,6 +78,7 @@ class Plan:
     tied: bool = True
     joined: tuple[tuple[str, str], ...] = ()
     operands: tuple[tuple[str, int], ...] = ()
+    unrounded: frozenset[tuple[str, str]] = frozenset()
 
     @property
     def by_tensor(self) -> dict[str, Quantizer]:
@@ -133,13 +138,14 @@ def make_plan(
     followers = {
         node: f
         for node in roles.integer
-        if node.op_type in ABSORBING and (f := saturating_follower(node)) is not None
+        if node.op_type in ABSORBING
+        and not keeps_float(node, roles.integer)
+        and (f := saturating_follower(node)) is not None
     }
     everywhere = target.placement == "everywhere"
     tensors, ties = _kernel_tensors(roles, followers, scheme) if everywhere else (_layer_inputs(roles), [])
     if everywhere and only is not None:  # also what float nodes write and only later layers read
         tensors.update(v for v in values_of(model.graph) if v.name in only)
-    tensors -= scores_of_any_length(tensors)
     seconds = {second for _, second in joined}
     groups = _groups(model.graph, tensors, [*(ties if tie else []), *_pairs(tensors, joined)])
     unknown = set(int16) - {v.name for v in tensors}
@@ -155,7 +161,8 @@ def make_plan(
     )
     layers = tuple(roles.layers.values())
     operands = constant_operands(roles) if everywhere else ()
-    return Plan(target, scheme, layers, quantizers, dropped, floats, tie, tuple(joined), operands)
+    unrounded = float_reads(roles, tensors) if everywhere else frozenset[tuple[str, str]]()
+    return Plan(target, scheme, layers, quantizers, dropped, floats, tie, tuple(joined), operands, unrounded)
 
 
 def plan_again(
@@ -200,13 +207,13 @@ def _kernel_tensors(
     for node in roles.integer:
         inputs = data_of(node, roles)
         follower = followers.get(node)
-        output = (follower or node).outputs[0]
+        output = result_of(node) if follower is None else follower.outputs[0]
         tensors.update(inputs)
-        if node.op_type not in PASS_THROUGH:
+        if node.op_type not in PASS_THROUGH and not keeps_float(node, roles.integer):
             tensors.add(output)
         if follower is not None and scheme == "symmetric":
-            tensors.add(node.outputs[0])
-            ties.append((output, node.outputs[0]))
+            tensors.add(result_of(node))
+            ties.append((output, result_of(node)))
         if node.op_type in PASS_THROUGH:
             others = [v for v in node.outputs if v.uses() or v.is_graph_output()]
             tensors.update(others)
