@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from distq.graph.layers import ACTIVATIONS, float_data, has_constant_operand, is_gate, saturating_follower
 from distq.graph.linear import bias_add, can_write_float
-from distq.graph.values import constant
+from distq.graph.values import constant, is_float
 from distq.targets.operators import ABSORBING, ARITHMETIC, AVERAGES, PASS_THROUGH, PICKING
 
 if TYPE_CHECKING:
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 _PARTS = PICKING | {"Slice"}
 """Each of their outputs is a part of their input, and has a better range of its own."""
+
+_WITH_CONSTANT = ARITHMETIC | {"Sub", "Div"}
+"""With a constant they belong to the activation or the kernel before them."""
 
 
 def depends_on_neighbours(node: ir.Node) -> bool:
@@ -132,13 +135,19 @@ class _Beside:
 
     def _looked_up(self, value: ir.Value) -> bool:
         node = value.producer()
-        if node is None or self._kernel(value) is not None:
-            return node is None or self._is_written(value)
-        if node in self._floats or not (
-            node.op_type in ACTIVATIONS | {"Softmax"} or is_gate(node) or node in self._groups
+        if node is None:
+            return True
+        if node in self._kept and node.op_type in PASS_THROUGH:
+            return self._writes_integers(float_data(node)[0])
+        if self._kernel(value) is not None:
+            return self._is_written(value)
+        data = [v for v in node.inputs if v is not None and is_float(v) and constant(v) is None]
+        by_constant = node.op_type in _WITH_CONSTANT and len(data) == 1
+        if not by_constant and (
+            node in self._floats
+            or not (node.op_type in ACTIVATIONS | {"Softmax"} or is_gate(node) or node in self._groups)
         ):
             return False
-        data = [v for v in node.inputs if v is not None and constant(v) is None]
         return bool(data) and all(map(self._writes_integers, data))
 
     def _is_of_transformer(self, value: ir.Value) -> bool:
