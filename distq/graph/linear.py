@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from distq.graph.values import constant, only_reader
 
 if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
     import onnx_ir as ir
 
 
@@ -36,16 +38,26 @@ def result_of(node: ir.Node) -> ir.Value:
     return (bias_add(node) or node).outputs[0]
 
 
-def can_write_float(node: ir.Node) -> bool:
-    """Whether the integer kernel of a layer can write float32.
+def can_write_float(node: ir.Node, able: AbstractSet[str]) -> bool:
+    """Whether the integer kernel of a layer is free to write float32.
 
-    That of MatMul can in any place. That of Gemm is taken to where it multiplies the rows of a tensor with
-    more dimensions, as exporters write a linear layer of a transformer; other networks end with a Gemm, or
-    gate channels by it.
+    That of a Gemm is taken for it only where it multiplies the rows of a tensor with more dimensions, as
+    exporters write a linear layer of a transformer. Other networks end with a Gemm, or gate channels by it.
+
+    Args:
+        node: of the layer.
+        able: operators whose integer kernels can, see :class:`~distq.targets.target.Target`.
     """
-    if node.domain or node.op_type not in {"MatMul", "Gemm"}:
+    if node.domain or node.op_type not in able:
         return False
-    return node.op_type == "MatMul" or _multiplies_rows(node)
+    return node.op_type != "Gemm" or _multiplies_rows(node)
+
+
+FUSED = "/MatMulAddFusion"
+"""Ending of the name of the Gemm that ONNX Runtime makes of a MatMul and the Add of its bias.
+
+(onnxruntime/core/optimizer/matmul_add_fusion.cc of ONNX Runtime 1.31)
+"""
 
 
 def _multiplies_rows(gemm: ir.Node) -> bool:

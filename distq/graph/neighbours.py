@@ -6,6 +6,7 @@ Between float operators their quantizers would cost accuracy and two conversions
 from __future__ import annotations
 
 from collections.abc import Collection
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 
 from distq.graph.layers import ACTIVATIONS, float_data, has_constant_operand, is_gate, saturating_follower
@@ -33,7 +34,10 @@ def depends_on_neighbours(node: ir.Node) -> bool:
 
 
 def stranded(
-    integer: Collection[ir.Node], layers: Collection[ir.Node] = (), groups: Collection[ir.Node] = ()
+    integer: Collection[ir.Node],
+    layers: Collection[ir.Node] = (),
+    groups: Collection[ir.Node] = (),
+    able: AbstractSet[str] = frozenset(),
 ) -> dict[ir.Node, str]:
     """Those of some nodes that are better left in float for what stands beside them, each with the reason.
 
@@ -41,10 +45,11 @@ def stranded(
         integer: nodes that have integer kernels.
         layers: those of them that are layers, which stay.
         groups: nodes of operations that many nodes make together.
+        able: operators whose integer kernels can write float.
     """
     found: dict[ir.Node, str] = {}
     while True:
-        beside = _Beside(integer, layers, groups, found)
+        beside = _Beside(integer, layers, groups, able, found)
         more = {
             node: why
             for node in integer
@@ -55,14 +60,15 @@ def stranded(
         found |= more
 
 
-def keeps_float(node: ir.Node, integer: Collection[ir.Node]) -> bool:
+def keeps_float(node: ir.Node, integer: Collection[ir.Node], able: AbstractSet[str]) -> bool:
     """Whether a layer's kernel is better told to write float: it can, and no integer kernel reads that.
 
     Args:
         node: of a layer.
         integer: all that runs on integers.
+        able: operators whose integer kernels can write float.
     """
-    return can_write_float(node) and not any(r in integer for r in _readers(_with_follower(node)))
+    return can_write_float(node, able) and not any(r in integer for r in _readers(_with_follower(node)))
 
 
 class _Beside:
@@ -73,9 +79,10 @@ class _Beside:
         integer: Collection[ir.Node],
         layers: Collection[ir.Node],
         groups: Collection[ir.Node],
+        able: AbstractSet[str],
         floats: Collection[ir.Node],
     ) -> None:
-        self._layers, self._groups, self._floats = layers, groups, floats
+        self._layers, self._groups, self._able, self._floats = layers, groups, able, floats
         self._kept = set(integer) - set(floats)
         self._integers: dict[ir.Value, bool] = {}
 
@@ -111,7 +118,10 @@ class _Beside:
     def _is_written(self, value: ir.Value) -> bool:
         """Whether an integer kernel writes a value, a Relu or Clip behind it included."""
         kernel = self._kernel(value)
-        return kernel is not None and not (kernel in self._layers and can_write_float(kernel))
+        return kernel is not None and not self._can_write_float(kernel)
+
+    def _can_write_float(self, kernel: ir.Node) -> bool:
+        return kernel in self._layers and can_write_float(kernel, self._able)
 
     def _kernel(self, value: ir.Value) -> ir.Node | None:
         """The integer kernel that a value comes from: its node, or one that a bias and a Relu stand behind."""
@@ -154,7 +164,7 @@ class _Beside:
         """Whether a MatMul writes a value, or a node that was left in float for that."""
         node = value.producer()
         kernel = self._kernel(value)
-        return node in self._floats or (kernel in self._layers and kernel is not None and can_write_float(kernel))
+        return node in self._floats or (kernel is not None and self._can_write_float(kernel))
 
 
 def _readers(node: ir.Node) -> list[ir.Node]:

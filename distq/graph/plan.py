@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -139,11 +140,11 @@ def make_plan(
         node: f
         for node in roles.integer
         if node.op_type in ABSORBING
-        and not keeps_float(node, roles.integer)
+        and not keeps_float(node, roles.integer, target.writes_float)
         and (f := saturating_follower(node)) is not None
     }
     everywhere = target.placement == "everywhere"
-    tensors, ties = _kernel_tensors(roles, followers, scheme) if everywhere else (_layer_inputs(roles), [])
+    tensors, ties = _kernel_tensors(roles, followers, scheme, target.writes_float) if everywhere else (_layer_inputs(roles), [])
     if everywhere and only is not None:  # also what float nodes write and only later layers read
         tensors.update(v for v in values_of(model.graph) if v.name in only)
     seconds = {second for _, second in joined}
@@ -161,7 +162,7 @@ def make_plan(
     )
     layers = tuple(roles.layers.values())
     operands = constant_operands(roles) if everywhere else ()
-    unrounded = float_reads(roles, tensors) if everywhere else frozenset[tuple[str, str]]()
+    unrounded = float_reads(roles, tensors, target.writes_float) if everywhere else frozenset[tuple[str, str]]()
     return Plan(target, scheme, layers, quantizers, dropped, floats, tie, tuple(joined), operands, unrounded)
 
 
@@ -195,7 +196,7 @@ def plan_again(
 
 
 def _kernel_tensors(
-    roles: Roles, followers: dict[ir.Node, ir.Node], scheme: Scheme
+    roles: Roles, followers: dict[ir.Node, ir.Node], scheme: Scheme, able: AbstractSet[str]
 ) -> tuple[set[ir.Value], list[tuple[ir.Value, ir.Value]]]:
     """What integer kernels read and write, and which of these share a quantizer.
 
@@ -209,7 +210,7 @@ def _kernel_tensors(
         follower = followers.get(node)
         output = result_of(node) if follower is None else follower.outputs[0]
         tensors.update(inputs)
-        if node.op_type not in PASS_THROUGH and not keeps_float(node, roles.integer):
+        if node.op_type not in PASS_THROUGH and not keeps_float(node, roles.integer, able):
             tensors.add(output)
         if follower is not None and scheme == "symmetric":
             tensors.add(result_of(node))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 
 from distq.graph.layers import saturating_follower
@@ -17,7 +18,9 @@ NORMALIZATIONS = frozenset({"LayerNormalization", "RMSNormalization", "Simplifie
 """Operators that read the residual sums of a transformer."""
 
 
-def float_reads(roles: Roles, tensors: Collection[ir.Value]) -> frozenset[tuple[str, str]]:
+def float_reads(
+    roles: Roles, tensors: Collection[ir.Value], able: AbstractSet[str]
+) -> frozenset[tuple[str, str]]:
     """Nodes and the tensors that they read in front of a quantizer, both by name.
 
     A residual sum of a transformer that is computed in float is not rounded where a layer reads one of its
@@ -26,17 +29,18 @@ def float_reads(roles: Roles, tensors: Collection[ir.Value]) -> frozenset[tuple[
     Args:
         roles: of the nodes.
         tensors: those that have a quantizer.
+        able: operators whose integer kernels can write float.
     """
     return frozenset(
         (use.node.name or "", value.name or "")
         for value in tensors
-        if _has_float_form(value, roles)
+        if _has_float_form(value, roles, able)
         for use in value.uses()
         if use.node in roles.unrounded or use.node.op_type in NORMALIZATIONS
     )
 
 
-def _has_float_form(value: ir.Value, roles: Roles) -> bool:
+def _has_float_form(value: ir.Value, roles: Roles, able: AbstractSet[str]) -> bool:
     """Whether a node in float writes a value, or a kernel that can write float."""
     node = value.producer()
     if node is None:
@@ -44,11 +48,12 @@ def _has_float_form(value: ir.Value, roles: Roles) -> bool:
     data = node.inputs[0] if node.inputs else None
     before = None if data is None else data.producer()
     if node in roles.layers or (before in roles.layers and before is not None and result_of(before) is value):
-        return can_write_float(node if node in roles.layers else before or node)
+        return can_write_float(node if node in roles.layers else before or node, able)
     if node not in roles.reasons:
         return False
     return not any(
-        saturating_follower(layer) is node and not keeps_float(layer, roles.integer) for layer in _above(node)
+        saturating_follower(layer) is node and not keeps_float(layer, roles.integer, able)
+        for layer in _above(node)
     )
 
 

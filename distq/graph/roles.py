@@ -72,7 +72,7 @@ def find_roles(
             reasons[node] = "part of one operation on a tensor, such as a normalization: computed in float"
         else:
             integer.add(node)
-    alone = stranded(integer, layers, grouped) if target.placement == "everywhere" else {}
+    alone = stranded(integer, layers, grouped, target.writes_float) if target.placement == "everywhere" else {}
     integer -= alone.keys()
     reasons |= alone
     for node in [node for node, layer in layers.items() if layer.name in float_layers]:
@@ -95,7 +95,9 @@ def _is_within(
     A layer that writes float does when it reads one of them: one of two tensors that a MatMul multiplies is
     enough, as with either alone in INT8 it would run in float.
     """
-    if target.placement == "layer inputs" or (layer is not None and keeps_float(node, integer)):
+    if target.placement == "layer inputs" or (
+        layer is not None and keeps_float(node, integer, target.writes_float)
+    ):
         return layer is not None and not tensors.isdisjoint(layer.inputs)
     written = (*node.outputs, result_of(node), (saturating_follower(node) or node).outputs[0])
     return not tensors.isdisjoint(value.name for value in written)

@@ -8,6 +8,7 @@ import onnx
 import onnx_ir as ir
 
 from distq.graph.layers import Layer, saturating_follower
+from distq.graph.linear import FUSED
 from distq.graph.plan import Plan
 from distq.graph.subgraph import Network
 from distq.graph.values import is_float
@@ -22,7 +23,7 @@ INTEGERS = frozenset(onnx.TensorProto.DataType.Value(name) for name in ("UINT8",
 def integer_kernels(model: bytes) -> dict[str, str]:
     """Operator type of each node ONNX Runtime runs on CPU for a QDQ model, by node name."""
     graph = onnx.load_model_from_string(optimized(model, WorkerSettings())).graph
-    return {node.name: node.op_type for node in graph.node}
+    return {node.name.removesuffix(FUSED): node.op_type for node in graph.node}
 
 
 def float_layers(model: ir.Model, plan: Plan, exported: bytes) -> Iterator[FloatLayer]:
@@ -41,7 +42,7 @@ def float_layers(model: ir.Model, plan: Plan, exported: bytes) -> Iterator[Float
         return
     ran = _Ran(exported)
     layers = {layer.node: layer for layer in plan.layers}
-    reasons = dict(plan.float_nodes)
+    reasons, biases = dict(plan.float_nodes), {layer.add for layer in plan.layers}
     others: list[FloatLayer] = []
     for node in model.graph:
         name = node.outputs[0].name or ""
@@ -53,6 +54,7 @@ def float_layers(model: ir.Model, plan: Plan, exported: bytes) -> Iterator[Float
                 others.append(FloatLayer(name=layer.name, reason=_why(layer, plan)))
         elif (
             node.op_type not in {"Relu", "Clip"}
+            and node.name not in biases
             and is_float(node.outputs[0])
             and ran.in_float(node.name or "")
         ):
@@ -67,7 +69,7 @@ class _Ran:
         self._written = Network(exported)
         self._ran = Network(optimized(exported, WorkerSettings()))
         self._given = {node.name: node for node in self._written.nodes}
-        self._found = {node.name: node for node in self._ran.nodes}
+        self._found = {node.name.removesuffix(FUSED): node for node in self._ran.nodes}
 
     def operator(self, name: str) -> str | None:
         """The operator type of a node by its name, where it is there."""

@@ -79,7 +79,7 @@ def _rewrite(graph: ir.Graph, node: ir.Node, weight: npt.NDArray[np.float32]) ->
     if not (scale == 1.0).all() or (matrix is not None and matrix.shape != ir.Shape(weight.shape)):
         matrix = add_initializer(graph, f"{name}_weight", (weight * scale).astype(np.float32))
     bias = add_initializer(graph, f"{name}_bias", shift.astype(np.float32))
-    multiply = ir.node("MatMul", [node.inputs[0], matrix], name=node.name)
+    multiply = ir.node("MatMul", [node.inputs[0], matrix], name=node.name or f"MatMul_{name}")
     product = new_node(graph, node, multiply, f"{name}_product")
     product.shape, product.type = node.outputs[0].shape, node.outputs[0].type
     add = ir.node("Add", [product, bias], name=f"Add_{name}" if last is node else last.name)
