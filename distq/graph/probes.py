@@ -113,11 +113,8 @@ def shares(model: ir.Model) -> dict[str, float]:
             inner = left[-1] if left is not None and isinstance(left[-1], int) else 1
             found[node.name or ""] = float(np.prod(shape or [1])) * inner
             continue
-        positions = (
-            float(np.prod(shape[2:]))
-            if shape is not None and node.op_type in {"Conv", "ConvTranspose"}
-            else 1.0
-        )
+        image = node.op_type in {"Conv", "ConvTranspose"}
+        positions = float(np.prod(shape[2:] if image else shape[:-1])) if shape is not None else 1.0
         found[node.name or ""] = weight.size * positions
     total = sum(found.values()) or 1.0
     return {name: count / total for name, count in found.items()}

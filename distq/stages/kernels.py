@@ -10,11 +10,12 @@ import onnx_ir as ir
 from distq.graph.layers import Layer, saturating_follower
 from distq.graph.linear import FUSED
 from distq.graph.plan import Plan
+from distq.graph.probes import shares
 from distq.graph.subgraph import Network
 from distq.graph.values import is_float
 from distq.replica.session import optimized
 from distq.replica.worker import WorkerSettings
-from distq.run.results import FloatLayer
+from distq.run.results import FloatLayer, IntegerKernels
 
 INTEGERS = frozenset(onnx.TensorProto.DataType.Value(name) for name in ("UINT8", "INT8", "UINT16", "INT16"))
 """Element types of quantized tensors."""
@@ -60,6 +61,24 @@ def float_layers(model: ir.Model, plan: Plan, exported: bytes) -> Iterator[Float
         ):
             others.append(FloatLayer(name=name, reason=_why_not(node, plan)))
     yield from others
+
+
+def kernels_of_layers(model: ir.Model, plan: Plan, exported: bytes) -> IntegerKernels | None:
+    """How many compute nodes run on integers, and their share of the multiplications.
+
+    Args:
+        model: the float network.
+        plan: for it.
+        exported: the QDQ model of both.
+
+    Returns:
+        None where ONNX Runtime does not run the target's models.
+    """
+    if not plan.target.fused_kernels:
+        return None
+    parts, ran = shares(model), integer_kernels(exported)
+    integer = [part for node, part in parts.items() if ran.get(node) in plan.target.fused_kernels]
+    return IntegerKernels(layers=len(integer), of=len(parts), multiplications=min(1.0, sum(integer)))
 
 
 class _Ran:
