@@ -27,9 +27,9 @@ _JOINING = ARITHMETIC | {"Sub", "Div", "Where", "Max", "Min"}
 def one_operation(nodes: Sequence[ir.Node], layers: Collection[ir.Node]) -> set[ir.Node]:
     """Nodes that compute one function of one tensor together, which no integer kernel computes.
 
-    A group begins at a tensor and ends where all that was computed of it comes together again: in an Add, Mul,
-    Sub or Div. It holds no layer. A product of a tensor and a function of it is one. Where the parts are added
-    or subtracted, some node between has no integer kernel: a sum of two poolings is none.
+    A group begins at a tensor and ends where all that was computed of it comes together again: in an Add,
+    Mul, Sub or Div. It holds no layer. A product of a tensor and a function of it is one. Where the parts are
+    added or subtracted, some node between has no integer kernel: a sum of two poolings is none.
 
     What multiplies a tensor by its own activation is left out: an ONNX Runtime kernel or the placement of its
     quantizers is known.

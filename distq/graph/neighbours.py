@@ -124,7 +124,7 @@ class _Beside:
         return kernel in self._layers and can_write_float(kernel, self._able)
 
     def _kernel(self, value: ir.Value) -> ir.Node | None:
-        """The integer kernel that a value comes from: its node, or one that a bias and a Relu stand behind."""
+        """The integer kernel that a value comes from: its node, or one in front of a bias and a Relu."""
         node = value.producer()
         if node is None or node in self._kept:
             return node
@@ -132,12 +132,12 @@ class _Beside:
         for _ in range(2):
             data = before.inputs[0] if before is not None and before.inputs else None
             before = None if data is None else data.producer()
-            if before is not None and before in self._kept and node in {_with_follower(before), bias_add(before)}:
-                return before
+            if before is not None and before in self._kept:
+                return before if node in {_with_follower(before), bias_add(before)} else None
         return None
 
     def _writes_integers(self, value: ir.Value) -> bool:
-        """Whether a value is an integer kernel's, or an activation of one, and has a quantizer in any case."""
+        """Whether a value is an integer kernel's, or an activation of one: it is quantized in any case."""
         if value not in self._integers:
             self._integers[value] = False
             self._integers[value] = self._looked_up(value)
@@ -172,6 +172,6 @@ def _readers(node: ir.Node) -> list[ir.Node]:
 
 
 def _with_follower(node: ir.Node) -> ir.Node:
-    """The last node of a kernel: the Relu or Clip that it absorbs, or the Add of a bias, or the node itself."""
+    """The last node of a kernel: the Relu or Clip that it absorbs, the Add of a bias, or itself."""
     follower = saturating_follower(node) if node.op_type in ABSORBING else None
     return follower or bias_add(node) or node

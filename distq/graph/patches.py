@@ -44,7 +44,11 @@ class Geometry:
         """Read it from the layer's node."""
         node = model.graph.node(layer.node)
         weight = constant(node.inputs[1])
-        kernel = () if weight is None or layer.op in {"Gemm", "MatMul"} else tuple(int(d) for d in weight.shape[2:])
+        kernel = (
+            ()
+            if weight is None or layer.op in {"Gemm", "MatMul"}
+            else tuple(int(d) for d in weight.shape[2:])
+        )
         rank = len(kernel)
         get = node.attributes.get_ints
         return cls(
@@ -60,7 +64,7 @@ class Geometry:
         )
 
     def images(self, data: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """What a layer reads with the sample's own axis first: of a MatMul each row is one, (rows, features)."""
+        """What a layer reads, one sample after the other: of a MatMul each row is one, (rows, features)."""
         return data.reshape(-1, data.shape[-1]) if self.op == "Gemm" else data
 
     def padding(self, size: tuple[int, ...]) -> tuple[tuple[int, int], ...]:

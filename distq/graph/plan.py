@@ -144,7 +144,11 @@ def make_plan(
         and (f := saturating_follower(node)) is not None
     }
     everywhere = target.placement == "everywhere"
-    tensors, ties = _kernel_tensors(roles, followers, scheme, target.writes_float) if everywhere else (_layer_inputs(roles), [])
+    tensors, ties = (
+        _kernel_tensors(roles, followers, scheme, target.writes_float)
+        if everywhere
+        else (_layer_inputs(roles), [])
+    )
     if everywhere and only is not None:  # also what float nodes write and only later layers read
         tensors.update(v for v in values_of(model.graph) if v.name in only)
     seconds = {second for _, second in joined}
@@ -162,7 +166,9 @@ def make_plan(
     )
     layers = tuple(roles.layers.values())
     operands = constant_operands(roles) if everywhere else ()
-    unrounded = float_reads(roles, tensors, target.writes_float) if everywhere else frozenset[tuple[str, str]]()
+    unrounded = (
+        float_reads(roles, tensors, target.writes_float) if everywhere else frozenset[tuple[str, str]]()
+    )
     return Plan(target, scheme, layers, quantizers, dropped, floats, tie, tuple(joined), operands, unrounded)
 
 

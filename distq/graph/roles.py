@@ -72,7 +72,9 @@ def find_roles(
             reasons[node] = "part of one operation on a tensor, such as a normalization: computed in float"
         else:
             integer.add(node)
-    alone = stranded(integer, layers, grouped, target.writes_float) if target.placement == "everywhere" else {}
+    alone = (
+        stranded(integer, layers, grouped, target.writes_float) if target.placement == "everywhere" else {}
+    )
     integer -= alone.keys()
     reasons |= alone
     for node in [node for node, layer in layers.items() if layer.name in float_layers]:

@@ -47,7 +47,7 @@ def test_another_bias_moves_the_output_by_as_much(bench):
     bias = bench.state.biases["boxes"]
     integers = (bench.names.quantized(layer.inputs[0]),)
     errors = [
-        bench.run(unit_of(bench, FloatPart(integers, biases={layer.reads_bias: bias + add})))["error"][:, 0]
+        bench.run(unit_of(bench, FloatPart(integers, biases={layer.node: bias + add})))["error"][:, 0]
         for add in (0.0, 100.0)
     ]
     elements = 3 * 8 * 8

@@ -96,9 +96,10 @@ def _by_weights(graph: ir.Graph, node: ir.Node, terms: _Terms) -> bool:
     sizes = ordered.shape[len(summed) :]
     matrix = np.ascontiguousarray(ordered.reshape(-1, int(np.prod(sizes))))
     name = node.outputs[0].name
-    data = _turned(graph, node, data, terms.left, rows + summed, f"{name}_turned")
+    data = _turned(node, data, (terms.left, rows + summed), "turned")
     if len(summed) > 1:
-        data = _reshaped(graph, node, data, len(rows), matrix.shape[:1], f"{name}_rows")
+        flat = _shape(graph, len(rows), matrix.shape[:1], f"{name}_rows_shape")
+        data = new_node(graph, node, ir.node("Reshape", [data, flat]), f"{name}_rows")
     weight = add_initializer(graph, f"{name}_weight", matrix)
     last = ir.node("MatMul", [data, weight], name=node.name or f"MatMul_{name}")
     if len(columns) > 1:
@@ -117,25 +118,21 @@ def _by_tensor(graph: ir.Graph, node: ir.Node, terms: _Terms) -> bool:
     if not len(rows) == len(summed) == len(columns) == 1:
         return False
     name = node.outputs[0].name
-    left = _turned(graph, node, left, terms.left, shared + rows + summed, f"{name}_left")
-    right = _turned(graph, node, right, terms.right, shared + summed + columns, f"{name}_right")
+    left = _turned(node, left, (terms.left, shared + rows + summed), "left")
+    right = _turned(node, right, (terms.right, shared + summed + columns), "right")
     last = ir.node("MatMul", [left, right], name=node.name or f"MatMul_{name}")
     _finish(graph, node, last, shared + rows + columns, terms.result)
     return True
 
 
-def _turned(graph: ir.Graph, node: ir.Node, value: ir.Value, has: str, wanted: str, name: str) -> ir.Value:
-    """A value with its dimensions in another order, by a Transpose where that is not its own."""
-    if has == wanted:
+def _turned(node: ir.Node, value: ir.Value, order: tuple[str, str], ending: str) -> ir.Value:
+    """A value with its dimensions in another order, had and wanted, by a Transpose where these differ."""
+    has, wanted = order
+    graph = node.graph
+    if has == wanted or not isinstance(graph, ir.Graph):
         return value
-    return new_node(graph, node, ir.node("Transpose", [value], {"perm": [has.index(c) for c in wanted]}), name)
-
-
-def _reshaped(
-    graph: ir.Graph, node: ir.Node, value: ir.Value, kept: int, sizes: tuple[int, ...], name: str
-) -> ir.Value:
-    shape = _shape(graph, kept, sizes, f"{name}_shape")
-    return new_node(graph, node, ir.node("Reshape", [value, shape]), name)
+    turned = ir.node("Transpose", [value], {"perm": [has.index(letter) for letter in wanted]})
+    return new_node(graph, node, turned, f"{node.outputs[0].name}_{ending}")
 
 
 def _shape(graph: ir.Graph, kept: int, sizes: tuple[int, ...], name: str) -> ir.Value:

@@ -17,8 +17,8 @@ class PlainLinear(ir.passes.InPlacePass):
     """MatMul with a constant matrix gets an Add of one bias a column, which bias correction can change.
 
     * Leading dimensions of size 1 of the matrix are dropped where the tensor has as many.
-    * Add, Sub, Mul and Div by constants behind it are folded into its weights and bias, as :class:`FoldAffine`
-      does for Gemm. The constant is one number, or has one value a column.
+    * Add, Sub, Mul and Div by constants behind it are folded into its weights and bias, as FoldAffine does
+      for Gemm. The constant is one number, or has one value a column.
     * The Add keeps the name of the last of these: the layer's name in the user's model. Where the MatMul has
       no bias it is of zeros, and the MatMul's name is the Add's.
     """
@@ -30,7 +30,7 @@ class PlainLinear(ir.passes.InPlacePass):
             if node.op_type != "MatMul" or node.domain or not all(map(is_float, node.inputs)):
                 continue
             weight = _matrix(node)
-            if weight is None or bias_add(node) is not None and not _followed(node):
+            if weight is None or (bias_add(node) is not None and not _followed(node)):
                 continue
             _rewrite(model.graph, node, weight)
             modified = True
@@ -71,7 +71,8 @@ def _rewrite(graph: ir.Graph, node: ir.Node, weight: npt.NDArray[np.float32]) ->
             break
         with np.errstate(over="ignore", invalid="ignore"):
             folded = scale * found[0], shift * found[0] + found[1]
-            if not all(np.isfinite(part.astype(np.float32)).all() for part in (weight * folded[0], folded[1])):
+            parts = (weight * folded[0], folded[1])
+            if not all(np.isfinite(part.astype(np.float32)).all() for part in parts):
                 break
         (scale, shift), last = folded, reader
     name = last.outputs[0].name
@@ -104,21 +105,18 @@ def _affine(data: ir.Value, follower: ir.Node, columns: int) -> tuple[Floats, Fl
     position = 1 if follower.inputs[0] is data else 0
     operand = constant(follower.inputs[position])
     values = None if operand is None else _by_column(operand, data, columns)
-    if values is None:
+    if values is None or (follower.op_type == "Div" and (position == 0 or not values.all())):
         return None
     ones, zeros = np.ones(columns), np.zeros(columns)
-    match follower.op_type, position:
-        case "Mul", _:
+    match follower.op_type:
+        case "Mul":
             return values, zeros
-        case "Add", _:
-            return ones, values
-        case "Sub", 1:
-            return ones, -values
-        case "Sub", _:
-            return -ones, values
-        case "Div", 1 if (values != 0).all():
+        case "Div":
             return 1.0 / values, zeros
-    return None
+        case "Add":
+            return ones, values
+        case _:
+            return (ones, -values) if position == 1 else (-ones, values)
 
 
 def _by_column(operand: np.ndarray, data: ir.Value, columns: int) -> Floats | None:

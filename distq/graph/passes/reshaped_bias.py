@@ -46,9 +46,10 @@ def _bias(product: ir.Node, reshape: ir.Node, add: ir.Node) -> np.ndarray | None
         return None
     columns = weight.shape[0 if product.attributes.get_int("transB", 0) else 1]
     sizes = list(operand.shape)
-    while sizes and sizes[0] == 1 and np.prod(sizes) == columns and len(sizes) > 1:
+    while len(sizes) > 1 and sizes[0] == 1:
         del sizes[0]
-    if operand.size != columns or operand.ndim > len(shape) or list(shape[len(shape) - len(sizes) :]) != sizes:
+    last = list(shape[len(shape) - len(sizes) :])
+    if operand.size != columns or operand.ndim > len(shape) or last != sizes:
         return None
     return operand.reshape(columns)
 

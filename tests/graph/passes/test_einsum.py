@@ -60,6 +60,5 @@ def test_an_einsum_of_two_tensors_becomes_a_product_of_both(load, equation, left
 @pytest.mark.parametrize("equation", ["bsk,kn->bs", "bsk,sk->bsk", "bss,sn->bsn", "bsk,kn", "...k,kn->...n"])
 def test_any_other_einsum_stays(load, equation):
     b = Builder(1)
-    size = (3, 3) if "s,k" not in equation else (3, 3)
-    b.node("Einsum", "x", b.random(*size), equation=equation, output="y")
+    b.node("Einsum", "x", b.random(3, 3), equation=equation, output="y")
     assert "Einsum" in node_types(load(b.model({"x": [2, 3, 3]}, ["y"], opset=13)))
