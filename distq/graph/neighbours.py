@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from distq.graph.layers import ACTIVATIONS, float_data, has_constant_operand, is_gate, saturating_follower
 from distq.graph.linear import bias_add, can_write_float
 from distq.graph.values import constant, is_float
-from distq.targets.operators import ABSORBING, ARITHMETIC, AVERAGES, PASS_THROUGH, PICKING
+from distq.targets.operators import ABSORBING, ARITHMETIC, PASS_THROUGH, PICKING
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -93,12 +93,10 @@ class _Beside:
         data = [v for v in float_data(node) if constant(v) is None]
         written = [self._writes_integers(v) for v in data]
         read = self._read_on_integers(node)
-        if node.op_type in PASS_THROUGH | {"Concat"}:
-            alone = not any(written) and (not read or node.op_type in _PARTS)
-        elif node.op_type in ARITHMETIC:
+        if node.op_type in ARITHMETIC:
             alone = not any(written) or (not read and any(map(self._is_of_transformer, data)))
         else:
-            alone = node.op_type in AVERAGES and not any(written)
+            alone = not any(written) and (not read or node.op_type in _PARTS)
         return f"{node.op_type} between operators in float" if alone else None
 
     def _dependent(self, node: ir.Node) -> str | None:
