@@ -37,12 +37,12 @@ def in_groups(graph: ir.Graph) -> set[ir.Node]:
     return one_operation(nodes, {node for node in nodes if node.op_type in LAYERS and not node.domain})
 
 
-def among_integers(node: ir.Node, grouped: Collection[ir.Node]) -> bool:
+def among_integers(node: ir.Node, grouped: Collection[ir.Node] = ()) -> bool:
     """Whether integer kernels write what a node reads, constants left out, and read what it writes.
 
     Args:
         node: any.
-        grouped: what :func:`in_groups` gives.
+        grouped: nodes that count as float; :func:`in_groups` gives them.
     """
     return _written_on_integers(node, grouped) and _read_on_integers(node, grouped)
 

@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from distq.graph.edits import add_initializer, take_over
-from distq.graph.passes.among import among_integers, between_layers, in_groups
+from distq.graph.passes.among import among_integers, between_layers
 from distq.graph.values import constant, is_float
 
 
@@ -20,10 +20,10 @@ class PlainArithmetic(ir.passes.InPlacePass):
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Rewrite each such node in place."""
         modified = False
-        between, grouped = between_layers(model.graph), in_groups(model.graph)
+        between = between_layers(model.graph)
         for node in list(model.graph):
             if node in between and node.op_type in {"Sum", "Sub", "Div"} and not node.domain:
-                modified |= among_integers(node, grouped) and _rewrite(model.graph, node)
+                modified |= among_integers(node) and _rewrite(model.graph, node)
         return ir.passes.PassResult(model, modified)
 
 
