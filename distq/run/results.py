@@ -150,6 +150,21 @@ class FloatLayer(_Result):
     reason: str
 
 
+class IntegerKernels(_Result):
+    """How much of a network ONNX Runtime runs on integers.
+
+    Attributes:
+        layers: Conv, Gemm, MatMul and their kind that do.
+        of: all there are.
+        multiplications: the share of the network's multiplications that these do, 0 to 1; sizes that the
+            model leaves open count as 1.
+    """
+
+    layers: int
+    of: int
+    multiplications: float
+
+
 class CurvePoint(_Result):
     """The network on the tuning images with the first ``budget`` of what ``tune`` chose to make better.
 
@@ -172,6 +187,7 @@ class RunResult(_Result):
     Attributes:
         layers: what the search made of tensors, where no later choice replaced it.
         curve: what a budget was spent on.
+        integer_kernels: what runs on integers; None where the target is not run by ONNX Runtime.
     """
 
     out: Path
@@ -183,6 +199,7 @@ class RunResult(_Result):
     warnings: tuple[str, ...] = ()
     layers: tuple[SearchedLayer, ...] = ()
     curve: tuple[CurvePoint, ...] = ()
+    integer_kernels: IntegerKernels | None = None
 
 
 class LayerStep(_Result):
