@@ -21,7 +21,10 @@ StrategyName = Literal["default", "grid", "bitmain", "tpu-mlir"]
 
 def _split_names(value: object) -> object:
     if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
+        names = tuple(part.strip() for part in value.split(",") if part.strip())
+        if value.strip() and not names:
+            raise ValueError("names nothing")
+        return names
     return value
 
 
