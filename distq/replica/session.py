@@ -121,10 +121,10 @@ class Session:
 def cached_bytes(worker: Worker) -> Callable[[Session], int]:
     """What sessions are counted as in a worker's cache; it changes as they run.
 
-    A third of the cache at most: the float and the INT8 network take turns, sample by sample, and to open
-    either again each time would take longer than to run it.
+    A quarter of the cache at most: the float network and two INT8 ones take turns, sample by sample, and to
+    open any of them again each time would take longer than to run it.
     """
-    most = max(worker.most // 3, _SESSION_BYTES)
+    most = max(worker.most // 4, _SESSION_BYTES)
     return lambda session: min(session.held, most)
 
 
