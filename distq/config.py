@@ -175,6 +175,8 @@ class EvaluateOptions(CommonOptions):
     preprocess: Path | None = None
     labels: Place | None = None
     samples: Annotated[int, Field(ge=0)] = 0
+    skip: Annotated[int, Field(ge=0)] = 0
+    speed: bool = False
     input_shape: InputShapes = ()
 
 

@@ -10,6 +10,7 @@ import onnx
 import onnx_ir as ir
 
 from distq.config import EvaluateOptions
+from distq.data.dataset import DatasetSpec, UnreadableSample, load_ahead
 from distq.data.samples import InputSpec, shape_text
 from distq.data.shards import select, shard
 from distq.engine.portions import portions_for
@@ -22,11 +23,13 @@ from distq.graph.heads import with_tensors
 from distq.graph.input_shapes import with_shapes
 from distq.graph.large import from_proto
 from distq.replica.evaluate import Evaluate
+from distq.replica.worker import WorkerSettings
 from distq.run.given_data import given_data, require_data
 from distq.run.open import interruptible, open_workers
-from distq.run.results import EvaluateResult
+from distq.run.results import EvaluateResult, Speed
 from distq.run.samples import data_spec, input_specs
 from distq.run.seal import require_undamaged
+from distq.run.speed import speed
 from distq.stages.compare import accuracy, top_k_accuracy
 
 
@@ -55,8 +58,7 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> EvaluateResult:
     data = data_spec(options, given, inputs, options.labels, outputs)
     for note in data.notes:
         reporter.warn(note)
-    count = len(data.open())
-    indices = select(count, options.samples, 1, 0, options.shuffle, options.seed).calibration
+    indices = _chosen(options, len(data.open()))
     with interruptible(), open_workers(options, reporter) as executor:
         model = executor.share(ours)
         reference = None if theirs is None else executor.share(theirs)
@@ -77,7 +79,40 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> EvaluateResult:
         images=len(indices) - skipped,
         candidate=top_k_accuracy(results, 0) if reference is None else accuracy(results, 0),
         against=None if reference is None else top_k_accuracy(results, -1),
+        speed=_speed(options, candidate, against, data, indices) if options.speed else None,
     )
+
+
+def _chosen(options: EvaluateOptions, count: int) -> Sequence[int]:
+    """The samples behind those that are skipped, as many as were asked for.
+
+    Raises:
+        DataError: there are fewer.
+    """
+    skip, samples = options.skip, options.samples
+    if skip and skip + max(samples, 1) > count:
+        raise DataError(
+            f"--skip {skip} and {max(samples, 1)} samples behind asked for, the data has {count}: "
+            "skip fewer, or give more data"
+        )
+    wanted = skip + samples if samples else 0
+    return select(count, wanted, 1, 0, options.shuffle, options.seed).calibration[skip:]
+
+
+def _speed(
+    options: EvaluateOptions,
+    candidate: onnx.ModelProto,
+    against: onnx.ModelProto | None,
+    data: DatasetSpec,
+    indices: Sequence[int],
+) -> Speed:
+    """Both models timed on the first readable sample, when no worker computes any more."""
+    dataset = data.open()
+    loaded = (sample for sample in load_ahead(dataset, indices, 1, 1))
+    sample = next(one for one in loaded if not isinstance(one, UnreadableSample))
+    settings = WorkerSettings(device=options.device, threads=options.cpus_per_worker or 1)
+    theirs = None if against is None else against.SerializeToString()
+    return speed(candidate.SerializeToString(), theirs, sample.inputs, settings)
 
 
 def _read(options: EvaluateOptions, path: Path, reporter: Reporter) -> onnx.ModelProto:
