@@ -24,6 +24,7 @@ from distq.run.results import (
     EvaluateResult,
     FloatAccuracy,
     FloatLayer,
+    MeasureFigures,
     RunResult,
     Speed,
 )
@@ -81,8 +82,24 @@ def print_evaluate_result(result: EvaluateResult, console: Console | None = None
     models = {"float": result.against, "candidate": result.candidate}
     console.print()
     console.print(_accuracy_table(f"On {_plural(result.images, 'image')}", models))
+    if result.measures:
+        console.print(measures_table(result.measures))
     if result.speed is not None:
         console.print(speed_table(result.speed))
+
+
+def measures_table(measures: Sequence[MeasureFigures]) -> Table:
+    """The figures of each measure, a line each."""
+    rows = [
+        (found.measure if i == 0 else "", name, _figure((found.against or {}).get(name)), _figure(value))
+        for found in measures
+        for i, (name, value) in enumerate(found.candidate.items())
+    ]
+    return _figures("Measures", ("measure", "figure", "float", "candidate"), rows)
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
 
 
 def speed_table(speed: Speed) -> Table:
@@ -134,7 +151,7 @@ def _figures(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) 
     """Names on the left, numbers on the right."""
     table = Table(title=title, title_justify="left", title_style="bold")
     for column in columns:
-        named = column in {"layer", "tensor", "added", "model"}
+        named = column in {"layer", "tensor", "added", "model", "measure", "figure"}
         table.add_column(column, justify="left" if named else "right", overflow="fold", no_wrap=not named)
     for row in rows:
         table.add_row(*map(Text, row))

@@ -259,13 +259,30 @@ class Speed(_Result):
     ratio: float | None = None
 
 
+class MeasureFigures(_Result):
+    """What a measure says.
+
+    Attributes:
+        measure: its name.
+        higher_is_better: of its first figure.
+        candidate: figures of the model measured, by name.
+        against: those of the float model, where the measure is of one model alone.
+    """
+
+    measure: str
+    higher_is_better: bool
+    candidate: dict[str, Unbounded]
+    against: dict[str, Unbounded] | None = None
+
+
 class EvaluateResult(_Result):
     """Outcome of eval: against float where ``against`` was given, top-k where there are labels.
 
-    ``speed`` is there where it was asked for.
+    ``measures`` and ``speed`` are there where they were asked for.
     """
 
     images: int
     candidate: Accuracy | FloatAccuracy | None
     against: FloatAccuracy | None = None
+    measures: tuple[MeasureFigures, ...] = ()
     speed: Speed | None = None
