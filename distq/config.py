@@ -79,9 +79,8 @@ InputShapes = Annotated[
 
 def _split_measures(value: object) -> object:
     value = _split_names(value)
-    if isinstance(value, list | tuple):
-        return tuple(str(one) if isinstance(one, os.PathLike) else one for one in value)
-    return (value,)
+    several = value if isinstance(value, list | tuple) else (value,)
+    return tuple(str(one) if isinstance(one, os.PathLike) else one for one in several)
 
 
 Measures = Annotated[tuple[SkipValidation[Any], ...], BeforeValidator(_split_measures)]

@@ -31,7 +31,7 @@ class Annotations:
     Attributes:
         path: where they are.
         classes: names, in the order of the classes' numbers; empty where they have none.
-        objects: by the picture's file name, without the suffix where the annotations have none.
+        objects: by the picture's name, with folders and without; without the suffix where it has none there.
     """
 
     path: str
@@ -85,7 +85,10 @@ def _coco(path: Path) -> Annotations:
             f"({type(error).__name__}: {error})"
         ) from None
     classes = tuple(str(kind.get("name", kind["id"])) for kind in kinds)
-    return Annotations(str(path), classes, {names[key]: _table(found) for key, found in rows.items()})
+    objects = {names[key]: _table(found) for key, found in rows.items()}
+    for name in list(objects):  # a data set may start at another folder
+        objects.setdefault(PurePosixPath(name).name, objects[name])
+    return Annotations(str(path), classes, objects)
 
 
 def _voc(path: Path) -> Annotations:
