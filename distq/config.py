@@ -83,8 +83,28 @@ def _split_measures(value: object) -> object:
     return tuple(str(one) if isinstance(one, os.PathLike) else one for one in several)
 
 
-Measures = Annotated[tuple[SkipValidation[Any], ...], BeforeValidator(_split_measures)]
+def measure_key(value: object) -> str:
+    """What tells a measure: its name or file, or the key of one made in Python."""
+    return value if isinstance(value, str) else str(getattr(value, "key", repr(value)))
+
+
+Measures = Annotated[
+    tuple[Annotated[SkipValidation[Any], PlainSerializer(measure_key, when_used="json")], ...],
+    BeforeValidator(_split_measures),
+]
 """Names of measures, Python files, or measures made in Python; a string is split at commas."""
+
+
+def _one_measure(value: object) -> object:
+    return str(value) if isinstance(value, os.PathLike) else value
+
+
+DEFAULT_DIFF = "nmse"
+
+Diff = Annotated[
+    SkipValidation[Any], BeforeValidator(_one_measure), PlainSerializer(measure_key, when_used="json")
+]
+"""The name of a measure, a Python file, or a measure made in Python."""
 
 CHOICES: Mapping[str, Collection[str]] = {"target": TARGETS}
 """Values of the options that take one of a table's names."""
@@ -165,6 +185,8 @@ class CalibrateOptions(LayerOptions):
     int16_layers: Names = ()
     rounding: Rounding = "gptq"
     bias_correction: bool = True
+    measure: Measures = ()
+    annotations: Path | None = None
     dump_dist: Path | None = None
     load_dist: Path | None = None
     table: Path | None = None
@@ -175,6 +197,7 @@ class TuneOptions(CalibrateOptions):
     """Options of ``distq tune``: all of calibrate and those of the search."""
 
     tune_samples: Annotated[int, Field(ge=1)] = 64
+    diff: Diff = DEFAULT_DIFF
     strategy: StrategyName = "default"
     effort: Annotated[int, Field(ge=1, le=5)] = 3
     int16_budget: Annotated[int, Field(ge=0)] = 0
@@ -215,6 +238,7 @@ class DiffOptions(LayerOptions):
     target: TargetName = "ort"
     rounding: Rounding = "gptq"
     bias_correction: bool = True
+    diff: Diff = DEFAULT_DIFF
     int8_layers: Names = ()
     progressive: bool = False
     sensitivity: bool = False

@@ -12,7 +12,7 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from distq.config import CHOICES, EvaluateOptions, LayerOptions
+from distq.config import CHOICES, LayerOptions, TuneOptions
 from distq.options import POSITIONAL
 
 DATA = "Data"
@@ -63,7 +63,7 @@ FLAGS = {
     "shuffle": Flag(DATA, "Take samples in a random order, fixed by --seed."),
     "seed": Flag(DATA, "Seed of every random choice.", "N"),
     "skip_bad": Flag(DATA, "Skip up to N unreadable images.", "N"),
-    "allow_code": Flag(DATA, "Run the Python files given to --preprocess and --measure."),
+    "allow_code": Flag(DATA, "Run the Python files given to --preprocess, --measure and --diff."),
     "method": Flag(QUANTIZATION, "How a distribution gives a threshold"),
     "rounding": Flag(QUANTIZATION, "How weights become integers: by the covariance of inputs, or to nearest"),
     "bins": Flag(QUANTIZATION, "Histogram bins, a multiple of 128.", "N"),
@@ -100,6 +100,11 @@ FLAGS = {
     "equalize": Flag(SEARCH, "Leave channels as they are."),
     "layers": Flag(SEARCH, "Tune only these layers.", "NAME,NAME"),
     "ignore_layers": Flag(SEARCH, "Leave these layers' thresholds as calibrated.", "NAME,NAME"),
+    "diff": Flag(
+        SEARCH,
+        "What the search lowers: nmse, squared, cosine, detection, detection:HEAD or FILE.py.",
+        "MEASURE",
+    ),
     "measure": Flag(
         COMPARISON,
         "Also measure nmse, squared, cosine, sqnr, topk, detection, detection:HEAD or FILE.py.",
@@ -214,6 +219,9 @@ def takes(
     return decorate
 
 
+_TEXTS = (tuple[str, ...], *(get_type_hints(TuneOptions)[name] for name in ("measure", "diff")))
+
+
 def _parameter(name: str, hint: Any, field: FieldInfo, *, optional: bool) -> inspect.Parameter:  # noqa: ANN401  # a type
     """The parameter of one option: Typer reads its type from it, and the help the default."""
     flag = FLAGS[name]
@@ -233,10 +241,7 @@ def _parameter(name: str, hint: Any, field: FieldInfo, *, optional: bool) -> ins
         text = f"{text.removesuffix('.')} ({'; '.join(notes)})."
     if hint == get_type_hints(LayerOptions)["input_shape"]:  # given again for each input
         hint = list[str]
-    if hint in {
-        tuple[str, ...],
-        get_type_hints(EvaluateOptions)["measure"],
-    }:  # layer names travel as one string, which distq.config splits
+    if hint in _TEXTS:  # names travel as one string, which distq.config splits
         hint = str
     required = field.is_required() and not optional
     hint, default = (hint, inspect.Parameter.empty) if required else (hint | None, None)

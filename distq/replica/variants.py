@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
+import numpy as np
 import onnx
 
 from distq.data.dataset import DatasetSpec
 from distq.graph.variants import FloatPart, put_back
 from distq.replica.float32 import float_outputs
 from distq.replica.keys import arrays_key, content_key
+from distq.replica.lowered import Lowered
 from distq.replica.outputs import as_numbers
 from distq.replica.samples import kept_inputs
 from distq.replica.session import Session
@@ -31,6 +33,7 @@ class VariantErrors:
         part: what is float.
         float_model: gives the outputs to compare with.
         data, indices: the samples.
+        lowered: what counts in place of the squared error, beside outputs without power.
     """
 
     exported: Blob
@@ -39,6 +42,7 @@ class VariantErrors:
     float_model: Blob
     data: DatasetSpec
     indices: Sequence[int]
+    lowered: Lowered | None = None
 
     @cached_property
     def key(self) -> str:
@@ -46,7 +50,8 @@ class VariantErrors:
         networks = [blob.sha256 for blob in (self.exported, self.original, self.float_model)]
         layers, biases = [layer.name for layer in self.part.layers], arrays_key(self.part.biases)
         part = [self.part.integers, layers, self.part.float_inputs, biases]
-        return content_key("variant", networks, part, self.data.source, self.indices)
+        lowered = self.lowered.key if self.lowered else ()
+        return content_key("variant", networks, part, self.data.source, self.indices, *lowered)
 
     @property
     def label(self) -> str:
@@ -61,7 +66,12 @@ class VariantErrors:
         rows = []
         for index, inputs in kept_inputs(worker, self.data, self.indices):
             reference = float_outputs(worker, self.float_model, self.data, index, inputs)
-            rows.append(compare(as_numbers(session.run(inputs)), reference))
+            found = as_numbers(session.run(inputs))
+            row = compare(found, reference)
+            if self.lowered is not None:
+                error = self.lowered.error(worker, self.data, index, found, reference)
+                row = replace(row, error=error[np.newaxis], power=np.zeros_like(row.power))
+            rows.append(row)
         return asdict(merge(rows))
 
 

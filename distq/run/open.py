@@ -36,6 +36,7 @@ from distq.run.entries import read_entries
 from distq.run.identity import identity, set_by_layer
 from distq.run.layer_settings import formed, with_thresholds
 from distq.run.loading import checked, first_samples
+from distq.run.measures import measures_of
 from distq.run.records import read_result
 from distq.run.results import RunResult
 from distq.run.rundir import RunDir
@@ -109,11 +110,14 @@ def open_run(
         with Journal(rundir.journal) as journal, ExitStack() as stack:
             rundir.remove_leftovers()
             ours = made
-            executor: Executor
-            executor = open_workers(options, reporter) if lender is None else lender.lend(own_identity)
+            executor: Executor = (
+                open_workers(options, reporter) if lender is None else lender.lend(own_identity)
+            )
             stack.enter_context(executor)
             stack.enter_context(loaded_set_aside())
             places, shown = parts(loaded.model, plan), reported(loaded.model)
+            original = with_places(loaded.serialized(), shown)
+            measuring, lowered = measures_of(options, original, data, selection.calibration, reporter)
             run = Run(
                 options=options,
                 reporter=reporter,
@@ -126,11 +130,13 @@ def open_run(
                 journal=journal,
                 executor=executor,
                 started=started,
-                float_model=executor.share(with_places(loaded.serialized(), shown)),
+                float_model=executor.share(original),
                 float_parts=executor.share(with_places(loaded.serialized(), places)),
                 manifests=manifests,
                 places=places,
                 reported=shown,
+                measuring=measuring,
+                diff=lowered,
             )
             for note in (*_notes(loaded, plan, compared=bool(shown)), *data.notes):
                 run.warn(note)

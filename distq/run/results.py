@@ -50,6 +50,22 @@ class FloatAccuracy(_Result):
     top5: float
 
 
+class ComparedFigures(_Result):
+    """What a measure says of the calibrated model, of the tuned one, and of float where it can.
+
+    Attributes:
+        measure: its name.
+        higher_is_better: of its first figure.
+        before, after, float: figures by name.
+    """
+
+    measure: str
+    higher_is_better: bool
+    before: dict[str, Unbounded]
+    after: dict[str, Unbounded] | None = None
+    float: dict[str, Unbounded] | None = None
+
+
 class Comparison(_Result):
     """The calibrated model (before) and the tuned one (after) on the same images."""
 
@@ -57,6 +73,7 @@ class Comparison(_Result):
     before: Accuracy
     after: Accuracy | None = None
     float: FloatAccuracy | None = None
+    measures: tuple[ComparedFigures, ...] = ()
 
 
 class SearchCost(_Result):

@@ -62,6 +62,7 @@ class Variants:
         self._exported = run.executor.share(exported)
         self._reference = run.float_parts if in_parts else run.float_model
         self._original = run.executor.share(form.serialized)
+        self._lowered = run.lowered
         self._indices = tuple(run.tuning[:images])
         self._shifts = self._measure_shifts(with_activations) if run.options.bias_correction else {}
 
@@ -85,14 +86,16 @@ class Variants:
         return FloatPart(tuple(order), tuple(layers), inputs, biases)
 
     def nmse(self, stage: str, parts: Sequence[FloatPart]) -> list[float]:
-        """NMSE over the samples with each part in float."""
+        """NMSE over the samples with each part in float; the mean loss where the run lowers another."""
         return [nmse(found) for found in self.statistics(stage, parts)]
 
     def statistics(self, stage: str, parts: Sequence[FloatPart]) -> list[ImageStatistics]:
         """Sums over the samples with each part in float; the parts are dealt out to the workers."""
         run = self._run
         units = [
-            VariantErrors(self._exported, self._original, part, self._reference, run.data, self._indices)
+            VariantErrors(
+                self._exported, self._original, part, self._reference, run.data, self._indices, self._lowered
+            )
             for part in parts
         ]
         run.reporter.start(stage, len(units), "variants")
