@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 
 import numpy as np
@@ -33,7 +33,7 @@ class VariantErrors:
         part: what is float.
         float_model: gives the outputs to compare with.
         data, indices: the samples.
-        lowered: what counts in place of the squared error, beside outputs without power.
+        lowered: also give this loss.
     """
 
     exported: Blob
@@ -60,19 +60,17 @@ class VariantErrors:
         return f"{tensors} tensors and {layers} layers in float"
 
     def run(self, worker: Worker) -> Arrays:
-        """``error``, ``power``, ``candidate_power``, ``dot``: float64 (images, outputs)."""
+        """``error``, ``power``, ``candidate_power``, ``dot``: (images, outputs); ``loss``: (images,); float64."""
         exported, original = (_network(worker, blob) for blob in (self.exported, self.original))
         session = Session(put_back(exported, original, self.part), worker.settings, fused=True)
-        rows = []
+        rows, losses = [], []
         for index, inputs in kept_inputs(worker, self.data, self.indices):
             reference = float_outputs(worker, self.float_model, self.data, index, inputs)
             found = as_numbers(session.run(inputs))
-            row = compare(found, reference)
+            rows.append(compare(found, reference))
             if self.lowered is not None:
-                error = self.lowered.error(worker, self.data, index, found, reference)
-                row = replace(row, error=error[np.newaxis], power=np.zeros_like(row.power))
-            rows.append(row)
-        return asdict(merge(rows))
+                losses.append(self.lowered.error(worker, self.data, index, found, reference).mean())
+        return asdict(merge(rows)) | ({"loss": np.array(losses)} if self.lowered else {})
 
 
 def _network(worker: Worker, blob: Blob) -> onnx.ModelProto:

@@ -194,11 +194,15 @@ class RunResult(_Result):
 
 
 class LayerStep(_Result):
-    """The network with INT8 from its first layer to this one."""
+    """The network with INT8 from its first layer to this one.
+
+    ``diff`` is the mean loss of the measure that ``--diff`` names; None: the NMSE is compared.
+    """
 
     layer: str
     nmse: Unbounded
     sqnr_db: Unbounded
+    diff: Unbounded | None = None
 
 
 class TensorCost(_Result):
@@ -209,7 +213,8 @@ class TensorCost(_Result):
         bits: its width.
         alone_nmse, alone_sqnr_db: with only this tensor quantized, weights in float.
         without_nmse, without_sqnr_db: of the INT8 network with this tensor in float.
-        part: share of the INT8 network's NMSE that leaves with it.
+        alone_diff, without_diff: the mean loss then, of the measure that ``--diff`` names; else None.
+        part: share of the INT8 network's NMSE, or of that loss, which leaves with it.
     """
 
     tensor: str
@@ -218,6 +223,8 @@ class TensorCost(_Result):
     alone_sqnr_db: Unbounded
     without_nmse: Unbounded
     without_sqnr_db: Unbounded
+    alone_diff: float | None = None
+    without_diff: float | None = None
     part: float
 
 
@@ -228,6 +235,7 @@ class DiffResult(_Result):
         images: how many were compared.
         layers: the INT8 layers; None: all.
         network: the network with these layers in INT8 against float.
+        diff: its mean loss of the measure that ``--diff`` names; None: the NMSE is compared.
         steps: where asked for, a line per layer in graph order.
         tensors: where asked for, a line per quantizer, the worst inside the network first.
     """
@@ -235,6 +243,7 @@ class DiffResult(_Result):
     images: int
     layers: tuple[str, ...] | None
     network: Accuracy
+    diff: Unbounded | None = None
     steps: tuple[LayerStep, ...] = ()
     tensors: tuple[TensorCost, ...] = ()
 
