@@ -60,7 +60,7 @@ class VariantErrors:
         return f"{tensors} tensors and {layers} layers in float"
 
     def run(self, worker: Worker) -> Arrays:
-        """``error``, ``power``, ``candidate_power``, ``dot``: (images, outputs); ``loss``: (images,); float64."""
+        """``error``, ``power``, ``candidate_power``, ``dot``: (images, outputs); ``loss``: (images,)."""
         exported, original = (_network(worker, blob) for blob in (self.exported, self.original))
         session = Session(put_back(exported, original, self.part), worker.settings, fused=True)
         rows, losses = [], []
