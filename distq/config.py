@@ -109,6 +109,15 @@ Diff = Annotated[
 CHOICES: Mapping[str, Collection[str]] = {"target": TARGETS}
 """Values of the options that take one of a table's names."""
 
+
+def joined_files(value: object) -> object:
+    """Several files as one text with commas between, as the command line has them."""
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) and value else value
+
+
+Files = Annotated[Path | None, BeforeValidator(joined_files)]
+"""A file, or one for each input of a model: a list, or a text with commas between."""
+
 Place = Annotated[Path, PlainSerializer(shown, when_used="json-unless-none")]
 """A path or a URL."""
 
@@ -128,7 +137,7 @@ class CommonOptions(BaseModel):
     skip_bad: Annotated[int, Field(ge=0)] = 0
     input_config: Path | None = None
     shard_size: Annotated[int, Field(ge=1)] = 8
-    cache_memory: Annotated[int, Field(ge=1)] = 1024
+    cache_memory: Annotated[int, Field(ge=1)] | None = None
     cpus_per_worker: Annotated[int, Field(ge=1, le=256)] | None = None
     gpus_per_worker: Annotated[float, Field(gt=0, le=1)] | None = None
     decode_workers: Annotated[int, Field(ge=1, le=256)] | None = None
@@ -173,7 +182,7 @@ class CalibrateOptions(LayerOptions):
     weights: Path | None = None
     data: Place | None = None
     out: Path
-    preprocess: Path | None = None
+    preprocess: Files = None
     labels: Place | None = None
     samples: Annotated[int, Field(ge=0)] = 128
     holdout: Annotated[int, Field(ge=0)] | None = None
@@ -214,7 +223,7 @@ class EvaluateOptions(CommonOptions):
     against: Path | None = None
     weights: Path | None = None
     data: Place | None = None
-    preprocess: Path | None = None
+    preprocess: Files = None
     labels: Place | None = None
     samples: Annotated[int, Field(ge=0)] = 0
     skip: Annotated[int, Field(ge=0)] = 0
@@ -231,7 +240,7 @@ class DiffOptions(LayerOptions):
     weights: Path | None = None
     table: Path
     data: Place | None = None
-    preprocess: Path | None = None
+    preprocess: Files = None
     samples: Annotated[int, Field(ge=0)] = 128
     tune_samples: Annotated[int, Field(ge=1)] = 16
     scheme: Scheme = "auto"

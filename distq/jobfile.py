@@ -14,7 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_type_hints
 
-from distq.config import CalibrateOptions, CommonOptions, DiffOptions, EvaluateOptions, TuneOptions
+from distq.config import (
+    CalibrateOptions,
+    CommonOptions,
+    DiffOptions,
+    EvaluateOptions,
+    TuneOptions,
+    joined_files,
+)
 from distq.errors import UsageError
 from distq.options import make_options, unknown_name
 from distq.regular import read_regular
@@ -100,6 +107,7 @@ def rooted(folder: Path, kind: type[CommonOptions], name: str, value: object) ->
 
     Several preprocessing files, with commas between, are seen from there each.
     """
+    value = joined_files(value) if name == "preprocess" else value
     if name == "preprocess" and isinstance(value, str) and not (folder / value).exists():
         return ",".join(str(folder / part.strip()) for part in value.split(","))
     if name == "measure":

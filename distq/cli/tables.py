@@ -61,6 +61,12 @@ def print_run_result(result: RunResult, console: Console | None = None) -> None:
             console.print(compared_table(comparison.measures))
     if result.curve:
         console.print(_curve_table(result.curve))
+    if (ran := result.integer_kernels) is not None:
+        console.print(
+            f"Integer kernels: {ran.layers} of {plural(ran.of, 'layer')}, "
+            f"{100 * ran.multiplications:.1f} % of the multiplications",
+            highlight=False,
+        )
     print_float_layers(result.float_layers, console)
     for warning in result.warnings:
         console.print(Text.assemble(("warning: ", "yellow"), warning), soft_wrap=True)
