@@ -88,6 +88,11 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> EvaluateResult:
                 )
             results.append(result)
         reporter.finish()
+    for i, measure in enumerate(measuring.measures):
+        if not records_of(results, i, 0):
+            reporter.warn(
+                f"--measure {measure.name} says nothing: has no sample what it needs, such as a label?"
+            )
     return EvaluateResult(
         images=len(indices) - skipped,
         candidate=top_k_accuracy(results, 0) if reference is None else accuracy(results, 0),
