@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 
 class _Result(BaseModel):
@@ -67,13 +73,21 @@ class ComparedFigures(_Result):
 
 
 class Comparison(_Result):
-    """The calibrated model (before) and the tuned one (after) on the same images."""
+    """The calibrated model (before) and the tuned one (after) on the same images.
+
+    ``measures`` are those asked for; where there are none, files and JSON do not have the field.
+    """
 
     images: int
     before: Accuracy
     after: Accuracy | None = None
     float: FloatAccuracy | None = None
     measures: tuple[ComparedFigures, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _only_what_was_asked_for(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        found: dict[str, Any] = serialize(self)
+        return {name: value for name, value in found.items() if name != "measures" or value}
 
 
 class SearchCost(_Result):
