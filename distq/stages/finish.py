@@ -14,6 +14,9 @@ from distq.stages.compare import compare_models, comparison
 from distq.stages.form import Form
 from distq.stages.kernels import float_layers, kernels_of_layers
 
+LEAST_SQNR_DB = 15
+"""Below that many decibels answers are seldom those of float."""
+
 
 def finish(run: Run, before: Form, after: Form | None = None) -> RunResult:
     """Write the files, read the held-out samples once, and report.
@@ -52,6 +55,8 @@ def finish(run: Run, before: Form, after: Form | None = None) -> RunResult:
             run, stage, models, run.holdout_data, run.selection.holdout, measuring=run.measuring
         )
         holdout = comparison(results, 0, tuned, run.measuring)
+    for line in _far_from_float(final, holdout or tuning):
+        run.warn(line)
     result = RunResult(
         out=run.rundir.path,
         files=(),
@@ -66,6 +71,20 @@ def finish(run: Run, before: Form, after: Form | None = None) -> RunResult:
     )
     close_run(run.rundir, {**run_record(run), "budget": final.budget}, result)
     return result.model_copy(update={"files": run.rundir.files()})
+
+
+def _far_from_float(final: Form, found: Comparison | None) -> Iterator[str]:
+    """What to try where the INT8 model is too far from float to be of use."""
+    accuracy = None if found is None else found.after or found.before
+    if accuracy is None or accuracy.sqnr_db is None or accuracy.sqnr_db >= LEAST_SQNR_DB:
+        return
+    target = final.plan.target
+    tries = ["'distq diff --sensitivity' names what costs most", "tune with --float-budget keeps it in float"]
+    if 16 in target.activation_bits:
+        tries.append("or --int16-budget gives it 16 bits")
+    if target.placement == "everywhere":
+        tries.append("--target openvino rounds fewer tensors, for runtimes that take it")
+    yield f"the INT8 model is {accuracy.sqnr_db:.1f} dB from float, under {LEAST_SQNR_DB}: {'; '.join(tries)}"
 
 
 def _searched_layers(journal: Journal, table: Table) -> Iterator[SearchedLayer]:
