@@ -252,7 +252,7 @@ class Journal:
 
 
 def read_records(path: Path) -> Iterator[dict[str, Any]]:
-    """The undamaged records of a journal in the order written; the file is left as it is, also while a run writes.
+    """The undamaged records of a journal in the order written; the file is left alone, also in use.
 
     Raises:
         FileFormatError: it cannot be read.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from distq.engine.journal import unit_arrays
 from distq.replica.evaluate import STATISTICS
+from distq.replica.worker import Arrays
 from distq.report.facts import HeldOut, Interval
 from distq.run.results import Comparison
 from distq.search.metrics import ImageStatistics, decibels, nmse
@@ -32,14 +33,13 @@ def held_out(records: Iterable[dict[str, Any]], reported: Comparison | None) -> 
     if reported is None:
         return None
     names = ("before",) if reported.after is None else ("before", "after")
-    units = [r for r in records if r.get("type") == "unit" and _LABEL.fullmatch(str(r.get("label")))]
-    parts, samples, images = [], [], 0
-    for record in reversed(units):
-        arrays = unit_arrays(record)
-        if images >= reported.images or arrays is None or any(name not in arrays for name in STATISTICS):
+    parts: list[Arrays] = []
+    samples: list[Sequence[int]] = []
+    images = 0
+    for first, last, arrays in reversed(list(_evaluated(records))):
+        if images >= reported.images or any(name not in arrays for name in STATISTICS):
             break
         size = arrays["error"].shape[1]
-        first, last = map(int, _LABEL.fullmatch(str(record["label"])).groups())  # type: ignore[union-attr]  # as above
         samples.append(range(first, last + 1) if last - first + 1 == size else ())
         parts.append(arrays)
         images += size
@@ -60,6 +60,15 @@ def held_out(records: Iterable[dict[str, Any]], reported: Comparison | None) -> 
         gain_db=_gain(joined),
         samples=tuple(known) if len(known) == images else None,
     )
+
+
+def _evaluated(records: Iterable[dict[str, Any]]) -> Iterator[tuple[int, int, Arrays]]:
+    """First and last sample and result of the units that evaluated whole models."""
+    for record in records:
+        found = _LABEL.fullmatch(str(record.get("label")))
+        arrays = unit_arrays(record) if found else None
+        if found and arrays is not None:
+            yield int(found[1]), int(found[2]), arrays
 
 
 def _differs(found: float, reported: object) -> bool:

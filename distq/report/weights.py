@@ -99,4 +99,5 @@ def _axis(node: onnx.NodeProto, weight: npt.NDArray[np.float32], of_scales: int 
 
 def _ranges(weight: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.float64]:
     others = tuple(i for i in range(weight.ndim) if i != axis)
-    return np.abs(weight).max(axis=others, initial=0).astype(np.float64)
+    found: npt.NDArray[np.float64] = np.abs(weight).max(axis=others, initial=0).astype(np.float64)
+    return found
