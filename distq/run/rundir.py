@@ -71,6 +71,11 @@ class RunDir:
         return self.path / "journal.jsonl"
 
     @property
+    def report(self) -> Path:
+        """The page that shows all of this."""
+        return self.path / "report.html"
+
+    @property
     def data(self) -> Path:
         """Samples that were given by Python."""
         return self.path / "data"

@@ -8,15 +8,15 @@ from pathlib import Path
 from string import Template
 
 from distq.files import atomic_write
-from distq.report.facts import RunFacts
-from distq.report.html import element, text
-from distq.report.views.budget import budget
-from distq.report.views.layers import layers
-from distq.report.views.settings import settings
-from distq.report.views.tensor import tensor_details
-from distq.report.views.tensors import tensors
-from distq.report.views.verdict import verdict
-from distq.report.views.weights import weights
+from distq.reports.facts import RunFacts
+from distq.reports.html import element, text
+from distq.reports.views.budget import budget
+from distq.reports.views.layers import layers
+from distq.reports.views.settings import settings
+from distq.reports.views.tensor import tensor_details
+from distq.reports.views.tensors import tensors
+from distq.reports.views.verdict import verdict
+from distq.reports.views.weights import weights
 
 
 def write_page(runs: Sequence[RunFacts], out: Path) -> None:
@@ -64,4 +64,4 @@ def _tensor_names(runs: Sequence[RunFacts]) -> dict[str, str]:
 
 
 def _asset(name: str) -> str:
-    return (files("distq.report") / "assets" / name).read_text(encoding="utf-8")
+    return (files("distq.reports") / "assets" / name).read_text(encoding="utf-8")

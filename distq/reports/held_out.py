@@ -13,7 +13,7 @@ import numpy.typing as npt
 from distq.engine.journal import unit_arrays
 from distq.replica.evaluate import STATISTICS
 from distq.replica.worker import Arrays
-from distq.report.facts import HeldOut, Interval
+from distq.reports.facts import HeldOut, Interval
 from distq.run.results import Comparison
 from distq.search.metrics import ImageStatistics, decibels, nmse
 

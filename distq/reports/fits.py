@@ -10,7 +10,7 @@ from distq.calibration.histogram import Distribution
 from distq.calibration.methods import METHODS, threshold
 from distq.quant.scheme import Encoding, encode, threshold_range
 from distq.quant.table import Row
-from distq.report.facts import Fit
+from distq.reports.facts import Fit
 from distq.search.metrics import decibels
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from distq.report.facts import Interval, RunFacts
-from distq.report.html import (
+from distq.reports.facts import Interval, RunFacts
+from distq.reports.html import (
     NOTHING,
     Cell,
     decibels,
@@ -72,8 +72,9 @@ def _sentence(run: RunFacts) -> str:
     said = f"INT8 is {decibels(final.sqnr_db)} from float on {compared.images} {where} samples{scatter}"
     if compared.after is not None:
         gain = run.held_out.gain_db if run.held_out and run.result.holdout else None
-        more = f"; the search gained {_range(gain)}" if gain else ""
-        said += f"; calibration alone gives {decibels(compared.before.sqnr_db)}{more}"
+        said += f"; calibration alone gives {decibels(compared.before.sqnr_db)}"
+        if gain is not None and gain.low != gain.high:
+            said += f", so the search gained {_range(gain)}"
     if final.top1 is not None and compared.float is not None:
         said += f". Top-1 is {share(final.top1)}, float {share(compared.float.top1)}"
     return f"{said}."

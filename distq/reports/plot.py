@@ -9,11 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from distq.report.html import element, number, text
+from distq.reports.html import element, number, text
 
 WIDTH, HEIGHT = 680, 260
 LEFT, RIGHT, TOP, BOTTOM = 56, 16, 14, 40
 _TICKS = 6
+_LINE = 14
+"""Height of a line of labels."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def histogram(
         levels: lines of text that the marks' labels need.
     """
     shown = [float(values[0]), float(values[-1]), 0.0, *(mark.position for mark in marks)]
-    top = TOP + 12 * levels
+    top = TOP + _LINE * levels
     across = Axis(min(shown), max(shown), LEFT, WIDTH - RIGHT)
     heights, edges = np.histogram(values, bins, (across.low, across.high), weights=counts)
     most = max(1.0, math.log10(max(1.0, float(heights.max()))))
@@ -228,9 +230,10 @@ def _labels(up: str, across: str) -> str:
 
 
 def _mark(mark: Mark, across: Axis) -> str:
-    x, y = across(mark.position), TOP + 12 * mark.level
+    x, y = across(mark.position), TOP + _LINE * mark.level
     # near the right edge the label stands to the left of its line
     side, shift = ("left", -4) if x > WIDTH / 2 else ("start", 4)
-    drawn = element("path", d=f"M{x} {y - 8}V{HEIGHT - BOTTOM}", class_=f"mark {mark.kind}")
+    path = f"M{x} {y - 8}V{HEIGHT - BOTTOM}"
+    drawn = element("path", element("title", text(mark.label)), d=path, class_=f"mark {mark.kind}")
     said = element("text", text(mark.label), x=x + shift, y=y, class_=f"{side} {mark.kind}")
     return drawn + (said if mark.label else "")

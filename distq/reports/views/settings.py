@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from distq.report.command import command_of
-from distq.report.facts import RunFacts
-from distq.report.html import NOTHING, Cell, element, section, table, text, words
+from distq.reports.command import command_of
+from distq.reports.facts import RunFacts
+from distq.reports.html import NOTHING, Cell, element, section, table, text, words
 
 _SECTIONS = ("job", "options", "versions", "model", "data", "holdout", "preprocessing", "files")
 _SKIPPED = {"float_layers", "warnings", "sha256"}

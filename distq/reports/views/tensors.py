@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from distq.report.facts import RunFacts, TensorFacts
-from distq.report.html import (
+from distq.reports.facts import RunFacts, TensorFacts
+from distq.reports.html import (
     NOTHING,
     Cell,
     decibels,

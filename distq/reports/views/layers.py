@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from distq.report.facts import RunFacts
-from distq.report.html import (
+from distq.reports.facts import RunFacts
+from distq.reports.html import (
     Cell,
     decibels,
     element,
@@ -19,7 +19,7 @@ from distq.report.html import (
     text,
     words,
 )
-from distq.report.plot import Point, bars, line
+from distq.reports.plot import Point, bars, line
 
 _WORST = 5
 
@@ -78,6 +78,7 @@ def _search(run: RunFacts, anchors: Mapping[str, str]) -> str:
     searched = [t.search for t in run.tensors if t.search is not None]
     if not searched:
         return ""
+    measured = [one for one in searched if one.scored]
     points = [
         Point(
             f"{one.name}: {number(one.before)} to {number(one.after)}, {one.reason}",
@@ -85,7 +86,7 @@ def _search(run: RunFacts, anchors: Mapping[str, str]) -> str:
             f"#{anchors[one.name]}",
             "accepted" if one.accepted else "",
         )
-        for one in searched
+        for one in measured
     ]
     accepted = sum(one.accepted for one in searched)
     gains = sorted((one for one in searched if one.accepted), key=lambda one: one.after - one.before)
@@ -105,8 +106,8 @@ def _search(run: RunFacts, anchors: Mapping[str, str]) -> str:
         (
             element("h3", "The search, tensor by tensor"),
             paragraph(
-                f"{len(searched)} tensors searched, {accepted} thresholds changed (filled points). Each "
-                "decision stands for all later ones.",
+                f"{len(searched)} tensors visited, for {len(measured)} of them candidates were scored, "
+                f"{accepted} thresholds changed (filled points). Each decision stands for all later ones.",
                 class_="note",
             ),
             line(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from distq.report.facts import RunFacts
-from distq.report.html import decibels, number, numeric, section, side_by_side, table, words
-from distq.report.plot import Point, line
+from distq.reports.facts import RunFacts
+from distq.reports.html import decibels, number, numeric, section, side_by_side, table, words
+from distq.reports.plot import Point, line
 
 
 def budget(runs: Sequence[RunFacts]) -> str:

@@ -13,10 +13,10 @@ from distq.engine.journal import read_records
 from distq.errors import FileFormatError, UsageError
 from distq.files import sha256_file
 from distq.quant.table import Row, read_table
-from distq.report.facts import Choice, Fit, RunFacts, TensorFacts
-from distq.report.fits import fit_of, fits_of_methods
-from distq.report.held_out import held_out
-from distq.report.weights import model_facts
+from distq.reports.facts import Choice, Fit, RunFacts, TensorFacts
+from distq.reports.fits import fit_of, fits_of_methods
+from distq.reports.held_out import held_out
+from distq.reports.weights import model_facts
 from distq.run.records import read_result
 from distq.run.results import RunResult, SearchedLayer
 from distq.run.rundir import RunDir

@@ -10,6 +10,9 @@ from html import escape
 NOTHING = "–"
 """What a cell without a value shows."""
 
+_LONG = 24
+"""Characters from which a cell of text is given room."""
+
 _UNITS = ("B", "KB", "MB", "GB")
 
 
@@ -97,7 +100,9 @@ class Cell:
 
     def render(self, *, head: bool = False) -> str:
         """The element."""
-        classes = " ".join(n for n, on in (("n", self.numeric), ("differs", self.differs)) if on)
+        long = not self.numeric and len(self.html) > _LONG and "<" not in self.html
+        kinds = (("n", self.numeric), ("long", long), ("differs", self.differs))
+        classes = " ".join(name for name, on in kinds if on)
         # a float in its shortest exact form
         value = repr(self.value) if isinstance(self.value, float) else self.value
         shown = {"data_value": value, "data_metric": self.metric, "class_": classes or None}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from distq.report.facts import Fit, RunFacts, TensorFacts
-from distq.report.html import (
+from distq.reports.facts import Fit, RunFacts, TensorFacts
+from distq.reports.html import (
     NOTHING,
     Cell,
     decibels,
@@ -20,7 +20,10 @@ from distq.report.html import (
     text,
     words,
 )
-from distq.report.plot import Mark, histogram
+from distq.reports.plot import Mark, histogram
+
+_ALIKE = 0.02
+"""Thresholds this close have one label."""
 
 
 def tensor_details(runs: Sequence[RunFacts], names: Mapping[str, str]) -> str:
@@ -93,7 +96,7 @@ def _plot(tensor: TensorFacts) -> str:
 
 def _marks(tensor: TensorFacts, *, negative: bool) -> list[Mark]:
     side = -1 if negative else 1
-    marks = [Mark(side * fit.threshold, "", "method") for fit in tensor.methods.values()]
+    marks: list[Mark] = []
     row = None if tensor.rescaled else tensor.row
     level = 0
     for name, kind, found in (("before", "before", tensor.before), ("threshold", "after", row)):
@@ -103,7 +106,21 @@ def _marks(tensor: TensorFacts, *, negative: bool) -> list[Mark]:
         bounds = (found.max, found.min) if side > 0 else (found.min, found.max)
         marks += [Mark(bound, title if not i else "", kind, level) for i, bound in enumerate(bounds) if bound]
         level += 1
+    grouped = _grouped(tensor.methods)
+    for place, (value, names) in enumerate(grouped):
+        marks.append(Mark(side * value, ", ".join(names), "method", level + place))
     return marks
+
+
+def _grouped(methods: Mapping[str, Fit]) -> list[tuple[float, list[str]]]:
+    """Thresholds of the methods, ascending, those that a plot cannot tell apart under one label."""
+    groups: list[tuple[float, list[str]]] = []
+    for name, fit in sorted(methods.items(), key=lambda item: item[1].threshold):
+        if groups and fit.threshold - groups[-1][0] <= _ALIKE * fit.threshold:
+            groups[-1][1].append(name)
+        else:
+            groups.append((fit.threshold, [name]))
+    return groups
 
 
 def _thresholds(tensor: TensorFacts) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from distq.report.facts import LayerFacts, RunFacts
-from distq.report.html import Cell, number, numeric, paragraph, section, side_by_side, table, words
-from distq.report.plot import spark
+from distq.reports.facts import LayerFacts, RunFacts
+from distq.reports.html import Cell, number, numeric, paragraph, section, side_by_side, table, words
+from distq.reports.plot import spark
 
 _OUTLIER, _DEAD = 8.0, 0.01
 """Times the median range of a layer's channels, from which and up to which a channel is named."""

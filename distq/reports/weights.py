@@ -13,7 +13,7 @@ from onnx import numpy_helper
 
 from distq.graph.read import read_proto
 from distq.quant.scheme import along
-from distq.report.facts import LayerFacts
+from distq.reports.facts import LayerFacts
 
 _WEIGHTED = {"Conv": 0, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1}
 """Operators with weights, and the axis of their output channels."""

@@ -1,0 +1,47 @@
+"""``distq report``: one HTML page of a run, or of several side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from distq.config import ReportOptions
+from distq.engine.progress import Reporter
+from distq.errors import UsageError
+from distq.reports.page import write_page
+from distq.reports.runs import read_runs
+
+MOST_RUNS = 8
+"""Runs on one page; more cannot be read side by side."""
+
+
+@dataclass(frozen=True)
+class ReportResult:
+    """What was written.
+
+    Attributes:
+        out: the page.
+        runs: folders of the runs on it.
+        bytes: its size.
+    """
+
+    out: Path
+    runs: tuple[Path, ...]
+    bytes: int
+
+
+def report(options: ReportOptions, reporter: Reporter) -> ReportResult:
+    """Write the page of finished runs; nothing is computed anew with the network, and no run is changed.
+
+    Raises:
+        InputError: a run is missing, unfinished or damaged; nothing was written.
+        ExecutionError: the disk does not take the page.
+    """
+    out = options.out
+    if out.is_dir() or not out.parent.is_dir():
+        raise UsageError(f"--out {out} is a folder, or in none that exists: give a file such as page.html")
+    if len(options.runs) > MOST_RUNS:
+        raise UsageError(f"{len(options.runs)} runs do not fit on a page: give at most {MOST_RUNS}")
+    reporter.line(f"reading {', '.join(map(str, options.runs))}")
+    write_page(read_runs(options.runs), out)
+    return ReportResult(out, options.runs, out.stat().st_size)

@@ -1,1 +1,0 @@
-"""One view of the page a file; each makes HTML of what :mod:`distq.report.facts` holds."""
