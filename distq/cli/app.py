@@ -99,7 +99,7 @@ def diff(values: Values, output: Output) -> None:
 
 
 @app.command(epilog=example("distq run job.yaml --workers 4"))
-@takes(TuneOptions, only=("out", "resume", *PLACE_FLAGS))
+@takes(TuneOptions, only=("out", "report", "resume", *PLACE_FLAGS))
 def run(
     values: Values,
     output: Output,
@@ -113,7 +113,7 @@ def run(
 
 
 @app.command(epilog=example("distq sweep sweep.yaml --dry-run"))
-@takes(TuneOptions, only=("out", "resume", *PLACE_FLAGS))
+@takes(TuneOptions, only=("out", "report", "resume", *PLACE_FLAGS))
 def sweep(
     values: Values,
     output: Output,

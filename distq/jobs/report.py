@@ -10,6 +10,7 @@ from distq.engine.progress import Reporter
 from distq.errors import UsageError
 from distq.reports.page import write_page
 from distq.reports.runs import read_runs
+from distq.sweeps.page import is_sweep_folder, write_sweep_page
 
 MOST_RUNS = 8
 """Runs on one page; more cannot be read side by side."""
@@ -21,7 +22,7 @@ class ReportResult:
 
     Attributes:
         out: the page.
-        runs: folders of the runs on it.
+        runs: folders of the runs that it shows in full.
         bytes: its size.
     """
 
@@ -31,7 +32,7 @@ class ReportResult:
 
 
 def report(options: ReportOptions, reporter: Reporter) -> ReportResult:
-    """Write the page of finished runs; nothing is computed anew with the network, and no run is changed.
+    """Write the page of finished runs, or of a sweep; no network runs, and no run is changed.
 
     Raises:
         InputError: a run is missing, unfinished or damaged; nothing was written.
@@ -43,5 +44,9 @@ def report(options: ReportOptions, reporter: Reporter) -> ReportResult:
     if len(options.runs) > MOST_RUNS:
         raise UsageError(f"{len(options.runs)} runs do not fit on a page: give at most {MOST_RUNS}")
     reporter.line(f"reading {', '.join(map(str, options.runs))}")
-    write_page(read_runs(options.runs), out)
-    return ReportResult(out, options.runs, out.stat().st_size)
+    if len(options.runs) == 1 and is_sweep_folder(options.runs[0]):
+        runs = write_sweep_page(options.runs[0], out)
+    else:
+        runs = options.runs
+        write_page(read_runs(runs), out)
+    return ReportResult(out, runs, out.stat().st_size)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from distq.calibration.histogram import Distribution
 from distq.quant.table import Row
-from distq.run.results import RunResult, SearchedLayer
+from distq.run.results import Accuracy, RunResult, SearchedLayer
 from distq.search.metrics import ImageStatistics
 
 
@@ -121,6 +121,27 @@ class Choice:
     chosen: str
     names: tuple[str, ...]
     diffs: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class SweepLine:
+    """A run of a sweep, in the sweep's table.
+
+    Attributes:
+        name: of the run.
+        link: to its own page, as seen from the page; empty: it has none.
+        accuracy: on the held-out samples.
+        float_layers, seconds, best_for_time, best_for_float_layers, error: as the sweep has them.
+    """
+
+    name: str
+    link: str
+    accuracy: Accuracy | None
+    float_layers: int | None
+    seconds: float | None
+    best_for_time: bool
+    best_for_float_layers: bool
+    error: str | None
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ from pathlib import Path
 from string import Template
 
 from distq.files import atomic_write
-from distq.reports.facts import RunFacts
+from distq.reports.facts import RunFacts, SweepLine
 from distq.reports.html import element, text
 from distq.reports.views.budget import budget
 from distq.reports.views.layers import layers
 from distq.reports.views.settings import settings
+from distq.reports.views.sweep import sweep
 from distq.reports.views.tensor import tensor_details
 from distq.reports.views.tensors import tensors
 from distq.reports.views.verdict import verdict
@@ -28,10 +29,16 @@ def write_page(runs: Sequence[RunFacts], out: Path) -> None:
     atomic_write(out, page(runs).encode())
 
 
-def page(runs: Sequence[RunFacts]) -> str:
-    """The page of runs, at least one: its views, with style sheet and script in it."""
+def page(runs: Sequence[RunFacts], of_sweep: Sequence[SweepLine] = ()) -> str:
+    """The page of runs: its views, with style sheet and script in it.
+
+    Args:
+        runs: to show in full, at least one.
+        of_sweep: all runs of the sweep that they are of.
+    """
     names = _tensor_names(runs)
     views = {
+        "Sweep": sweep(of_sweep),
         "Verdict": verdict(runs),
         "Which tensors matter": layers(runs, names),
         "Tensors": tensors(runs, names),
@@ -40,7 +47,7 @@ def page(runs: Sequence[RunFacts]) -> str:
         "Budget": budget(runs),
         "Settings": settings(runs),
     }
-    anchors = ("verdict", "layers", "tensors", "tensor", "weights", "budget", "settings")
+    anchors = ("sweep", "verdict", "layers", "tensors", "tensor", "weights", "budget", "settings")
     links = [
         element("a", text(title), href=f"#{anchor}")
         for (title, view), anchor in zip(views.items(), anchors, strict=True)

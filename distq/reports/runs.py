@@ -36,4 +36,4 @@ def with_report(result: RunResult, *, wanted: bool) -> RunResult:
     if not wanted:
         return result
     write_page(read_runs([rundir.path]), rundir.report)
-    return result.model_copy(update={"files": (*result.files, rundir.report)})
+    return result.model_copy(update={"files": rundir.files()})

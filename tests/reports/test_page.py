@@ -6,6 +6,8 @@ import dataclasses
 import math
 import shutil
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -160,6 +162,19 @@ def test_a_journal_is_read_while_another_process_has_it_open(calibrated: RunResu
     with Journal(calibrated.out / "journal.jsonl"):
         distq.report(calibrated.out, out=tmp_path / "page.html")
     assert (tmp_path / "page.html").is_file()
+
+
+def test_a_sweep_has_a_page_that_leads_to_those_of_its_runs(content: dict[str, Any]) -> None:
+    result = distq.sweep(content, report=True)
+    page = result.out / "report.html"
+    assert page in result.files
+    links = [unquote(link) for link in Page(page.read_text()).links if not link.startswith("#")]
+    assert sorted(links) == sorted(f"{row.name}/report.html" for row in result.rows)
+    assert all((result.out / link).is_file() for link in links)
+    again = distq.report(result.out, out=result.out.parent / "page.html")
+    assert 1 <= len(again.runs) <= len(result.rows)
+    shown = [unquote(link) for link in Page(again.out.read_text()).links if not link.startswith("#")]
+    assert sorted(shown) == sorted(f"{result.out.name}/{link}" for link in links)
 
 
 def _renamed(tensor: TensorFacts, name: str) -> TensorFacts:
