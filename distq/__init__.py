@@ -287,13 +287,18 @@ def convert(
 
 
 def report(
-    runs: FilePath | Iterable[FilePath], *, out: FilePath, reporter: Reporter | None = None
+    runs: FilePath | Iterable[FilePath],
+    *,
+    out: FilePath,
+    measured: Iterable[FilePath] = (),
+    reporter: Reporter | None = None,
 ) -> ReportResult:
     """Write one HTML page of finished runs, which opens from disk and needs no other file.
 
     Args:
-        runs: A run folder, or several to show side by side.
+        runs: A run folder, several to show side by side, or the folder of a sweep.
         out: The page; one that exists is replaced.
+        measured: Files with what ``distq diff --json`` printed of the run.
         reporter: Told of progress; silent by default.
 
     Returns:
@@ -308,7 +313,8 @@ def report(
     from distq.options import make_options  # noqa: PLC0415  # lazy, see above
 
     folders = (runs,) if isinstance(runs, str | os.PathLike) else tuple(runs)
-    return job(make_options(ReportOptions, {"runs": folders, "out": out}), reporter or _silent())
+    values = {"runs": folders, "out": out, "measured": tuple(measured)}
+    return job(make_options(ReportOptions, values), reporter or _silent())
 
 
 def sweep(

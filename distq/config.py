@@ -214,6 +214,7 @@ class ReportOptions(BaseModel):
 
     runs: Annotated[tuple[Path, ...], Field(min_length=1)]
     out: Path
+    measured: tuple[Path, ...] = ()
 
 
 MOST_BINS = 1 << 20

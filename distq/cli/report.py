@@ -29,6 +29,14 @@ def report(
     out: Annotated[
         Path, typer.Option("--out", metavar="FILE", help="The page to write.", rich_help_panel=OUTPUT)
     ],
+    measured: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--measured",
+            metavar="FILE",
+            help="What 'distq diff --progressive --json' or '--sensitivity --json' printed; again for each.",
+        ),
+    ] = None,
     *,
     quiet: Annotated[bool, switch("--quiet", "Print only warnings and errors.")] = False,
     json: Annotated[bool, switch("--json", "Print the result as one JSON document.")] = False,
@@ -36,7 +44,8 @@ def report(
     """Show finished runs on an HTML page: verdict, tensors, distributions, weights, settings."""
     from distq.jobs.report import report as job
 
-    options = make_options(ReportOptions, {"runs": tuple(runs), "out": out}, lambda name: f"--{name}")
+    values = {"runs": tuple(runs), "out": out, "measured": tuple(measured or ())}
+    options = make_options(ReportOptions, values, lambda name: f"--{name}")
     perform(partial(job, options), _show, Output(quiet=quiet, json=json))
 
 

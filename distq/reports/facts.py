@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from distq.calibration.histogram import Distribution
 from distq.quant.table import Row
-from distq.run.results import Accuracy, RunResult, SearchedLayer
+from distq.run.results import Accuracy, DiffResult, RunResult, SearchedLayer
 from distq.search.metrics import ImageStatistics
 
 
@@ -160,6 +160,7 @@ class RunFacts:
         choices: in the order they were made.
         int8_bytes: of the exported model; None: there is none.
         float_bytes: of the user's model; None where it is not there any more, or is another.
+        measured: what ``distq diff`` measured of it.
     """
 
     label: str
@@ -173,6 +174,7 @@ class RunFacts:
     choices: tuple[Choice, ...]
     int8_bytes: int | None
     float_bytes: int | None
+    measured: tuple[DiffResult, ...] = ()
 
     @property
     def command(self) -> str:

@@ -7,18 +7,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from distq.calibration.distributions import DistributionSet
 from distq.calibration.histogram import Distribution
 from distq.engine.journal import read_records
 from distq.errors import FileFormatError, UsageError
 from distq.files import sha256_file
 from distq.quant.table import Row, read_table
+from distq.regular import read_regular
 from distq.reports.facts import Choice, Fit, RunFacts, TensorFacts
 from distq.reports.fits import fit_of, fits_of_methods
 from distq.reports.held_out import held_out
 from distq.reports.weights import model_facts
 from distq.run.records import read_result
-from distq.run.results import RunResult, SearchedLayer
+from distq.run.results import DiffResult, RunResult, SearchedLayer
 from distq.run.rundir import RunDir
 from distq.run.seal import read_sealed
 
@@ -59,6 +62,18 @@ def read_run(path: Path, label: str) -> RunFacts:
         int8_bytes=_size(rundir.model, rundir.weights),
         float_bytes=_float_size(record),
     )
+
+
+def read_measured(path: Path) -> DiffResult:
+    """What ``distq diff --json`` printed.
+
+    Raises:
+        FileFormatError: it is something else.
+    """
+    try:
+        return DiffResult.model_validate_json(read_regular(path))
+    except (OSError, ValidationError) as error:
+        raise FileFormatError(f"{path} is not what distq diff --json prints: save that there") from error
 
 
 def _record(rundir: RunDir) -> dict[str, Any]:

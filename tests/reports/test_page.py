@@ -17,7 +17,7 @@ from report_helpers import Page, at
 import distq
 from distq.cli.app import invoke
 from distq.engine.journal import Journal
-from distq.errors import UsageError
+from distq.errors import FileFormatError, UsageError
 from distq.reports.facts import TensorFacts
 from distq.reports.page import page as make_page
 from distq.reports.read import read_run
@@ -175,6 +175,32 @@ def test_a_sweep_has_a_page_that_leads_to_those_of_its_runs(content: dict[str, A
     assert 1 <= len(again.runs) <= len(result.rows)
     shown = [unquote(link) for link in Page(again.out.read_text()).links if not link.startswith("#")]
     assert sorted(shown) == sorted(f"{result.out.name}/{link}" for link in links)
+
+
+@pytest.mark.parametrize("kind", ["progressive", "sensitivity"])
+def test_what_diff_measured_is_shown(
+    kind: str, model: Path, data: Path, calibrated: RunResult, tmp_path: Path
+) -> None:
+    found = distq.diff(
+        model=model,
+        table=calibrated.out / "thresholds.json",
+        data=data,
+        samples=4,
+        tune_samples=2,
+        executor="local",
+        **{kind: True},
+    )
+    measured = tmp_path / "diff.json"
+    measured.write_text(found.model_dump_json())
+    distq.report(calibrated.out, out=tmp_path / "page.html", measured=[measured])
+    text = Page((tmp_path / "page.html").read_text()).text
+    assert ("How the error grows" in text) == bool(found.steps)
+    assert ("What each tensor costs" in text) == bool(found.tensors)
+
+
+def test_what_diff_did_not_print_is_refused(calibrated: RunResult, tmp_path: Path) -> None:
+    with pytest.raises(FileFormatError, match="distq diff"):
+        distq.report(calibrated.out, out=tmp_path / "page.html", measured=[calibrated.out / "run.json"])
 
 
 def _renamed(tensor: TensorFacts, name: str) -> TensorFacts:

@@ -20,6 +20,7 @@ from distq.reports.html import (
     words,
 )
 from distq.reports.plot import Point, bars, line
+from distq.reports.views.growth import growth
 
 _WORST = 5
 
@@ -37,7 +38,8 @@ def layers(runs: Sequence[RunFacts], anchors: Mapping[str, str]) -> str:
 
 
 def _panel(run: RunFacts, anchors: Mapping[str, str]) -> str:
-    return "".join((_own_error(run, anchors), _search(run, anchors), _choices(run), _in_float(run, anchors)))
+    by_tensor = (view(run, anchors) for view in (growth, _own_error, _search, _in_float))
+    return "".join(by_tensor) + _choices(run)
 
 
 def _own_error(run: RunFacts, anchors: Mapping[str, str]) -> str:
