@@ -291,6 +291,7 @@ def report(
     *,
     out: FilePath,
     measured: Iterable[FilePath] = (),
+    images: bool = True,
     reporter: Reporter | None = None,
 ) -> ReportResult:
     """Write one HTML page of finished runs, which opens from disk and needs no other file.
@@ -299,6 +300,7 @@ def report(
         runs: A run folder, several to show side by side, or the folder of a sweep.
         out: The page; one that exists is replaced.
         measured: Files with what ``distq diff --json`` printed of the run.
+        images: With small pictures of the worst samples, where the run's data is still there.
         reporter: Told of progress; silent by default.
 
     Returns:
@@ -313,7 +315,7 @@ def report(
     from distq.options import make_options  # noqa: PLC0415  # lazy, see above
 
     folders = (runs,) if isinstance(runs, str | os.PathLike) else tuple(runs)
-    values = {"runs": folders, "out": out, "measured": tuple(measured)}
+    values = {"runs": folders, "out": out, "measured": tuple(measured), "images": images}
     return job(make_options(ReportOptions, values), reporter or _silent())
 
 

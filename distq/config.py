@@ -215,6 +215,7 @@ class ReportOptions(BaseModel):
     runs: Annotated[tuple[Path, ...], Field(min_length=1)]
     out: Path
     measured: tuple[Path, ...] = ()
+    images: bool = True
 
 
 MOST_BINS = 1 << 20

@@ -38,13 +38,14 @@ def report(
         ),
     ] = None,
     *,
+    no_images: Annotated[bool, switch("--no-images", "Leave out pictures of the worst samples.")] = False,
     quiet: Annotated[bool, switch("--quiet", "Print only warnings and errors.")] = False,
     json: Annotated[bool, switch("--json", "Print the result as one JSON document.")] = False,
 ) -> None:
     """Show finished runs on an HTML page: verdict, tensors, distributions, weights, settings."""
     from distq.jobs.report import report as job
 
-    values = {"runs": tuple(runs), "out": out, "measured": tuple(measured or ())}
+    values = {"runs": tuple(runs), "out": out, "measured": tuple(measured or ()), "images": not no_images}
     options = make_options(ReportOptions, values, lambda name: f"--{name}")
     perform(partial(job, options), _show, Output(quiet=quiet, json=json))
 

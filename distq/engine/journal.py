@@ -23,7 +23,7 @@ from typing import Any, Self
 
 from distq.engine.packing import pack_arrays, unpack_arrays
 from distq.errors import FileFormatError, UsageError
-from distq.files import atomic_write, cannot_write, is_full, sha256_bytes, sha256_file
+from distq.files import BROKEN_ARCHIVE, atomic_write, cannot_write, is_full, sha256_bytes, sha256_file
 from distq.regular import open_regular
 from distq.replica.worker import Arrays
 
@@ -265,9 +265,14 @@ def read_records(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def unit_arrays(record: dict[str, Any]) -> Arrays | None:
-    """The result of a unit in its record; None where it was too large to stand there, or is of no unit."""
+    """The result of a unit in its record; None where it is too large to stand there, or cannot be read."""
     arrays = record.get("arrays")
-    return unpack_arrays(base64.b64decode(arrays)) if isinstance(arrays, str) else None
+    if not isinstance(arrays, str):
+        return None
+    try:
+        return unpack_arrays(base64.b64decode(arrays))
+    except BROKEN_ARCHIVE:
+        return None
 
 
 def _encode(record: dict[str, Any]) -> bytes:

@@ -49,8 +49,8 @@ def report(options: ReportOptions, reporter: Reporter) -> ReportResult:
     measured = tuple(map(read_measured, options.measured))
     reporter.line(f"reading {', '.join(map(str, options.runs))}")
     if len(options.runs) == 1 and is_sweep_folder(options.runs[0]):
-        runs = write_sweep_page(options.runs[0], out)
+        runs = write_sweep_page(options.runs[0], out, images=options.images)
     else:
         runs = options.runs
-        write_page([replace(run, measured=measured) for run in read_runs(runs)], out)
+        write_page([replace(run, measured=measured) for run in read_runs(runs, images=options.images)], out)
     return ReportResult(out, runs, out.stat().st_size)

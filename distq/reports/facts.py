@@ -98,12 +98,48 @@ class HeldOut:
         sqnr_db: interval of each model's SQNR, by the same names.
         gain_db: interval of what the search gained; None where there was none.
         samples: index of each in its source; None where the journal does not tell.
+        top1: by model and for ``float``, int8 (samples,): 1 right, 0 wrong, -1 without a label.
     """
 
     statistics: Mapping[str, ImageStatistics]
     sqnr_db: Mapping[str, Interval]
     gain_db: Interval | None
     samples: tuple[int, ...] | None
+    top1: Mapping[str, npt.NDArray[np.int8]]
+
+
+@dataclass(frozen=True)
+class SamplePicture:
+    """What is known of a sample in its source.
+
+    Attributes:
+        index: in the source.
+        name: empty where it cannot be told.
+        picture: a small one as a data URI; empty: none.
+        label: of the source itself.
+    """
+
+    index: int
+    name: str
+    picture: str
+    label: int | None
+
+
+@dataclass(frozen=True)
+class SampleFacts:
+    """One held-out sample.
+
+    Attributes:
+        look: what it is.
+        sqnr_db: of its outputs, by model as in :class:`HeldOut`.
+        share: of the error over all held-out samples.
+        right: whether the first choice is the label, by model and for ``float``; empty without a label.
+    """
+
+    look: SamplePicture
+    sqnr_db: Mapping[str, float]
+    share: float
+    right: Mapping[str, bool]
 
 
 @dataclass(frozen=True)
@@ -161,6 +197,7 @@ class RunFacts:
         int8_bytes: of the exported model; None: there is none.
         float_bytes: of the user's model; None where it is not there any more, or is another.
         measured: what ``distq diff`` measured of it.
+        worst: held-out samples that it answers worst.
     """
 
     label: str
@@ -175,6 +212,7 @@ class RunFacts:
     int8_bytes: int | None
     float_bytes: int | None
     measured: tuple[DiffResult, ...] = ()
+    worst: tuple[SampleFacts, ...] = ()
 
     @property
     def command(self) -> str:

@@ -21,7 +21,9 @@ _RESAMPLED = 1000
 _LABEL = re.compile(r"evaluate, samples (\d+)-(\d+)")
 
 
-def held_out(records: Iterable[dict[str, Any]], reported: Comparison | None) -> HeldOut | None:
+def held_out(
+    records: Iterable[dict[str, Any]], reported: Comparison | None, *, shuffled: bool
+) -> HeldOut | None:
     """The samples of a run's report on held-out samples, if its journal has them.
 
     They are the last that a run evaluates. They are taken only where they give the numbers of the report.
@@ -29,6 +31,7 @@ def held_out(records: Iterable[dict[str, Any]], reported: Comparison | None) -> 
     Args:
         records: of the journal.
         reported: what ``metrics.json`` says of them.
+        shuffled: they are in no ascending order, so the journal does not tell which is which.
     """
     if reported is None:
         return None
@@ -37,7 +40,7 @@ def held_out(records: Iterable[dict[str, Any]], reported: Comparison | None) -> 
     samples: list[Sequence[int]] = []
     images = 0
     for first, last, arrays in reversed(list(_evaluated(records))):
-        if images >= reported.images or any(name not in arrays for name in STATISTICS):
+        if images >= reported.images or any(name not in arrays for name in (*STATISTICS, "top1")):
             break
         size = arrays["error"].shape[1]
         samples.append(range(first, last + 1) if last - first + 1 == size else ())
@@ -58,7 +61,11 @@ def held_out(records: Iterable[dict[str, Any]], reported: Comparison | None) -> 
         statistics=joined,
         sqnr_db=_intervals(joined),
         gain_db=_gain(joined),
-        samples=tuple(known) if len(known) == images else None,
+        samples=tuple(known) if len(known) == images and not shuffled else None,
+        top1={
+            name: np.concatenate([parts[i]["top1"][m] for i in order])
+            for m, name in enumerate((*names, "float"))
+        },
     )
 
 

@@ -12,6 +12,7 @@ from distq.reports.facts import RunFacts, SweepLine
 from distq.reports.html import element, text
 from distq.reports.views.budget import budget
 from distq.reports.views.layers import layers
+from distq.reports.views.samples import samples
 from distq.reports.views.settings import settings
 from distq.reports.views.sweep import sweep
 from distq.reports.views.tensor import tensor_details
@@ -43,11 +44,12 @@ def page(runs: Sequence[RunFacts], of_sweep: Sequence[SweepLine] = ()) -> str:
         "Which tensors matter": layers(runs, names),
         "Tensors": tensors(runs, names),
         "One tensor": tensor_details(runs, names),
+        "Samples": samples(runs),
         "Weights": weights(runs),
         "Budget": budget(runs),
         "Settings": settings(runs),
     }
-    anchors = ("sweep", "verdict", "layers", "tensors", "tensor", "weights", "budget", "settings")
+    anchors = ("sweep", "verdict", "layers", "tensors", "tensor", "samples", "weights", "budget", "settings")
     links = [
         element("a", text(title), href=f"#{anchor}")
         for (title, view), anchor in zip(views.items(), anchors, strict=True)

@@ -19,6 +19,7 @@ from distq.regular import read_regular
 from distq.reports.facts import Choice, Fit, RunFacts, TensorFacts
 from distq.reports.fits import fit_of, fits_of_methods
 from distq.reports.held_out import held_out
+from distq.reports.samples import worst_samples
 from distq.reports.weights import model_facts
 from distq.run.records import read_result
 from distq.run.results import DiffResult, RunResult, SearchedLayer
@@ -28,12 +29,13 @@ from distq.run.seal import read_sealed
 _RESCALED = 1e-6  # of a range; a search may write the same range a rounding apart
 
 
-def read_run(path: Path, label: str) -> RunFacts:
+def read_run(path: Path, label: str, *, images: bool = True) -> RunFacts:
     """Read a finished run; nothing in its folder is changed.
 
     Args:
         path: the run folder.
         label: what the page calls it.
+        images: take small pictures of the worst samples from the run's data, where it is still there.
 
     Raises:
         UsageError: it is no run, or not finished.
@@ -49,6 +51,7 @@ def read_run(path: Path, label: str) -> RunFacts:
     result, metrics = read_result(rundir), rundir.read_metrics()
     model = model_facts(rundir.model)
     records = list(read_records(rundir.journal)) if rundir.journal.is_file() else []
+    found = held_out(records, result.holdout, shuffled=bool(record.get("job", {}).get("shuffle")))
     return RunFacts(
         label=label,
         path=path,
@@ -57,7 +60,8 @@ def read_run(path: Path, label: str) -> RunFacts:
         result=result,
         tensors=tuple(_tensors(rundir, record, result, model.kinds, records)),
         layers=model.layers,
-        held_out=held_out(records, result.holdout),
+        held_out=found,
+        worst=worst_samples(found, record.get("holdout") or {}, images=images),
         choices=tuple(_choices(records)),
         int8_bytes=_size(rundir.model, rundir.weights),
         float_bytes=_float_size(record),
@@ -81,6 +85,7 @@ def _record(rundir: RunDir) -> dict[str, Any]:
         raise UsageError(f"{rundir.path} is not a run of distq: give the --out of calibrate or tune")
     try:
         record = read_sealed(rundir.run)
+        rundir.identity()
     except (OSError, ValueError, RecursionError) as error:
         raise FileFormatError(f"{rundir.run} is damaged: there is nothing to report") from error
     if not rundir.finished:
@@ -150,7 +155,11 @@ def _of(row: Row, distribution: Distribution | None) -> bool:
 def _searched(records: Sequence[Mapping[str, Any]], result: RunResult) -> Iterator[SearchedLayer]:
     """What the search decided, of the journal; of ``metrics.json`` where there is no journal any more."""
     notes = [r["fields"] for r in records if r.get("type") == "note" and r.get("kind") == "layer"]
-    yield from map(SearchedLayer.model_validate, notes) if notes else result.layers
+    try:
+        found = [SearchedLayer.model_validate(note) for note in notes]
+    except ValidationError:  # of another version of distq
+        found = []
+    yield from found or result.layers
 
 
 def _choices(records: Sequence[Mapping[str, Any]]) -> Iterator[Choice]:

@@ -12,14 +12,18 @@ from distq.run.results import RunResult
 from distq.run.rundir import RunDir
 
 
-def read_runs(paths: Sequence[Path]) -> list[RunFacts]:
+def read_runs(paths: Sequence[Path], *, images: bool = True) -> list[RunFacts]:
     """Read runs; each is called by as much of its path as tells it from the others.
+
+    Args:
+        paths: run folders.
+        images: with small pictures of their worst samples.
 
     Raises:
         UsageError: one is no run, or not finished.
         FileFormatError: a file of one is damaged.
     """
-    return [read_run(path, label) for path, label in zip(paths, labels(paths), strict=True)]
+    return [read_run(path, label, images=images) for path, label in zip(paths, labels(paths), strict=True)]
 
 
 def labels(paths: Sequence[Path]) -> list[str]:

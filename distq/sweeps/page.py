@@ -26,8 +26,13 @@ def is_sweep_folder(folder: Path) -> bool:
     return (folder / RESULTS).is_file() and not RunDir(folder).run.exists()
 
 
-def write_sweep_page(folder: Path, out: Path) -> tuple[Path, ...]:
+def write_sweep_page(folder: Path, out: Path, *, images: bool = True) -> tuple[Path, ...]:
     """Write the page of a sweep that has ended; its runs are looked for in its folder.
+
+    Args:
+        folder: of the sweep.
+        out: the page.
+        images: with small pictures of the worst samples.
 
     Returns:
         The runs that it shows in full: of the first network the best for their time or their float layers,
@@ -43,7 +48,7 @@ def write_sweep_page(folder: Path, out: Path) -> tuple[Path, ...]:
         raise UsageError(f"no run of the sweep {folder} is complete: {RESULTS} says why")
     first = [row for row in complete if row.network == complete[0].network]
     shown = sorted(first, key=lambda row: not (row.best_for_time or row.best_for_float_layers))[:MOST_RUNS]
-    runs = [read_run(folder / row.name, row.name) for row in shown]
+    runs = [read_run(folder / row.name, row.name, images=images) for row in shown]
     lines = [_line(row, folder, out.parent) for row in result.rows]
     atomic_write(out, page(runs, lines).encode())
     return tuple(run.path for run in runs)

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
-from job_helpers import calibrate, read_json, three_layers, thresholds, tree, write_model
+from job_helpers import calibrate, read_json, three_layers, thresholds, tree, write_model, write_photos
 from report_helpers import Page, at
 
 import distq
@@ -196,6 +196,28 @@ def test_what_diff_measured_is_shown(
     text = Page((tmp_path / "page.html").read_text()).text
     assert ("How the error grows" in text) == bool(found.steps)
     assert ("What each tensor costs" in text) == bool(found.tensors)
+
+
+def test_the_worst_samples_are_shown_with_pictures_unless_they_are_not_wanted(
+    model: Path, tmp_path: Path
+) -> None:
+    photos = write_photos(tmp_path / "photos", 9)
+    run = calibrate(model, photos, tmp_path / "run", samples=4)
+    facts = read_run(run.out, "run")
+    assert facts.held_out is not None
+    error = facts.held_out.statistics["before"].error.sum(axis=1)
+    names = [f"{4 + i}.png" for i in np.argsort(-error)]
+    assert [sample.look.name for sample in facts.worst] == names
+    assert sum(sample.share for sample in facts.worst) == pytest.approx(1)
+    assert make_page([facts]).count("<img") == len(names)
+    assert "<img" not in make_page([read_run(run.out, "run", images=False)])
+
+
+def test_samples_of_a_shuffled_run_are_not_told_apart(model: Path, data: Path, tmp_path: Path) -> None:
+    run = calibrate(model, data, tmp_path / "run", samples=4, shuffle=True)
+    facts = read_run(run.out, "run")
+    assert facts.held_out is not None
+    assert facts.worst == ()
 
 
 def test_what_diff_did_not_print_is_refused(calibrated: RunResult, tmp_path: Path) -> None:
