@@ -98,7 +98,7 @@ class CommonOptions(BaseModel):
     skip_bad: Annotated[int, Field(ge=0)] = 0
     input_config: Path | None = None
     shard_size: Annotated[int, Field(ge=1)] = 8
-    cache_memory: Annotated[int, Field(ge=1)] = 1024
+    cache_memory: Annotated[int, Field(ge=1)] | None = None
     cpus_per_worker: Annotated[int, Field(ge=1, le=256)] | None = None
     gpus_per_worker: Annotated[float, Field(gt=0, le=1)] | None = None
     decode_workers: Annotated[int, Field(ge=1, le=256)] | None = None

@@ -70,7 +70,7 @@ FLAGS = {
     "target": Flag(QUANTIZATION, "The runtime, which decides where quantizers stand"),
     "int16_layers": Flag(QUANTIZATION, "Layers with 16-bit activations.", "NAME,NAME"),
     "bias_correction": Flag(QUANTIZATION, "Leave biases as they are."),
-    "table": Flag(QUANTIZATION, "Start from these thresholds instead of computing them.", "FILE"),
+    "table": Flag(QUANTIZATION, "Start from these thresholds: distq's or another tool's table.", "FILE"),
     "dump_dist": Flag(QUANTIZATION, "Also write the distributions here.", "FILE"),
     "load_dist": Flag(QUANTIZATION, "Read distributions from here; without --data: thresholds only.", "FILE"),
     "layer_config": Flag(LAYERS, "Settings by layer name or pattern: YAML, or a Caffe prototxt.", "FILE"),
@@ -115,7 +115,10 @@ FLAGS = {
     "address": Flag(PLACE, "A running Ray to join (default: $RAY_ADDRESS, or start one).", "RAY"),
     "shard_size": Flag(PLACE, "Samples in a work unit, at most; no result depends on it.", "N"),
     "cache_memory": Flag(
-        PLACE, "Memory in which a worker keeps what it would otherwise compute again.", "MiB"
+        PLACE,
+        "Memory in which a worker keeps what it would otherwise compute again "
+        "(default: its part of a quarter of the machine's or container's, 64 to 1024).",
+        "MiB",
     ),
     "decode_workers": Flag(
         PLACE, "Threads of a worker (beside a GPU: actors) that decode meanwhile (default: its CPUs).", "N"

@@ -51,6 +51,12 @@ def print_run_result(result: RunResult, console: Console | None = None) -> None:
         console.print(_comparison_table(comparison, held_out=result.holdout is not None))
     if result.curve:
         console.print(_curve_table(result.curve))
+    if (ran := result.integer_kernels) is not None:
+        console.print(
+            f"Integer kernels: {ran.layers} of {_plural(ran.of, 'layer')}, "
+            f"{100 * ran.multiplications:.1f} % of the multiplications",
+            highlight=False,
+        )
     print_float_layers(result.float_layers, console)
     for warning in result.warnings:
         console.print(Text.assemble(("warning: ", "yellow"), warning), soft_wrap=True)

@@ -154,12 +154,15 @@ class Run:
 
     def cost(self) -> Cost:
         """What the run took so far."""
+        driver, workers = peak_rss_mb(), self.executor.peak_rss_mb()
         return Cost(
             fp32_forwards=round(self.cost_so_far.fp32_forwards, 3),
             int8_forwards=round(self.cost_so_far.int8_forwards, 3),
             seconds=round(time.monotonic() - self.started, 3),
             workers=self.executor.workers,
-            peak_rss_mb=round(peak_rss_mb(), 1),
+            peak_rss_mb=round(driver + sum(workers), 1),
+            driver_peak_rss_mb=round(driver, 1),
+            worker_peak_rss_mb=tuple(round(worker, 1) for worker in workers),
             search=self.cost_so_far.search,
         )
 

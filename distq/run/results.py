@@ -78,13 +78,22 @@ class SearchCost(_Result):
 
 
 class Cost(_Result):
-    """What the job took; forwards in whole-network equivalents."""
+    """What the job took; forwards in whole-network equivalents.
+
+    Attributes:
+        peak_rss_mb: the most memory that the driver and each worker in a process of its own have had, summed,
+            in MiB; without workers that were lost.
+        driver_peak_rss_mb: the driver's part.
+        worker_peak_rss_mb: each worker's; empty where the driver does the work itself.
+    """
 
     fp32_forwards: float
     int8_forwards: float
     seconds: float
     workers: int
     peak_rss_mb: float
+    driver_peak_rss_mb: float | None = None
+    worker_peak_rss_mb: tuple[float, ...] = ()
     search: SearchCost | None = None
 
 
@@ -141,6 +150,21 @@ class FloatLayer(_Result):
     reason: str
 
 
+class IntegerKernels(_Result):
+    """How much of a network ONNX Runtime runs on integers.
+
+    Attributes:
+        layers: Conv, Gemm, MatMul and their kind that do.
+        of: all there are.
+        multiplications: the share of the network's multiplications that these do, 0 to 1; sizes that the
+            model leaves open count as 1.
+    """
+
+    layers: int
+    of: int
+    multiplications: float
+
+
 class CurvePoint(_Result):
     """The network on the tuning images with the first ``budget`` of what ``tune`` chose to make better.
 
@@ -163,6 +187,7 @@ class RunResult(_Result):
     Attributes:
         layers: what the search made of tensors, where no later choice replaced it.
         curve: what a budget was spent on.
+        integer_kernels: what runs on integers; None where the target is not run by ONNX Runtime.
     """
 
     out: Path
@@ -174,6 +199,7 @@ class RunResult(_Result):
     warnings: tuple[str, ...] = ()
     layers: tuple[SearchedLayer, ...] = ()
     curve: tuple[CurvePoint, ...] = ()
+    integer_kernels: IntegerKernels | None = None
 
 
 class LayerStep(_Result):

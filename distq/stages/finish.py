@@ -12,7 +12,7 @@ from distq.run.records import close_run, run_record
 from distq.run.results import Comparison, RunResult, SearchedLayer
 from distq.stages.compare import compare_models, comparison
 from distq.stages.form import Form
-from distq.stages.kernels import float_layers
+from distq.stages.kernels import float_layers, kernels_of_layers
 
 
 def finish(run: Run, before: Form, after: Form | None = None) -> RunResult:
@@ -50,6 +50,7 @@ def finish(run: Run, before: Form, after: Form | None = None) -> RunResult:
         warnings=tuple(run.warnings),
         layers=tuple(_searched_layers(run.journal, final.table)),
         curve=final.curve,
+        integer_kernels=kernels_of_layers(final.model, final.plan, final.exported),
     )
     close_run(run.rundir, {**run_record(run), "budget": final.budget}, result)
     return result.model_copy(update={"files": run.rundir.files()})

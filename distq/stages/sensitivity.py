@@ -77,7 +77,7 @@ class Variants:
         plan = self._form.plan
         order = [self._names.quantized(t) for t in plan.by_tensor if t in tensors]
         biases = {
-            layer.node: self._form.state.biases[layer.name] - self._shifts[layer.name]
+            layer.reads_bias[0]: self._form.state.biases[layer.name] - self._shifts[layer.name]
             for layer in plan.layers
             if layer.name in self._shifts and layer.inputs[0] in tensors and layer not in layers
         }
