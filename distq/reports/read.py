@@ -16,8 +16,8 @@ from distq.errors import FileFormatError, UsageError
 from distq.files import sha256_file
 from distq.quant.table import Row, read_table
 from distq.regular import read_regular
-from distq.reports.facts import Choice, Fit, RunFacts, TensorFacts
-from distq.reports.fits import fit_of, fits_of_methods
+from distq.reports.facts import Choice, RunFacts, TensorFacts
+from distq.reports.fits import Fits
 from distq.reports.held_out import held_out
 from distq.reports.samples import worst_samples
 from distq.reports.weights import model_facts
@@ -116,32 +116,21 @@ def _tensors(
         shared = next((r.tied_to for r in (row, start) if r is not None and r.tied_to), None)
         distribution = counts.get(name) or counts.get(shared or "")
         quantizer = row or start
-        known = distribution is not None and distribution.count > 0 and quantizer is not None
+        counted = distribution is not None and distribution.count > 0
+        fits = Fits(distribution) if distribution is not None and counted else None
         yield TensorFacts(
             name=name,
             kind=kinds.get(name, ""),
             row=row,
             before=start,
             distribution=distribution,
-            rescaled=known and row is not None and not _of(row, distribution),
-            fit=_fit(row, distribution),
-            fit_before=_fit(start, distribution),
-            methods=_methods(quantizer, distribution, bins, scheme) if known and not shared else {},
+            rescaled=counted and row is not None and not _of(row, distribution),
+            fit=fits.of(row) if fits and row and _of(row, distribution) else None,
+            fit_before=fits.of(start) if fits and start and _of(start, distribution) else None,
+            methods=fits.of_methods(quantizer, bins, scheme) if fits and quantizer and not shared else {},
             search=searched.get(name),
             reason=reasons.get(name, ""),
         )
-
-
-def _methods(row: Row | None, distribution: Distribution | None, bins: int, scheme: str) -> dict[str, Fit]:
-    if row is None or distribution is None:
-        return {}
-    return fits_of_methods(distribution, row, bins, scheme)
-
-
-def _fit(row: Row | None, distribution: Distribution | None) -> Fit | None:
-    if row is None or distribution is None or not distribution.count or not _of(row, distribution):
-        return None
-    return fit_of(distribution, row)
 
 
 def _of(row: Row, distribution: Distribution | None) -> bool:

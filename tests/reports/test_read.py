@@ -13,7 +13,7 @@ from distq.calibration.histogram import Distribution
 from distq.quant.scheme import encode
 from distq.quant.table import Row
 from distq.reports.command import command_of
-from distq.reports.fits import fit_of, fits_of_methods
+from distq.reports.fits import Fits
 from distq.reports.read import read_run
 from distq.reports.runs import labels
 from distq.run.results import RunResult
@@ -43,7 +43,7 @@ def test_a_fit_is_what_the_quantizer_does_to_the_values() -> None:
     row = row_of(values, 2.5)
     levels = np.clip(np.rint(values / row.scale) + row.zero_point, 0, 255)
     error = (levels - row.zero_point) * row.scale - values
-    found = fit_of(Distribution.of(values), row)
+    found = Fits(Distribution.of(values)).of(row)
     assert found.clipped == pytest.approx(np.mean(np.abs(values) > 2.5), abs=2e-4)
     expected = decibels(float((error.astype(np.float64) ** 2).sum() / (values.astype(np.float64) ** 2).sum()))
     assert found.sqnr_db == pytest.approx(expected, abs=0.05)
@@ -52,7 +52,7 @@ def test_a_fit_is_what_the_quantizer_does_to_the_values() -> None:
 
 def test_the_largest_value_is_not_clipped_by_a_threshold_at_it() -> None:
     values = samples(4).ravel()
-    found = fits_of_methods(Distribution.of(values), row_of(values, 3.0), 2048, "auto")
+    found = Fits(Distribution.of(values)).of_methods(row_of(values, 3.0), 2048, "auto")
     assert found["max"].clipped == 0
     assert found["mse"].sqnr_db >= found["max"].sqnr_db - 1e-9
 
