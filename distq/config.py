@@ -202,6 +202,7 @@ class CalibrateOptions(LayerOptions):
     dump_dist: Path | None = None
     load_dist: Path | None = None
     table: Path | None = None
+    report: bool = False
     resume: bool = False
 
 
@@ -254,6 +255,17 @@ class DiffOptions(LayerOptions):
     int8_layers: Names = ()
     progressive: bool = False
     sensitivity: bool = False
+
+
+class ReportOptions(BaseModel):
+    """Options of ``distq report``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    runs: Annotated[tuple[Path, ...], Field(min_length=1)]
+    out: Path
+    measured: tuple[Path, ...] = ()
+    images: bool = True
 
 
 MOST_BINS = 1 << 20

@@ -26,6 +26,7 @@ from distq.cli.convert import converting
 from distq.cli.dataset import dataset
 from distq.cli.flags import OUTPUT, PLACE_FLAGS, Output, example, switch, takes
 from distq.cli.perform import perform, show_result
+from distq.cli.report import reporting
 from distq.cli.tables import (
     print_demo_result,
     print_diff_result,
@@ -51,6 +52,7 @@ app.add_typer(dataset, name="dataset")
 app.add_typer(cascade)
 app.add_typer(cluster)
 app.add_typer(converting)
+app.add_typer(reporting)
 
 
 @app.callback(invoke_without_command=True)
@@ -97,7 +99,7 @@ def diff(values: Values, output: Output) -> None:
 
 
 @app.command(epilog=example("distq run job.yaml --workers 4"))
-@takes(TuneOptions, only=("out", "resume", *PLACE_FLAGS))
+@takes(TuneOptions, only=("out", "report", "resume", *PLACE_FLAGS))
 def run(
     values: Values,
     output: Output,
@@ -111,7 +113,7 @@ def run(
 
 
 @app.command(epilog=example("distq sweep sweep.yaml --dry-run"))
-@takes(TuneOptions, only=("out", "resume", *PLACE_FLAGS))
+@takes(TuneOptions, only=("out", "report", "resume", *PLACE_FLAGS))
 def sweep(
     values: Values,
     output: Output,

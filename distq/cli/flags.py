@@ -142,6 +142,7 @@ FLAGS = {
         PLACE, "Give a work unit to another worker after so long; it counts as an attempt.", "SECONDS"
     ),
     "out": Flag(OUTPUT, "Folder of the run; must be new unless with --resume.", "RUN"),
+    "report": Flag(OUTPUT, "Also write RUN/report.html, the page that distq report makes."),
     "resume": Flag(OUTPUT, "Continue an interrupted run in --out."),
 }
 

@@ -16,14 +16,15 @@ import re
 import shutil
 import time
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from distq.engine.packing import pack_arrays, unpack_arrays
 from distq.errors import FileFormatError, UsageError
-from distq.files import atomic_write, cannot_write, is_full, sha256_bytes, sha256_file
+from distq.files import BROKEN_ARCHIVE, atomic_write, cannot_write, is_full, sha256_bytes, sha256_file
+from distq.regular import open_regular
 from distq.replica.worker import Arrays
 
 _VERSION = 1
@@ -248,6 +249,30 @@ class Journal:
 
     def _part(self, key: str) -> Path:
         return self._parts / f"{key}.npz"
+
+
+def read_records(path: Path) -> Iterator[dict[str, Any]]:
+    """The undamaged records of a journal in the order written; the file is left alone, also in use.
+
+    Raises:
+        FileFormatError: it cannot be read.
+    """
+    try:
+        with open_regular(path) as stream:
+            yield from (record for line in stream if (record := _decode(line)) is not None)
+    except OSError as error:
+        raise FileFormatError(f"cannot read the journal {path}: {error.strerror}") from error
+
+
+def unit_arrays(record: dict[str, Any]) -> Arrays | None:
+    """The result of a unit in its record; None where it is too large to stand there, or cannot be read."""
+    arrays = record.get("arrays")
+    if not isinstance(arrays, str):
+        return None
+    try:
+        return unpack_arrays(base64.b64decode(arrays))
+    except BROKEN_ARCHIVE:
+        return None
 
 
 def _encode(record: dict[str, Any]) -> bytes:

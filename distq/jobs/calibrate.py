@@ -14,6 +14,7 @@ from distq.config import CalibrateOptions
 from distq.engine.progress import Reporter
 from distq.errors import DataError
 from distq.files import atomic_write
+from distq.reports.runs import with_report
 from distq.run.identity import file_identity, set_by_layer
 from distq.run.open import Lender, as_begun, interruptible, open_run
 from distq.run.prepare import prepare_model
@@ -45,8 +46,9 @@ def calibrate(options: CalibrateOptions, reporter: Reporter, lender: Lender | No
         return _thresholds_only(options, options.load_dist, reporter)
     with interruptible(), open_run(options, "calibrate", reporter, lender) as run:
         if isinstance(run, RunResult):
-            return run
-        return finish(run, calibrated(run))
+            return with_report(run, wanted=options.report)
+        result = finish(run, calibrated(run))
+    return with_report(result, wanted=options.report)
 
 
 def _thresholds_only(options: CalibrateOptions, load_dist: Path, reporter: Reporter) -> RunResult:
@@ -75,7 +77,7 @@ def _thresholds_only(options: CalibrateOptions, load_dist: Path, reporter: Repor
         fields["layer_config"] = file_identity(options.layer_config)
     rundir.claim(fields, resume=options.resume)
     if rundir.finished and not rundir.damaged():
-        return read_result(rundir)
+        return with_report(read_result(rundir), wanted=options.report)
     atomic_write(rundir.thresholds, form.table_bytes)
     atomic_write(rundir.tensors, form.table_csv)
     reporter.line(f"wrote {rundir.thresholds}; no --data was given, so no model")
@@ -90,4 +92,4 @@ def _thresholds_only(options: CalibrateOptions, load_dist: Path, reporter: Repor
         {"out": rundir.path, "files": (), "holdout": None, "tuning": None, "cost": cost}
     )
     close_run(rundir, {"job": rundir.identity()}, result)
-    return result.model_copy(update={"files": rundir.files()})
+    return with_report(result.model_copy(update={"files": rundir.files()}), wanted=options.report)

@@ -12,6 +12,7 @@ from distq.files import make_run_folder
 from distq.run.open import interruptible, open_workers
 from distq.run.rundir import RunDir
 from distq.sweeps.matrix import Sweep
+from distq.sweeps.page import PAGE, write_sweep_page
 from distq.sweeps.results import SweepResult, ranked, write_results
 from distq.sweeps.runs import Runs, Verbs
 
@@ -47,7 +48,11 @@ def sweep(wanted: Sweep, verbs: Verbs, reporter: Reporter, *, resume: bool = Fal
     seconds = round(time.monotonic() - started, 3)
     result = SweepResult(out=wanted.out, rows=ranked(rows), seconds=seconds, files=files)
     write_results(result)
-    return result
+    if not any(run.options.report for run in wanted.runs) or len(result.failed) == len(result.rows):
+        return result
+    page = wanted.out / PAGE
+    write_sweep_page(wanted.out, page)
+    return result.model_copy(update={"files": (*files, page)})
 
 
 def _take_folder(out: Path, *, resume: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from distq.config import TuneOptions
 from distq.engine.progress import Reporter
+from distq.reports.runs import with_report
 from distq.run.given_data import require_data
 from distq.run.open import Lender, as_begun, interruptible, open_run
 from distq.run.results import RunResult
@@ -35,7 +36,7 @@ def tune(options: TuneOptions, reporter: Reporter, lender: Lender | None = None)
     options = as_begun(options)
     with interruptible(), open_run(options, "tune", reporter, lender) as opened:
         if isinstance(opened, RunResult):
-            return opened
+            return with_report(opened, wanted=options.report)
         chosen_quantizers(options, Form.given(opened))  # a wrong name in --layers is found before any work
         # what `calibrate` exports: the result is compared with it
         before = calibrated(opened)
@@ -56,4 +57,5 @@ def tune(options: TuneOptions, reporter: Reporter, lender: Lender | None = None)
         chosen = reconsider(run, options, start, settled)
         # with 16 bits in place other channels are worth evening out
         after = even_out_anew(run, before, start, chosen)
-        return finish(run, before, after)
+        result = finish(run, before, after)
+    return with_report(result, wanted=options.report)

@@ -71,6 +71,11 @@ class RunDir:
         return self.path / "journal.jsonl"
 
     @property
+    def report(self) -> Path:
+        """The page that shows all of this."""
+        return self.path / "report.html"
+
+    @property
     def data(self) -> Path:
         """Samples that were given by Python."""
         return self.path / "data"
@@ -94,7 +99,7 @@ class RunDir:
     def every_file(self) -> tuple[Path, ...]:
         """The files for a user that a run may have."""
         tables = (self.thresholds, self.tensors, self.calibrated)
-        return (self.model, self.weights, *tables, self.metrics, self.run, self.distributions)
+        return (self.model, self.weights, *tables, self.metrics, self.run, self.distributions, self.report)
 
     def write_model(self, model: bytes) -> None:
         """Write the QDQ model, with its weights beside it where they lie in files."""
@@ -182,7 +187,7 @@ class RunDir:
             ExecutionError: the disk does not take them.
         """
         last = as_json(metrics)
-        own = {self.run, self.metrics}
+        own = {self.run, self.metrics, self.report}
         files = {path.name: sha256_file(path) for path in self.files() if path not in own}
         atomic_write(self.run, sealed(record, {**files, self.metrics.name: sha256_bytes(last)}))
         atomic_write(self.metrics, last)

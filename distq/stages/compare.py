@@ -132,7 +132,7 @@ def choose(
         run.reporter.line(f"{kind}, {label}: diff {mean:.6g}")
     order = sorted(range(len(diffs)), key=lambda i: (means[i], i))
     best = next((i for i in order if i and better(diffs[i], diffs[0])), 0)
-    run.journal.note(kind, chosen=labels[best], diffs=means)
+    run.journal.note(kind, chosen=labels[best], names=list(labels), diffs=means)
     run.reporter.line(f"{kind}: {labels[best]}")
     return best
 

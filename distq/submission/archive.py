@@ -21,7 +21,7 @@ from distq.files import cannot_write, sha256_file
 from distq.run.rundir import RunDir
 from distq.run.seal import require_undamaged
 
-SWEEP_FILES = ("results.csv", "results.json")
+SWEEP_FILES = ("results.csv", "results.json", "report.html")
 
 LARGEST_RUN = 1 << 30
 """Bytes: the log stays on the head's disk until the cluster ends, at 4/3 of this."""

@@ -55,7 +55,7 @@ _WHOLE = (*PLACE, "out", "resume", "dump_dist")  # may not differ between runs
 _OPTIONS = {name: None for name in (*TuneOptions.model_fields, "command", "name") if name not in _WHOLE}
 _UNTOLD = ("data", "holdout_data", "preprocess", "labels")  # a run's name does not tell them
 _FILES = {".onnx", ".npz", ".npy", ".txt", ".yaml", ".json", ".py"}
-_OWN_FILES = ("journal.jsonl", "parts", "results.csv", "results.json")
+_OWN_FILES = ("journal.jsonl", "parts", "results.csv", "results.json", "report.html")
 _SECTIONS = {"matrix", "include", "exclude", "out", *PLACE}
 
 
@@ -92,7 +92,7 @@ def load_sweep(source: Path | Mapping[str, object], overrides: Mapping[str, obje
     Args:
         source: the YAML file, whose relative paths start at its folder; or what it would say, with paths that
             start at the current folder.
-        overrides: ``out`` and options of :data:`PLACE` that replace the file's.
+        overrides: ``out``, ``report`` and options of :data:`PLACE` that replace the file's.
 
     Raises:
         UsageError: the file cannot be read, has an unknown key, an axis without values, a value that its
@@ -128,6 +128,7 @@ def _sweep(folder: Path, content: Values, overrides: Mapping[str, object]) -> Sw
     for name in common:
         if name not in _OPTIONS or name == "name":
             raise UsageError(unknown_name(name, {**_OPTIONS, **dict.fromkeys(_SECTIONS)}, "key"))
+    common |= {name: value for name, value in overrides.items() if name == "report"}
     place = {name: rooted(folder, CommonOptions, name, content[name]) for name in PLACE if name in content}
     place |= {name: value for name, value in overrides.items() if name in PLACE}
     workplace = make_options(CommonOptions, place)

@@ -1,0 +1,54 @@
+"""``distq report``: a page of finished runs."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from distq.cli.flags import OUTPUT, Output, example, switch
+from distq.cli.perform import perform
+from distq.config import ReportOptions
+from distq.options import make_options
+
+if TYPE_CHECKING:
+    from distq.jobs.report import ReportResult
+
+# ruff: noqa: PLC0415  # a command imports its job
+
+reporting = typer.Typer()
+
+
+@reporting.command(epilog=example("distq report run --out page.html"))
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Finished runs, side by side; or a sweep's folder.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="The page to write.", rich_help_panel=OUTPUT)
+    ],
+    measured: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--measured",
+            metavar="FILE",
+            help="What 'distq diff --progressive --json' or '--sensitivity --json' printed; again for each.",
+        ),
+    ] = None,
+    *,
+    no_images: Annotated[bool, switch("--no-images", "Leave out pictures of the worst samples.")] = False,
+    quiet: Annotated[bool, switch("--quiet", "Print only warnings and errors.")] = False,
+    json: Annotated[bool, switch("--json", "Print the result as one JSON document.")] = False,
+) -> None:
+    """Show finished runs on an HTML page: verdict, tensors, distributions, weights, settings."""
+    from distq.jobs.report import report as job
+
+    values = {"runs": tuple(runs), "out": out, "measured": tuple(measured or ()), "images": not no_images}
+    options = make_options(ReportOptions, values, lambda name: f"--{name}")
+    perform(partial(job, options), _show, Output(quiet=quiet, json=json))
+
+
+def _show(result: ReportResult) -> None:
+    typer.echo(f"{result.out}: {len(result.runs)} {'run' if len(result.runs) == 1 else 'runs'}")

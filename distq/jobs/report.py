@@ -1,0 +1,56 @@
+"""``distq report``: one HTML page of a run, or of several side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from distq.config import ReportOptions
+from distq.engine.progress import Reporter
+from distq.errors import UsageError
+from distq.reports.page import write_page
+from distq.reports.read import read_measured
+from distq.reports.runs import read_runs
+from distq.sweeps.page import is_sweep_folder, write_sweep_page
+
+MOST_RUNS = 8
+"""Runs on one page; more cannot be read side by side."""
+
+
+@dataclass(frozen=True)
+class ReportResult:
+    """What was written.
+
+    Attributes:
+        out: the page.
+        runs: folders of the runs that it shows in full.
+        bytes: its size.
+    """
+
+    out: Path
+    runs: tuple[Path, ...]
+    bytes: int
+
+
+def report(options: ReportOptions, reporter: Reporter) -> ReportResult:
+    """Write the page of finished runs, or of a sweep; no network runs, and no run is changed.
+
+    Raises:
+        InputError: a run is missing, unfinished or damaged; nothing was written.
+        ExecutionError: the disk does not take the page.
+    """
+    out = options.out
+    if out.is_dir() or not out.parent.is_dir():
+        raise UsageError(f"--out {out} is a folder, or in none that exists: give a file such as page.html")
+    if len(options.runs) > MOST_RUNS:
+        raise UsageError(f"{len(options.runs)} runs do not fit on a page: give at most {MOST_RUNS}")
+    if options.measured and (len(options.runs) > 1 or is_sweep_folder(options.runs[0])):
+        raise UsageError("--measured is of one run: give that run alone")
+    measured = tuple(map(read_measured, options.measured))
+    reporter.line(f"reading {', '.join(map(str, options.runs))}")
+    if len(options.runs) == 1 and is_sweep_folder(options.runs[0]):
+        runs = write_sweep_page(options.runs[0], out, images=options.images)
+    else:
+        runs = options.runs
+        write_page([replace(run, measured=measured) for run in read_runs(runs, images=options.images)], out)
+    return ReportResult(out, runs, out.stat().st_size)

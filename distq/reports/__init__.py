@@ -1,0 +1,1 @@
+"""The page of a run: the files of RUN in, one HTML file out."""

@@ -1,0 +1,1 @@
+"""One view of the page a file; each makes HTML of what :mod:`distq.reports.facts` holds."""
