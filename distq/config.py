@@ -29,6 +29,18 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_split_names)]
 """Layer names; a string is split at commas."""
 
 
+def _lines(value: object) -> object:
+    """Combinations, one a line; of several texts the lines of each."""
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list | tuple):
+        return value
+    return tuple(line.strip() for text in texts for line in str(text).splitlines() if line.strip())
+
+
+def _text(value: object) -> object:
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
 def _known_target(value: object) -> object:
     if isinstance(value, str) and value in TARGETS:
         return value
@@ -163,6 +175,16 @@ class TuneOptions(CalibrateOptions):
     equalize: bool = True
     layers: Names = ()
     ignore_layers: Names = ()
+
+
+class AutoOptions(TuneOptions):
+    """Options of ``distq auto``: all of tune, and what is to be reached at which cost."""
+
+    tune_samples: Annotated[int, Field(ge=1)] = 128
+    goal: Annotated[str, Field(pattern=r"^(sqnr|top1|top5):[-+]?\d+(\.\d+)?$")]
+    cost: Literal["macs", "layers"] = "macs"
+    tries: Annotated[tuple[str, ...], BeforeValidator(_lines)] = ()
+    time: Annotated[str, BeforeValidator(_text), Field(pattern=r"^\d+(\.\d+)?[smh]?$")] | None = None
 
 
 class EvaluateOptions(CommonOptions):

@@ -13,12 +13,13 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from distq.config import CHOICES, LayerOptions
-from distq.options import POSITIONAL
+from distq.options import POSITIONAL, RESERVED
 
 DATA = "Data"
 QUANTIZATION = "Quantization"
 LAYERS = "Layers"
 SEARCH = "Search"
+GOAL = "Goal"
 COMPARISON = "What is compared"
 PLACE = "Where it runs"
 OUTPUT = "Output"
@@ -99,6 +100,10 @@ FLAGS = {
     "equalize": Flag(SEARCH, "Leave channels as they are."),
     "layers": Flag(SEARCH, "Tune only these layers.", "NAME,NAME"),
     "ignore_layers": Flag(SEARCH, "Leave these layers' thresholds as calibrated.", "NAME,NAME"),
+    "goal": Flag(GOAL, "What to reach on the tuning samples: sqnr:30, top1:-0.5 or top5:-0.5.", "MEASURE:N"),
+    "cost": Flag(GOAL, "What not to spend: multiplications not in INT8, or layers"),
+    "tries": Flag(GOAL, "Try exactly this: 'per-channel; method=admm'; again for each.", "'A; B'"),
+    "time": Flag(GOAL, "Begin nothing new after so long, and take the best so far: 30m.", "TIME"),
     "int8_layers": Flag(COMPARISON, "Only these layers in INT8, the rest in float.", "NAME,NAME"),
     "progressive": Flag(COMPARISON, "A line per layer, as INT8 grows layer by layer."),
     "sensitivity": Flag(COMPARISON, "What each tensor costs, alone and inside the INT8 network."),
@@ -209,7 +214,7 @@ def takes(
 def _parameter(name: str, hint: Any, field: FieldInfo, *, optional: bool) -> inspect.Parameter:  # noqa: ANN401  # a type
     """The parameter of one option: Typer reads its type from it, and the help the default."""
     flag = FLAGS[name]
-    text, metavar, declaration = flag.help, flag.metavar, "--" + name.replace("_", "-")
+    text, metavar, declaration = flag.help, flag.metavar, "--" + RESERVED.get(name, name).replace("_", "-")
     notes = []
     if name in CHOICES:
         hint = Literal[tuple(CHOICES[name])]
@@ -223,7 +228,7 @@ def _parameter(name: str, hint: Any, field: FieldInfo, *, optional: bool) -> ins
         notes.append(f"default: {field.default}")
     if notes:
         text = f"{text.removesuffix('.')} ({'; '.join(notes)})."
-    if hint == get_type_hints(LayerOptions)["input_shape"]:  # given again for each input
+    if hint == get_type_hints(LayerOptions)["input_shape"] or name == "tries":  # given again for each
         hint = list[str]
     if hint == tuple[str, ...]:  # layer names travel as one string, which distq.config splits
         hint = str

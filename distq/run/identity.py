@@ -48,6 +48,7 @@ NOT_IDENTITY = frozenset(
         "out",
         "allow_code",
         "dump_dist",
+        "time",
         "weights",
     }
 )

@@ -8,6 +8,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
+from distq.run.auto_report import AutoReport
+
 
 class _Result(BaseModel):
     model_config = ConfigDict(frozen=True)
@@ -158,11 +160,12 @@ class CurvePoint(_Result):
 
 
 class RunResult(_Result):
-    """Outcome of calibrate or tune.
+    """Outcome of calibrate, tune or auto.
 
     Attributes:
         layers: what the search made of tensors, where no later choice replaced it.
         curve: what a budget was spent on.
+        auto: what ``distq auto`` tried and chose.
     """
 
     out: Path
@@ -174,6 +177,7 @@ class RunResult(_Result):
     warnings: tuple[str, ...] = ()
     layers: tuple[SearchedLayer, ...] = ()
     curve: tuple[CurvePoint, ...] = ()
+    auto: AutoReport | None = None
 
 
 class LayerStep(_Result):

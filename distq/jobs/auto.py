@@ -1,0 +1,79 @@
+"""``distq auto``: the cheapest network that meets a goal, found and explained."""
+
+from __future__ import annotations
+
+from distq.config import AutoOptions
+from distq.engine.progress import Reporter
+from distq.errors import UsageError
+from distq.run.given_data import require_data
+from distq.run.open import Lender, as_begun, interruptible, open_run
+from distq.run.results import RunResult
+from distq.search.goal import Goal
+from distq.stages.auto_report import report_of, write_answer
+from distq.stages.candidates import Maker
+from distq.stages.cheapest import explore, run_given
+from distq.stages.finish import finish
+from distq.stages.form import Form
+from distq.stages.given_candidates import given_candidates
+from distq.stages.search import chosen_quantizers
+from distq.stages.trials import Trials
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+
+def auto(options: AutoOptions, reporter: Reporter, lender: Lender | None = None) -> RunResult:
+    """Find the cheapest network that meets the goal on the tuning samples.
+
+    Where none does, the result has the closest, and ``result.auto.reached`` is false.
+
+    Args:
+        options: of the command.
+        reporter: told of progress.
+        lender: whose workers it takes; None: its own.
+
+    Raises:
+        InputError: what was given cannot be used; nothing was written.
+        ExecutionError: it failed while running; finished work is in the journal.
+        InterruptedRun: Ctrl-C.
+    """
+    require_data(options.data, options.model)
+    _require_free_choice(options)
+    goal = Goal.parse(options.goal)
+    by_hand = given_candidates(options)
+    options = as_begun(options)
+    with interruptible(), open_run(options, "auto", reporter, lender) as run:
+        if isinstance(run, RunResult):
+            return run
+        chosen_quantizers(options, Form.given(run))  # a wrong name in --layers is found before any work
+        # the network in INT8, from which all others differ
+        maker = Maker(run, options)
+        trials = Trials(run, goal, maker, options.cost, _seconds(options.time))
+        # others are made and measured, those first that promise most
+        if by_hand:
+            found = run_given(trials, by_hand, options.time)
+        else:
+            found = explore(run, options, goal, trials)
+        chosen = found.reached or found.closest
+        # what was found, why, and how to make it again
+        report = report_of(goal, options.goal, options.cost, trials, found)
+        write_answer(run, chosen, report)
+        return finish(run, maker.base.form, chosen.made.form, report)
+
+
+def _require_free_choice(options: AutoOptions) -> None:
+    """Refuse options that say what is to be chosen.
+
+    Raises:
+        UsageError: naming one.
+    """
+    if options.int16_budget or options.float_budget:
+        raise UsageError("--int16-budget and --float-budget are what auto chooses: leave them out")
+    if options.table is not None:
+        raise UsageError("--table fixes the thresholds that auto chooses: leave it out")
+
+
+def _seconds(time: str | None) -> float | None:
+    if time is None:
+        return None
+    unit = _SECONDS.get(time[-1])
+    return float(time) if unit is None else float(time[:-1]) * unit

@@ -1,0 +1,160 @@
+"""Candidates of ``distq auto``, measured on the tuning samples; what fails on the first is given up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from distq.graph.network_cost import NetworkCost, network_cost
+from distq.replica.worker import Arrays, Blob
+from distq.run.context import Run
+from distq.search.goal import Floats, Goal
+from distq.search.metrics import mean_over_images
+from distq.stages.candidates import Candidate, Made, Maker
+from distq.stages.compare import compare_models, statistics
+
+FIRST_SAMPLES = 32
+"""Samples that every candidate is measured on before the others are."""
+
+
+class TimeIsUp(Exception):  # noqa: N818  # it ends the search, and is no error
+    """``--time`` is over."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A candidate, and what was measured of it.
+
+    Attributes:
+        made: its form.
+        cost: of the network.
+        loss: mean over the samples.
+        samples: that it was measured on.
+        dropped: given up after the first samples.
+        met: whether it meets the goal.
+    """
+
+    made: Made
+    cost: NetworkCost
+    loss: float
+    samples: int
+    dropped: bool
+    met: bool
+
+    @property
+    def name(self) -> str:
+        """Of the candidate."""
+        return self.made.candidate.name
+
+
+class Trials:
+    """Makes and measures candidates, each once.
+
+    Attributes:
+        base: the network in INT8, as ``calibrate`` exports it.
+        every: all that were measured, in their order.
+    """
+
+    def __init__(
+        self, run: Run, goal: Goal, maker: Maker, cost: Literal["macs", "layers"], seconds: float | None
+    ) -> None:
+        """Measure the network that all begin with.
+
+        Args:
+            run: gives workers and samples.
+            goal: that is to be met.
+            maker: of candidates.
+            cost: what is to be small.
+            seconds: after which no further candidate begins; None: there is no limit.
+        """
+        self._run = run
+        self._goal = goal
+        self._maker = maker
+        self._cost = cost
+        self._seconds = seconds
+        self._power: Floats | None = None
+        self.every: list[Trial] = []
+        (self.base,) = self._measured([maker.base])
+
+    def of(self, candidates: Sequence[Candidate]) -> list[Trial]:
+        """Make and measure candidates.
+
+        Raises:
+            TimeIsUp: before that.
+        """
+        if self._seconds is not None and time.monotonic() - self._run.started > self._seconds:
+            raise TimeIsUp
+        known = {trial.name: trial for trial in self.every}
+        new = [candidate for candidate in candidates if candidate.name not in known]
+        known |= {trial.name: trial for trial in self._measured(self._maker.make(new))}
+        return [known[candidate.name] for candidate in candidates]
+
+    def price(self, cost: NetworkCost) -> tuple[float, int, int]:
+        """What is to be small; of equals what has fewer float layers, then fewer with 16 bits."""
+        first = cost.macs if self._cost == "macs" else float(cost.layers)
+        return first, len(cost.float_layers), len(cost.wide_layers)
+
+    @property
+    def cheapest(self) -> Trial | None:
+        """Of all that meet the goal the cheapest, and of equals the closest; None: none does."""
+        met = [trial for trial in self.every if trial.met]
+        return min(met, key=lambda trial: (self.price(trial.cost), trial.loss)) if met else None
+
+    @property
+    def closest(self) -> Trial:
+        """Of all that were measured the one that loses least, of equals the cheapest."""
+        return min(self.every, key=lambda trial: (trial.loss, self.price(trial.cost)))
+
+    def _measured(self, made: Sequence[Made]) -> list[Trial]:
+        """Trials of the networks: on the first samples all, on the others those that may still do."""
+        if not made:
+            return []
+        run, goal = self._run, self._goal
+        blobs = [run.share_reported(one.form.exported) for one in made]
+        samples = run.selection.tuning
+        first = samples if self._power is None else samples[:FIRST_SAMPLES]
+        losses = self._losses(blobs, first)
+        alive = [i for i, own in enumerate(losses) if not goal.hopeless(own)]
+        rest = samples[len(first) :]
+        if alive and rest:
+            more = self._losses([blobs[i] for i in alive], rest)
+            for i, own in zip(alive, more, strict=True):
+                losses[i] = np.concatenate([losses[i], own])
+        whole = set(alive) if rest else set(range(len(made)))
+        found = [
+            self._trial(one, own, dropped=i not in whole)
+            for i, (one, own) in enumerate(zip(made, losses, strict=True))
+        ]
+        self.every += found
+        return found
+
+    def _trial(self, made: Made, losses: Floats, *, dropped: bool) -> Trial:
+        goal, loss = self._goal, mean_over_images(losses)
+        cost = network_cost(made.form.model, made.form.plan)
+        trial = Trial(made, cost, loss, len(losses), dropped, met=not dropped and goal.met(loss))
+        says = "meets the goal" if trial.met else "misses the goal"
+        if dropped:
+            says += f" by far on {len(losses)} samples"
+        reading = f"{goal.measure.reading(loss):.2f} {goal.measure.name}"
+        work = f"{cost.layers} layers, {cost.macs:.1%} of multiplications not in INT8"
+        self._run.reporter.line(f"{trial.name}: {reading}, {work}: {says}")
+        return trial
+
+    def _losses(self, models: Sequence[Blob], indices: Sequence[int]) -> list[Floats]:
+        """What each model loses on each of the samples."""
+        found = compare_models(self._run, "measure candidates", models, self._run.data, indices, again=True)
+        if self._power is None:
+            power = statistics(found, 0).power
+            self._power = np.asarray(power.sum(axis=0) / len(power), np.float64)
+        results = _together(found)
+        return [self._goal.measure.losses(results, i, self._power) for i in range(len(models))]
+
+
+def _together(results: Sequence[Arrays]) -> Arrays:
+    """Results of all shards: models first, then samples in order."""
+    names = ("error", "top1", "top5")
+    return {name: np.concatenate([result[name] for result in results], axis=1) for name in names}
