@@ -49,10 +49,8 @@ def auto(options: AutoOptions, reporter: Reporter, lender: Lender | None = None)
         maker = Maker(run, options)
         trials = Trials(run, goal, maker, options.cost, _seconds(options.time))
         # others are made and measured, those first that promise most
-        if by_hand:
-            found = run_given(trials, by_hand, options.time)
-        else:
-            found = explore(run, options, goal, trials)
+        given = run_given(trials, by_hand, options.time) if by_hand else None
+        found = given or explore(run, options, goal, trials)
         chosen = found.reached or found.closest
         # what was found, why, and how to make it again
         report = report_of(goal, options.goal, options.cost, trials, found)

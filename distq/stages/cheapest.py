@@ -101,7 +101,7 @@ class _Search:
         """All steps, from what costs nothing to what costs most; then back."""
         if self._trials.base.met or self._without_cost():
             return
-        self.gains = gains = Gains(self._start.made.run, self._start.made.form, self._trials.price)
+        self.gains = gains = Gains(self._start.made.run, self._start.made.form, self._options.cost)
         fails, meets = self._enough(gains)
         if meets is None:
             self._search_thresholds(gains.choice(len(gains.chain)))

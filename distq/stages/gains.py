@@ -8,15 +8,17 @@ hardly correlated.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from distq.graph.islands import is_depthwise
-from distq.graph.network_cost import NetworkCost, network_cost
+from distq.graph.network_cost import multiplications
+from distq.graph.plan import plan_again
 from distq.run.context import Run
 from distq.stages.correct import corrected
 from distq.stages.form import Choice, Form
-from distq.stages.sensitivity import IMAGES, Variants, others
+from distq.stages.sensitivity import IMAGES, Variants, others, touches
 
 LEAST_COST = 1e-3
 """What everything costs at least, as part of the network: a layer without multiplications is not free."""
@@ -38,6 +40,59 @@ class Item:
         return f"{first} and {len(more)} more" if more else first
 
 
+@dataclass
+class _Books:
+    """What is known of the parts of a network, and how it changes with what is chosen.
+
+    Attributes:
+        activations: NMSE with a quantizer alone.
+        weights: NMSE with a layer's weights alone.
+        near: layers that read or write what a quantizer is for.
+        price: of each layer as a part of the network.
+        floats, wide: layers in float and quantizers with 16 bits, so far.
+        paid: layers not in INT8.
+    """
+
+    activations: Mapping[str, float]
+    weights: Mapping[str, float]
+    near: Mapping[str, frozenset[str]]
+    price: Mapping[str, float]
+    floats: set[str] = field(default_factory=set)
+    wide: set[str] = field(default_factory=set)
+    paid: set[str] = field(default_factory=set)
+
+    def left(self, floats: Collection[str], wide: Collection[str]) -> dict[str, float]:
+        """What is lost with these, by what loses it; a tensor of float layers alone is float."""
+        found = {q: e for q, e in self.activations.items() if q not in wide and not self._gone(q, floats)}
+        return found | {f"the weights of {n}": e for n, e in self.weights.items() if n not in floats}
+
+    def of(self, item: Item) -> tuple[float, float] | None:
+        """The error that an item takes away, and what it costs; None where it changes nothing."""
+        floats = self.floats | {*item.float_layers}
+        new = floats - self.floats
+        gain = math.fsum(self.weights.get(name, 0.0) for name in new)
+        near = [q for q, layers in self.near.items() if not new.isdisjoint(layers)] if new else []
+        changed = {q for q in (*near, *item.int16) if q not in self.wide and not self._gone(q, self.floats)}
+        taken = [q for q in changed if q in item.int16 or self._gone(q, floats)]
+        if not new and not taken:
+            return None
+        gain += math.fsum(self.activations[q] for q in taken)
+        return gain, math.fsum(self.price[name] for name in self._paid(item) - self.paid)
+
+    def choose(self, item: Item) -> None:
+        """Take it."""
+        self.paid |= self._paid(item)
+        self.floats.update(item.float_layers)
+        self.wide.update(item.int16)
+
+    def _paid(self, item: Item) -> set[str]:
+        return {*item.float_layers}.union(*(self.near[q] for q in item.int16))
+
+    def _gone(self, quantizer: str, floats: Collection[str]) -> bool:
+        near = self.near[quantizer]
+        return bool(near) and near <= {*floats}
+
+
 class Gains:
     """Items in the order in which they are best chosen, and what the first of them leave of the error.
 
@@ -46,7 +101,7 @@ class Gains:
         errors: NMSE estimated with the first 0, 1, 2 and so on of them.
     """
 
-    def __init__(self, run: Run, form: Form, price: Callable[[NetworkCost], tuple[float, int, int]]) -> None:
+    def __init__(self, run: Run, form: Form, cost: Literal["macs", "layers"]) -> None:
         """Measure what each part of the network costs alone, and put the items in order.
 
         With weights rounded to nearest: what GPTQ makes of them fits the inputs of 8 bits alone.
@@ -54,38 +109,40 @@ class Gains:
         Args:
             run: gives workers and samples.
             form: the INT8 network.
-            price: what a network costs.
+            cost: what is to be small.
         """
         if run.options.rounding != "nearest":
             nearest = run.options.model_copy(update={"rounding": "nearest"})
             form = corrected(replace(run, options=nearest), form)
         self._form = form
-        self._price = price
-        self._activations, self._weights = _alone(run, form)
-        everything = Choice((), tuple(layer.name for layer in form.plan.layers[1:]))
-        self._whole_price = self._first_price(everything) or 1.0
-        self.chain = self._ordered(_items(form))
-        self.errors = [self.error(self.choice(count)) for count in range(len(self.chain) + 1)]
+        self._books = _books(run, form, cost)
+        self.chain: list[Item] = []
+        self.errors = [self.error(Choice())]
+        items = _items(form)
+        while best := self._best(items):
+            item, gain, items = best
+            self._books.choose(item)
+            self.chain.append(item)
+            self.errors.append(max(0.0, self.errors[-1] - gain))
 
     def choice(self, count: int) -> Choice:
         """The first items as one choice."""
         return self.in_effect(_together(self.chain[:count]))
 
     def in_effect(self, choice: Choice) -> Choice:
-        """A choice without tensors that only float layers read."""
-        return self._form.in_effect(choice)
+        """A choice without tensors that have no quantizer left, as only float layers read them."""
+        if not choice.float_layers:
+            return choice
+        form, settings = self._form, self._form.plan.settings
+        nodes = {layer.name: layer.node for layer in form.plan.layers}
+        floats = (*settings.floats, *((nodes[name], name) for name in choice.float_layers))
+        as_given = replace(form.plan, settings=replace(settings, floats=floats))
+        left = {q.name for q in plan_again(as_given, form.model).quantizers}
+        return replace(choice, int16=tuple(name for name in choice.int16 if name in left))
 
     def error(self, choice: Choice) -> float:
         """NMSE estimated for a choice: the sum over what stays in 8 bits."""
-        left = self._form.plan_with(choice)
-        narrow = {q.name for q in left.quantizers if q.bits == 8}
-        weighted = {layer.name for layer in left.layers}
-        return math.fsum(
-            [
-                *(error for name, error in self._activations.items() if name in narrow),
-                *(error for name, error in self._weights.items() if name in weighted),
-            ]
-        )
+        return math.fsum(self._books.left(choice.float_layers, choice.int16).values())
 
     def without_each(self, choice: Choice) -> dict[Item, float]:
         """NMSE estimated for a choice without each tensor and layer of it."""
@@ -95,42 +152,22 @@ class Gains:
 
     def worst(self, choice: Choice, count: int) -> list[str]:
         """What costs most of the error with a choice, the worst first, for a person."""
-        left = self._form.plan_with(choice)
-        narrow = {q.name for q in left.quantizers if q.bits == 8}
-        weighted = {layer.name for layer in left.layers}
-        parts = {name: error for name, error in self._activations.items() if name in narrow}
-        parts |= {f"the weights of {n}": error for n, error in self._weights.items() if n in weighted}
-        return sorted(parts, key=lambda name: -parts[name])[:count]
+        left = self._books.left(choice.float_layers, choice.int16)
+        return sorted(left, key=lambda name: -left[name])[:count]
 
-    def _ordered(self, items: list[Item]) -> list[Item]:
-        """Always the item that gains most for its cost; one layer stays in INT8."""
-        chain: list[Item] = []
-        while items:
-            chosen = _together(chain)
-            now = self.in_effect(chosen)
-            error, paid = self.error(now), self._first_price(now)
-            scores: dict[Item, float] = {}
-            for item in items:
-                both = _together([*chain, item])
-                if len(both.float_layers) == len(self._form.plan.layers):
-                    continue
-                if self.in_effect(both).same_as(now):
-                    continue
-                cost = max(0.0, self._first_price(both) - paid) / self._whole_price
-                scores[item] = (error - self.error(both)) / max(cost, LEAST_COST)
-            if not scores:
-                break
-            chain.append(max(scores, key=lambda item: scores[item]))
-            items = [item for item in scores if item != chain[-1]]
-        return chain
-
-    def _first_price(self, choice: Choice) -> float:
-        form = self._form
-        return self._price(network_cost(form.model, form.plan_with(choice)))[0]
+    def _best(self, items: Collection[Item]) -> tuple[Item, float, list[Item]] | None:
+        """The item that gains most for its cost, its gain, and the others; one layer stays in INT8."""
+        books, most = self._books, len(self._form.plan.layers) - 1
+        found = {item: books.of(item) for item in items if len(books.floats | {*item.float_layers}) <= most}
+        useful = {item: both for item, both in found.items() if both is not None}
+        if not useful:
+            return None
+        best = max(useful, key=lambda item: useful[item][0] / max(useful[item][1], LEAST_COST))
+        return best, useful[best][0], [item for item in useful if item != best]
 
 
-def _alone(run: Run, form: Form) -> tuple[dict[str, float], dict[str, float]]:
-    """Output NMSE with each quantizer alone, and with each layer's weights alone, all else in float."""
+def _books(run: Run, form: Form, cost: Literal["macs", "layers"]) -> _Books:
+    """Measure output NMSE with each quantizer alone, and each layer's weights alone, all else in float."""
     plan = form.plan
     variants = Variants(run, form, IMAGES, in_parts=True)
     weighted = [layer for layer in plan.layers if layer.weight is not None]
@@ -140,8 +177,16 @@ def _alone(run: Run, form: Form) -> tuple[dict[str, float], dict[str, float]]:
         parts.append(variants.part(plan.by_tensor.keys(), rest))
     errors = variants.nmse("what each part costs", parts)
     count = len(plan.quantizers)
-    activations = {q.name: error for q, error in zip(plan.quantizers, errors[:count], strict=True)}
-    return activations, {x.name: error for x, error in zip(weighted, errors[count:], strict=True)}
+    work = {x.name: multiplications(form.model, x) if cost == "macs" else 1 for x in plan.layers}
+    total = max(1, sum(work.values()))
+    return _Books(
+        activations={q.name: error for q, error in zip(plan.quantizers, errors[:count], strict=True)},
+        weights={x.name: error for x, error in zip(weighted, errors[count:], strict=True)},
+        near={
+            q.name: frozenset(x.name for x in plan.layers if touches(plan, q, [x])) for q in plan.quantizers
+        },
+        price={name: part / total for name, part in work.items()},
+    )
 
 
 def less(choice: Choice, item: Item) -> Choice:
