@@ -82,6 +82,15 @@ InputShapes = Annotated[
 CHOICES: Mapping[str, Collection[str]] = {"target": TARGETS}
 """Values of the options that take one of a table's names."""
 
+
+def joined_files(value: object) -> object:
+    """Several files as one text with commas between, as the command line has them."""
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) and value else value
+
+
+Files = Annotated[Path | None, BeforeValidator(joined_files)]
+"""A file, or one for each input of a model: a list, or a text with commas between."""
+
 Place = Annotated[Path, PlainSerializer(shown, when_used="json-unless-none")]
 """A path or a URL."""
 
@@ -146,7 +155,7 @@ class CalibrateOptions(LayerOptions):
     weights: Path | None = None
     data: Place | None = None
     out: Path
-    preprocess: Path | None = None
+    preprocess: Files = None
     labels: Place | None = None
     samples: Annotated[int, Field(ge=0)] = 128
     holdout: Annotated[int, Field(ge=0)] | None = None
@@ -194,7 +203,7 @@ class EvaluateOptions(CommonOptions):
     against: Path | None = None
     weights: Path | None = None
     data: Place | None = None
-    preprocess: Path | None = None
+    preprocess: Files = None
     labels: Place | None = None
     samples: Annotated[int, Field(ge=0)] = 0
     input_shape: InputShapes = ()
@@ -207,7 +216,7 @@ class DiffOptions(LayerOptions):
     weights: Path | None = None
     table: Path
     data: Place | None = None
-    preprocess: Path | None = None
+    preprocess: Files = None
     samples: Annotated[int, Field(ge=0)] = 128
     tune_samples: Annotated[int, Field(ge=1)] = 16
     scheme: Scheme = "auto"

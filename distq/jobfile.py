@@ -21,6 +21,7 @@ from distq.config import (
     DiffOptions,
     EvaluateOptions,
     TuneOptions,
+    joined_files,
 )
 from distq.errors import UsageError
 from distq.options import RESERVED, make_options, unknown_name
@@ -110,6 +111,7 @@ def rooted(folder: Path, kind: type[CommonOptions], name: str, value: object) ->
 
     Several preprocessing files, with commas between, are seen from there each.
     """
+    value = joined_files(value) if name == "preprocess" else value
     if name == "preprocess" and isinstance(value, str) and not (folder / value).exists():
         return ",".join(str(folder / part.strip()) for part in value.split(","))
     takes_path = get_type_hints(kind)[name] in (Path, Path | None)

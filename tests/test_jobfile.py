@@ -37,8 +37,10 @@ def test_paths_start_at_the_job_file(write, tmp_path):
 
 
 def test_several_preprocessing_files_start_there_each(write, tmp_path):
-    job = load_job(write("command: tune\nmodel: m\nout: r\npreprocess: a.py, parts/b.py\n"))
-    assert job.options.preprocess == Path(f"{tmp_path}/a.py,{tmp_path}/parts/b.py")
+    for files in ("a.py, parts/b.py", "[a.py, parts/b.py]"):
+        job = load_job(write(f"command: tune\nmodel: m\nout: r\npreprocess: {files}\n"))
+        assert job.options.preprocess == Path(f"{tmp_path}/a.py,{tmp_path}/parts/b.py")
+    assert TuneOptions(model="m", out="r", preprocess=["a.py", "b.py"]).preprocess == Path("a.py,b.py")
 
 
 def test_each_command_has_its_options(write, tmp_path):

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx_ir as ir
 from numpy.typing import NDArray
 
 from distq.data.fit import array_remedy, fit, with_batch
 from distq.data.samples import InputSpec, shape_text
 from distq.errors import DataError, ModelError, UsageError
 from distq.exchange.model_file import read_network
+from distq.graph.large import from_proto
 from distq.replica.session import Session, is_float
 from distq.replica.worker import WorkerSettings
 from distq.run.samples import input_specs, tensor_spec
@@ -48,15 +48,12 @@ class CascadeModel:
             ModelError: it cannot be read.
             UsageError: the name is no name of a folder.
         """
-        if not _NAME.fullmatch(name) or name in RESERVED:
-            raise UsageError(
-                f"model name {name!r} cannot be that of a folder in OUT: take letters, digits, _, - and ."
-            )
         self.name = name
+        self.rename(name)
         self.path = path
         self.listener: Listener | None = None
         read = read_network(path)
-        self.sha256, model = read.sha256, ir.from_proto(read.proto)
+        self.sha256, model = read.sha256, from_proto(read.proto)
         self.inputs: tuple[InputSpec, ...] = input_specs(model)
         self.output_specs = tuple(tensor_spec(value) for value in model.graph.outputs)
         self.outputs = tuple(spec.name for spec in self.output_specs)
@@ -68,6 +65,18 @@ class CascadeModel:
         """What travels to a worker: no session, and who listens stays here."""
         return {**self.__dict__, "_session": None, "listener": None}
 
+    def rename(self, name: str) -> None:
+        """Give it another name.
+
+        Raises:
+            UsageError: it is no name of a folder.
+        """
+        if not _NAME.fullmatch(name) or name in RESERVED:
+            raise UsageError(
+                f"model name {name!r} cannot be that of a folder in OUT: take letters, digits, _, - and ."
+            )
+        self.name = name
+
     def use(self, path: Path | None) -> None:
         """Run the INT8 network of a file from here on; None: the float one.
 
@@ -77,7 +86,7 @@ class CascadeModel:
         model = self._float
         if path is not None:
             proto = read_network(path).proto
-            graph = ir.from_proto(proto)
+            graph = from_proto(proto)
             same_outputs = self.outputs == tuple(value.name or "" for value in graph.graph.outputs)
             if input_specs(graph) != self.inputs or not same_outputs:
                 raise ModelError(f"{path} is not made from {self.path}: its inputs or outputs differ")

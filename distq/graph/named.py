@@ -47,12 +47,12 @@ def with_aliases(known: Mapping[str, Named], aliases: Mapping[str, str]) -> dict
     return {**others, **known}
 
 
-def nodes_named(known: Mapping[str, ir.Node], names: Iterable[str], option: str) -> dict[str, ir.Node]:
-    """The node of each name.
+def nodes_named(known: Mapping[str, ir.Node], names: Iterable[str], option: str) -> dict[str, list[ir.Node]]:
+    """The nodes of each name or pattern.
 
     Args:
         known: as :func:`nodes_by_name` gives them.
-        names: as a user writes them.
+        names: as a user writes them, see :func:`matching`.
         option: the errors name it.
 
     Raises:
@@ -60,9 +60,9 @@ def nodes_named(known: Mapping[str, ir.Node], names: Iterable[str], option: str)
     """
     found = {}
     for name in names:
-        if name not in known:
+        found[name] = list(dict.fromkeys(known[n] for n in matching(known, name)))
+        if not found[name]:
             raise UsageError(f"{option} names {name}, which is no layer of the model{nearest(name, known)}")
-        found[name] = known[name]
     return found
 
 

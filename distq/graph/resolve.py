@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from distq.errors import UsageError
 from distq.graph.equalize import EQUALIZED
-from distq.graph.named import nearest
+from distq.graph.named import nearest, with_aliases
 from distq.graph.plan import Plan
 from distq.targets.operators import PASS_THROUGH
 
@@ -28,7 +28,7 @@ def tensors_by_name(model: ir.Model, plan: Plan) -> dict[str, str]:
         passes = node.op_type in PASS_THROUGH | {"Relu", "Clip"} or (node.name or "").endswith(EQUALIZED)
         if passes and node.inputs[0] is not None:
             reach.setdefault(node.inputs[0].name or "", hit)
-    return reach
+    return with_aliases(reach, plan.settings.aliases)
 
 
 def resolve_names(model: ir.Model, plan: Plan, names: Iterable[str], option: str) -> tuple[str, ...]:

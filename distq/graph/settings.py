@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from distq.quant.layer_config import ThresholdSetting
 from distq.targets.target import ConcatRule
@@ -18,6 +19,7 @@ class Settings:
         concat: whether inputs of a Concat share its quantizer.
         thresholds: what is set for the quantizers of tensors.
         narrow: tensors that keep 8 bits whatever a budget says.
+        aliases: names of the user's file that are no longer in the network, and what they mean.
         unused: layers of a prototxt that have no threshold to set anything for.
     """
 
@@ -26,6 +28,7 @@ class Settings:
     concat: ConcatRule = "auto"
     thresholds: tuple[tuple[str, ThresholdSetting], ...] = ()
     narrow: frozenset[str] = frozenset()
+    aliases: Mapping[str, str] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
 
 

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 
 from distq.graph.plan import Plan, Quantizer
 from distq.graph.rows import with_threshold
+from distq.graph.settings import NOTHING_SET
 from distq.graph.state import Constants, Names, State, quantizer_constants, readers
 from distq.quant.scheme import Encoding
 from distq.quant.table import Row
@@ -79,6 +80,7 @@ class Tuned:
         """Take what belongs to a quantizer."""
         layers = tuple(readers(plan, quantizer.name))
         own = replace(plan, layers=layers, quantizers=(quantizer,), dropped=frozenset(), float_nodes=())
+        own = replace(own, settings=NOTHING_SET)  # the quantizer has what is set for it
         held = [layer.name for layer in layers if layer.name in state.weights]
         nothing = np.empty(0, np.int8)  # integers change with no threshold, and are large
         part = State(

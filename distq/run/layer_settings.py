@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import onnx_ir as ir
@@ -13,7 +13,7 @@ from distq.graph.conv_groups import split, splits
 from distq.graph.islands import before, behind, block, is_depthwise
 from distq.graph.layers import Layer, compute_layer
 from distq.graph.load import LoadedModel
-from distq.graph.named import matching, nodes_by_name, nodes_named, with_aliases
+from distq.graph.named import matching, nodes_by_name, nodes_named
 from distq.graph.plan import Plan
 from distq.graph.resolve import tensors_by_name
 from distq.graph.roles import find_roles
@@ -58,7 +58,8 @@ def formed(
     if any(count > 1 for count in groups.values()):
         model, made = split(model, groups, floats)
         one_scale = {part for name in one_scale for part in made.get(name, (name,))}
-    return replace(loaded, model=model), Settings(tuple(floats.items()), frozenset(one_scale), options.concat)
+    settings = Settings(tuple(floats.items()), frozenset(one_scale), options.concat, aliases=loaded.aliases)
+    return replace(loaded, model=model), settings
 
 
 def _layers(model: ir.Model, target: Target) -> dict[str, Layer]:
@@ -72,27 +73,29 @@ def _floats(
 ) -> dict[str, str]:
     """Nodes that stay float, by name, each with the reason: the first of several."""
     found: dict[str, str] = {}
-
-    def keep(nodes: Iterable[ir.Node], why: str) -> None:
-        for node in nodes:
-            found.setdefault(node.name or "", f"kept in float by {why}")
-
     for name, entry in entries.by_name.items():
         if entry.in_float:
-            nodes = dict.fromkeys(known[n] for n in entries.matched(name, known))
-            keep(list(nodes), f"entry {name} of --layer-config")
-    for option, region in (("layers", None), ("inputs", before), ("outputs", behind)):
-        flag = f"--float-{option}"
-        named = nodes_named(known, getattr(options, f"float_{option}"), flag)
-        for name, node in named.items():
-            keep([node] if region is None else region(node), f"{flag} {name}")
+            kept = [known[n] for n in entries.matched(name, known)]
+            _keep(found, kept, f"entry {name} of --layer-config")
+
+    def keep_around(option: str, names: Iterable[str], region: Callable[[ir.Node], list[ir.Node]]) -> None:
+        for name, nodes in nodes_named(known, names, option).items():
+            for node in nodes:
+                _keep(found, region(node), f"{option} {name}")
+
+    keep_around("--float-layers", options.float_layers, lambda node: [node])
+    keep_around("--float-inputs", options.float_inputs, before)
+    keep_around("--float-outputs", options.float_outputs, behind)
     if options.float_depthwise:
-        keep(filter(is_depthwise, model.graph), "--float-depthwise")
-    starts = nodes_named(known, options.float_blocks, "--float-blocks")
+        _keep(found, filter(is_depthwise, model.graph), "--float-depthwise")
     integer = find_roles(model.graph, target, None, (), found).integer
-    for name, node in starts.items():
-        keep(block(node, integer), f"--float-blocks {name}")
+    keep_around("--float-blocks", options.float_blocks, lambda node: block(node, integer))
     return found
+
+
+def _keep(found: dict[str, str], nodes: Iterable[ir.Node], why: str) -> None:
+    for node in nodes:
+        found.setdefault(node.name or "", f"kept in float by {why}")
 
 
 def _set_for(entries: Entries, key: str, known: Mapping[str, ir.Node]) -> dict[str, object]:
@@ -122,12 +125,12 @@ def _note(found: dict[str, tuple[object, str]], what: str, key: str, value: obje
 
 
 def with_thresholds(
-    loaded: LoadedModel, plan: Plan, entries: Entries, wide: tuple[str, ...]
+    model: ir.Model, plan: Plan, entries: Entries, wide: tuple[str, ...]
 ) -> tuple[Settings, tuple[str, ...]]:
     """The plan's settings with what entries say of quantizers, and the tensors that get 16 bits.
 
     Args:
-        loaded: the network that the plan is for.
+        model: that the plan is for.
         plan: without them.
         entries: of ``--layer-config``.
         wide: quantizers that get 16 bits by ``--int16-layers``.
@@ -136,8 +139,8 @@ def with_thresholds(
         UsageError: an entry matches no quantizer, or entries or options contradict.
     """
     settings: dict[str, dict[str, tuple[object, str]]] = {}
-    reach = with_aliases(tensors_by_name(loaded.model, plan), loaded.aliases)
-    nodes, unused = nodes_by_name(loaded.model.graph, loaded.aliases), []
+    reach, unused = tensors_by_name(model, plan), []
+    nodes = nodes_by_name(model.graph, plan.settings.aliases)
     for name, entry in entries.by_name.items():
         given = {key: value for key, value in entry.given.items() if key in QUANTIZER_KEYS}
         matched = matching(reach, name)

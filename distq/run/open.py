@@ -201,7 +201,7 @@ def prepare_model(options: CalibrateOptions, without: Collection[str] = ()) -> t
     model = loaded.model
     plan = make_plan(model, target, options.scheme, tie=not bitmain, settings=settings)
     wide = resolve_names(model, plan, options.int16_layers, "--int16-layers")
-    settings, wide = with_thresholds(loaded, plan, entries, wide)
+    settings, wide = with_thresholds(model, plan, entries, wide)
     if wide or settings != plan.settings:
         plan = make_plan(model, target, options.scheme, tie=not bitmain, int16=wide, settings=settings)
     require_undamaged(options.load_dist)

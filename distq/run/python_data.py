@@ -9,8 +9,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
-import onnx_ir as ir
-
 from distq.config import CalibrateOptions, CommonOptions, EvaluateOptions
 from distq.data.recorded import is_recorded
 from distq.data.samples import InputSpec
@@ -19,6 +17,7 @@ from distq.data.stream import expected, record
 from distq.engine.progress import Reporter
 from distq.errors import InputError, InterruptedRun, UsageError
 from distq.exchange.model_file import is_caffe, read_network
+from distq.graph.large import from_proto
 from distq.options import make_options
 from distq.run.rundir import RunDir
 from distq.run.samples import input_specs
@@ -143,4 +142,4 @@ def model_inputs(options: CommonOptions) -> tuple[InputSpec, ...]:
     """
     path = options.candidate if isinstance(options, EvaluateOptions) else getattr(options, "model")  # noqa: B009  # of every other job
     weights = getattr(options, "weights", None) if is_caffe(path) else None
-    return input_specs(ir.from_proto(read_network(path, weights).proto))
+    return input_specs(from_proto(read_network(path, weights).proto))

@@ -70,7 +70,7 @@ class SIM_Calibrator(SIM_Simulator):  # noqa: N801  # the vendor's name
         if isinstance(value, calibrator):
             if "_calibrators" not in self.__dict__:
                 raise AttributeError("cannot assign calibrators before SIM_Calibrator.__init__() call")
-            value.network.name = name
+            value.network.rename(name)
             self._calibrators[name] = value
         super().__setattr__(name, value)
 
@@ -213,6 +213,8 @@ def _copy(run: RunDir, path: Path) -> None:
     try:
         shutil.copyfile(run.model, path)
         shutil.copyfile(run.thresholds, table_beside(path))
+        if run.weights.is_file():  # the model names this file
+            shutil.copyfile(run.weights, path.with_name(run.weights.name))
     except OSError as error:
         raise UsageError(
             f"fix_model {path} cannot be written: {error.strerror}; {run.model} is there"

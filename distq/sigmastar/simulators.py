@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx_ir as ir
 from numpy.typing import NDArray
 
 from distq.cascades.models import CascadeModel
@@ -17,6 +16,7 @@ from distq.data.input_config import InputConfig, read_input_config
 from distq.data.samples import InputSpec, shape_text
 from distq.errors import UsageError
 from distq.exchange.model_file import network_reader, read_network
+from distq.graph.large import from_proto
 from distq.graph.load import load_model
 from distq.graph.plan import make_plan
 from distq.graph.resolve import resolve_names
@@ -210,7 +210,7 @@ def _detail(index: int, spec: InputSpec) -> dict[str, Any]:
 
 def _tensors(path: Path) -> Details:
     """Name, shape and dtype of every tensor of a model."""
-    model = ir.from_proto(read_network(path).proto)
+    model = from_proto(read_network(path).proto)
     infer_shapes(model)
     found = []
     for value in values_of(model.graph):

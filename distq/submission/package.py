@@ -16,7 +16,7 @@ from typing import get_type_hints
 
 import yaml
 
-from distq.config import CommonOptions, TuneOptions
+from distq.config import CommonOptions, TuneOptions, joined_files
 from distq.errors import UsageError
 from distq.files import atomic_write
 from distq.jobfile import load_job, read_job_file
@@ -132,7 +132,7 @@ class _Uploads:
     def _packed(self, name: str, value: object) -> object:
         if name not in self._paths or value is None:
             return value
-        given = str(value)
+        given = str(joined_files(value))
         if name == "preprocess" and "," in given and not _is_here(self._job_file, given):
             return ",".join(str(self._packed(name, part.strip())) for part in given.split(","))
         if name in SMALL_FILES and _is_here(self._job_file, given):

@@ -81,6 +81,8 @@ def test_models_are_found_by_name_and_position(tmp_path):
     assert same.names == ("0-a", "1-a")
     with pytest.raises(UsageError, match=r"model name '\.\./x' cannot be that of a folder"):
         open_models({"../x": paths[0]})
+    with pytest.raises(UsageError, match="model name 'inputs' cannot be that of a folder"):
+        open_models({"inputs": paths[0]})
     with pytest.raises(UsageError, match="one model or several"):
         open_models([])
 

@@ -32,6 +32,8 @@ from distq.data.samples import InputSpec, UnreadableSample
 from distq.data.text_list import TextListSource
 from distq.engine.journal import Journal
 from distq.errors import DistqError
+from distq.exchange.caffe.convert import load_caffe
+from distq.exchange.caffe.schema import new_message
 from distq.exchange.formats import Request
 from distq.exchange.registry import load_content, read_content
 from distq.exchange.table import is_usable
@@ -255,8 +257,49 @@ def _quant_param(rng: Generator, folder: Path) -> None:
     read_quant_param(path)
 
 
+_NETWORK = """input: "data" input_shape { dim: 1 dim: 4 dim: 6 dim: 8 }
+layer { name: "c" type: "Convolution" bottom: "data" top: "c"
+  convolution_param { num_output: 2 kernel_size: 1 } }
+layer { name: "b" type: "BatchNorm" bottom: "c" top: "c" batch_norm_param { eps: 0.01 } }
+layer { name: "p" type: "Pooling" bottom: "c" top: "p"
+  pooling_param { pool: AVE kernel_size: 3 stride: 2 pad: 1 } }
+layer { name: "s" type: "Slice" bottom: "p" top: "u" top: "v" slice_param { axis: 1 slice_point: 1 } }
+layer { name: "j" type: "Concat" bottom: "u" bottom: "v" top: "j" concat_param { axis: 2 } }
+layer { name: "r" type: "Reshape" bottom: "j" top: "r" reshape_param { shape { dim: 0 dim: -1 dim: 2 } } }
+layer { name: "k" type: "Crop" bottom: "c" bottom: "p" top: "k" crop_param { axis: 2 offset: 1 } }
+layer { name: "q" type: "PriorBox" bottom: "p" bottom: "data" top: "q" prior_box_param { min_size: 3 } }
+"""
+_TOKENS = (
+    *("0", "-1", "7", "99999999999999999999", "1e400", "nan", "{", "}", "axis:", '"c"', "layer {"),
+    "\0",
+)
+
+
+def _caffe(rng: Generator, folder: Path) -> None:
+    net = new_message("WeightsNet")
+    for name, shapes in {"c": ((2, 4, 1, 1), (2,)), "b": ((2,), (2,), (1,))}.items():
+        layer = net.layer.add(name=name.encode())
+        for shape in shapes:
+            layer.blobs.add(data=[np.ones(shape, "<f4").tobytes()]).shape.dim.extend(shape)
+    text, weights = _NETWORK.encode(), bytes(net.SerializeToString())
+    kind = int(rng.integers(0, 3))
+    if kind == 0:
+        words = _NETWORK.split(" ")
+        words[int(rng.integers(0, len(words)))] = str(rng.choice(_TOKENS))
+        text = " ".join(words).encode()
+    elif kind == 1:
+        text = mutate(text, rng)
+    else:
+        weights = mutate(weights, rng)
+    path = folder / "net.prototxt"
+    path.write_bytes(text)
+    path.with_suffix(".caffemodel").write_bytes(weights)
+    load_caffe(path)
+
+
 CASES: dict[str, Callable[[Generator, Path], None]] = {
     "onnx": _onnx,
+    "caffe": _caffe,
     "lmdb": _lmdb,
     "jpeg": _jpeg,
     "journal": _journal,

@@ -14,7 +14,15 @@ from typing import Any
 import pytest
 from fuzz_cases import CASES
 
-COUNTS = {"onnx": 100, "lmdb": 200, "jpeg": 300, "journal": 60, "yaml": 200, "exchange": 400}
+COUNTS = {
+    "onnx": 100,
+    "caffe": 200,
+    "lmdb": 200,
+    "jpeg": 300,
+    "journal": 60,
+    "yaml": 200,
+    "exchange": 400,
+}
 FEW = 60  # of the others
 
 

@@ -6,6 +6,10 @@ import pytest
 from networks import Builder
 
 from distq.graph.named import nodes_by_name
+from distq.graph.plan import make_plan
+from distq.graph.resolve import resolve_names
+from distq.graph.settings import Settings
+from distq.targets import find_target
 
 
 def normalized():
@@ -36,3 +40,10 @@ def test_what_is_still_there_means_itself(load):
         *(v.name for n in loaded.model.graph for v in n.outputs),
         *(n.name for n in loaded.model.graph),
     }
+
+
+def test_they_name_quantized_tensors_too(load):
+    loaded = load(normalized())
+    plan = make_plan(loaded.model, find_target("ort"), "auto", settings=Settings(aliases=loaded.aliases))
+    for name in ("conv_out", "bn", "bn_out", "scale_out", "relu"):
+        assert resolve_names(loaded.model, plan, [name], "--layers") == ("relu_out",)

@@ -124,7 +124,7 @@ def test_thresholds_alone_follow_the_settings(model: Path, data: Path, tmp_path:
 @pytest.mark.parametrize(
     ("option", "value", "kept"),
     [
-        ("float_layers", "depthwise1", {"depthwise1"}),
+        ("float_layers", "*wise1", {"depthwise1", "pointwise1"}),
         ("float_inputs", "pointwise0", {"depthwise0", "pointwise0"}),
         ("float_outputs", "pointwise1", {"pointwise1", "depthwise2", "pointwise2", "scores"}),
         ("float_blocks", "pointwise2", {"pointwise2", "scores"}),

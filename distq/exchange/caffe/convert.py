@@ -62,7 +62,11 @@ def read_caffe(prototxt: Path, weights: Path | None = None) -> CaffeNetwork:
         _convert(builder, replace(layer, blobs=stored.get(layer.name, [])))
     model = builder.model(network.inputs, network.outputs, declared.net.name)
     digests = sha256_file(prototxt) + sha256_file(weights)
-    notes = (*_unknown_fields(declared, network.layers), *_unused_weights(weights, stored, declared))
+    notes = (
+        *_left_out(declared, network.left_out),
+        *_unknown_fields(declared, network.layers),
+        *_unused_weights(weights, stored, declared),
+    )
     return CaffeNetwork(model, hashlib.sha256(digests.encode()).hexdigest(), notes)
 
 
@@ -87,8 +91,16 @@ def _convert(builder: Builder, layer: Layer) -> None:
         )
     try:
         CONVERTERS[layer.type](builder, layer)
-    except (ArithmeticError, LookupError, ValueError) as error:  # counts that do not fit one another
+    except (
+        ArithmeticError,
+        LookupError,
+        MemoryError,
+        ValueError,
+    ) as error:  # counts that do not fit one another
         raise layer.error(f"does not fit its input: {error}") from error
+    unwritten = [top for top in layer.tops if top not in builder.shapes]
+    if unwritten:
+        raise layer.error(f"has {len(layer.tops)} tops, and nothing to write to {_few(unwritten)}: remove it")
 
 
 def _require_known(layers: Sequence[Layer]) -> None:
@@ -109,6 +121,12 @@ def _require_weights(layers: Sequence[Layer], path: Path, stored: Mapping[str, l
         raise ModelError(
             f"{path} has no weights for {_few(missing)}: {remedy}; give the .caffemodel of this prototxt"
         )
+
+
+def _left_out(declared: Prototxt, layers: Sequence[str]) -> list[str]:
+    """A note on post-processing that stays with the user's program."""
+    text = f"{declared.path}: post-processing is left out, the outputs are what it reads: {_few(layers)}"
+    return [text] if layers else []
 
 
 def _unknown_fields(declared: Prototxt, layers: Sequence[Layer]) -> list[str]:

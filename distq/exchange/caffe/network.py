@@ -30,8 +30,15 @@ _V1_TYPES = {
 }
 """The types of V1 files whose names are not the words of today's; BVLC Caffe, upgrade_proto.cpp."""
 
+SCALED_DROPOUT = "scaled Dropout"
+"""A Dropout of forks with ``scale_train: false``, which multiplies in deployment instead of in training."""
 _PASS_THROUGH = frozenset({"Dropout", "Split"})
 _UNUSED = frozenset({"Accuracy", "DetectionEvaluate", "HDF5Output"})
+_POST_PROCESSING = frozenset(
+    {"YoloDetection", "YoloDetectionOutput", "YoloV3DetectionOutput", "Yolov3DetectionOutput"}
+    | {"RegionLoss", "RegionDetectionOutput", "RegionOutput", "RetinaFaceDetection", "FrcnDetection"}
+)
+"""Layers of forks that make boxes of a detector's outputs, each in a way of its own."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +78,13 @@ class Network:
     """The part of a prototxt that a deployed network has.
 
     ``inputs`` are the shapes of its input tensors, with Caffe's batch axis first; ``outputs`` maps the blobs
-    that no layer reads to the tensors that hold them.
+    that no layer reads to the tensors that hold them. ``left_out`` names post-processing, with its lines.
     """
 
     inputs: dict[str, tuple[int, ...]]
     layers: tuple[Layer, ...]
     outputs: dict[str, str]
+    left_out: tuple[str, ...] = ()
 
 
 def resolve(source: Prototxt) -> Network:
@@ -128,7 +136,9 @@ def resolve(source: Prototxt) -> Network:
     }
     if not layers or not outputs:
         raise ModelError(f"{source.path} has no layers that compute anything: give Caffe's deploy.prototxt")
-    return Network(inputs, tuple(layers), outputs)
+    dropped = [(layer, line) for layer, line in kept if _type(layer) in _POST_PROCESSING]
+    left_out = tuple(f"line {line}: {layer.name} ({layer.type})" for layer, line in dropped)
+    return Network(inputs, tuple(layers), outputs, left_out)
 
 
 @dataclass
@@ -166,7 +176,9 @@ def _computing(layers: Sequence[tuple[Message, int]]) -> list[tuple[Message, int
         kind, tops = _type(layer), tuple(layer.top) or (layer.name,)
         if kind in {"SoftmaxWithLoss", "SoftmaxLoss"} and layer.bottom[0] not in softmax:
             kind, tops = "Softmax", tops[-1:]
-        if not (is_input(layer) or kind.endswith("Loss") or kind in _UNUSED or kind == "SoftmaxWithLoss"):
+        if kind == "Dropout" and not layer.dropout_param.scale_train:
+            kind = SCALED_DROPOUT
+        if not (is_input(layer) or kind.endswith("Loss") or kind in _UNUSED | _POST_PROCESSING):
             found.append((layer, line, kind, tops))
     return found
 

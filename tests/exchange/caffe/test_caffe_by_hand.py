@@ -63,6 +63,10 @@ BY_HAND: dict[str, tuple[Case, Array]] = {
     "lrn with defaults": (_one("LRN"), _lrn(X, 5, 1, 0.75, 1)),
     "log": (_one("Log", log_param="base: 10 scale: 0.5 shift: 2"), np.log10(0.5 * X + 2)),
     "swish": (_one("Swish", swish_param="beta: 2"), X / (1 + np.exp(-2 * X))),
+    "dropout that scales in deployment": (
+        _one("Dropout", dropout_param="dropout_ratio: 0.25 scale_train: false"),
+        X * np.float32(0.75),
+    ),
     "threshold": (
         _one("Threshold", threshold_param="threshold: 0.2"),
         (np.float32(0.2) < X).astype(np.float32),

@@ -156,6 +156,7 @@ def test_all_layers_that_are_not_known_are_named_with_their_lines(tmp_path: Path
         (layer("Upsample", bottom=("data", "data"), upsample_param="scale: 2"), "mask of a pooling"),
         (layer("Reorg", reorg_param="stride: 2 reverse: true"), "reverse"),
         (layer("Reorg", reorg_param="stride: 2"), "cannot cut"),
+        (layer("ReLU", top=("y", "z")), "has 2 tops, and nothing to write to z"),
         (layer("LRN", lrn_param="local_size: 4"), "odd"),
         (layer("Exp", exp_param="base: 0"), "base"),
         (layer("Eltwise", eltwise_param="operation: XOR"), "XOR"),
@@ -180,3 +181,12 @@ def test_statistics_of_each_batch_are_refused(tmp_path: Path) -> None:
     norm = layer("BatchNorm", batch_norm_param="use_global_stats: false")
     with pytest.raises(ModelError, match=r"line 4: layer y \(BatchNorm\) has use_global_stats: false"):
         load_caffe(Case(norm, blobs={"y": ((4,), (4,), (1,))}).save(tmp_path))
+
+
+def test_post_processing_of_forks_is_left_out_and_noted(tmp_path: Path) -> None:
+    heads = layer("Sigmoid", "small") + layer("TanH", "large")
+    boxes = layer("YoloDetection", "boxes", ("small", "large"), yolo_detection_param="classes: 80")
+    path = Case(heads + boxes).save(tmp_path)
+    assert _outputs(load_caffe(path)) == ["small", "large"]
+    (note,) = read_caffe(path).notes
+    assert "line 6: boxes (YoloDetection)" in note

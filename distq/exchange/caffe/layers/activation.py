@@ -85,6 +85,12 @@ def threshold(net: Builder, layer: Layer) -> None:
     net.add(layer, "Cast", [above], shape, output=layer.tops[0], to=1)
 
 
+def scaled_dropout(net: Builder, layer: Layer) -> None:
+    """Multiply by the share of values that training kept."""
+    kept = net.constant(layer, "kept", 1 - layer.message.dropout_param.dropout_ratio)
+    net.add(layer, "Mul", [layer.bottoms[0], kept], net.shape(layer), output=layer.tops[0])
+
+
 def softmax(net: Builder, layer: Layer) -> None:
     """Exponentials that sum to 1 along ``axis``."""
     shape = net.shape(layer)

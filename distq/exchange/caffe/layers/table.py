@@ -15,6 +15,7 @@ from distq.exchange.caffe.layers import (
     shapes,
 )
 from distq.exchange.caffe.layers.activation import Convert, elementwise
+from distq.exchange.caffe.network import SCALED_DROPOUT
 
 CONVERTERS: dict[str, Convert] = {
     "AbsVal": elementwise("Abs"),
@@ -50,6 +51,7 @@ CONVERTERS: dict[str, Convert] = {
     "PriorBox": prior_box.prior_box,
     "ReLU": activation.relu,
     "ReLU6": activation.relu6,
+    SCALED_DROPOUT: activation.scaled_dropout,
     "Reduction": reduction.reduction,
     "Reorg": shapes.reorg,
     "Reshape": shapes.reshape,
