@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SkipValidation,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from distq.errors import UsageError, one_of
@@ -78,6 +87,16 @@ InputShapes = Annotated[
     tuple[tuple[str, tuple[Annotated[int, Field(ge=1)], ...]], ...], BeforeValidator(_shapes)
 ]
 """Shapes of model inputs by name; as text ``NAME=1,3,640,640``."""
+
+
+def _split_measures(value: object) -> object:
+    value = _split_names(value)
+    several = value if isinstance(value, list | tuple) else (value,)
+    return tuple(str(one) if isinstance(one, os.PathLike) else one for one in several)
+
+
+Measures = Annotated[tuple[SkipValidation[Any], ...], BeforeValidator(_split_measures)]
+"""Names of measures, Python files, or measures made in Python; a string is split at commas."""
 
 CHOICES: Mapping[str, Collection[str]] = {"target": TARGETS}
 """Values of the options that take one of a table's names."""
@@ -206,6 +225,10 @@ class EvaluateOptions(CommonOptions):
     preprocess: Files = None
     labels: Place | None = None
     samples: Annotated[int, Field(ge=0)] = 0
+    skip: Annotated[int, Field(ge=0)] = 0
+    measure: Measures = ()
+    annotations: Path | None = None
+    speed: bool = False
     input_shape: InputShapes = ()
 
 

@@ -23,6 +23,7 @@ _SAID = ("bad_alloc", "Failed to allocate memory", "Insufficient memory", "Canno
 
 _GROUPS = Path("/sys/fs/cgroup")
 _OWN_GROUPS = Path("/proc/self/cgroup")
+_STATUS = Path("/proc/self/status")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -63,6 +64,25 @@ def peak_rss_mb() -> float:
     """The most memory that this process has had in use so far, in MiB."""
     kilo = 1 << 20 if sys.platform == "darwin" else 1 << 10  # Linux counts in KiB
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / kilo
+
+
+def used_memory() -> int:
+    """Bytes of memory that this process has in use; its peak so far where the system does not tell."""
+    return _status_of("VmRSS") or round(peak_rss_mb() * (1 << 20))
+
+
+def peak_memory() -> int:
+    """Bytes of memory that this program has had in use at most, not counting what started it."""
+    return _status_of("VmHWM") or round(peak_rss_mb() * (1 << 20))
+
+
+def _status_of(name: str) -> int | None:
+    """Bytes that Linux tells of this process under a name (proc_pid_status(5))."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in _STATUS.read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1]) << 10
+    return None
 
 
 def _group_limits() -> list[int]:

@@ -12,7 +12,7 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from distq.config import CHOICES, LayerOptions
+from distq.config import CHOICES, EvaluateOptions, LayerOptions
 from distq.options import POSITIONAL, RESERVED
 
 DATA = "Data"
@@ -58,12 +58,13 @@ FLAGS = {
     "input_config": Flag(DATA, "SigmaStar's input_config.ini: formats, means, 16-bit tensors.", "FILE"),
     "labels": Flag(DATA, "Lines of 'name label', for top-1 and top-5.", "FILE"),
     "samples": Flag(DATA, "Use the first N samples; 0 is all.", "N"),
+    "skip": Flag(DATA, "Leave out the first N samples, such as those that calibrated.", "N"),
     "holdout": Flag(DATA, "The next N samples are held out (default: the rest, at most 500).", "N"),
     "holdout_data": Flag(DATA, "Held-out samples from here instead.", "SRC"),
     "shuffle": Flag(DATA, "Take samples in a random order, fixed by --seed."),
     "seed": Flag(DATA, "Seed of every random choice.", "N"),
     "skip_bad": Flag(DATA, "Skip up to N unreadable images.", "N"),
-    "allow_code": Flag(DATA, "Run the Python file given to --preprocess."),
+    "allow_code": Flag(DATA, "Run the Python files given to --preprocess and --measure."),
     "method": Flag(QUANTIZATION, "How a distribution gives a threshold"),
     "rounding": Flag(QUANTIZATION, "How weights become integers: by the covariance of inputs, or to nearest"),
     "bins": Flag(QUANTIZATION, "Histogram bins, a multiple of 128.", "N"),
@@ -104,6 +105,13 @@ FLAGS = {
     "cost": Flag(GOAL, "What not to spend: multiplications not in INT8, or layers"),
     "tries": Flag(GOAL, "Try exactly this: 'per-channel; method=admm'; again for each.", "'A; B'"),
     "time": Flag(GOAL, "Begin nothing new after so long, and take the best so far: 30m.", "TIME"),
+    "measure": Flag(
+        COMPARISON,
+        "Also measure nmse, squared, cosine, sqnr, topk, detection, detection:HEAD or FILE.py.",
+        "NAME,NAME",
+    ),
+    "annotations": Flag(COMPARISON, "Boxes for detection: COCO's JSON, or a folder of VOC's XML.", "PLACE"),
+    "speed": Flag(COMPARISON, "Also time the models on this machine, one thread unless --cpus-per-worker."),
     "int8_layers": Flag(COMPARISON, "Only these layers in INT8, the rest in float.", "NAME,NAME"),
     "progressive": Flag(COMPARISON, "A line per layer, as INT8 grows layer by layer."),
     "sensitivity": Flag(COMPARISON, "What each tensor costs, alone and inside the INT8 network."),
@@ -230,7 +238,10 @@ def _parameter(name: str, hint: Any, field: FieldInfo, *, optional: bool) -> ins
         text = f"{text.removesuffix('.')} ({'; '.join(notes)})."
     if hint == get_type_hints(LayerOptions)["input_shape"] or name == "tries":  # given again for each
         hint = list[str]
-    if hint == tuple[str, ...]:  # layer names travel as one string, which distq.config splits
+    if hint in {
+        tuple[str, ...],
+        get_type_hints(EvaluateOptions)["measure"],
+    }:  # layer names travel as one string, which distq.config splits
         hint = str
     required = field.is_required() and not optional
     hint, default = (hint, inspect.Parameter.empty) if required else (hint | None, None)

@@ -24,7 +24,9 @@ from distq.run.results import (
     EvaluateResult,
     FloatAccuracy,
     FloatLayer,
+    MeasureFigures,
     RunResult,
+    Speed,
 )
 
 if TYPE_CHECKING:
@@ -80,6 +82,39 @@ def print_evaluate_result(result: EvaluateResult, console: Console | None = None
     models = {"float": result.against, "candidate": result.candidate}
     console.print()
     console.print(_accuracy_table(f"On {_plural(result.images, 'image')}", models))
+    if result.measures:
+        console.print(measures_table(result.measures))
+    if result.speed is not None:
+        console.print(speed_table(result.speed))
+
+
+def measures_table(measures: Sequence[MeasureFigures]) -> Table:
+    """The figures of each measure, a line each."""
+    rows = [
+        (found.measure if i == 0 else "", name, _figure((found.against or {}).get(name)), _figure(value))
+        for found in measures
+        for i, (name, value) in enumerate(found.candidate.items())
+    ]
+    return _figures("Measures", ("measure", "figure", "float", "candidate"), rows)
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
+
+
+def speed_table(speed: Speed) -> Table:
+    """Latency, memory and size of the models that were timed, and how many times as fast as float each is."""
+    columns = ("model", "median ms", "10 to 90 %", "memory MB", "file MB", "times float")
+    rows = []
+    for name, model, ratio in (("float", speed.against, None), ("candidate", speed.candidate, speed.ratio)):
+        if model is not None:
+            spread = f"{model.low_ms:.2f} to {model.high_ms:.2f}"
+            sizes = (f"{model.memory_mb:.1f}", f"{model.file_mb:.2f}")
+            times = "" if ratio is None else f"{ratio:.2f}"
+            rows.append((name, f"{model.median_ms:.2f}", spread, *sizes, times))
+    provider = speed.provider.removesuffix("ExecutionProvider")
+    title = f"One sample on {provider}, {_plural(speed.threads, 'thread')}, {_plural(speed.runs, 'run')}"
+    return _figures(title, columns, rows)
 
 
 def print_diff_result(result: DiffResult, console: Console | None = None) -> None:
@@ -116,7 +151,7 @@ def _figures(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) 
     """Names on the left, numbers on the right."""
     table = Table(title=title, title_justify="left", title_style="bold")
     for column in columns:
-        named = column in {"layer", "tensor", "added"}
+        named = column in {"layer", "tensor", "added", "model", "measure", "figure"}
         table.add_column(column, justify="left" if named else "right", overflow="fold", no_wrap=not named)
     for row in rows:
         table.add_row(*map(Text, row))

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from distq.data.dataset import DatasetSpec, UnreadableSample
 from distq.replica.float32 import float_outputs, open_session, unreadable_arrays
 from distq.replica.keys import content_key
+from distq.replica.measured import NOTHING, Measuring, Records
 from distq.replica.outputs import as_numbers
 from distq.replica.samples import read_samples
 from distq.replica.worker import Arrays, Blob, Worker
@@ -31,6 +32,7 @@ class Evaluate:
         data, indices: the samples.
         affinity: of units on the same samples, so that a worker finds the float outputs it has.
         again: later units compare the same samples, so the worker keeps their float outputs.
+        measuring: what else is measured.
     """
 
     models: tuple[Blob, ...]
@@ -39,6 +41,7 @@ class Evaluate:
     indices: Sequence[int]
     affinity: int | None = None
     again: bool = False
+    measuring: Measuring = NOTHING
 
     @cached_property
     def key(self) -> str:
@@ -51,6 +54,7 @@ class Evaluate:
             self.data.source,
             self.data.labels,
             self.indices,
+            *(self.measuring.key if self.measuring.measures else ()),
         )
 
     @property
@@ -61,8 +65,9 @@ class Evaluate:
     def run(self, worker: Worker) -> Arrays:
         """``error``, ``power``, ``candidate_power``, ``dot``: (models, images, outputs).
 
-        ``top1``, ``top5``: (models [+ float], images), -1 without label.
+        ``top1``, ``top5``: (models [+ float], images), -1 without label. And the records of measures.
         """
+        records = Records(self.measuring, len(self.models))
         statistics: list[list[list[npt.NDArray[Any]]]] = [[] for _ in STATISTICS]
         hits: list[list[tuple[int, int]]] = []
         unreadable: list[UnreadableSample] = []
@@ -71,6 +76,7 @@ class Evaluate:
                 unreadable.append(sample)
                 continue
             outputs = [as_numbers(open_session(worker, m).run(sample.inputs)) for m in self.models]
+            reference = None
             if self.float_model is not None:
                 reference = float_outputs(
                     worker, self.float_model, self.data, sample.index, sample.inputs, keep=self.again
@@ -78,9 +84,11 @@ class Evaluate:
                 rows = [compare(o, reference) for o in outputs]
                 for held, name in zip(statistics, STATISTICS, strict=True):
                     held.append([getattr(row, name)[0] for row in rows])
+            records.add(worker, self.data, sample, outputs, reference)
+            if reference is not None:
                 outputs.append(reference)
             hits.append([_hits(o[0], sample.label) for o in outputs])
-        result: Arrays = unreadable_arrays(unreadable)
+        result: Arrays = unreadable_arrays(unreadable) | records.arrays()
         images, compared = len(hits), len(self.models)
         if self.float_model is not None:
             shape = (

@@ -131,6 +131,20 @@ def session_options(
     return options
 
 
+def shipped_session(model: bytes, settings: WorkerSettings) -> onnxruntime.InferenceSession:
+    """A model as its user opens it: ONNX Runtime's own settings, but for the number of threads.
+
+    Raises:
+        UsageError: the device is not there.
+        ExecutionError: ONNX Runtime cannot load the model.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = settings.threads
+    options.log_severity_level = _FATAL
+    options.add_session_config_entry(*WEIGHTS_FOLDER)
+    return _open(model, options, settings, [])
+
+
 def is_float(model: bytes) -> bool:
     """Whether an ONNX file has no quantizers: names of operators stand in it as they are."""
     return b"QuantizeLinear" not in model and b"QLinear" not in model

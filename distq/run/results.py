@@ -226,9 +226,67 @@ class DiffResult(_Result):
     tensors: tuple[TensorCost, ...] = ()
 
 
+class Latency(_Result):
+    """What one model takes on this machine.
+
+    Attributes:
+        median_ms: of a forward of one sample.
+        low_ms, high_ms: between which four of five forwards lie.
+        memory_mb: peak of the process above what it had before it opened the model, in MiB; not a GPU's.
+        file_mb: of the model's file and the weights beside it, in MiB.
+    """
+
+    median_ms: float
+    low_ms: float
+    high_ms: float
+    memory_mb: float
+    file_mb: float
+
+
+class Speed(_Result):
+    """Models timed side by side on this machine.
+
+    Attributes:
+        provider: ONNX Runtime's execution provider, such as CPUExecutionProvider.
+        threads: of a session.
+        runs: forwards of each model that were timed.
+        candidate: the model measured.
+        against: the float model, where there is one.
+        ratio: float's median over the candidate's: above 1 the candidate is faster.
+    """
+
+    provider: str
+    threads: int
+    runs: int
+    candidate: Latency
+    against: Latency | None = None
+    ratio: float | None = None
+
+
+class MeasureFigures(_Result):
+    """What a measure says.
+
+    Attributes:
+        measure: its name.
+        higher_is_better: of its first figure.
+        candidate: figures of the model measured, by name.
+        against: those of the float model, where the measure is of one model alone.
+    """
+
+    measure: str
+    higher_is_better: bool
+    candidate: dict[str, Unbounded]
+    against: dict[str, Unbounded] | None = None
+
+
 class EvaluateResult(_Result):
-    """Outcome of eval: against float where ``against`` was given, top-k where there are labels."""
+    """Outcome of eval: against float where ``against`` was given, top-k where there are labels.
+
+    ``measures`` and ``speed`` are there where they were asked for.
+    """
 
     images: int
     candidate: Accuracy | FloatAccuracy | None
     against: FloatAccuracy | None = None
+    measures: tuple[MeasureFigures, ...] = ()
+    speed: Speed | None = None
