@@ -209,7 +209,9 @@ class AutoOptions(TuneOptions):
     """Options of ``distq auto``: all of tune, and what is to be reached at which cost."""
 
     tune_samples: Annotated[int, Field(ge=1)] = 128
-    goal: Annotated[str, Field(pattern=r"^(sqnr|top1|top5):[-+]?\d+(\.\d+)?$")]
+    goal: Annotated[str, Field(pattern=r"^(sqnr|top1|top5|map|score):[-+]?\d+(\.\d+)?$")]
+    measure: str | None = None
+    annotations: Path | None = None
     cost: Literal["macs", "layers"] = "macs"
     tries: Annotated[tuple[str, ...], BeforeValidator(_lines)] = ()
     time: Annotated[str, BeforeValidator(_text), Field(pattern=r"^\d+(\.\d+)?[smh]?$")] | None = None

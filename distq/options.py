@@ -20,7 +20,7 @@ RESERVED = {"tries": "try"}
 
 _PATTERNS = {
     "device": "cpu, auto, cuda or cuda:N",
-    "goal": "sqnr:DECIBELS, top1:POINTS or top5:POINTS, such as sqnr:30 or top1:-0.5",
+    "goal": "sqnr:DECIBELS, top1:POINTS, top5:POINTS, map:POINTS or score:N, such as sqnr:30 or top1:-0.5",
     "time": "a number of seconds, or one with s, m or h behind it, such as 30m",
 }
 """What a regular expression says, for a person."""

@@ -101,7 +101,11 @@ FLAGS = {
     "equalize": Flag(SEARCH, "Leave channels as they are."),
     "layers": Flag(SEARCH, "Tune only these layers.", "NAME,NAME"),
     "ignore_layers": Flag(SEARCH, "Leave these layers' thresholds as calibrated.", "NAME,NAME"),
-    "goal": Flag(GOAL, "What to reach on the tuning samples: sqnr:30, top1:-0.5 or top5:-0.5.", "MEASURE:N"),
+    "goal": Flag(
+        GOAL,
+        "What to reach on the tuning samples: sqnr:30, top1:-0.5, top5:-0.5, map:-1, score:-0.01.",
+        "NAME:N",
+    ),
     "cost": Flag(GOAL, "What not to spend: multiplications not in INT8, or layers"),
     "tries": Flag(GOAL, "Try exactly this: 'per-channel; method=admm'; again for each.", "'A; B'"),
     "time": Flag(GOAL, "Begin nothing new after so long, and take the best so far: 30m.", "TIME"),

@@ -6,9 +6,10 @@ from distq.config import AutoOptions
 from distq.engine.progress import Reporter
 from distq.errors import UsageError
 from distq.run.given_data import require_data
+from distq.run.measures import make_measuring
 from distq.run.open import Lender, as_begun, interruptible, open_run
 from distq.run.results import RunResult
-from distq.search.goal import Goal
+from distq.search.goal import OF_A_MEASURE, Goal
 from distq.stages.auto_report import report_of, write_answer
 from distq.stages.candidates import Maker
 from distq.stages.cheapest import explore, run_given
@@ -38,16 +39,26 @@ def auto(options: AutoOptions, reporter: Reporter, lender: Lender | None = None)
     """
     require_data(options.data, options.model)
     _require_free_choice(options)
-    goal = Goal.parse(options.goal)
+    named = _measure(options)
     by_hand = given_candidates(options)
     options = as_begun(options)
     with interruptible(), open_run(options, "auto", reporter, lender) as run:
         if isinstance(run, RunResult):
             return run
         chosen_quantizers(options, Form.given(run))  # a wrong name in --layers is found before any work
-        # the network in INT8, from which all others differ
+        # what is to be reached, and the network in INT8, from which all others differ
+        measuring = make_measuring(
+            named,
+            run.loaded.serialized(),
+            run.data,
+            run.selection.tuning,
+            reporter,
+            annotations=options.annotations,
+            allow_code=options.allow_code,
+        )
+        goal = Goal.parse(options.goal, *measuring.measures)
         maker = Maker(run, options)
-        trials = Trials(run, goal, maker, options.cost, _seconds(options.time))
+        trials = Trials(run, goal, maker, options.cost, seconds=_seconds(options.time), measuring=measuring)
         # others are made and measured, those first that promise most
         given = run_given(trials, by_hand, options.time) if by_hand else None
         found = given or explore(run, options, goal, trials)
@@ -68,6 +79,25 @@ def _require_free_choice(options: AutoOptions) -> None:
         raise UsageError("--int16-budget and --float-budget are what auto chooses: leave them out")
     if options.table is not None:
         raise UsageError("--table fixes the thresholds that auto chooses: leave it out")
+
+
+def _measure(options: AutoOptions) -> tuple[str, ...]:
+    """The measure that the goal is of; none where the goal is a measure itself.
+
+    Raises:
+        UsageError: the two do not go together.
+    """
+    name = options.goal.partition(":")[0]
+    if name not in OF_A_MEASURE:
+        if options.measure is not None or options.annotations is not None:
+            raise UsageError(f"--goal {options.goal} has a measure of its own: leave out --measure")
+        return ()
+    measure = options.measure or OF_A_MEASURE[name]
+    if measure is None:
+        raise UsageError("--goal score is of a measure of yours: give --measure FILE.py")
+    if name == "map" and measure.partition(":")[0] != "detection":
+        raise UsageError(f"--goal map is of --measure detection, not {measure}: give --goal score")
+    return (measure,)
 
 
 def _seconds(time: str | None) -> float | None:

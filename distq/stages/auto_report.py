@@ -39,7 +39,7 @@ def report_of(goal: Goal, text: str, cost: str, trials: Trials, found: Explored)
     front = _front(trials)
     return AutoReport(
         goal=text,
-        measure=goal.measure.name,
+        measure=goal.judge.name,
         cost=cost,
         reached=found.reached is not None,
         complete=found.complete,
@@ -71,7 +71,7 @@ def _front(trials: Trials) -> list[Trial]:
 
 
 def _tried(goal: Goal, trial: Trial, *, pareto: bool) -> TriedNetwork:
-    reading = goal.measure.reading(trial.loss)
+    reading = goal.judge.reading(trial.loss)
     candidate = trial.made.candidate
     options = trial.made.options.model_dump(mode="json")
     names = [*candidate.changes]

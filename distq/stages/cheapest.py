@@ -170,7 +170,7 @@ class _Search:
         most = len(gains.chain)
         if not most:
             return 0, None
-        known = self._goal.measure.of_error(gains.errors[0]) is not None
+        known = self._goal.judge.of_error(gains.errors[0]) is not None
         likely = [k for k in range(1, most + 1) if self._goal.promising(gains.errors[k], 1.0)]
         guess = likely[0] if known and likely else most if known else 1
         fails, meets = 0, most + 1

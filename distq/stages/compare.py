@@ -13,6 +13,7 @@ from distq.data.shards import shard
 from distq.engine.portions import portions_for
 from distq.graph.heads import with_places
 from distq.replica.evaluate import STATISTICS, Evaluate
+from distq.replica.measured import NOTHING, Measuring
 from distq.replica.worker import Arrays, Blob
 from distq.run.context import Run
 from distq.run.results import Accuracy, Comparison, FloatAccuracy
@@ -37,6 +38,7 @@ def compare_models(
     *,
     reference: Blob | None = None,
     again: bool = False,
+    measuring: Measuring = NOTHING,
 ) -> list[Arrays]:
     """Results of the models on samples, one entry a shard.
 
@@ -48,12 +50,14 @@ def compare_models(
         indices: of the samples.
         reference: what they are compared with; None: the float model.
         again: the same samples will be compared again.
+        measuring: what else is measured.
     """
     kept = run.readable(indices, data)
     against = run.float_model if reference is None else reference
     pieces = shard(kept, run.options.shard_size, portions_for(run.executor.workers))
     units = [
-        Evaluate(tuple(models), against, data, piece, number, again) for number, piece in enumerate(pieces)
+        Evaluate(tuple(models), against, data, piece, number, again, measuring)
+        for number, piece in enumerate(pieces)
     ]
     results = list(run.images(stage, units))
     for result in results:

@@ -10,10 +10,10 @@ from typing import Literal
 import numpy as np
 
 from distq.graph.network_cost import NetworkCost, network_cost
-from distq.replica.worker import Arrays, Blob
+from distq.replica.measured import Measuring, records_of
+from distq.replica.worker import Blob
 from distq.run.context import Run
-from distq.search.goal import Floats, Goal
-from distq.search.metrics import mean_over_images
+from distq.search.goal import Floats, Goal, Seen
 from distq.stages.candidates import Candidate, Made, Maker
 from distq.stages.compare import compare_models, statistics
 
@@ -60,7 +60,14 @@ class Trials:
     """
 
     def __init__(
-        self, run: Run, goal: Goal, maker: Maker, cost: Literal["macs", "layers"], seconds: float | None
+        self,
+        run: Run,
+        goal: Goal,
+        maker: Maker,
+        cost: Literal["macs", "layers"],
+        *,
+        seconds: float | None,
+        measuring: Measuring,
     ) -> None:
         """Measure the network that all begin with.
 
@@ -70,13 +77,15 @@ class Trials:
             maker: of candidates.
             cost: what is to be small.
             seconds: after which no further candidate begins; None: there is no limit.
+            measuring: the measure that the goal is of, where it is of one.
         """
         self._run = run
         self._goal = goal
         self._maker = maker
         self._cost = cost
         self._seconds = seconds
-        self._power: Floats | None = None
+        self._measuring = measuring
+        self._power: Floats = np.zeros(0)
         self.every: list[Trial] = []
         (self.base,) = self._measured([maker.base])
 
@@ -116,45 +125,54 @@ class Trials:
         run, goal = self._run, self._goal
         blobs = [run.share_reported(one.form.exported) for one in made]
         samples = run.selection.tuning
-        first = samples if self._power is None else samples[:FIRST_SAMPLES]
-        losses = self._losses(blobs, first)
-        alive = [i for i, own in enumerate(losses) if not goal.hopeless(own)]
+        first = samples if not self._power.size else samples[:FIRST_SAMPLES]
+        seen = self._seen(blobs, first)
+        alive = [
+            i for i, own in enumerate(seen) if not goal.hopeless(self._goal.judge.losses(own, self._power))
+        ]
         rest = samples[len(first) :]
         if alive and rest:
-            more = self._losses([blobs[i] for i in alive], rest)
-            for i, own in zip(alive, more, strict=True):
-                losses[i] = np.concatenate([losses[i], own])
+            for i, more in zip(alive, self._seen([blobs[i] for i in alive], rest), strict=True):
+                seen[i] = seen[i].and_then(more)
         whole = set(alive) if rest else set(range(len(made)))
         found = [
             self._trial(one, own, dropped=i not in whole)
-            for i, (one, own) in enumerate(zip(made, losses, strict=True))
+            for i, (one, own) in enumerate(zip(made, seen, strict=True))
         ]
         self.every += found
         return found
 
-    def _trial(self, made: Made, losses: Floats, *, dropped: bool) -> Trial:
-        goal, loss = self._goal, mean_over_images(losses)
+    def _trial(self, made: Made, seen: Seen, *, dropped: bool) -> Trial:
+        goal, samples = self._goal, len(seen.error)
+        loss = goal.judge.loss(seen, self._power)
         cost = network_cost(made.form.model, made.form.plan)
-        trial = Trial(made, cost, loss, len(losses), dropped, met=not dropped and goal.met(loss))
+        trial = Trial(made, cost, loss, samples, dropped, met=not dropped and goal.met(loss))
         says = "meets the goal" if trial.met else "misses the goal"
         if dropped:
-            says += f" by far on {len(losses)} samples"
-        reading = f"{goal.measure.reading(loss):.2f} {goal.measure.name}"
+            says += f" by far on {samples} samples"
+        reading = f"{goal.judge.reading(loss):.2f} {goal.judge.name}"
         work = f"{cost.layers} layers, {cost.macs:.1%} of multiplications not in INT8"
         self._run.reporter.line(f"{trial.name}: {reading}, {work}: {says}")
         return trial
 
-    def _losses(self, models: Sequence[Blob], indices: Sequence[int]) -> list[Floats]:
-        """What each model loses on each of the samples."""
-        found = compare_models(self._run, "measure candidates", models, self._run.data, indices, again=True)
-        if self._power is None:
+    def _seen(self, models: Sequence[Blob], indices: Sequence[int]) -> list[Seen]:
+        """What each model does on each of the samples."""
+        run = self._run
+        found = compare_models(
+            run, "measure candidates", models, run.data, indices, again=True, measuring=self._measuring
+        )
+        if not self._power.size:
             power = statistics(found, 0).power
             self._power = np.asarray(power.sum(axis=0) / len(power), np.float64)
-        results = _together(found)
-        return [self._goal.measure.losses(results, i, self._power) for i in range(len(models))]
-
-
-def _together(results: Sequence[Arrays]) -> Arrays:
-    """Results of all shards: models first, then samples in order."""
-    names = ("error", "top1", "top5")
-    return {name: np.concatenate([result[name] for result in results], axis=1) for name in names}
+        error, *hits = (np.concatenate([r[n] for r in found], axis=1) for n in ("error", "top1", "top5"))
+        first, fifth = (one.astype(np.float64) for one in hits)
+        return [
+            Seen(
+                np.asarray(error[i], np.float64),
+                {1: first[i], 5: fifth[i]},
+                {1: first[-1], 5: fifth[-1]},
+                records_of(found, 0, i),
+                records_of(found, 0, len(models)),
+            )
+            for i in range(len(models))
+        ]

@@ -230,6 +230,10 @@ def test_a_wrong_combination_is_refused(place: Path, tmp_path: Path, text: str, 
         ({"goal": "sqnr:30", "time": "soon"}, "time soon: input should be a number of seconds"),
         ({"goal": "sqnr:30", "float_budget": 2}, "are what auto chooses"),
         ({"goal": "top1:-1"}, "--goal top1 needs labels"),
+        ({"goal": "score:-1"}, "--goal score is of a measure of yours: give --measure FILE.py"),
+        ({"goal": "map:-1", "measure": "topk"}, "--goal map is of --measure detection, not topk"),
+        ({"goal": "sqnr:30", "measure": "topk"}, "--goal sqnr:30 has a measure of its own"),
+        ({"goal": "score:-1", "measure": "odd"}, "no measure is called 'odd'"),
     ],
 )
 def test_wrong_options_are_refused(
@@ -265,3 +269,23 @@ def test_right_answers_as_the_goal(place: Path, tmp_path: Path) -> None:
     assert found.tuning is not None
     assert found.tuning.after is not None
     assert found.tuning.after.top1 == 1.0
+
+
+def test_the_figure_of_a_users_own_measure_as_the_goal(place: Path, tmp_path: Path) -> None:
+    file = tmp_path / "peaks.py"
+    file.write_text(
+        "import numpy as np\n"
+        "needs_float, higher_is_better = True, False\n"
+        "def score(outputs, sample):\n"
+        "    (y,), (exact,) = outputs.values(), sample.float_outputs.values()\n"
+        "    return float(np.abs(y - exact).max() / np.abs(exact).max())\n"
+    )
+    options = {"measure": str(file), "allow_code": True}
+    found = auto(place, "bad", tmp_path / "run", "score:-0.1", **options)
+    assert found.auto is not None
+    assert found.auto.measure == "peaks"
+    assert found.auto.reached
+    assert found.auto.answer.float_layers == ("bad",)
+    assert found.auto.tried[0].reading is not None
+    assert found.auto.answer.reading is not None
+    assert found.auto.tried[0].reading < -0.1 <= found.auto.answer.reading
