@@ -24,6 +24,7 @@ from distq.targets.target import ConcatRule, Scheme
 from distq.urls import shown, why_unusable
 
 MethodName = Literal["auto", "max", "kl", "symkl", "jsd", "admm", "aciq", "percentile", "mse"]
+CostName = Literal["macs", "layers", "latency"]
 Rounding = Literal["gptq", "nearest"]
 StrategyName = Literal["default", "grid", "bitmain", "tpu-mlir"]
 
@@ -210,9 +211,9 @@ class AutoOptions(TuneOptions):
 
     tune_samples: Annotated[int, Field(ge=1)] = 128
     goal: Annotated[str, Field(pattern=r"^(sqnr|top1|top5|map|score):[-+]?\d+(\.\d+)?$")]
-    measure: str | None = None
+    measure: Annotated[tuple[str, ...], BeforeValidator(_split_measures)] = ()
     annotations: Path | None = None
-    cost: Literal["macs", "layers"] = "macs"
+    cost: CostName = "macs"
     tries: Annotated[tuple[str, ...], BeforeValidator(_lines)] = ()
     time: Annotated[str, BeforeValidator(_text), Field(pattern=r"^\d+(\.\d+)?[smh]?$")] | None = None
 

@@ -13,7 +13,7 @@ from distq.cli.perform import perform
 from distq.cli.tables import print_run_result
 from distq.config import AutoOptions
 from distq.errors import DistqError
-from distq.run.auto_report import AutoReport, TriedNetwork
+from distq.run.auto_report import AutoReport, TriedNetwork, price_of
 from distq.run.results import RunResult
 
 
@@ -57,12 +57,14 @@ def _tried_table(report: AutoReport) -> Table:
     """A line a network, the cheapest first; * marks those that no other beats."""
     table = Table(title="On the images tuned on", title_justify="left", title_style="bold")
     table.add_column("network", overflow="fold")
-    for column in (report.measure, "MACs", "layers", "goal", ""):
+    timed = ("ms",) if report.cost == "latency" else ()
+    for column in (report.measure, "MACs", "layers", *timed, "goal", ""):
         table.add_column(column, justify="right", no_wrap=True)
-    for one in sorted(report.tried, key=lambda one: (one.macs, one.layers)):
+    for one in sorted(report.tried, key=lambda one: price_of(one, report.cost)):
         verdict = "met" if one.met else "given up" if one.dropped else "missed"
         mark = "*" if one.pareto else ""
-        cells = (one.name, _reading(one), f"{one.macs:.1%}", str(one.layers), verdict, mark)
+        took = ("" if one.latency_ms is None else f"{one.latency_ms:.3g}",) if timed else ()
+        cells = (one.name, _reading(one), f"{one.macs:.1%}", str(one.layers), *took, verdict, mark)
         table.add_row(*map(Text, cells))
     return table
 

@@ -106,7 +106,7 @@ FLAGS = {
         "What to reach on the tuning samples: sqnr:30, top1:-0.5, top5:-0.5, map:-1, score:-0.01.",
         "NAME:N",
     ),
-    "cost": Flag(GOAL, "What not to spend: multiplications not in INT8, or layers"),
+    "cost": Flag(GOAL, "What not to spend: multiplications or layers not in INT8, or time on this machine"),
     "tries": Flag(GOAL, "Try exactly this: 'per-channel; method=admm'; again for each.", "'A; B'"),
     "time": Flag(GOAL, "Begin nothing new after so long, and take the best so far: 30m.", "TIME"),
     "measure": Flag(

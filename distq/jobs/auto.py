@@ -89,10 +89,12 @@ def _measure(options: AutoOptions) -> tuple[str, ...]:
     """
     name = options.goal.partition(":")[0]
     if name not in OF_A_MEASURE:
-        if options.measure is not None or options.annotations is not None:
+        if options.measure or options.annotations is not None:
             raise UsageError(f"--goal {options.goal} has a measure of its own: leave out --measure")
         return ()
-    measure = options.measure or OF_A_MEASURE[name]
+    if len(options.measure) > 1:
+        raise UsageError(f"--goal {options.goal} is of one measure: leave out all others of --measure")
+    measure = options.measure[0] if options.measure else OF_A_MEASURE[name]
     if measure is None:
         raise UsageError("--goal score is of a measure of yours: give --measure FILE.py")
     if name == "map" and measure.partition(":")[0] != "detection":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -25,6 +26,7 @@ class TriedNetwork(_Part):
         macs: share of multiplications not in INT8.
         layers: not in INT8.
         float_layers, wide_layers: these, in float and with 16-bit activations.
+        latency_ms: median of a forward on this machine; None where it was not asked for or it was given up.
         pareto: no other network measured on all samples is better and costs no more.
     """
 
@@ -39,7 +41,15 @@ class TriedNetwork(_Part):
     layers: int
     float_layers: tuple[str, ...] = ()
     wide_layers: tuple[str, ...] = ()
+    latency_ms: float | None = None
     pareto: bool = False
+
+
+def price_of(network: TriedNetwork, cost: str) -> float:
+    """What a network costs: by ``macs``, ``layers`` or ``latency``."""
+    if cost == "latency":
+        return math.inf if network.latency_ms is None else network.latency_ms
+    return network.macs if cost == "macs" else network.layers
 
 
 class Reason(_Part):

@@ -14,7 +14,7 @@ from distq.exchange.own import of_rows
 from distq.exchange.qtable import FLOAT, QTABLE
 from distq.files import atomic_write
 from distq.graph.rows import full_table
-from distq.run.auto_report import AutoReport, Reason, TriedNetwork
+from distq.run.auto_report import AutoReport, Reason, TriedNetwork, price_of
 from distq.run.chosen_job import chosen_job
 from distq.run.context import Run
 from distq.search.goal import Goal
@@ -64,7 +64,7 @@ def _front(trials: Trials) -> list[Trial]:
     """Networks that no other beats, the cheapest first."""
     front: list[Trial] = []
     whole = [trial for trial in trials.every if not trial.dropped]
-    for trial in sorted(whole, key=lambda t: (trials.price(t.cost)[0], t.loss)):
+    for trial in sorted(whole, key=lambda t: (trials.price(t)[0], t.loss)):
         if not front or trial.loss < front[-1].loss:
             front.append(trial)
     return front
@@ -89,6 +89,7 @@ def _tried(goal: Goal, trial: Trial, *, pareto: bool) -> TriedNetwork:
         layers=trial.cost.layers,
         float_layers=trial.cost.float_layers,
         wide_layers=trial.cost.wide_layers,
+        latency_ms=trial.latency,
         pareto=pareto,
     )
 
@@ -108,22 +109,13 @@ def _pareto_table(report: AutoReport) -> bytes:
     """Measure against cost, a line a network, the cheapest first."""
     written = io.StringIO()
     table = csv.writer(written, lineterminator="\n")
-    table.writerow(
-        [
-            "network",
-            report.measure,
-            "macs_not_int8",
-            "layers_not_int8",
-            "meets",
-            "pareto",
-            "chosen",
-            "samples",
-        ]
-    )
-    for one in sorted(report.tried, key=lambda one: one.macs if report.cost == "macs" else one.layers):
+    costs = ["macs_not_int8", "layers_not_int8", "latency_ms"]
+    table.writerow(["network", report.measure, *costs, "meets", "pareto", "chosen", "samples"])
+    for one in sorted(report.tried, key=lambda one: price_of(one, report.cost)):
         reading = "inf" if one.reading is None else f"{one.reading:.6g}"
+        latency = "" if one.latency_ms is None else f"{one.latency_ms:.6g}"
         flags = [int(one.met), int(one.pareto), int(one.name == report.chosen)]
-        table.writerow([one.name, reading, f"{one.macs:.6g}", one.layers, *flags, one.samples])
+        table.writerow([one.name, reading, f"{one.macs:.6g}", one.layers, latency, *flags, one.samples])
     return written.getvalue().encode()
 
 

@@ -216,7 +216,7 @@ class _Search:
             met = [trial for trial in self._trials.of(wanted) if trial.met] if wanted else []
             if not met:
                 break
-            best = min([best, *met], key=lambda trial: (self._trials.price(trial.cost), trial.loss))
+            best = min([best, *met], key=lambda trial: (self._trials.price(trial), trial.loss))
             if best not in met:
                 break
         return best

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
+from distq.config import CostName
 from distq.graph.islands import is_depthwise
 from distq.graph.network_cost import multiplications
 from distq.graph.plan import plan_again
@@ -101,7 +101,7 @@ class Gains:
         errors: NMSE estimated with the first 0, 1, 2 and so on of them.
     """
 
-    def __init__(self, run: Run, form: Form, cost: Literal["macs", "layers"]) -> None:
+    def __init__(self, run: Run, form: Form, cost: CostName) -> None:
         """Measure what each part of the network costs alone, and put the items in order.
 
         With weights rounded to nearest: what GPTQ makes of them fits the inputs of 8 bits alone.
@@ -109,7 +109,7 @@ class Gains:
         Args:
             run: gives workers and samples.
             form: the INT8 network.
-            cost: what is to be small.
+            cost: what is to be small; multiplications stand for latency, which is not known by layer.
         """
         if run.options.rounding != "nearest":
             nearest = run.options.model_copy(update={"rounding": "nearest"})
@@ -166,7 +166,7 @@ class Gains:
         return best, useful[best][0], [item for item in useful if item != best]
 
 
-def _books(run: Run, form: Form, cost: Literal["macs", "layers"]) -> _Books:
+def _books(run: Run, form: Form, cost: CostName) -> _Books:
     """Measure output NMSE with each quantizer alone, and each layer's weights alone, all else in float."""
     plan = form.plan
     variants = Variants(run, form, IMAGES, in_parts=True)
@@ -177,7 +177,7 @@ def _books(run: Run, form: Form, cost: Literal["macs", "layers"]) -> _Books:
         parts.append(variants.part(plan.by_tensor.keys(), rest))
     errors = variants.nmse("what each part costs", parts)
     count = len(plan.quantizers)
-    work = {x.name: multiplications(form.model, x) if cost == "macs" else 1 for x in plan.layers}
+    work = {x.name: multiplications(form.model, x) if cost != "layers" else 1 for x in plan.layers}
     total = max(1, sum(work.values()))
     return _Books(
         activations={q.name: error for q, error in zip(plan.quantizers, errors[:count], strict=True)},

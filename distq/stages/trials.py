@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
+from distq.config import CostName
 from distq.graph.network_cost import NetworkCost, network_cost
 from distq.replica.measured import Measuring, records_of
-from distq.replica.worker import Blob
+from distq.replica.worker import Blob, WorkerSettings
 from distq.run.context import Run
+from distq.run.measures import first_sample
+from distq.run.speed import speed
 from distq.search.goal import Floats, Goal, Seen
 from distq.stages.candidates import Candidate, Made, Maker
 from distq.stages.compare import compare_models, statistics
@@ -36,6 +39,7 @@ class Trial:
         samples: that it was measured on.
         dropped: given up after the first samples.
         met: whether it meets the goal.
+        latency: median milliseconds of a forward on this machine; None where they were not asked for.
     """
 
     made: Made
@@ -44,6 +48,7 @@ class Trial:
     samples: int
     dropped: bool
     met: bool
+    latency: float | None = None
 
     @property
     def name(self) -> str:
@@ -64,7 +69,7 @@ class Trials:
         run: Run,
         goal: Goal,
         maker: Maker,
-        cost: Literal["macs", "layers"],
+        cost: CostName,
         *,
         seconds: float | None,
         measuring: Measuring,
@@ -102,21 +107,24 @@ class Trials:
         known |= {trial.name: trial for trial in self._measured(self._maker.make(new))}
         return [known[candidate.name] for candidate in candidates]
 
-    def price(self, cost: NetworkCost) -> tuple[float, int, int]:
+    def price(self, trial: Trial) -> tuple[float, int, int]:
         """What is to be small; of equals what has fewer float layers, then fewer with 16 bits."""
-        first = cost.macs if self._cost == "macs" else float(cost.layers)
+        cost = trial.cost
+        first = cost.macs if self._cost != "layers" else float(cost.layers)
+        if self._cost == "latency":
+            first = math.inf if trial.latency is None else trial.latency
         return first, len(cost.float_layers), len(cost.wide_layers)
 
     @property
     def cheapest(self) -> Trial | None:
         """Of all that meet the goal the cheapest, and of equals the closest; None: none does."""
         met = [trial for trial in self.every if trial.met]
-        return min(met, key=lambda trial: (self.price(trial.cost), trial.loss)) if met else None
+        return min(met, key=lambda trial: (self.price(trial), trial.loss)) if met else None
 
     @property
     def closest(self) -> Trial:
         """Of all that were measured the one that loses least, of equals the cheapest."""
-        return min(self.every, key=lambda trial: (trial.loss, self.price(trial.cost)))
+        return min(self.every, key=lambda trial: (trial.loss, self.price(trial)))
 
     def _measured(self, made: Sequence[Made]) -> list[Trial]:
         """Trials of the networks: on the first samples all, on the others those that may still do."""
@@ -146,14 +154,30 @@ class Trials:
         goal, samples = self._goal, len(seen.error)
         loss = goal.judge.loss(seen, self._power)
         cost = network_cost(made.form.model, made.form.plan)
-        trial = Trial(made, cost, loss, samples, dropped, met=not dropped and goal.met(loss))
+        met = not dropped and goal.met(loss)
+        latency = self._latency(made) if self._cost == "latency" and not dropped else None
+        trial = Trial(made, cost, loss, samples, dropped, met, latency)
         says = "meets the goal" if trial.met else "misses the goal"
         if dropped:
             says += f" by far on {samples} samples"
         reading = f"{goal.judge.reading(loss):.2f} {goal.judge.name}"
         work = f"{cost.layers} layers, {cost.macs:.1%} of multiplications not in INT8"
+        if latency is not None:
+            work += f", {latency:.3g} ms"
         self._run.reporter.line(f"{trial.name}: {reading}, {work}: {says}")
         return trial
+
+    def _latency(self, made: Made) -> float:
+        """Milliseconds of a forward, measured once: a run that is continued takes what it noted."""
+        name, journal = made.candidate.name, self._run.journal
+        for note in journal.notes("latency"):
+            if note["name"] == name:
+                return float(note["ms"])
+        settings = WorkerSettings(self._run.executor.device, self._run.options.cpus_per_worker or 1)
+        sample = first_sample(self._run.data, self._run.tuning)
+        found = speed(made.form.exported, None, sample.inputs, settings).candidate.median_ms
+        journal.note("latency", name=name, ms=found)
+        return found
 
     def _seen(self, models: Sequence[Blob], indices: Sequence[int]) -> list[Seen]:
         """What each model does on each of the samples."""

@@ -62,8 +62,7 @@ def _calibrated(place: Path, name: str, out: Path) -> Path:
     return made.out
 
 
-@pytest.mark.parametrize("target", ["ort", "openvino"])
-@pytest.mark.parametrize("cost", ["macs", "layers"])
+@pytest.mark.parametrize(("target", "cost"), [("ort", "macs"), ("openvino", "layers")])
 def test_the_one_bad_layer_stays_float_and_nothing_else(
     place: Path, tmp_path: Path, target: str, cost: str
 ) -> None:
@@ -105,8 +104,7 @@ def test_the_reason_names_the_layer_and_what_it_would_leave_in_8_bits(bad: RunRe
     assert any(layer.name == "bad" for layer in bad.float_layers)
 
 
-@pytest.mark.parametrize("goal", ["sqnr:30", "sqnr:33"])
-@pytest.mark.parametrize("effort", [1, 3])
+@pytest.mark.parametrize(("goal", "effort"), [("sqnr:30", 3), ("sqnr:33", 1)])
 def test_the_job_file_makes_the_same_bits_without_auto(
     place: Path, tmp_path: Path, goal: str, effort: int
 ) -> None:
@@ -233,6 +231,7 @@ def test_a_wrong_combination_is_refused(place: Path, tmp_path: Path, text: str, 
         ({"goal": "score:-1"}, "--goal score is of a measure of yours: give --measure FILE.py"),
         ({"goal": "map:-1", "measure": "topk"}, "--goal map is of --measure detection, not topk"),
         ({"goal": "sqnr:30", "measure": "topk"}, "--goal sqnr:30 has a measure of its own"),
+        ({"goal": "map:-1", "measure": "detection,topk"}, "--goal map:-1 is of one measure"),
         ({"goal": "score:-1", "measure": "odd"}, "no measure is called 'odd'"),
     ],
 )
@@ -289,3 +288,13 @@ def test_the_figure_of_a_users_own_measure_as_the_goal(place: Path, tmp_path: Pa
     assert found.auto.tried[0].reading is not None
     assert found.auto.answer.reading is not None
     assert found.auto.tried[0].reading < -0.1 <= found.auto.answer.reading
+
+
+def test_latency_is_measured_of_each_network(place: Path, tmp_path: Path) -> None:
+    found = auto(place, "bad", tmp_path / "run", "sqnr:30", cost="latency")
+    assert found.auto is not None
+    assert found.auto.reached
+    times = {n.name: n.latency_ms for n in found.auto.tried if n.met and n.latency_ms is not None}
+    assert found.auto.chosen == min(times, key=lambda name: times[name])
+    again = auto(place, "bad", tmp_path / "run", "sqnr:30", cost="latency", resume=True)
+    assert again.auto == found.auto
