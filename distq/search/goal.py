@@ -159,10 +159,12 @@ class Figure:
     Attributes:
         measure: gives it.
         unit: how many times the figure a person reads: 100 for points.
+        alone: float's figure where the measure takes what float gives for the truth.
     """
 
     measure: Measure
     unit: float = 1.0
+    alone: float = 0.0
 
     @property
     def name(self) -> str:
@@ -176,8 +178,11 @@ class Figure:
     def loss(self, seen: Seen, power: Floats) -> float:
         """What float has more, each figure being made of all records."""
         del power
-        ours = self._figure(seen.records)
-        theirs = 0.0 if self.measure.needs_float else self._figure(seen.float_records)
+        ours, theirs = self._figure(seen.records), self._figure(seen.float_records)
+        if math.isnan(ours):
+            raise UsageError(f"--measure {self.measure.name} says nothing of these samples: give others")
+        if math.isnan(theirs):
+            theirs = self.alone
         return theirs - ours if self.measure.higher_is_better else ours - theirs
 
     def reading(self, loss: float) -> float:
@@ -193,10 +198,7 @@ class Figure:
         del nmse
 
     def _figure(self, records: Sequence[Record]) -> float:
-        found = next(iter(figures(self.measure, records).values())) if records else math.nan
-        if math.isnan(found):
-            raise UsageError(f"--measure {self.measure.name} says nothing of these samples: give others")
-        return found
+        return next(iter(figures(self.measure, records).values())) if records else math.nan
 
 
 _POINTS = 100.0
@@ -231,7 +233,8 @@ class Goal:
         """
         name, _, reading = text.partition(":")
         if name in OF_A_MEASURE and measure is not None:
-            return cls(Figure(measure, _POINTS if name == "map" else 1.0), float(reading))
+            judge = Figure(measure, _POINTS, alone=1.0) if name == "map" else Figure(measure)
+            return cls(judge, float(reading))
         if name not in _JUDGES:
             raise UsageError(f"--goal {text}: it is of {', '.join(_JUDGES)}, such as sqnr:30")
         return cls(_JUDGES[name], float(reading))

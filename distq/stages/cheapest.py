@@ -202,29 +202,34 @@ class _Search:
         return trial
 
     def _pruned(self, gains: Gains, best: Trial) -> Trial:
-        """Take back what was chosen early and is not needed any more, the dearest of the promising first."""
+        """Take back what is not needed: the half that gains least for its cost, or a quarter, down to one."""
+        part = len(best.made.candidate.choice) // 2
         for _ in range(MOST_PRUNED):
             choice = best.made.candidate.choice
-            if len(choice) < 2:
+            order = gains.least_needed(choice)
+            part = min(part, len(order) - 1)
+            if part < 1:
                 break
-            errors = gains.without_each(choice)
-            hopes = [item for item in errors if self._goal.promising(errors[item], SLACK)]
-            hopes.sort(key=lambda item: errors[item])
-            wanted = [self._candidate(gains.in_effect(less(choice, item))) for item in hopes[:TOGETHER]]
             known = {trial.name for trial in self._trials.every}
-            wanted = [candidate for candidate in wanted if candidate.name not in known]
-            met = [trial for trial in self._trials.of(wanted) if trial.met] if wanted else []
-            if not met:
-                break
-            best = min([best, *met], key=lambda trial: (self._trials.price(trial), trial.loss))
-            if best not in met:
-                break
+            tried: list[Candidate] = []
+            for count in sorted({part, max(1, part // 2)}):
+                fewer = choice
+                for item in order[:count]:
+                    fewer = less(fewer, item)
+                candidate = self._candidate(gains.in_effect(fewer))
+                if candidate.name not in known and self._goal.promising(gains.error(fewer), SLACK):
+                    tried.append(candidate)
+            met = [trial for trial in self._trials.of(tried) if trial.met] if tried else []
+            cheaper = min([best, *met], key=lambda trial: (self._trials.price(trial), trial.loss))
+            if cheaper is best:
+                part //= 2 * TOGETHER
+                continue
+            best = cheaper
         return best
 
     def _fewer_by_search(self, gains: Gains, choice: Choice) -> None:
         """Search the thresholds of networks with one part less each, as long as these meet the goal."""
         while choice:
-            errors = gains.without_each(choice)
-            choice = gains.in_effect(less(choice, min(errors, key=lambda item: errors[item])))
+            choice = gains.in_effect(less(choice, gains.least_needed(choice)[0]))
             if not self._search_thresholds(choice):
                 break

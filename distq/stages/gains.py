@@ -150,6 +150,16 @@ class Gains:
         items += [Item(float_layers=(name,)) for name in choice.float_layers]
         return {item: self.error(less(choice, item)) for item in items}
 
+    def least_needed(self, choice: Choice) -> list[Item]:
+        """The parts of a choice, first those that gain least for what they cost."""
+        now, price = self.error(choice), self._books.price
+        near = self._books.near
+        worth = {}
+        for item, error in self.without_each(choice).items():
+            paid = {*item.float_layers}.union(*(near[name] for name in item.int16))
+            worth[item] = (error - now) / max(math.fsum(price[name] for name in paid), LEAST_COST)
+        return sorted(worth, key=lambda item: worth[item])
+
     def worst(self, choice: Choice, count: int) -> list[str]:
         """What costs most of the error with a choice, the worst first, for a person."""
         left = self._books.left(choice.float_layers, choice.int16)

@@ -101,6 +101,11 @@ def test_a_figure_beside_float_counts_itself_less_being_better_with_its_sign_tur
     assert goal.met(loss)
 
 
+def test_the_map_of_float_is_1_where_its_own_boxes_are_the_truth() -> None:
+    loss = Goal.parse("map:-2", Points()).judge.loss(seen(records=[np.array([0.99])]), POWER)
+    assert Goal.parse("map:-2", Points()).judge.reading(loss) == pytest.approx(-1)
+
+
 def test_a_measure_that_says_nothing_is_refused() -> None:
     with pytest.raises(UsageError, match="--measure points says nothing of these samples"):
         Goal.parse("score:-1", Points()).judge.loss(seen(), POWER)
