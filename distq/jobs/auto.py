@@ -62,11 +62,10 @@ def auto(options: AutoOptions, reporter: Reporter, lender: Lender | None = None)
         # others are made and measured, those first that promise most
         given = run_given(trials, by_hand, options.time) if by_hand else None
         found = given or explore(run, options, goal, trials)
-        chosen = found.reached or found.closest
         # what was found, why, and how to make it again
         report = report_of(goal, options.goal, options.cost, trials, found)
-        write_answer(run, chosen, report)
-        return finish(run, maker.base.form, chosen.made.form, report)
+        write_answer(run, found.answer, report)
+        return finish(run, maker.base.form, found.answer.made.form, report)
 
 
 def _require_free_choice(options: AutoOptions) -> None:

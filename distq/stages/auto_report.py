@@ -35,13 +35,13 @@ def report_of(goal: Goal, text: str, cost: str, trials: Trials, found: Explored)
         trials: all that were measured.
         found: what the search learned.
     """
-    chosen = found.reached or found.closest
+    chosen = found.answer
     front = _front(trials)
     return AutoReport(
         goal=text,
         measure=goal.judge.name,
         cost=cost,
-        reached=found.reached is not None,
+        reached=chosen.met,
         complete=found.complete,
         chosen=chosen.name,
         command="tune" if chosen.made.candidate.tuned else "calibrate",

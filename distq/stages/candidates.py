@@ -1,7 +1,8 @@
 """Networks that ``distq auto`` may choose: each is other options, and the form that these come to.
 
-A candidate is made as ``calibrate`` or ``tune`` makes it with its options, so that these give it again. What
-the float network gives is taken from the network that all began with.
+A candidate is made as ``calibrate`` or ``tune`` makes it with its options. While it is only tried, what the
+float network gives is taken from the network that all began with. That is not the same to the last bit, as
+what ONNX Runtime fuses depends on the tensors that are looked at: so the answer is made once more without.
 """
 
 from __future__ import annotations
@@ -55,12 +56,16 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Made:
-    """A candidate, the options that it came to, and its form."""
+    """A candidate, the options that it came to, and its form.
+
+    ``shared``: with what the float network gave for the network that all began with.
+    """
 
     candidate: Candidate
     options: AutoOptions
     run: Run
     form: Form
+    shared: bool = False
 
 
 class Maker:
@@ -76,9 +81,14 @@ class Maker:
         self._options = options
         self.base = self._first(calibrated(run))
 
-    def make(self, candidates: Sequence[Candidate]) -> list[Made]:
-        """Their forms; those that are only calibrated are corrected side by side."""
-        prepared = [self._prepared(candidate) for candidate in candidates]
+    def make(self, candidates: Sequence[Candidate], *, share: bool = True) -> list[Made]:
+        """Their forms; those that are only calibrated are corrected side by side.
+
+        Args:
+            candidates: to be made.
+            share: take from the first network what float gives, but where thresholds are searched.
+        """
+        prepared = [self._prepared(candidate, share=share) for candidate in candidates]
         together = [i for i, one in enumerate(prepared) if self._as_the_run(one.options)]
         found = {i: self._alone(one) for i, one in enumerate(prepared) if i not in together}
         forms = corrected_together(self._run, [prepared[i].form for i in together]) if together else []
@@ -104,7 +114,7 @@ class Maker:
             getattr(options, name) == getattr(self._options, name) for name in same
         )
 
-    def _prepared(self, candidate: Candidate) -> Made:
+    def _prepared(self, candidate: Candidate, *, share: bool) -> Made:
         """With thresholds; weights and biases are still to be made.
 
         Raises:
@@ -121,8 +131,10 @@ class Maker:
             places=places,
             float_parts=run.executor.share(with_places(loaded.serialized(), places)),
         )
-        form = with_thresholds(own, self._with_float(own, Form.given(own)))
-        return Made(candidate, options, own, form)
+        share = share and not candidate.tuned
+        form = Form.given(own)
+        form = self._with_float(own, form) if share else replace(form, distributions=observe(own, form))
+        return Made(candidate, options, own, with_thresholds(own, form), share)
 
     def _with_float(self, run: Run, form: Form) -> Form:
         """The form with its distributions and means: those known where the network is the same."""

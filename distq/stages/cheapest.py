@@ -36,20 +36,18 @@ MOST_PRUNED = 8
 """Rounds in which something chosen is taken back."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Explored:
     """What the search for the cheapest network learned.
 
     Attributes:
-        reached: the cheapest trial that meets the goal, if one does.
-        closest: of all.
-        without: NMSE estimated for the network that was chosen without each part of what it has better.
+        answer: the cheapest trial that meets the goal, else the closest to it.
+        without: NMSE estimated for the answer without each part of what it has better.
         obstacles: what stands in the way where none meets it.
         complete: whether it came to its end before ``--time`` did.
     """
 
-    reached: Trial | None
-    closest: Trial
+    answer: Trial
     without: Mapping[Item, float] = field(default_factory=dict)
     obstacles: tuple[str, ...] = ()
     complete: bool = True
@@ -64,11 +62,10 @@ def explore(run: Run, options: AutoOptions, goal: Goal, trials: Trials) -> Explo
     except TimeIsUp:
         run.reporter.line(f"--time {options.time} is over: the best so far is the answer")
         complete = False
-    reached, without = trials.cheapest, {}
-    if search.gains is not None:
-        without = search.gains.without_each((reached or trials.closest).made.candidate.choice)
-    obstacles = () if reached is not None else search.obstacles(complete=complete)
-    return Explored(reached, trials.closest, without, obstacles, complete)
+    answer = trials.answer()
+    without = {} if search.gains is None else search.gains.without_each(answer.made.candidate.choice)
+    obstacles = () if answer.met else search.obstacles(complete=complete)
+    return Explored(answer, without, obstacles, complete)
 
 
 def run_given(trials: Trials, candidates: Sequence[Candidate], time: str | None) -> Explored:
@@ -79,12 +76,12 @@ def run_given(trials: Trials, candidates: Sequence[Candidate], time: str | None)
             trials.of([candidate])
     except TimeIsUp:
         complete = False
-    if trials.cheapest is None:
-        best = trials.closest
-        obstacles.append(f"of {len(trials.every)} networks {best.name} comes closest")
+    answer = trials.answer()
+    if not answer.met:
+        obstacles.append(f"of {len(trials.every)} networks {answer.name} comes closest")
         if not complete:
             obstacles.append(f"--time {time} was over before all were tried")
-    return Explored(trials.cheapest, trials.closest, {}, tuple(obstacles), complete)
+    return Explored(answer, {}, tuple(obstacles), complete)
 
 
 class _Search:
