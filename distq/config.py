@@ -96,8 +96,28 @@ def _split_measures(value: object) -> object:
     return tuple(str(one) if isinstance(one, os.PathLike) else one for one in several)
 
 
-Measures = Annotated[tuple[SkipValidation[Any], ...], BeforeValidator(_split_measures)]
+def measure_key(value: object) -> str:
+    """What tells a measure: its name or file, or the key of one made in Python."""
+    return value if isinstance(value, str) else str(getattr(value, "key", repr(value)))
+
+
+Measures = Annotated[
+    tuple[Annotated[SkipValidation[Any], PlainSerializer(measure_key, when_used="json")], ...],
+    BeforeValidator(_split_measures),
+]
 """Names of measures, Python files, or measures made in Python; a string is split at commas."""
+
+
+def _one_measure(value: object) -> object:
+    return str(value) if isinstance(value, os.PathLike) else value
+
+
+DEFAULT_DIFF = "nmse"
+
+Diff = Annotated[
+    SkipValidation[Any], BeforeValidator(_one_measure), PlainSerializer(measure_key, when_used="json")
+]
+"""The name of a measure, a Python file, or a measure made in Python."""
 
 CHOICES: Mapping[str, Collection[str]] = {"target": TARGETS}
 """Values of the options that take one of a table's names."""
@@ -130,7 +150,7 @@ class CommonOptions(BaseModel):
     skip_bad: Annotated[int, Field(ge=0)] = 0
     input_config: Path | None = None
     shard_size: Annotated[int, Field(ge=1)] = 8
-    cache_memory: Annotated[int, Field(ge=1)] = 1024
+    cache_memory: Annotated[int, Field(ge=1)] | None = None
     cpus_per_worker: Annotated[int, Field(ge=1, le=256)] | None = None
     gpus_per_worker: Annotated[float, Field(gt=0, le=1)] | None = None
     decode_workers: Annotated[int, Field(ge=1, le=256)] | None = None
@@ -187,6 +207,8 @@ class CalibrateOptions(LayerOptions):
     int16_layers: Names = ()
     rounding: Rounding = "gptq"
     bias_correction: bool = True
+    measure: Measures = ()
+    annotations: Path | None = None
     dump_dist: Path | None = None
     load_dist: Path | None = None
     table: Path | None = None
@@ -197,6 +219,7 @@ class TuneOptions(CalibrateOptions):
     """Options of ``distq tune``: all of calibrate and those of the search."""
 
     tune_samples: Annotated[int, Field(ge=1)] = 64
+    diff: Diff = DEFAULT_DIFF
     strategy: StrategyName = "default"
     effort: Annotated[int, Field(ge=1, le=5)] = 3
     int16_budget: Annotated[int, Field(ge=0)] = 0
@@ -211,8 +234,6 @@ class AutoOptions(TuneOptions):
 
     tune_samples: Annotated[int, Field(ge=1)] = 128
     goal: Annotated[str, Field(pattern=r"^(sqnr|top1|top5|map|score):[-+]?\d+(\.\d+)?$")]
-    measure: Annotated[tuple[str, ...], BeforeValidator(_split_measures)] = ()
-    annotations: Path | None = None
     cost: CostName = "macs"
     tries: Annotated[tuple[str, ...], BeforeValidator(_lines)] = ()
     time: Annotated[str, BeforeValidator(_text), Field(pattern=r"^\d+(\.\d+)?[smh]?$")] | None = None
@@ -249,6 +270,7 @@ class DiffOptions(LayerOptions):
     target: TargetName = "ort"
     rounding: Rounding = "gptq"
     bias_correction: bool = True
+    diff: Diff = DEFAULT_DIFF
     int8_layers: Names = ()
     progressive: bool = False
     sensitivity: bool = False

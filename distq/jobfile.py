@@ -116,6 +116,8 @@ def rooted(folder: Path, kind: type[CommonOptions], name: str, value: object) ->
         return ",".join(str(folder / part.strip()) for part in value.split(","))
     if name == "measure":
         return _rooted_measures(folder, value)
+    if name == "diff" and isinstance(value, str) and value.endswith(".py"):
+        return str(folder / value)
     takes_path = get_type_hints(kind)[name] in (Path, Path | None)
     return folder / value if takes_path and isinstance(value, str) and url_of(value) is None else value
 

@@ -18,11 +18,18 @@ REMEDY = (
     "or a smaller --cache-memory"
 )
 
-_SAID = ("bad_alloc", "Failed to allocate memory", "Insufficient memory", "Cannot allocate memory")
-"""In what C++ libraries say of it: the standard library, ONNX Runtime, OpenCV, the system."""
+_SAID = (
+    "bad_alloc",
+    "Failed to allocate memory",
+    "Insufficient memory",
+    "Cannot allocate memory",
+    "Unable to allocate",
+)
+"""In what libraries say of it: C++'s own, ONNX Runtime, OpenCV, the system, numpy and Ray."""
 
-_GROUPS = Path("/sys/fs/cgroup")
-_OWN_GROUPS = Path("/proc/self/cgroup")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_OWN_PAGES, _COUNTERS = Path("/proc/self/statm"), Path("/proc/vmstat")
+_GROUPS, _OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 _STATUS = Path("/proc/self/status")
 
 
@@ -33,13 +40,13 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def out_of_memory(what: str, error: BaseException) -> str:
     """The message of an error: what there was no memory for, how much it wanted where that is known."""
-    detail = " ".join(str(error).split())[:200]
+    detail = " ".join(str(error).partition("traceback:")[0].split())[:200]  # Ray appends one
     return f"{what}: out of memory{f' ({detail})' if detail else ''}: {REMEDY}"
 
 
 def memory_limit() -> int:
     """Bytes that this process can have at most: of the machine, its control groups and ``ulimit -v``."""
-    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *_group_limits()]
+    limits = [_PAGE * os.sysconf("SC_PHYS_PAGES"), *_group_limits()]
     address_space, _ = resource.getrlimit(resource.RLIMIT_AS)
     if address_space != resource.RLIM_INFINITY:
         limits.append(address_space)
@@ -60,29 +67,37 @@ def require_address_space(least: int, remedy: str) -> None:
         )
 
 
+def rss_bytes() -> int:
+    """Bytes of memory that this process has in use now; 0 where the system does not say."""
+    try:
+        return int(_OWN_PAGES.read_bytes().split()[1]) * _PAGE
+    except OSError:
+        return 0
+
+
+def system_kills() -> int:
+    """Processes of this machine that the system has killed for memory; 0 where it does not say."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in _COUNTERS.read_text(encoding="ascii").splitlines():
+            name, _, count = line.partition(" ")
+            if name == "oom_kill":
+                return int(count)
+    return 0
+
+
 def peak_rss_mb() -> float:
     """The most memory that this process has had in use so far, in MiB."""
     kilo = 1 << 20 if sys.platform == "darwin" else 1 << 10  # Linux counts in KiB
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / kilo
 
 
-def used_memory() -> int:
-    """Bytes of memory that this process has in use; its peak so far where the system does not tell."""
-    return _status_of("VmRSS") or round(peak_rss_mb() * (1 << 20))
-
-
-def peak_memory() -> int:
+def peak_bytes() -> int:
     """Bytes of memory that this program has had in use at most, not counting what started it."""
-    return _status_of("VmHWM") or round(peak_rss_mb() * (1 << 20))
-
-
-def _status_of(name: str) -> int | None:
-    """Bytes that Linux tells of this process under a name (proc_pid_status(5))."""
     with contextlib.suppress(OSError, ValueError):
         for line in _STATUS.read_text(encoding="ascii", errors="replace").splitlines():
-            if line.startswith(f"{name}:"):
-                return int(line.split()[1]) << 10
-    return None
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) << 10  # KiB, see proc_pid_status(5)
+    return round(peak_rss_mb() * (1 << 20))
 
 
 def _group_limits() -> list[int]:

@@ -44,6 +44,7 @@ def test_peak_memory_is_in_mebibytes() -> None:
         MemoryError(),
         RuntimeError("std::bad_alloc"),
         RuntimeError("Failed to allocate memory for requested buffer of size 7"),
+        RuntimeError("System error: Unable to allocate internal buffer.\ntraceback: Traceback (most recent"),
         ValueError("OpenCV: (-4:Insufficient memory) Failed to allocate 7 bytes"),
     ],
 )
@@ -51,4 +52,5 @@ def test_libraries_say_it_in_their_words(error: Exception) -> None:
     assert is_out_of_memory(error)
     assert not is_out_of_memory(ValueError("of another shape"))
     assert out_of_memory("tensor t", error).startswith("tensor t: out of memory")
+    assert "Traceback" not in out_of_memory("tensor t", error)
     assert "\n" not in out_of_memory("tensor t", RuntimeError("bad_alloc\nhere"))

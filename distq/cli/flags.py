@@ -12,7 +12,7 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from distq.config import CHOICES, EvaluateOptions, LayerOptions
+from distq.config import CHOICES, LayerOptions, TuneOptions
 from distq.options import POSITIONAL, RESERVED
 
 DATA = "Data"
@@ -64,7 +64,7 @@ FLAGS = {
     "shuffle": Flag(DATA, "Take samples in a random order, fixed by --seed."),
     "seed": Flag(DATA, "Seed of every random choice.", "N"),
     "skip_bad": Flag(DATA, "Skip up to N unreadable images.", "N"),
-    "allow_code": Flag(DATA, "Run the Python files given to --preprocess and --measure."),
+    "allow_code": Flag(DATA, "Run the Python files given to --preprocess, --measure and --diff."),
     "method": Flag(QUANTIZATION, "How a distribution gives a threshold"),
     "rounding": Flag(QUANTIZATION, "How weights become integers: by the covariance of inputs, or to nearest"),
     "bins": Flag(QUANTIZATION, "Histogram bins, a multiple of 128.", "N"),
@@ -72,7 +72,7 @@ FLAGS = {
     "target": Flag(QUANTIZATION, "The runtime, which decides where quantizers stand"),
     "int16_layers": Flag(QUANTIZATION, "Layers with 16-bit activations.", "NAME,NAME"),
     "bias_correction": Flag(QUANTIZATION, "Leave biases as they are."),
-    "table": Flag(QUANTIZATION, "Start from these thresholds instead of computing them.", "FILE"),
+    "table": Flag(QUANTIZATION, "Start from these thresholds: distq's or another tool's table.", "FILE"),
     "dump_dist": Flag(QUANTIZATION, "Also write the distributions here.", "FILE"),
     "load_dist": Flag(QUANTIZATION, "Read distributions from here; without --data: thresholds only.", "FILE"),
     "layer_config": Flag(LAYERS, "Settings by layer name or pattern: YAML, or a Caffe prototxt.", "FILE"),
@@ -109,6 +109,11 @@ FLAGS = {
     "cost": Flag(GOAL, "What not to spend: multiplications or layers not in INT8, or time on this machine"),
     "tries": Flag(GOAL, "Try exactly this: 'per-channel; method=admm'; again for each.", "'A; B'"),
     "time": Flag(GOAL, "Begin nothing new after so long, and take the best so far: 30m.", "TIME"),
+    "diff": Flag(
+        SEARCH,
+        "What the search lowers: nmse, squared, cosine, detection, detection:HEAD or FILE.py.",
+        "MEASURE",
+    ),
     "measure": Flag(
         COMPARISON,
         "Also measure nmse, squared, cosine, sqnr, topk, detection, detection:HEAD or FILE.py.",
@@ -132,7 +137,10 @@ FLAGS = {
     "address": Flag(PLACE, "A running Ray to join (default: $RAY_ADDRESS, or start one).", "RAY"),
     "shard_size": Flag(PLACE, "Samples in a work unit, at most; no result depends on it.", "N"),
     "cache_memory": Flag(
-        PLACE, "Memory in which a worker keeps what it would otherwise compute again.", "MiB"
+        PLACE,
+        "Memory in which a worker keeps what it would otherwise compute again "
+        "(default: its part of a quarter of the machine's or container's, 64 to 1024).",
+        "MiB",
     ),
     "decode_workers": Flag(
         PLACE, "Threads of a worker (beside a GPU: actors) that decode meanwhile (default: its CPUs).", "N"
@@ -223,6 +231,9 @@ def takes(
     return decorate
 
 
+_TEXTS = (tuple[str, ...], *(get_type_hints(TuneOptions)[name] for name in ("measure", "diff")))
+
+
 def _parameter(name: str, hint: Any, field: FieldInfo, *, optional: bool) -> inspect.Parameter:  # noqa: ANN401  # a type
     """The parameter of one option: Typer reads its type from it, and the help the default."""
     flag = FLAGS[name]
@@ -242,10 +253,7 @@ def _parameter(name: str, hint: Any, field: FieldInfo, *, optional: bool) -> ins
         text = f"{text.removesuffix('.')} ({'; '.join(notes)})."
     if hint == get_type_hints(LayerOptions)["input_shape"] or name == "tries":  # given again for each
         hint = list[str]
-    if hint in {
-        tuple[str, ...],
-        get_type_hints(EvaluateOptions)["measure"],
-    }:  # layer names travel as one string, which distq.config splits
+    if hint in _TEXTS:  # names travel as one string, which distq.config splits
         hint = str
     required = field.is_required() and not optional
     hint, default = (hint, inspect.Parameter.empty) if required else (hint | None, None)

@@ -7,7 +7,7 @@ import traceback
 from distq.engine.blas import one_blas_thread
 from distq.engine.executor import Unit
 from distq.errors import DistqError, ExecutionError
-from distq.memory import out_of_memory
+from distq.memory import is_out_of_memory, out_of_memory
 from distq.replica.worker import Arrays, Worker
 
 
@@ -23,14 +23,14 @@ def attempt(unit: Unit, worker: Worker) -> Arrays | DistqError:
             return unit.run(worker)
     except DistqError as error:
         return error
-    except MemoryError as error:
-        return ExecutionError(out_of_memory(unit.label, error))
     except (Exception, SystemExit) as error:  # noqa: BLE001  # a plug-in may raise anything, or call sys.exit
         return unexpected(unit.label, error)
 
 
 def unexpected(label: str, error: BaseException) -> ExecutionError:
-    """The error of a unit that raised something distq does not raise on purpose."""
+    """The error of a unit that raised something distq does not raise on purpose, or ran out of memory."""
+    if is_out_of_memory(error):
+        return ExecutionError(out_of_memory(label, error))
     message = " ".join(str(error).split()) or "no message"
     failure = ExecutionError(
         f"{label}: {type(error).__name__}: {message} "

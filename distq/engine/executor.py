@@ -64,6 +64,9 @@ class Executor(Protocol):
                 it were finished, and of several failures the first in unit order is raised.
         """
 
+    def peak_rss_mb(self) -> tuple[float, ...]:
+        """The most memory that each process of a worker beside this process has had so far, in MiB."""
+
     def forget(self) -> None:
         """Free what was shared: a job is over, and no unit that carries it runs again."""
 

@@ -34,7 +34,7 @@ def open_executor(options: CommonOptions, on_event: Callable[[str], None]) -> Po
     remove_abandoned_folders()
     settings = WorkerSettings(
         device=options.device,
-        cache_bytes=options.cache_memory << 20,
+        cache_bytes=None if options.cache_memory is None else options.cache_memory << 20,
         decode_threads=options.decode_workers or options.cpus_per_worker or 1,
         decode_actors=options.decode_workers or 0,
         gpu_part=options.gpus_per_worker or 1.0,

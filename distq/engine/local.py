@@ -92,6 +92,10 @@ class LocalExecutor:
             self._on_event(f"no answer within --unit-timeout {self._unit_timeout:g} s; {again}: {unit.label}")
         return too_slow(unit.label, self._unit_timeout, self._retries + 1)
 
+    def peak_rss_mb(self) -> tuple[float, ...]:
+        """None: there is no process beside this one."""
+        return ()
+
     def forget(self) -> None:
         """Nothing: the units hold the bytes."""
 

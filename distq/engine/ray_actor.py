@@ -12,6 +12,7 @@ from distq.engine.executor import Unit
 from distq.engine.ray_decoders import RayDecoders
 from distq.engine.ray_weights import provide
 from distq.errors import DistqError
+from distq.memory import peak_rss_mb, system_kills
 from distq.replica.worker import Arrays, Blob, Worker, WorkerSettings
 
 BESIDE = "beside"
@@ -27,8 +28,11 @@ class UnitActor:
         self._decoders = RayDecoders(settings.decode_actors) if settings.decode_actors else None
         self._worker = Worker(settings, fetch=_fetch, decoders=self._decoders)
 
-    def hello(self) -> tuple[str, str]:
-        """Host, process and Ray's node, for a person, and the kind of processor; who answers is ready."""
+    def hello(self) -> tuple[str, str, int]:
+        """Host, process and Ray's node, for a person, the kind of processor, and what its system has killed.
+
+        Who answers is ready.
+        """
         import ray  # noqa: PLC0415  # this module is also imported where no Ray is wanted
 
         from distq.replica.session import integer_instructions  # noqa: PLC0415  # the driver needs no ONNX Runtime for it
@@ -36,11 +40,16 @@ class UnitActor:
         if self._decoders is not None:
             self._decoders.require()
         node = ray.get_runtime_context().get_node_id()[:_NODE_DIGITS]
-        return f"{platform.node()}, process {os.getpid()}, node {node}", integer_instructions()
+        where = f"{platform.node()}, process {os.getpid()}, node {node}"
+        return where, integer_instructions(), system_kills()
 
     def at(self) -> tuple[str, float] | None:
         """What has been going on for longest, and for how many seconds; asked beside the units."""
         return longest()
+
+    def memory(self) -> float:
+        """The most memory it has had, in MiB; asked beside the units."""
+        return peak_rss_mb()
 
     def run(self, unit: Unit) -> Arrays | DistqError:
         """One attempt at a unit."""

@@ -23,6 +23,7 @@ from distq.graph import weight_files
 from distq.replica.worker import Arrays, Blob, WorkerSettings
 
 _LOOK_SECONDS = 5.0  # between looks for new nodes
+_ANSWER_SECONDS = 5.0
 
 
 def _no_event(text: str) -> None:
@@ -106,7 +107,10 @@ class RayExecutor:
                 may_grow=wait_seconds > 0,
             )
             self._booking = placed.booking
-            self._settings = replace(own, gpu_part=placed.booking.gpus or gpus or 1.0)
+            on_one = max((placed.booking.fit_on(node) for node in nodes), default=1)
+            self._settings = replace(
+                own, gpu_part=placed.booking.gpus or gpus or 1.0, sharing=max(1, min(placed.workers, on_one))
+            )
             self._room = None if workers is not None else placed.workers
             self._look_again = time.monotonic() + _LOOK_SECONDS
             self._open_seats(placed.workers)
@@ -239,6 +243,14 @@ class RayExecutor:
                 f"--device auto: no node with a GPU answered within {self._start_seconds:g} s; the Ray "
                 f"cluster has {described(self._cluster.nodes())}: take --device cpu or cuda"
             ) from error
+
+    def peak_rss_mb(self) -> tuple[float, ...]:
+        """The most memory that each worker has had so far; of those that answer."""
+        asked = [reference for seat in self._seats if (reference := seat.ask_memory()) is not None]
+        try:
+            return tuple(self._ray.get(asked, timeout=_ANSWER_SECONDS))
+        except (self._ray.exceptions.RayError, ExecutionError):
+            return ()
 
     def forget(self) -> None:
         """Let Ray free what was shared as soon as no unit carries it."""

@@ -20,6 +20,7 @@ from distq.replica.worker import Arrays, own
 
 _IN_FLIGHT = 2  # the second is already there when the first ends
 _WAIT_SECONDS = 1.0
+_LESS = "take fewer --workers or a smaller --cache-memory"
 
 
 class TooSlow(Exception):  # noqa: N818  # it says what happened, and never reaches a person
@@ -174,7 +175,7 @@ class Round:
         return own(outcome)
 
     def _requeue(self, seat: Seat, error: Exception) -> None:
-        where = f"{seat.where} ({_reason(error)})"
+        where = f"{seat.where} ({_reason(error, for_memory=seat.killed_for_memory)})"
         unfinished = seat.leave()
         seat.open()
         alone = len(unfinished) == 1
@@ -289,14 +290,16 @@ def _poison(label: str, lost: Sequence[str]) -> ExecutionError:
     )
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, *, for_memory: bool) -> str:
     text = str(error)
     if isinstance(error, TooSlow):
         return text
     if "low on memory" in text:
-        return "its node ran out of memory"
+        return f"Ray ended it because its node ran out of memory: {_LESS}"
     if "node has died" in text or "node was terminated" in text:
         return "its node is gone"
+    if for_memory:
+        return f"the system killed it for memory: {_LESS}"
     return "a decode worker's process ended" if isinstance(error, DecoderLost) else "its process ended"
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import platform
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 from distq.engine.ray_actor import BESIDE
+from distq.memory import system_kills
 
 _ANSWER_SECONDS = 3.0
 
@@ -30,6 +32,7 @@ class Seat:
         self.failed_starts = 0
         self.where: str | None = None
         self.processor = ""
+        self._kills = 0
         self._ray = ray
         self._create = create
         self._actor: Any = None
@@ -73,7 +76,7 @@ class Seat:
         Raises:
             RayError: it did not start.
         """
-        self.where, self.processor = self._ray.get(self._greeting)
+        self.where, self.processor, self._kills = self._ray.get(self._greeting)
         self.failed_starts = 0
 
     def give(self, position: int, unit: Any) -> None:  # noqa: ANN401  # a unit, or a reference to one
@@ -95,6 +98,18 @@ class Seat:
         except self._ray.exceptions.RayError:
             return False, None
         return True, answer
+
+    @property
+    def killed_for_memory(self) -> bool:
+        """Whether this machine's system has killed a process for memory since the actor started on it."""
+        here = str(self.where).startswith(f"{platform.node()},")
+        return here and system_kills() > self._kills
+
+    def ask_memory(self) -> Any | None:  # noqa: ANN401  # a Ray object reference
+        """A reference to the most memory that the actor has had; None where there is none that is ready."""
+        if not self.ready:
+            return None
+        return self._actor.memory.options(concurrency_group=BESIDE).remote()
 
     def leave(self) -> list[int]:
         """End the actor at once; the positions it had not finished are returned."""

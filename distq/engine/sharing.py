@@ -71,6 +71,10 @@ class SharingExecutor:
         """Give bytes to all workers."""
         return self._executor.share(data)
 
+    def peak_rss_mb(self) -> tuple[float, ...]:
+        """Of the workers."""
+        return self._executor.peak_rss_mb()
+
     def forget(self) -> None:
         """Free what was shared."""
         self._executor.forget()

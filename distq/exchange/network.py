@@ -10,15 +10,18 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
-from distq.exchange.table import Entry, WeightScales
+from distq.exchange.table import Entry, WeightScales, with_range
 from distq.graph.layers import Layer, compute_layer
 from distq.graph.load import load_model
 from distq.graph.read import Reader, read_onnx
 from distq.graph.values import constant
 from distq.quant.scheme import quantize_weight
-from distq.targets.operators import PASS_THROUGH
+from distq.targets.operators import AVERAGES, LAYERS, PASS_THROUGH
 
 _SATURATING = frozenset({"Relu", "Clip"})
+_RANGES = {"Sigmoid": (0.0, 1.0), "HardSigmoid": (0.0, 1.0), "Softmax": (0.0, 1.0), "Tanh": (-1.0, 1.0)}
+"""Operators whose values lie in a range of their own."""
+
 _SAME = frozenset({"Identity", "Dropout"}) | PASS_THROUGH
 """Operators whose first output has the values of their first input, or some of them."""
 
@@ -105,6 +108,15 @@ class Network:
                 found.setdefault(tensor, []).append(node)
         return found
 
+    @cached_property
+    def sizes(self) -> frozenset[str]:
+        """Tensors that are shapes, or computed from shapes alone."""
+        found: set[str] = set()
+        for node in self.nodes:
+            if node.op == "Shape" or (node.inputs and found.issuperset(node.inputs)):
+                found.update(node.outputs)
+        return frozenset(found)
+
     def carriers(self, tensor: str) -> Iterator[str]:
         """The tensor, and those whose quantizer could be its own, the nearest first.
 
@@ -145,6 +157,20 @@ class Network:
                 found[tensor] = entry
         return found
 
+    def bounded(self, entries: Mapping[str, Entry]) -> dict[str, Entry]:
+        """The entries, and those of tensors whose range follows: averages, Sigmoid and its kind."""
+        found = dict(entries)
+        for node in self.nodes:
+            tensor = node.outputs[0] if node.outputs else ""
+            source = found.get(node.inputs[0]) if node.inputs else None
+            if tensor in found:
+                continue
+            if node.op in _RANGES:
+                found[tensor] = with_range(1.0, *_RANGES[node.op])
+            elif node.op in AVERAGES | _SAME | _SATURATING and source is not None:
+                found[tensor] = source
+        return found
+
     def weights(self, given: Mapping[str, WeightScales]) -> dict[str, WeightScales]:
         """Scales of every weight by node: those given, else of the largest magnitudes."""
         return {w.name: given.get(w.name, WeightScales(w.scales)) for w in self.weighted}
@@ -176,8 +202,7 @@ def describe(path: Path, *, weights: bool = True, read: Reader = read_onnx) -> N
         for node in graph.node
         if node.op_type != "Constant"
     )
-    given = {_name_of(node): node for node in graph.node}
-    weighted = tuple(_weighted(load_model(path, read=read).model, given)) if weights else ()
+    weighted = tuple(_weighted(load_model(path, read=read).model, graph)) if weights else ()
     return Network(
         tuple(value.name for value in graph.input if value.name not in constants),
         tuple(value.name for value in graph.output),
@@ -192,12 +217,24 @@ def _name_of(node: onnx.NodeProto) -> str:
     return node.name or f"{node.op_type}_{node.output[0] if node.output else ''}"
 
 
-def _weighted(model: ir.Model, given: Mapping[str, onnx.NodeProto]) -> Iterator[WeightedNode]:
+def _own_node(
+    layer: Layer, named: Mapping[str, onnx.NodeProto], producer: Mapping[str, onnx.NodeProto]
+) -> onnx.NodeProto | None:
+    """The user's node of a layer: of its name, else what its tensor is made by, BatchNormalization behind."""
+    node = named.get(layer.node) or producer.get(layer.output)
+    while node is not None and node.op_type not in LAYERS:
+        node = producer.get(node.input[0]) if node.input else None
+    return node
+
+
+def _weighted(model: ir.Model, graph: onnx.GraphProto) -> Iterator[WeightedNode]:
+    named = {node.name: node for node in graph.node if node.name}
+    producer = {output: node for node in graph.node for output in node.output}
     for node in model.graph:
         layer = compute_layer(node)
         if not isinstance(layer, Layer) or layer.weight is None:
             continue
-        own = given.get(layer.node)
+        own = _own_node(layer, named, producer)
         weight = constant(node.inputs[1])
         if own is None or weight is None or len(own.input) < 2:
             continue

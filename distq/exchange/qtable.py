@@ -66,6 +66,13 @@ def _write(request: Request) -> bytes:
     for name, entry in network.entries(table.entries).items():
         if entry.bits == 16 and name in network.producer:
             modes.setdefault(name, FLOAT)
+    entries = network.bounded(network.entries(table.entries))
+    folds = {node.own_output for node in network.weighted if node.folded}
+    for tensor in network.producer:
+        if (
+            tensor not in entries and tensor not in folds | network.sizes
+        ):  # TPU-MLIR stops at INT8 without a threshold
+            modes.setdefault(tensor, FLOAT)
     if any(entry.bits == 16 for entry in table.entries.values()):
         request.warn(f"no 16-bit integers: what has them gets {FLOAT}")
     lines = [_HEADER]

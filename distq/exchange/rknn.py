@@ -21,9 +21,6 @@ _BITS = {"int8": 8, "int16": 16}
 _QUANTIZED_COPY = "_int8"
 """What RKNN appends to inputs and outputs of the network for their integer form."""
 
-_BEFORE_ACTIVATION = "_conv"
-"""What it appends to a Relu's output for the convolution in front of it."""
-
 _LINE = re.compile(r"(?P<blanks> *)(?P<item>- +)?(?P<text>.*?)(?P<end>\r?)$")
 
 
@@ -99,7 +96,10 @@ def _one(content: Content, value: object, what: str) -> float:
 
 
 def _write(request: Request) -> bytes:
-    """The user's file with other ``min`` and ``max``."""
+    """The user's file with other ``min`` and ``max``.
+
+    Tensors that RKNN made itself, such as ``relu1_conv``, keep their range: what they hold is not known.
+    """
     table = request.table
     if isinstance(table.details, _Kept):
         return table.details.content.data
@@ -113,13 +113,13 @@ def _write(request: Request) -> bytes:
         raise FileFormatError(f"cannot read {request.names}: {error.strerror}") from error
     content = Content(str(request.names), data[: LARGEST + 1])
     parameters = _parameters(content)
-    known = _known(request)
+    known = dict(table.entries) if request.network is None else request.network.entries(table.entries)
     wanted = {
         name: entry
         for name, row in parameters.items()
         if row.get("dtype") in _BITS
         and row.get("min")
-        and (entry := next((known[n] for n in _names(name) if n in known), None)) is not None
+        and (entry := known.get(name) or known.get(name.removesuffix(_QUANTIZED_COPY))) is not None
     }
     if not wanted:
         raise UsageError(f"{request.names} has no tensor of the table: give the cfg made of this model")
@@ -131,20 +131,6 @@ def _write(request: Request) -> bytes:
     if wide:
         request.warn(f"16 bits are for custom_quantize_layers, by hand: {listed(wide, 3)}")
     return "\n".join(_filled(content, wanted)).encode()
-
-
-def _known(request: Request) -> dict[str, Entry]:
-    """Entries by tensor; that of a folded BatchNormalization also by the convolution's own."""
-    network, entries = request.network, request.table.entries
-    if network is None:
-        return dict(entries)
-    found = network.entries(entries)
-    return {n.own_output: found[n.output] for n in network.weighted if n.output in found} | found
-
-
-def _names(name: str) -> tuple[str, ...]:
-    """What a name of RKNN's graph may be in the user's."""
-    return (name, name.removesuffix(_QUANTIZED_COPY), name.removesuffix(_BEFORE_ACTIVATION))
 
 
 def _filled(content: Content, wanted: dict[str, Entry]) -> Iterator[str]:

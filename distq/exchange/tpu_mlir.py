@@ -165,7 +165,7 @@ def _write(request: Request) -> bytes:
     network = request.network
     if kept is None:
         network = request.require_network("TPU-MLIR names a tensor with the operator that writes it")
-        entries = operator_names(network, request, network.entries(entries))
+        entries = operator_names(network, request, network.bounded(network.entries(entries)))
         request.warn_of_zero_points(unsigned=True)
         request.warn_of_bits()
         request.warn_of_weights()
@@ -198,6 +198,7 @@ def operator_names(network: Network, request: Request, entries: dict[str, Entry]
     found, blank = {}, []
     folded = {node.own_output: entries[node.output] for node in network.weighted if node.output in entries}
     every = folded | entries
+    folds = {node.own_output for node in network.weighted if node.folded}
     for tensor in filter(every.__contains__, network.tensors):
         node = network.producer.get(tensor)
         name = tensor if node is None else f"{tensor}_{node.op}"
@@ -205,6 +206,9 @@ def operator_names(network: Network, request: Request, entries: dict[str, Entry]
             found[name] = every[tensor]
         else:
             blank.append(quoted(tensor))
+    lacking = [t for t in network.tensors if t not in every and t not in folds | network.sizes]
+    if lacking:
+        request.warn(f"no layers without thresholds, which --to qtable lists as float: {listed(lacking, 3)}")
     if blank:
         request.warn(f"no names with blanks: {listed(blank, 2)} left out")
     return found

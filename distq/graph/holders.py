@@ -12,6 +12,7 @@ import onnx
 import onnx_ir as ir
 
 from distq.graph.layers import Layer, passes_values
+from distq.graph.linear import FUSED
 from distq.graph.plan import Plan
 from distq.graph.state import Names
 from distq.graph.subgraph import Network
@@ -67,7 +68,7 @@ def integer_tensors(network: Network, model: ir.Model, plan: Plan, names: Names)
     if any(tensor not in before or owners[before[tensor]] != owners[tensor] for tensor in absent):
         return None
     held = {t: names.quantized(before.get(t, t)) for q in plan.quantizers for t in q.tensors}
-    nodes = {node.name: node for node in network.nodes}
+    nodes = {node.name.removesuffix(FUSED): node for node in network.nodes}
     for layer in plan.layers:
         if any(tensor in before for tensor in layer.inputs):
             read = _read_by(network, nodes.get(layer.node), layer)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from distq.graph.layers import clip_bounds, passes_values
+from distq.graph.linear import result_of
+from distq.graph.neighbours import keeps_float
 from distq.graph.roles import Roles, data_of
 from distq.targets.operators import PASS_THROUGH
 from distq.targets.target import ConcatRule, Scheme
@@ -31,7 +34,11 @@ class Around:
 
 
 def kernel_tensors(
-    roles: Roles, followers: Mapping[ir.Node, ir.Node], scheme: Scheme, concat: ConcatRule
+    roles: Roles,
+    followers: Mapping[ir.Node, ir.Node],
+    scheme: Scheme,
+    concat: ConcatRule,
+    able: AbstractSet[str],
 ) -> Around:
     """What integer kernels read and write, which of these share a quantizer, and what stays between two.
 
@@ -44,6 +51,7 @@ def kernel_tensors(
         followers: the Relu or Clip behind each kernel that can absorb it.
         scheme: of the ranges.
         concat: whether inputs of a Concat share its quantizer.
+        able: operators whose integer kernels can write float.
     """
     tensors: set[ir.Value] = set()
     ties: list[tuple[ir.Value, ir.Value]] = []
@@ -59,14 +67,14 @@ def kernel_tensors(
     for node in roles.integer:
         inputs = data_of(node, roles)
         follower = followers.get(node)
-        output = (follower or node).outputs[0]
+        output = result_of(node) if follower is None else follower.outputs[0]
         tensors.update(inputs)
-        if node.op_type not in PASS_THROUGH:
+        if node.op_type not in PASS_THROUGH and not keeps_float(node, roles.integer, able):
             tensors.add(output)
         if follower is not None and (scheme == "symmetric" or _leads_to(output, unbounded)):
             between.add(follower)
-            tensors.add(node.outputs[0])
-            ties.append((output, node.outputs[0]))
+            tensors.add(result_of(node))
+            ties.append((output, result_of(node)))
         if node.op_type in PASS_THROUGH:
             others = [v for v in node.outputs if v.uses() or v.is_graph_output()]
             tensors.update(others)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from distq.graph.linear import bias_add, result_of
 from distq.graph.values import constant, first_written, is_float, is_overridable, only_reader
 from distq.targets.operators import ARITHMETIC, CONNECTING, LAYERS, PASS_THROUGH
 
@@ -50,9 +51,10 @@ class Layer:
         node: the compute node's name.
         op: its type.
         inputs: its activation inputs.
-        output: its own output tensor.
+        output: its own output tensor, with its bias.
         weight, bias: names of initializers, None where there are none.
         axis: the output channel's axis of the weight.
+        add: name of the Add that gives a MatMul its bias, as its second input; None: the node has it itself.
     """
 
     name: str
@@ -63,6 +65,12 @@ class Layer:
     weight: str | None
     bias: str | None
     axis: int | None
+    add: str | None = None
+
+    @property
+    def reads_bias(self) -> tuple[str, int]:
+        """The node that reads the bias, and the position of its input."""
+        return (self.node, 2) if self.add is None else (self.add, 1)
 
 
 def compute_layer(node: ir.Node, carried: AbstractSet[str] = LAYERS) -> Layer | str | None:  # noqa: C901, PLR0911, PLR0912  # a list of conditions, each with its reason
@@ -82,7 +90,7 @@ def compute_layer(node: ir.Node, carried: AbstractSet[str] = LAYERS) -> Layer | 
         return f"{node.op_type} reads an initializer that a caller may replace"
     weight_value = node.inputs[1]
     weight = constant(weight_value)
-    output, name = node.outputs[0].name or "", layer_name(node)
+    output, name = result_of(node).name or "", layer_name(node)
     if node.op_type == "MatMul" and weight is None:
         if constant(node.inputs[0]) is not None:
             return "MatMul has its constant on the left"
@@ -94,7 +102,8 @@ def compute_layer(node: ir.Node, carried: AbstractSet[str] = LAYERS) -> Layer | 
         return "Gemm has a transposed input, a scaled product or a bias that is not one value a column"
     if not np.isfinite(weight).all():
         return f"{node.op_type} has weights that are NaN or infinite"
-    bias = node.inputs[2] if len(node.inputs) > 2 else None
+    add = bias_add(node)
+    bias = add.inputs[1] if add is not None else node.inputs[2] if len(node.inputs) > 2 else None
     if bias is not None and constant(bias) is None:
         return f"{node.op_type} computes its own bias"
     data = node.inputs[0]
@@ -116,13 +125,14 @@ def compute_layer(node: ir.Node, carried: AbstractSet[str] = LAYERS) -> Layer | 
         weight_value.name,
         bias.name if bias is not None else None,
         axis,
+        None if add is None else add.name or "",
     )
 
 
 def layer_name(node: ir.Node) -> str:
-    """The output of a node, or of the Relu or Clip that alone reads it."""
+    """The output of a node with its bias, or of the Relu or Clip that alone reads it."""
     follower = saturating_follower(node)
-    return (follower or node).outputs[0].name or ""
+    return (result_of(node) if follower is None else follower.outputs[0]).name or ""
 
 
 def float_name(node: ir.Node) -> str:
@@ -131,8 +141,8 @@ def float_name(node: ir.Node) -> str:
 
 
 def saturating_follower(node: ir.Node) -> ir.Node | None:
-    """The Relu, or Clip from zero, that is the only reader of a node's output."""
-    reader = only_reader(node.outputs[0])
+    """The Relu, or Clip from zero, that is the only reader of a node's output with its bias."""
+    reader = only_reader(result_of(node))
     bounds = clip_bounds(reader) if reader is not None else None
     return reader if bounds is not None and bounds[0] == 0.0 else None
 

@@ -18,13 +18,16 @@ from distq.graph.large import from_proto, put_away, serialized
 from distq.graph.passes.affine import AffineToConv, BatchNormToConv, FoldAffine
 from distq.graph.passes.arithmetic import PlainArithmetic
 from distq.graph.passes.constants import FoldConstants
+from distq.graph.passes.einsum import PlainEinsum
 from distq.graph.passes.gemm import MatMulToGemm, PlainGemm
+from distq.graph.passes.linear import PlainLinear
 from distq.graph.passes.neutral import DropNeutral
 from distq.graph.passes.open_sizes import open_negative_sizes, restore_sizes
 from distq.graph.passes.overridable import FixWeights
 from distq.graph.passes.pad import PadAllAxes, PadIntoConv
 from distq.graph.passes.pool import MeanToPool
 from distq.graph.passes.products import PlainProducts
+from distq.graph.passes.reshaped_bias import BiasBeforeReshape
 from distq.graph.passes.resize import CubicOfRows, ResizeAllAxes
 from distq.graph.passes.tidy import DropIdentities, DropIdle, DropUnused, NameNodes
 from distq.graph.plain import make_plain
@@ -46,9 +49,12 @@ OPTIONAL_STEPS: dict[str, Callable[[], ir.passes.InPlacePass]] = {
     "DropIdle": DropIdle,
     "DropIdentities": DropIdentities,
     "FoldConstants": FoldConstants,
+    "PlainEinsum": PlainEinsum,
     "PlainProducts": PlainProducts,
     "DropNeutral": DropNeutral,
     "MatMulToGemm": MatMulToGemm,
+    "BiasBeforeReshape": BiasBeforeReshape,
+    "PlainLinear": PlainLinear,
     "FoldAffine": FoldAffine,
     "PlainGemm": PlainGemm,
     "BatchNormToConv": BatchNormToConv,
@@ -91,13 +97,19 @@ class _StepFailedError(Exception):
     """An optional step raised; its name is the argument."""
 
 
-def load_model(path: Path, without: Collection[str] = (), read: Reader = read_onnx) -> LoadedModel:
+def load_model(
+    path: Path,
+    without: Collection[str] = (),
+    read: Reader = read_onnx,
+    on_nodes: Callable[[int], object] = int,
+) -> LoadedModel:
     """Read, check, upgrade and fold a model.
 
     Args:
         path: of the model's file.
         without: names of ``OPTIONAL_STEPS`` to leave out. One that raises is left out as well.
         read: reads the file; for formats other than ONNX see :mod:`distq.exchange.model_file`.
+        on_nodes: is told how many nodes the file has, before the rest, which takes time for each.
 
     Raises:
         ModelError: missing, corrupt, older than opset 7, already quantized, or of a kind that cannot be kept.
@@ -105,6 +117,7 @@ def load_model(path: Path, without: Collection[str] = (), read: Reader = read_on
     """
     given = read(path)
     proto = given.proto
+    on_nodes(len(proto.graph.node))
     _require_float(path, proto)
     _require_known_types(path, proto)
     interface = Interface.of(proto)

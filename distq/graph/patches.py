@@ -24,7 +24,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Geometry:
-    """How a Conv, ConvTranspose or Gemm walks over its input.
+    """How a Conv, ConvTranspose or Gemm walks over its input; a MatMul is a Gemm of rows.
 
     Plain values, so that it travels with a unit.
     """
@@ -44,11 +44,15 @@ class Geometry:
         """Read it from the layer's node."""
         node = model.graph.node(layer.node)
         weight = constant(node.inputs[1])
-        kernel = () if weight is None or layer.op == "Gemm" else tuple(int(d) for d in weight.shape[2:])
+        kernel = (
+            ()
+            if weight is None or layer.op in {"Gemm", "MatMul"}
+            else tuple(int(d) for d in weight.shape[2:])
+        )
         rank = len(kernel)
         get = node.attributes.get_ints
         return cls(
-            op=layer.op,
+            op="Gemm" if layer.op == "MatMul" else layer.op,
             kernel=kernel,
             strides=tuple(get("strides", [1] * rank)),
             dilations=tuple(get("dilations", [1] * rank)),
@@ -58,6 +62,10 @@ class Geometry:
             group=node.attributes.get_int("group", 1),
             output_shape=tuple(get("output_shape", []))[-rank:] if rank else (),
         )
+
+    def images(self, data: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """What a layer reads, one sample after the other: of a MatMul each row is one, (rows, features)."""
+        return data.reshape(-1, data.shape[-1]) if self.op == "Gemm" else data
 
     def padding(self, size: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
         """Pixels added around each axis of an input of this size (Conv), or cut off (ConvTranspose).
@@ -154,13 +162,11 @@ def sampled_patches(
     """
     exact = np.dtype(np.float32 if data.dtype.itemsize == 1 else np.float64)
     if geometry.op == "Gemm":
-        return _centred(data[:most, :, None], zero_point, exact)
+        return _centred(data[_spread(len(data), most, seed), :, None], zero_point, exact)
     size = data.shape[2:]
     positions = geometry.positions(size)
-    total = int(np.prod(positions))
-    count = min(most, total)
-    shift = (seed * 0.6180339887498949) % 1.0
-    chosen = np.minimum(((np.arange(count) + shift) * total / count).astype(np.int64), total - 1)
+    chosen = _spread(int(np.prod(positions)), most, seed)
+    count = len(chosen)
     offsets = np.unravel_index(np.arange(math.prod(geometry.kernel)), geometry.kernel)
     inside = np.ones((count, len(offsets[0])), bool)
     pixels = []
@@ -172,6 +178,13 @@ def sampled_patches(
     found = _centred(data[0][(slice(None), *pixels)], zero_point, exact)  # (channels, positions, kernel)
     found *= inside  # padding is zero
     return found.transpose(1, 0, 2)
+
+
+def _spread(total: int, most: int, seed: int) -> npt.NDArray[np.int64]:
+    """Up to ``most`` of so many positions, evenly spread from where ``seed`` starts."""
+    count = min(most, total)
+    shift = (seed * 0.6180339887498949) % 1.0
+    return np.minimum(((np.arange(count) + shift) * total / count).astype(np.int64), total - 1)
 
 
 def _centred(data: npt.NDArray[Any], zero_point: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from distq.errors import ModelError, UsageError
 from distq.graph.kernel_tensors import Around, bounds_of, kernel_tensors
 from distq.graph.layers import BOUNDED, Layer, float_name, saturating_follower
+from distq.graph.neighbours import keeps_float
 from distq.graph.no_layers import why_no_layers
+from distq.graph.reads import float_reads
 from distq.graph.roles import Roles, constant_operands, find_roles
-from distq.graph.scores import least_high, scores_of_any_length
+from distq.graph.scores import least_high
 from distq.graph.settings import NOTHING_SET, Settings
 from distq.graph.values import values_of
 from distq.quant.layer_config import ThresholdSetting
@@ -68,6 +70,7 @@ class Plan:
         joined: pairs of tensors that share the second one's quantizer, as the runtime has nothing between.
         operands: nodes without weights and the positions of constants that they read as integers.
         settings: what the user set by layer.
+        unrounded: nodes in float, by name, and quantized tensors that they read in front of the quantizer.
     """
 
     target: Target
@@ -80,6 +83,7 @@ class Plan:
     joined: tuple[tuple[str, str], ...] = ()
     operands: tuple[tuple[str, int], ...] = ()
     settings: Settings = NOTHING_SET
+    unrounded: frozenset[tuple[str, str]] = frozenset()
 
     @property
     def by_tensor(self) -> dict[str, Quantizer]:
@@ -151,18 +155,19 @@ def make_plan(
     followers = {
         node: f
         for node in roles.integer
-        if node.op_type in ABSORBING and (f := saturating_follower(node)) is not None
+        if node.op_type in ABSORBING
+        and not keeps_float(node, roles.integer, target.writes_float)
+        and (f := saturating_follower(node)) is not None
     }
     everywhere = target.placement == "everywhere"
     around = (
-        kernel_tensors(roles, followers, scheme, settings.concat)
+        kernel_tensors(roles, followers, scheme, settings.concat, target.writes_float)
         if everywhere
         else Around(_layer_inputs(roles), [], set())
     )
     tensors = set(around.tensors)
     if everywhere and only is not None:  # also what float nodes write and only later layers read
         tensors.update(v for v in values_of(model.graph) if v.name in only)
-    tensors -= scores_of_any_length(tensors)
     seconds = {second for _, second in joined}
     groups = _groups(model.graph, tensors, [*(around.ties if tie else []), *_pairs(tensors, joined)])
     unknown = set(int16) - {v.name for v in tensors}
@@ -179,6 +184,9 @@ def make_plan(
             floats.setdefault(float_name(node), why)
     layers = tuple(roles.layers.values())
     operands = constant_operands(roles) if everywhere else ()
+    unrounded = (
+        float_reads(roles, tensors, target.writes_float) if everywhere else frozenset[tuple[str, str]]()
+    )
     return Plan(
         target,
         scheme,
@@ -190,6 +198,7 @@ def make_plan(
         tuple(joined),
         operands,
         settings,
+        unrounded,
     )
 
 

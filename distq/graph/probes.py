@@ -35,7 +35,7 @@ def with_means(model: ir.Model, layers: Sequence[Layer]) -> bytes:
     """The float network with each layer's mean over batch and positions, (channels,), as outputs."""
     copy = model.clone()
     nodes = {node.name: node for node in copy.graph}
-    _set_outputs(copy, [_mean(copy, nodes[layer.node], _rank(model, layer)) for layer in layers])
+    _set_outputs(copy, [_mean(copy, nodes[layer.add or layer.node], _axes(model, layer)) for layer in layers])
     return serialized(copy, deterministic=True)
 
 
@@ -59,7 +59,7 @@ def with_shifts(model: ir.Model, plan: Plan, state: State, layers: Sequence[Laye
         again = ir.node(node.op_type, [lost.outputs[0], weight], node.attributes, name=f"{layer.node}_shift")
         again.outputs[0].name = f"{layer.output}_shift"
         copy.graph.extend([lost, again])
-        means.append(_mean(copy, again, _rank(model, layer)))
+        means.append(_mean(copy, again, _axes(model, layer)))
     _set_outputs(copy, means)
     return serialized(copy, deterministic=True)
 
@@ -113,25 +113,25 @@ def shares(model: ir.Model) -> dict[str, float]:
             inner = left[-1] if left is not None and isinstance(left[-1], int) else 1
             found[node.name or ""] = float(np.prod(shape or [1])) * inner
             continue
-        positions = (
-            float(np.prod(shape[2:]))
-            if shape is not None and node.op_type in {"Conv", "ConvTranspose"}
-            else 1.0
-        )
+        image = node.op_type in {"Conv", "ConvTranspose"}
+        positions = float(np.prod(shape[2:] if image else shape[:-1])) if shape is not None else 1.0
         found[node.name or ""] = weight.size * positions
     total = sum(found.values()) or 1.0
     return {name: count / total for name, count in found.items()}
 
 
-def _rank(model: ir.Model, layer: Layer) -> int:
-    """Dimensions of a layer's output: as many as its weights have."""
+def _axes(model: ir.Model, layer: Layer) -> list[int] | None:
+    """All axes of a layer's output but the channels'; None: all but the last, of a tensor of any rank."""
+    if layer.op == "MatMul":
+        return None
     weight = float_weight(model, layer)
-    return 2 if weight is None else weight.ndim
+    return [axis for axis in range(2 if weight is None else weight.ndim) if axis != 1]
 
 
-def _mean(model: ir.Model, node: ir.Node, rank: int) -> ir.Value:
-    """Append a mean over all axes but the channels'."""
-    axes = [axis for axis in range(rank) if axis != 1]
+def _mean(model: ir.Model, node: ir.Node, axes: list[int] | None) -> ir.Value:
+    """Append a mean over these axes; None: over all rows of a tensor, whatever its rank."""
+    if axes is None:
+        node, axes = _rows(model, node), [0]
     if model.opset_imports[""] >= 18:
         value = add_initializer(model.graph, f"{node.outputs[0].name}_mean_axes", np.array(axes, np.int64))
         mean = ir.node("ReduceMean", [node.outputs[0], value], {"keepdims": 0})
@@ -142,6 +142,14 @@ def _mean(model: ir.Model, node: ir.Node, rank: int) -> ir.Value:
     mean.name = f"{node.name}_mean"
     model.graph.append(mean)
     return mean.outputs[0]
+
+
+def _rows(model: ir.Model, node: ir.Node) -> ir.Node:
+    """Append a Flatten to a matrix of all rows of a node's output."""
+    rows = ir.node("Flatten", [node.outputs[0]], {"axis": -1}, name=f"{node.name}_rows")
+    rows.outputs[0].name = f"{node.outputs[0].name}_rows"
+    model.graph.append(rows)
+    return rows
 
 
 def _set_outputs(model: ir.Model, values: Sequence[ir.Value]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 
 import numpy as np
@@ -39,7 +40,7 @@ def quantized_model(model: ir.Model, plan: Plan, state: State) -> ir.Model:
     writer.drop_saturated()
     nodes = {node.name or "": node for node in copy.graph}
     for layer in plan.layers:
-        writer.quantize_layer(layer, nodes[layer.node])
+        writer.quantize_layer(layer, nodes)
     values = {value.name or "": value for value in values_of(copy.graph)}
     wide = {tensor for quantizer in plan.quantizers if quantizer.bits == 16 for tensor in quantizer.tensors}
     for name, position in plan.operands:
@@ -76,18 +77,21 @@ class _Writer:
             self.constants[name] = register(self.graph, name, np.asarray(self.numbers[name]))
         return self.constants[name]
 
-    def quantize_layer(self, layer: Layer, node: ir.Node) -> None:
+    def quantize_layer(self, layer: Layer, nodes: Mapping[str, ir.Node]) -> None:
         """Give a compute node its integer weight and bias behind DequantizeLinear, or a float bias."""
         if layer.weight is None:
             return
+        node = nodes[layer.node]
         node.replace_input_with(1, self.dequantize(self.names.weight(layer.name), layer.axis, node))
         if has_bias(layer):
-            if len(node.inputs) < 3:
-                node.resize_inputs(3)
+            name, position = layer.reads_bias
+            reader = nodes[name]
+            if len(reader.inputs) <= position:
+                reader.resize_inputs(position + 1)
             if self.plan.float_biases:
-                node.replace_input_with(2, self.constant(self.names.float_bias(layer.name)))
+                reader.replace_input_with(position, self.constant(self.names.float_bias(layer.name)))
             else:
-                node.replace_input_with(2, self.dequantize(self.names.bias(layer.name), 0, node))
+                reader.replace_input_with(position, self.dequantize(self.names.bias(layer.name), 0, reader))
 
     def quantize_operand(self, node: ir.Node, position: int, wide: AbstractSet[str]) -> None:
         """Give a node its constant operand in 8 bits; beside 16 bits it runs in float and keeps its own."""
@@ -143,7 +147,8 @@ class _Writer:
             self.graph.insert_after(producer, [quantize, dequantize])
         everywhere = self.plan.target.placement == "everywhere"
         for node, position in uses:
-            if everywhere or (node.name in self.compute and position < 2):
+            rounded = everywhere and (node.name, tensor) not in self.plan.unrounded
+            if rounded or (node.name in self.compute and position < 2):
                 node.replace_input_with(position, out)
         if everywhere and value.is_graph_output() and not value.is_graph_input():
             positions = [i for i, v in enumerate(self.graph.outputs) if v is value]

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from distq.graph.groups import one_operation
 from distq.graph.layers import Layer, compute_layer, connects, float_data, saturating_follower
-from distq.graph.neighbours import stranded
+from distq.graph.linear import result_of
+from distq.graph.neighbours import depends_on_neighbours, keeps_float, stranded
 from distq.graph.scores import masked_scores
 from distq.graph.values import constant, is_float, reads
 from distq.targets.target import Target
@@ -25,11 +27,13 @@ class Roles:
         layers: those that INT8 carries, in graph order.
         integer: they, and what runs on integers between them.
         reasons: why the others stay float.
+        unrounded: those of the others that read what is written in float in front of its quantizer.
     """
 
     layers: dict[ir.Node, Layer]
     integer: frozenset[ir.Node]
     reasons: dict[ir.Node, str]
+    unrounded: frozenset[ir.Node] = frozenset()
 
 
 def find_roles(
@@ -59,9 +63,12 @@ def find_roles(
     behind = _reached(nodes, layers)
     ahead = leading(nodes, layers)
     masked = masked_scores(nodes)
+    computing = {node for node in nodes if found[node] is not None}
+    grouped = one_operation(nodes, computing) if target.placement == "everywhere" else set()
+    biases = {layer.add for layer in layers.values()}
     integer = set(layers)
     for node in nodes:
-        if node in layers or node in reasons:
+        if node in layers or node in reasons or node.name in biases:
             continue
         if node not in ahead:
             reasons[node] = "behind the last layer of the network: post-processing in float"
@@ -71,9 +78,13 @@ def find_roles(
             reasons[node] = why
         elif node in masked:
             reasons[node] = "scores and their mask go to a Softmax in float"
+        elif node in grouped:
+            reasons[node] = "part of one operation on a tensor, such as a normalization: computed in float"
         else:
             integer.add(node)
-    alone = stranded(integer)
+    alone = (
+        stranded(integer, layers, grouped, target.writes_float) if target.placement == "everywhere" else {}
+    )
     integer -= alone.keys()
     reasons |= alone
     for node in [node for node, layer in layers.items() if layer.name in float_layers]:
@@ -81,19 +92,26 @@ def find_roles(
         integer.remove(node)
         reasons[node] = "kept in float by --float-budget"
     if only is not None:
-        integer = {node for node in integer if _is_within(node, layers.get(node), target, set(only))}
+        integer = {node for node in integer if _is_within(node, layers.get(node), target, set(only), integer)}
         layers = {node: layer for node, layer in layers.items() if node in integer}
-    return Roles(layers, frozenset(integer), {node: reasons[node] for node in nodes if node in reasons})
+    unrounded = frozenset(grouped | {node for node in alone if not depends_on_neighbours(node)})
+    in_order = {node: reasons[node] for node in nodes if node in reasons}
+    return Roles(layers, frozenset(integer), in_order, unrounded)
 
 
-def _is_within(node: ir.Node, layer: Layer | None, target: Target, tensors: set[str]) -> bool:
+def _is_within(
+    node: ir.Node, layer: Layer | None, target: Target, tensors: set[str], integer: Collection[ir.Node]
+) -> bool:
     """Whether a node belongs to the part of the network whose quantizers are these tensors.
 
-    A MatMul of two tensors does when one of them is there: with either alone in INT8 it would run in float.
+    A layer that writes float does when it reads one of them: one of two tensors that a MatMul multiplies is
+    enough, as with either alone in INT8 it would run in float.
     """
-    if target.placement == "layer inputs":
+    if target.placement == "layer inputs" or (
+        layer is not None and keeps_float(node, integer, target.writes_float)
+    ):
         return layer is not None and not tensors.isdisjoint(layer.inputs)
-    written = (*node.outputs, (saturating_follower(node) or node).outputs[0])
+    written = (*node.outputs, result_of(node), (saturating_follower(node) or node).outputs[0])
     return not tensors.isdisjoint(value.name for value in written)
 
 

@@ -90,26 +90,6 @@ def _batches(graph: ir.Graph | ir.Function | None) -> set[str | None]:
     return {getattr(v.shape[0], "value", None) for v in inputs if v.shape is not None and len(v.shape)}
 
 
-def scores_of_any_length(tensors: Collection[ir.Value]) -> set[ir.Value]:
-    """Those of some tensors that a MatMul writes and only Softmax over rows of unknown length reads.
-
-    They are better left without a quantizer: no range fits all lengths, see ``least_high``. The MatMul then
-    writes float from integers, and the Softmax runs in float.
-    """
-    return {
-        value
-        for value in tensors
-        if (node := value.producer()) is not None
-        and node.op_type == "MatMul"
-        and not value.is_graph_output()
-        and value.uses()
-        and all(
-            use.node.op_type == "Softmax" and not use.node.domain and _row_length(use.node) is None
-            for use in value.uses()
-        )
-    }
-
-
 def _row_length(softmax: ir.Node) -> int | None:
     shape = softmax.outputs[0].shape
     length = shape[softmax.attributes.get_int("axis", -1)] if shape is not None else None

@@ -56,10 +56,13 @@ def _is_large(initializer: ir.Value) -> bool:
 
 
 def _outline(model: ir.Model) -> onnx.ModelProto:
-    """The model with large constants as inputs."""
+    """The model with large constants as inputs.
+
+    ``ir.to_proto`` would look for the kind of each of these objects, for longer than it takes to write it.
+    """
     graph = model.graph
     listed = {v.name for v in graph.inputs}
-    inputs = [ir.to_proto(v) for v in graph.inputs]
+    inputs = [ir.serde.serialize_value(v) for v in graph.inputs]
     constants = []
     for name, value in graph.initializers.items():
         tensor = value.const_value
@@ -73,12 +76,12 @@ def _outline(model: ir.Model) -> onnx.ModelProto:
             inputs.append(onnx.helper.make_tensor_value_info(name, int(tensor.dtype), shape))
     known = [v for node in graph for v in node.outputs if v.name and v.type and not v.is_graph_output()]
     proto = onnx.helper.make_graph(
-        [ir.to_proto(node) for node in graph],
+        [ir.serde.serialize_node(node) for node in graph],
         graph.name or "graph",
         inputs,
-        [ir.to_proto(v) for v in graph.outputs],
+        [ir.serde.serialize_value(v) for v in graph.outputs],
         constants,
-        value_info=[ir.to_proto(v) for v in known],
+        value_info=[ir.serde.serialize_value(v) for v in known],
     )
     opsets = [onnx.helper.make_opsetid(domain, version) for domain, version in model.opset_imports.items()]
     return onnx.helper.make_model(proto, opset_imports=opsets, ir_version=model.ir_version)

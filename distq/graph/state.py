@@ -185,7 +185,7 @@ def initial_state(model: ir.Model, plan: Plan, encodings: Mapping[str, Encoding]
 
 def has_bias(layer: Layer) -> bool:
     """Whether the operator takes a bias, so that one can be corrected."""
-    return layer.op != "MatMul" and layer.weight is not None
+    return layer.weight is not None and (layer.op != "MatMul" or layer.add is not None)
 
 
 def float_weight(model: ir.Model, layer: Layer) -> npt.NDArray[np.float32] | None:

@@ -20,7 +20,7 @@ class FloatPart:
         integers: integer tensors; readers get the float tensor instead.
         layers: layers that get their float weights and biases back.
         float_inputs: whether these layers also read float tensors that other layers read quantized.
-        biases: other biases, (channels,), by the node that adds them; they become float32.
+        biases: other biases, (channels,), by the node that reads them as its last input; they become float32.
     """
 
     integers: tuple[str, ...] = ()
@@ -50,20 +50,23 @@ def put_back(exported: onnx.ModelProto, original: onnx.ModelProto, part: FloatPa
     constants = {t.name: t for t in original.graph.initializer}
     have = {t.name for t in graph.initializer}
     layers = {layer.node: layer for layer in part.layers}
+    behind_products = {layer.add: layer.bias for layer in part.layers if layer.add is not None}
     for node in graph.node:
         if node.name in part.biases:
             bias = part.biases[node.name].astype(np.float32)
             graph.initializer.append(onnx.numpy_helper.from_array(bias, f"{node.name}_other_bias"))
-            node.input[2] = f"{node.name}_other_bias"
+            node.input[-1] = f"{node.name}_other_bias"
+        names = [behind_products.get(node.name)]
         layer = layers.get(node.name)
-        if layer is None:
-            continue
-        if part.float_inputs:
-            node.input[:] = [behind.get(name, name) for name in node.input]
-        if layer.weight is None:
-            continue
-        node.input[:] = [name for name in (node.input[0], layer.weight, layer.bias) if name is not None]
-        new = {name for name in node.input[1:] if name not in have}
-        graph.initializer.extend(constants[name] for name in sorted(new))
-        have |= new
+        if layer is not None:
+            if part.float_inputs:
+                node.input[:] = [behind.get(name, name) for name in node.input]
+            if layer.weight is not None:
+                names = [layer.weight, layer.bias if layer.add is None else None]
+        own = [name for name in names if name is not None]
+        if own:
+            node.input[:] = [node.input[0], *own]
+            new = set(own) - have
+            graph.initializer.extend(constants[name] for name in sorted(new))
+            have |= new
     return bytes(model.SerializeToString())

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from distq.config import AutoOptions
 from distq.engine.progress import Reporter
 from distq.errors import UsageError
+from distq.replica.measured import NOTHING, Measuring
+from distq.run.context import Run
 from distq.run.given_data import require_data
-from distq.run.measures import make_measuring
 from distq.run.open import Lender, as_begun, interruptible, open_run
 from distq.run.results import RunResult
 from distq.search.goal import OF_A_MEASURE, Goal
@@ -39,23 +42,14 @@ def auto(options: AutoOptions, reporter: Reporter, lender: Lender | None = None)
     """
     require_data(options.data, options.model)
     _require_free_choice(options)
-    named = _measure(options)
     by_hand = given_candidates(options)
-    options = as_begun(options)
+    options = as_begun(_with_measure(options))
     with interruptible(), open_run(options, "auto", reporter, lender) as run:
         if isinstance(run, RunResult):
             return run
         chosen_quantizers(options, Form.given(run))  # a wrong name in --layers is found before any work
         # what is to be reached, and the network in INT8, from which all others differ
-        measuring = make_measuring(
-            named,
-            run.loaded.serialized(),
-            run.data,
-            run.selection.tuning,
-            reporter,
-            annotations=options.annotations,
-            allow_code=options.allow_code,
-        )
+        measuring = _judging(run, options)
         goal = Goal.parse(options.goal, *measuring.measures)
         maker = Maker(run, options)
         trials = Trials(run, goal, maker, options.cost, seconds=_seconds(options.time), measuring=measuring)
@@ -80,25 +74,28 @@ def _require_free_choice(options: AutoOptions) -> None:
         raise UsageError("--table fixes the thresholds that auto chooses: leave it out")
 
 
-def _measure(options: AutoOptions) -> tuple[str, ...]:
-    """The measure that the goal is of; none where the goal is a measure itself.
+def _with_measure(options: AutoOptions) -> AutoOptions:
+    """The options with the measure that the goal is of, where it is one's figure.
 
     Raises:
         UsageError: the two do not go together.
     """
     name = options.goal.partition(":")[0]
-    if name not in OF_A_MEASURE:
-        if options.measure or options.annotations is not None:
-            raise UsageError(f"--goal {options.goal} has a measure of its own: leave out --measure")
-        return ()
-    if len(options.measure) > 1:
-        raise UsageError(f"--goal {options.goal} is of one measure: leave out all others of --measure")
-    measure = options.measure[0] if options.measure else OF_A_MEASURE[name]
-    if measure is None:
+    if name == "score" and not options.measure:
         raise UsageError("--goal score is of a measure of yours: give --measure FILE.py")
-    if name == "map" and measure.partition(":")[0] != "detection":
-        raise UsageError(f"--goal map is of --measure detection, not {measure}: give --goal score")
-    return (measure,)
+    if name == "map" and not any(str(one).partition(":")[0] == "detection" for one in options.measure):
+        return options.model_copy(update={"measure": (*options.measure, "detection")})
+    return options
+
+
+def _judging(run: Run, options: AutoOptions) -> Measuring:
+    """What networks are measured by beside similarity and labels: the measure of the goal alone."""
+    name = options.goal.partition(":")[0]
+    if name not in OF_A_MEASURE:
+        return NOTHING
+    measures = run.measuring.measures
+    wanted = [one for one in measures if name != "map" or one.name.startswith("detection")]
+    return replace(run.measuring, measures=tuple(wanted[:1]))
 
 
 def _seconds(time: str | None) -> float | None:

@@ -15,7 +15,8 @@ from distq.engine.progress import Reporter
 from distq.errors import DataError
 from distq.files import atomic_write
 from distq.run.identity import file_identity, set_by_layer
-from distq.run.open import Lender, as_begun, interruptible, open_run, prepare_model
+from distq.run.open import Lender, as_begun, interruptible, open_run
+from distq.run.prepare import prepare_model
 from distq.run.records import close_run, read_result
 from distq.run.results import RunResult
 from distq.run.rundir import RunDir

@@ -75,7 +75,7 @@ class Correction:
         means = moments["means"] / count
         covariance = moments["products"] / count
         covariance -= means[:, :, None] * means[:, None, :]
-        transposed = self.layer.axis == 1  # a Gemm with its outputs along the second axis
+        transposed = self.layer.axis == 1  # a Gemm or MatMul with its outputs along the second axis
         rows = original.T if transposed else original
         blocks = self.measuring[0].input.blocks
         shape = (self._group, rows.shape[0] // self._group, blocks, -1)
@@ -97,9 +97,9 @@ def output_mean(
         layer: which.
         group: of a Conv.
         weight: as the layer has it.
-        means: (channels, *kernel) of Conv and ConvTranspose, (features,) of Gemm.
+        means: (channels, *kernel) of Conv and ConvTranspose, (features,) of Gemm and MatMul.
     """
-    if layer.op == "Gemm":
+    if layer.op in {"Gemm", "MatMul"}:
         rows = weight if layer.axis == 0 else weight.T
         return np.array([np.sum(row * means) for row in rows])
     if layer.op == "ConvTranspose":

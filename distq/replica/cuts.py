@@ -103,7 +103,7 @@ class Advance:
             return Session(part, worker.settings, fused=True, float_network=self.float_network)
 
         key = ("part", self.network.sha256, fed, wanted, tuple(promote), numbers.key(used))
-        found: Session = worker.cached(key, build, cached_bytes(worker))
+        found: Session = worker.cached(key, build, cached_bytes(worker), growing=True)
         return found
 
     def _step(self, worker: Worker, net: Network, known: frozenset[str]) -> _Step:

@@ -152,7 +152,7 @@ def open_session(worker: Worker, model: Blob) -> Session:
         data = worker.fetch(model)
         return Session(data, worker.settings, fused=True, float_network=is_float(data))
 
-    found: Session = worker.cached(("session", model.sha256), build, cached_bytes(worker))
+    found: Session = worker.cached(("session", model.sha256), build, cached_bytes(worker), growing=True)
     return found
 
 

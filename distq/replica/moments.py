@@ -78,7 +78,7 @@ class InputMoments:
         counts: Counter[tuple[int, ...]] = Counter()
         patches = []
         for index, crossing in zip(self.indices, crossings, strict=True):
-            data = crossing[wanted.tensor]
+            data = wanted.geometry.images(crossing[wanted.tensor])
             shape = data.shape[1:]
             total_of_shape = added.setdefault(shape, np.zeros(shape, np.int64))
             for image in data:

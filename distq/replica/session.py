@@ -19,8 +19,9 @@ from distq.ending import stopped_by
 from distq.errors import ExecutionError, UsageError
 from distq.graph import weight_files
 from distq.graph.weight_files import WEIGHTS_FOLDER, has_files, outside_bytes
-from distq.memory import is_out_of_memory, out_of_memory
+from distq.memory import is_out_of_memory, out_of_memory, rss_bytes
 from distq.replica import cuda
+from distq.replica.outputs import kept_bytes
 from distq.replica.worker import Worker, WorkerSettings
 
 onnxruntime.disable_telemetry_events()
@@ -32,8 +33,11 @@ NAMED = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
 FASTEST = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
 """Adds layouts of memory: integer kernels run the same sums on them, up to four times as fast."""
 
-SESSION_BYTES = 48 << 20
-"""What a session is counted as in the cache, beside large weights: its arena keeps activations."""
+_SESSION_BYTES = 4 << 20
+"""What a session takes beside its network and the memory of its activations, which its arena keeps."""
+
+_MEASURED_RUNS = 3
+"""Runs after which an arena has grown to what the network needs."""
 
 DISABLED = ["ConstantSharing", "WeightBiasQuantization", "GemmTransposeFusion", "MatmulTransposeFusion"]
 """The first renames equal constants into one; the second quantizes float weights that distq left in float.
@@ -62,6 +66,9 @@ class Session:
         fused: let ONNX Runtime fuse Q and DQ into integer kernels; otherwise every node runs as written.
         float_network: this is a network without quantizers that is only ever run whole: as fast as it can be.
 
+    Attributes:
+        held: bytes that it holds on to, measured by how this process grows as it is opened and first run.
+
     Raises:
         UsageError: the device is not there.
         ExecutionError: ONNX Runtime cannot load the model.
@@ -72,10 +79,13 @@ class Session:
     ) -> None:
         options = session_options(settings, FASTEST if fused or float_network else LITERAL)
         disabled = DISABLED if float_network else [*DISABLED, FLOAT_LAYOUT]
+        before = rss_bytes()
         self._session = _open(model, options, settings, disabled)
-        self.nbytes = SESSION_BYTES + outside_bytes(model)
         self.inputs = tuple(i.name for i in self._session.get_inputs())
         self.outputs = tuple(o.name for o in self._session.get_outputs())
+        inside = len(model) + outside_bytes(model)
+        self.held = max(inside, rss_bytes() - before) + _SESSION_BYTES
+        self._measured = 0
 
     def run(
         self, feeds: Mapping[str, npt.NDArray[Any]], wanted: Sequence[str] | None = None
@@ -85,6 +95,8 @@ class Session:
         Raises:
             ExecutionError: what ONNX Runtime says went wrong.
         """
+        measured = self._measured < _MEASURED_RUNS
+        before = rss_bytes() if measured else 0
         options = onnxruntime.RunOptions()
         options.log_severity_level = _FATAL
 
@@ -100,16 +112,20 @@ class Session:
             if is_out_of_memory(error):
                 raise ExecutionError(out_of_memory("ONNX Runtime", error)) from error
             raise ExecutionError(f"ONNX Runtime failed: {_first_line(error)}") from error
+        if measured:
+            self._measured += 1
+            self.held += max(0, rss_bytes() - before - sum(map(kept_bytes, found)))
         return found
 
 
 def cached_bytes(worker: Worker) -> Callable[[Session], int]:
-    """What sessions are counted as in a worker's cache.
+    """What sessions are counted as in a worker's cache; it changes as they run.
 
-    Of a large network a third of the cache at most: the float and the INT8 one take turns, sample by sample.
+    A third of the cache at most: the float and the INT8 network take turns, sample by sample, and to open
+    either again each time would take longer than to run it.
     """
-    most = worker.settings.cache_bytes // 3
-    return lambda session: min(session.nbytes, max(most, SESSION_BYTES))
+    most = max(worker.most // 3, _SESSION_BYTES)
+    return lambda session: min(session.held, most)
 
 
 def session_options(

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from distq.errors import DistqError, InputError
-from distq.memory import peak_memory, used_memory
+from distq.memory import peak_bytes, rss_bytes
 from distq.replica.session import shipped_session
 from distq.replica.worker import WorkerSettings
 
@@ -29,7 +29,7 @@ WARM = 3
 def main(model: str, feeds: str, device: str, threads: str) -> None:
     """Open the model, then time as many forwards as each line of the standard input says."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that asked for the times ends this one
-    before = used_memory()
+    before = rss_bytes()
     try:
         settings = WorkerSettings(device=device, threads=int(threads))
         session = shipped_session(Path(model).read_bytes(), settings)
@@ -47,7 +47,7 @@ def main(model: str, feeds: str, device: str, threads: str) -> None:
             start = time.perf_counter()
             session.run(None, values)
             seconds.append(time.perf_counter() - start)
-        _say(seconds=seconds, memory=peak_memory() - before)
+        _say(seconds=seconds, memory=peak_bytes() - before)
 
 
 def _say(**values: Any) -> None:  # noqa: ANN401  # what JSON holds

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from distq.data.dataset import DatasetSpec, Sample, UnreadableSample
+from distq.memory import memory_limit
 from distq.replica.outputs import kept_bytes
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -18,6 +19,21 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 
 _ENTRY_BYTES = 1024  # of key and objects around a small array: a hundred thousand of them count
+
+
+LEAST_CACHE, LARGEST_CACHE = 64 << 20, 1 << 30
+"""Between these a worker's cache lies by itself."""
+
+_CACHED_PART = 4
+
+
+def default_cache(workers: int) -> int:
+    """Bytes that a worker keeps between units unless told: together a quarter of what there is to have here.
+
+    Args:
+        workers: on this machine.
+    """
+    return min(LARGEST_CACHE, max(LEAST_CACHE, memory_limit() // (_CACHED_PART * workers)))
 
 
 @dataclass(frozen=True)
@@ -42,18 +58,21 @@ class WorkerSettings:
     Attributes:
         device: as in ``--device``.
         threads: of a session; jobs take one: with more, float kernels cut their sums elsewhere.
-        cache_bytes: what it may keep between units.
+        cache_bytes: what it may keep between units, beside what the unit at hand works with; None: its part
+            of a quarter of the memory there is.
         decode_threads: that decode ahead of the session.
         decode_actors: that decode in place of threads, each in a process and on a CPU of its own.
         gpu_part: of a GPU's memory that a session may take; 1 is no limit.
+        sharing: workers on its machine, itself included.
     """
 
     device: str = "cpu"
     threads: int = 1
-    cache_bytes: int = 1 << 30
+    cache_bytes: int | None = None
     decode_threads: int = 1
     decode_actors: int = 0
     gpu_part: float = 1.0
+    sharing: int = 1
 
     @property
     def cpus(self) -> int:
@@ -85,26 +104,59 @@ class Worker:
     decoders: Decoders | None = None  # None: threads of this process decode
     datasets: dict[Hashable, Any] = field(default_factory=dict)  # small, and slow to open again
     _kept: OrderedDict[Hashable, tuple[int, Any]] = field(default_factory=OrderedDict)
+    _growing: dict[Hashable, Callable[[Any], int]] = field(
+        default_factory=dict
+    )  # of these ``_kept`` is the last look
     _bytes: int = 0
+    most: int = field(init=False)  # bytes that it keeps
 
-    def cached(self, key: Hashable, build: Callable[[], Any], size: Callable[[Any], int]) -> Any:  # noqa: ANN401  # a cache of anything
-        """The value of ``key``, built when absent; the least recently used go first when memory is full."""
+    def __post_init__(self) -> None:
+        """Look how much there is to keep things in, on the machine that it is on."""
+        given = self.settings.cache_bytes
+        self.most = default_cache(self.settings.sharing) if given is None else given
+
+    def cached(
+        self,
+        key: Hashable,
+        build: Callable[[], Any],
+        size: Callable[[Any], int],
+        *,
+        growing: bool = False,
+    ) -> Any:  # noqa: ANN401  # a cache of anything
+        """The value of ``key``, built when absent; the least recently used go first when memory is full.
+
+        Args:
+            key: of the value.
+            build: makes it.
+            size: its bytes.
+            growing: as it is used its size changes, and is asked for again whenever something is kept.
+        """
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key][1]
         value = build()
         self.keep(key, value, size(value))
+        if growing:
+            self._growing[key] = size
         return value
 
     def keep(self, key: Hashable, value: Any, size: int) -> None:  # noqa: ANN401  # a cache of anything
         """Put a value in the cache, replacing what had this key."""
         self.drop(key)
+        self._weigh_again()
         size += _ENTRY_BYTES
         self._kept[key] = (size, value)
         self._bytes += size
-        while self._bytes > self.settings.cache_bytes and len(self._kept) > 1:
-            _, (freed, _) = self._kept.popitem(last=False)
-            self._bytes -= freed
+        while self._bytes > self.most and len(self._kept) > 1:
+            self.drop(next(iter(self._kept)))
+
+    def _weigh_again(self) -> None:
+        for key, size_of in self._growing.items():
+            before, value = self._kept[key]
+            size = size_of(value) + _ENTRY_BYTES
+            if size != before:
+                self._kept[key] = (size, value)
+                self._bytes += size - before
 
     def get(self, key: Hashable) -> Any | None:  # noqa: ANN401  # a cache of anything
         """The value of ``key``, or None."""
@@ -115,6 +167,7 @@ class Worker:
 
     def drop(self, key: Hashable) -> None:
         """Forget ``key``."""
+        self._growing.pop(key, None)
         if key in self._kept:
             size, _ = self._kept.pop(key)
             self._bytes -= size

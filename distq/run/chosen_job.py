@@ -21,7 +21,8 @@ def chosen_job(options: AutoOptions, *, searched: bool, tuning: int) -> bytes:
         tuning: samples that were measured on.
     """
     kind = TuneOptions if searched else CalibrateOptions
-    names = [n for n in kind.model_fields if n in options.model_fields_set and n not in _NOT_ITS_OWN]
+    left_out = {*_NOT_ITS_OWN, *(("measure", "diff") if _made_in_python(options) else ())}
+    names = [n for n in kind.model_fields if n in options.model_fields_set - left_out]
     plain = options.model_dump(mode="json", include=set(names))
     values = {name: _anywhere(name, getattr(options, name), plain[name]) for name in names}
     job = {"command": "tune" if searched else "calibrate", **values}
@@ -32,10 +33,19 @@ def chosen_job(options: AutoOptions, *, searched: bool, tuning: int) -> bytes:
     return f"# distq run {shown(options.out)}/chosen.yaml makes the chosen network again\n{text}".encode()
 
 
+def _made_in_python(options: AutoOptions) -> bool:
+    """Whether a measure is an object of Python, which no file can name."""
+    return any(not isinstance(one, str) for one in (*options.measure, options.diff))
+
+
 def _anywhere(name: str, value: object, plain: object) -> object:
     """A value as the job file needs it: paths start at the root, and input shapes are a mapping."""
     if name == "input_shape":
         return {key: list(sizes) for key, sizes in value} if isinstance(value, tuple) else plain
+    if name == "measure" and isinstance(value, tuple):
+        return [_anywhere("diff", one, one) for one in value]
+    if name == "diff":
+        return str(Path(str(value)).absolute()) if str(value).endswith(".py") else value
     if not isinstance(value, Path) or url_of(value) is not None:
         return plain
     if name == "preprocess" and not value.exists():

@@ -9,17 +9,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from distq.config import DEFAULT_DIFF, CalibrateOptions
 from distq.data.annotations import load_annotations
 from distq.data.dataset import DatasetSpec, Sample, UnreadableSample, load_ahead
 from distq.data.objects import Truth
 from distq.engine.progress import Reporter
 from distq.errors import DataError, UsageError, one_of
+from distq.replica.lowered import Lowered
 from distq.replica.measured import Measuring, picture_input
 from distq.replica.outputs import as_numbers
 from distq.replica.session import Session, is_float
 from distq.replica.user_measure import open_user_measure
 from distq.replica.worker import WorkerSettings
-from distq.run.results import MeasureFigures
+from distq.run.results import ComparedFigures, MeasureFigures
 from distq.search.measures.class_names import class_map
 from distq.search.measures.detection import Detection
 from distq.search.measures.heads import HEADS
@@ -96,16 +98,72 @@ def make_measuring(
     return Measuring(tuple(made), session.outputs, truth)
 
 
+def measures_of(
+    options: CalibrateOptions,
+    model: bytes,
+    data: DatasetSpec,
+    indices: Sequence[int],
+    reporter: Reporter,
+) -> tuple[Measuring, Lowered | None]:
+    """What a run reports beside the similarity to float, and what its search lowers; None: the NMSE.
+
+    Args:
+        options: of calibrate, tune or diff.
+        model: the float model whose outputs reports compare, as ONNX bytes.
+        data: where the samples are.
+        indices: that calibrate.
+        reporter: told what a detector was taken for.
+
+    Raises:
+        InputError: a measure is not known, or does not fit the network, the data or the strategy.
+    """
+    diff = getattr(options, "diff", DEFAULT_DIFF)
+    names: list[Named] = list(options.measure)
+    if diff != DEFAULT_DIFF:
+        if getattr(options, "strategy", None) == "tpu-mlir":
+            raise UsageError("--strategy tpu-mlir compares inside the network: leave --diff out")
+        names += [diff] if diff not in names else []
+    measuring = make_measuring(
+        names,
+        model,
+        data,
+        indices,
+        reporter,
+        annotations=options.annotations,
+        allow_code=options.allow_code,
+    )
+    if diff == DEFAULT_DIFF:
+        return measuring, None
+    return measuring, Lowered(measuring.measures[names.index(diff)], measuring.names)
+
+
+def compared_figures(
+    measure: Measure, before: Sequence[Record], after: Sequence[Record] | None, against: Sequence[Record]
+) -> ComparedFigures:
+    """What a measure makes of the records of a run's models."""
+    return ComparedFigures(
+        measure=measure.name,
+        higher_is_better=measure.higher_is_better,
+        before=_known(measure, before),
+        after=None if after is None else _known(measure, after),
+        float=_known(measure, against) or None,
+    )
+
+
 def measured(measure: Measure, candidate: Sequence[Record], against: Sequence[Record]) -> MeasureFigures:
     """What a measure makes of the records of the candidate and of float, without figures that are NaN."""
-    ours, theirs = (figures(measure, records) if records else {} for records in (candidate, against))
-    known = {name: value for name, value in theirs.items() if not np.isnan(value)}
     return MeasureFigures(
         measure=measure.name,
         higher_is_better=measure.higher_is_better,
-        candidate={name: value for name, value in ours.items() if not np.isnan(value)},
-        against=known or None,
+        candidate=_known(measure, candidate),
+        against=_known(measure, against) or None,
     )
+
+
+def _known(measure: Measure, records: Sequence[Record]) -> dict[str, float]:
+    """Figures that are numbers."""
+    found = figures(measure, records) if records else {}
+    return {name: value for name, value in found.items() if not np.isnan(value)}
 
 
 def _measure(name: Named, *, allow_code: bool) -> Measure:

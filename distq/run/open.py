@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from distq.calibration.distributions import DistributionSet
-from distq.config import LAYER_OPTIONS, CalibrateOptions, CommonOptions, TuneOptions, require_bins
+from distq.config import CalibrateOptions, CommonOptions
 from distq.data.dataset import manifest
 from distq.engine.collector import loaded_set_aside
 from distq.engine.executor import Executor, Pool
@@ -17,31 +15,23 @@ from distq.engine.factory import open_executor
 from distq.engine.journal import Journal
 from distq.engine.progress import Reporter
 from distq.engine.stalls import watched
-from distq.errors import ExecutionError, FileFormatError, InputError, InterruptedRun, UsageError
-from distq.exchange.given import read_given
-from distq.exchange.model_file import network_reader
+from distq.errors import ExecutionError, InputError, InterruptedRun
 from distq.graph.dynamic import feeding_outputs_of_dynamic_shape
 from distq.graph.heads import parts, reported, with_places
-from distq.graph.input_shapes import with_shapes
-from distq.graph.load import LoadedModel, load_model
-from distq.graph.plan import Plan, make_plan
-from distq.graph.resolve import resolve_names
-from distq.graph.rows import given_table
+from distq.graph.load import LoadedModel
+from distq.graph.plan import Plan
 from distq.memory import out_of_memory
-from distq.options import on_command_line
 from distq.replica.worker import WorkerSettings
 from distq.run.configured import configured
 from distq.run.context import Run
-from distq.run.entries import read_entries
-from distq.run.identity import identity, set_by_layer
-from distq.run.layer_settings import formed, with_thresholds
+from distq.run.identity import identity
 from distq.run.loading import checked, first_samples
+from distq.run.measures import measures_of
+from distq.run.prepare import prepare_model, prepare_shown
 from distq.run.records import read_result
 from distq.run.results import RunResult
 from distq.run.rundir import RunDir
 from distq.run.samples import prepare_data
-from distq.run.seal import require_undamaged
-from distq.targets import find_target
 
 Options = TypeVar("Options", bound=CalibrateOptions)
 
@@ -77,7 +67,7 @@ def open_run(
     started = time.monotonic()
     options = configured(options, reporter)
     with watched(f"loading {options.model} and its data", reporter.warn):
-        loaded, plan = prepare_model(options)
+        loaded, plan = prepare_shown(options, reporter)
         data, holdout_data, selection = prepare_data(options, loaded)
     for line in data.remarks():
         reporter.line(line)
@@ -109,11 +99,14 @@ def open_run(
         with Journal(rundir.journal) as journal, ExitStack() as stack:
             rundir.remove_leftovers()
             ours = made
-            executor: Executor
-            executor = open_workers(options, reporter) if lender is None else lender.lend(own_identity)
+            executor: Executor = (
+                open_workers(options, reporter) if lender is None else lender.lend(own_identity)
+            )
             stack.enter_context(executor)
             stack.enter_context(loaded_set_aside())
             places, shown = parts(loaded.model, plan), reported(loaded.model)
+            original = with_places(loaded.serialized(), shown)
+            measuring, lowered = measures_of(options, original, data, selection.calibration, reporter)
             run = Run(
                 options=options,
                 reporter=reporter,
@@ -126,11 +119,13 @@ def open_run(
                 journal=journal,
                 executor=executor,
                 started=started,
-                float_model=executor.share(with_places(loaded.serialized(), shown)),
+                float_model=executor.share(original),
                 float_parts=executor.share(with_places(loaded.serialized(), places)),
                 manifests=manifests,
                 places=places,
                 reported=shown,
+                measuring=measuring,
+                diff=lowered,
             )
             for note in (*_notes(loaded, plan, compared=bool(shown)), *data.notes):
                 run.warn(note)
@@ -175,108 +170,6 @@ def as_begun(options: Options) -> Options:
     stored = rundir.identity()
     kept = {name: stored[name] for name in CHANGED_DEFAULTS if name in stored}
     return options.model_copy(update={n: v for n, v in kept.items() if n not in options.model_fields_set})
-
-
-def prepare_model(options: CalibrateOptions, without: Collection[str] = ()) -> tuple[LoadedModel, Plan]:
-    """Load the model and place its quantizers; wrong options are found before anything is computed.
-
-    Args:
-        options: of the command.
-        without: steps of loading to leave out.
-
-    Raises:
-        InputError: the model or an option cannot be used.
-    """
-    require_bins(options.bins)
-    if options.table is not None and options.load_dist is not None:
-        raise UsageError("--table and --load-dist both give thresholds: leave one out")
-    if options.dump_dist is not None:
-        require_writable(options, options.dump_dist)
-    entries = read_entries(options.layer_config, options.model, options.method)
-    read = with_shapes(network_reader(options.weights), dict(options.input_shape))
-    loaded = load_model(options.model, without, read)
-    bitmain = isinstance(options, TuneOptions) and options.strategy == "bitmain"
-    target = find_target(options.target)
-    loaded, settings = formed(loaded, options, entries, target)
-    model = loaded.model
-    plan = make_plan(model, target, options.scheme, tie=not bitmain, settings=settings)
-    wide = resolve_names(model, plan, options.int16_layers, "--int16-layers")
-    settings, wide = with_thresholds(model, plan, entries, wide)
-    if wide or settings != plan.settings:
-        plan = make_plan(model, target, options.scheme, tie=not bitmain, int16=wide, settings=settings)
-    require_undamaged(options.load_dist)
-    if options.table is not None:
-        require_undamaged(options.table)
-        _require_rows(options, options.table, loaded, plan)
-    return loaded, plan
-
-
-def _require_rows(options: CalibrateOptions, table: Path, loaded: LoadedModel, plan: Plan) -> None:
-    """Find out early whether a table has a row for every quantizer of this network.
-
-    What another tool's table lacks is calibrated.
-
-    Raises:
-        FileFormatError: it has not, or it is of another network.
-        UsageError: it is of a run with another target, with layers left in float, or of a network whose
-            channels were evened out.
-    """
-    given = read_given(table, loaded.path, plan, loaded.read)
-    if not given.own:
-        return
-    rows = given.rows
-    if any(row.has_headroom for row in rows.values()):
-        raise UsageError(
-            f"{table} is of a network whose channels were evened out, not of the one that was given: "
-            f"take the {RunDir(table.parent).calibrated.name} beside it, or that of a run with --no-equalize"
-        )
-    try:
-        given_table(plan, rows)
-    except FileFormatError:
-        job = _job_of(table)
-        own = job.get("target", plan.target.name)
-        if own != plan.target.name:
-            raise UsageError(f"{table} is of a run with --target {own}: give --target {own}") from None
-        others = dict(set_by_layer(options))
-        for name in LAYER_OPTIONS:
-            if name != "layer_config" and job.get(name) != others.get(name):
-                raise UsageError(
-                    f"{table} is of a run with another {on_command_line(name)}, which decides what has a "
-                    "threshold: give the same"
-                ) from None
-        if job.get("float_budget"):
-            raise UsageError(
-                f"{table} has no thresholds of the layers that --float-budget left in float: "
-                f"take the {RunDir(table.parent).calibrated.name} beside it"
-            ) from None
-        raise
-
-
-def _job_of(table: Path) -> dict[str, Any]:
-    """The job of the run in whose folder a table lies; empty where it lies elsewhere."""
-    try:
-        return RunDir(table.parent).identity()
-    except UsageError:
-        return {}
-
-
-def require_writable(options: CalibrateOptions, dump: Path) -> None:
-    """Find out early whether there will be distributions to dump, and a place for them.
-
-    Raises:
-        UsageError: there will not.
-    """
-    if options.table is not None:
-        raise UsageError("--table leaves nothing to observe for --dump-dist: leave one out")
-    if (dump.exists() and not dump.is_file()) or not dump.parent.is_dir():
-        raise UsageError(f"--dump-dist {dump} cannot be written: give a file in a folder that exists")
-    if dump.exists():
-        try:
-            DistributionSet.load(dump)
-        except FileFormatError:
-            raise UsageError(
-                f"--dump-dist {dump} exists and holds no distributions: give another file"
-            ) from None
 
 
 def open_workers(options: CommonOptions, reporter: Reporter) -> Pool:

@@ -52,6 +52,22 @@ class FloatAccuracy(_Result):
     top5: float
 
 
+class ComparedFigures(_Result):
+    """What a measure says of the calibrated model, of the tuned one, and of float where it can.
+
+    Attributes:
+        measure: its name.
+        higher_is_better: of its first figure.
+        before, after, float: figures by name.
+    """
+
+    measure: str
+    higher_is_better: bool
+    before: dict[str, Unbounded]
+    after: dict[str, Unbounded] | None = None
+    float: dict[str, Unbounded] | None = None
+
+
 class Comparison(_Result):
     """The calibrated model (before) and the tuned one (after) on the same images."""
 
@@ -59,6 +75,7 @@ class Comparison(_Result):
     before: Accuracy
     after: Accuracy | None = None
     float: FloatAccuracy | None = None
+    measures: tuple[ComparedFigures, ...] = ()
 
 
 class SearchCost(_Result):
@@ -80,13 +97,22 @@ class SearchCost(_Result):
 
 
 class Cost(_Result):
-    """What the job took; forwards in whole-network equivalents."""
+    """What the job took; forwards in whole-network equivalents.
+
+    Attributes:
+        peak_rss_mb: the most memory that the driver and each worker in a process of its own have had, summed,
+            in MiB; without workers that were lost.
+        driver_peak_rss_mb: the driver's part.
+        worker_peak_rss_mb: each worker's; empty where the driver does the work itself.
+    """
 
     fp32_forwards: float
     int8_forwards: float
     seconds: float
     workers: int
     peak_rss_mb: float
+    driver_peak_rss_mb: float | None = None
+    worker_peak_rss_mb: tuple[float, ...] = ()
     search: SearchCost | None = None
 
 
@@ -143,6 +169,21 @@ class FloatLayer(_Result):
     reason: str
 
 
+class IntegerKernels(_Result):
+    """How much of a network ONNX Runtime runs on integers.
+
+    Attributes:
+        layers: Conv, Gemm, MatMul and their kind that do.
+        of: all there are.
+        multiplications: the share of the network's multiplications that these do, 0 to 1; sizes that the
+            model leaves open count as 1.
+    """
+
+    layers: int
+    of: int
+    multiplications: float
+
+
 class CurvePoint(_Result):
     """The network on the tuning images with the first ``budget`` of what ``tune`` chose to make better.
 
@@ -166,6 +207,7 @@ class RunResult(_Result):
         layers: what the search made of tensors, where no later choice replaced it.
         curve: what a budget was spent on.
         auto: what ``distq auto`` tried and chose.
+        integer_kernels: what runs on integers; None where the target is not run by ONNX Runtime.
     """
 
     out: Path
@@ -178,14 +220,19 @@ class RunResult(_Result):
     layers: tuple[SearchedLayer, ...] = ()
     curve: tuple[CurvePoint, ...] = ()
     auto: AutoReport | None = None
+    integer_kernels: IntegerKernels | None = None
 
 
 class LayerStep(_Result):
-    """The network with INT8 from its first layer to this one."""
+    """The network with INT8 from its first layer to this one.
+
+    ``diff`` is the mean loss of the measure that ``--diff`` names; None: the NMSE is compared.
+    """
 
     layer: str
     nmse: Unbounded
     sqnr_db: Unbounded
+    diff: Unbounded | None = None
 
 
 class TensorCost(_Result):
@@ -196,7 +243,8 @@ class TensorCost(_Result):
         bits: its width.
         alone_nmse, alone_sqnr_db: with only this tensor quantized, weights in float.
         without_nmse, without_sqnr_db: of the INT8 network with this tensor in float.
-        part: share of the INT8 network's NMSE that leaves with it.
+        alone_diff, without_diff: the mean loss then, of the measure that ``--diff`` names; else None.
+        part: share of the INT8 network's NMSE, or of that loss, which leaves with it.
     """
 
     tensor: str
@@ -205,6 +253,8 @@ class TensorCost(_Result):
     alone_sqnr_db: Unbounded
     without_nmse: Unbounded
     without_sqnr_db: Unbounded
+    alone_diff: float | None = None
+    without_diff: float | None = None
     part: float
 
 
@@ -215,6 +265,7 @@ class DiffResult(_Result):
         images: how many were compared.
         layers: the INT8 layers; None: all.
         network: the network with these layers in INT8 against float.
+        diff: its mean loss of the measure that ``--diff`` names; None: the NMSE is compared.
         steps: where asked for, a line per layer in graph order.
         tensors: where asked for, a line per quantizer, the worst inside the network first.
     """
@@ -222,6 +273,7 @@ class DiffResult(_Result):
     images: int
     layers: tuple[str, ...] | None
     network: Accuracy
+    diff: Unbounded | None = None
     steps: tuple[LayerStep, ...] = ()
     tensors: tuple[TensorCost, ...] = ()
 

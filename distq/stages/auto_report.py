@@ -73,10 +73,10 @@ def _front(trials: Trials) -> list[Trial]:
 def _tried(goal: Goal, trial: Trial, *, pareto: bool) -> TriedNetwork:
     reading = goal.judge.reading(trial.loss)
     candidate = trial.made.candidate
-    options = trial.made.options.model_dump(mode="json")
     names = [*candidate.changes]
     names += ["int16_layers"] * bool(candidate.choice.int16)
     names += ["float_layers"] * bool(candidate.choice.float_layers)
+    options = trial.made.options.model_dump(mode="json", include=set(names))
     return TriedNetwork(
         name=candidate.name,
         options={name: options[name] for name in names},

@@ -15,7 +15,7 @@ from distq.graph.heads import parts, with_places
 from distq.graph.probes import stages
 from distq.options import make_options
 from distq.run.context import Run
-from distq.run.open import prepare_model
+from distq.run.prepare import prepare_model
 from distq.stages.calibrated import calibrated
 from distq.stages.correct import corrected_together
 from distq.stages.form import Choice, Form
@@ -158,4 +158,4 @@ class Maker:
         if not made.candidate.tuned:
             return made
         made.run.reporter.line(f"{made.candidate.name}: thresholds are searched")
-        return replace(made, form=tuned(replace(made.run, options=made.options), made.options, made.form))
+        return replace(made, form=tuned(made.run.by_diff(), made.options, made.form))

@@ -209,7 +209,7 @@ def _uncorrected(run: Run, form: Form, names: Names, layer: Layer, integers: str
     weight = form.state.weights[layer.name]
     inputs = weight.integers.size // weight.channels
     patches, blocks, original = 0, 1, None
-    if run.options.rounding == "gptq" and layer.op in {"Conv", "Gemm"} and inputs > 1:
+    if run.options.rounding == "gptq" and layer.op in {"Conv", "Gemm", "MatMul"} and inputs > 1:
         blocks = cut_into(inputs // math.prod(geometry.kernel), math.prod(geometry.kernel))
         samples = max(LEAST_PATCHES, PATCHES_PER_INPUT * inputs // blocks)
         patches = -(-samples // len(run.readable(_samples(run))))

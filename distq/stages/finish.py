@@ -13,7 +13,7 @@ from distq.run.records import close_run, run_record
 from distq.run.results import Comparison, RunResult, SearchedLayer
 from distq.stages.compare import compare_models, comparison
 from distq.stages.form import Form
-from distq.stages.kernels import float_layers
+from distq.stages.kernels import float_layers, kernels_of_layers
 
 
 def finish(run: Run, before: Form, after: Form | None = None, report: AutoReport | None = None) -> RunResult:
@@ -35,13 +35,25 @@ def finish(run: Run, before: Form, after: Form | None = None, report: AutoReport
     models = [run.share_reported(form.exported) for form in (before, after) if form is not None]
     tuned = None if after is None else 1
     tuning = comparison(
-        compare_models(run, "compare on tuning images", models, run.data, run.selection.tuning), 0, tuned
+        compare_models(
+            run,
+            "compare on tuning images",
+            models,
+            run.data,
+            run.selection.tuning,
+            measuring=run.measuring,
+        ),
+        0,
+        tuned,
+        run.measuring,
     )
     holdout: Comparison | None = None
     if run.selection.holdout:
         stage = "compare on held-out images"
-        results = compare_models(run, stage, models, run.holdout_data, run.selection.holdout)
-        holdout = comparison(results, 0, tuned)
+        results = compare_models(
+            run, stage, models, run.holdout_data, run.selection.holdout, measuring=run.measuring
+        )
+        holdout = comparison(results, 0, tuned, run.measuring)
     result = RunResult(
         out=run.rundir.path,
         files=(),
@@ -53,6 +65,7 @@ def finish(run: Run, before: Form, after: Form | None = None, report: AutoReport
         layers=() if report is not None else tuple(_searched_layers(run.journal, final.table)),
         curve=final.curve,
         auto=report,
+        integer_kernels=kernels_of_layers(final.model, final.plan, final.exported),
     )
     close_run(run.rundir, {**run_record(run), "budget": final.budget}, result)
     return result.model_copy(update={"files": run.rundir.files()})

@@ -8,12 +8,14 @@ import onnx
 import onnx_ir as ir
 
 from distq.graph.layers import Layer, float_name, saturating_follower
+from distq.graph.linear import FUSED
 from distq.graph.plan import Plan
+from distq.graph.probes import shares
 from distq.graph.subgraph import Network
 from distq.graph.values import is_float
 from distq.replica.session import optimized
 from distq.replica.worker import WorkerSettings
-from distq.run.results import FloatLayer
+from distq.run.results import FloatLayer, IntegerKernels
 
 INTEGERS = frozenset(onnx.TensorProto.DataType.Value(name) for name in ("UINT8", "INT8", "UINT16", "INT16"))
 """Element types of quantized tensors."""
@@ -22,7 +24,7 @@ INTEGERS = frozenset(onnx.TensorProto.DataType.Value(name) for name in ("UINT8",
 def integer_kernels(model: bytes) -> dict[str, str]:
     """Operator type of each node ONNX Runtime runs on CPU for a QDQ model, by node name."""
     graph = onnx.load_model_from_string(optimized(model, WorkerSettings())).graph
-    return {node.name: node.op_type for node in graph.node}
+    return {node.name.removesuffix(FUSED): node.op_type for node in graph.node}
 
 
 def float_layers(model: ir.Model, plan: Plan, exported: bytes) -> Iterator[FloatLayer]:
@@ -41,7 +43,7 @@ def float_layers(model: ir.Model, plan: Plan, exported: bytes) -> Iterator[Float
         return
     ran = _Ran(exported)
     layers = {layer.node: layer for layer in plan.layers}
-    reasons = dict(plan.float_nodes)
+    reasons, biases = dict(plan.float_nodes), {layer.add for layer in plan.layers}
     others: list[FloatLayer] = []
     for node in model.graph:
         name = float_name(node)
@@ -53,11 +55,30 @@ def float_layers(model: ir.Model, plan: Plan, exported: bytes) -> Iterator[Float
                 others.append(FloatLayer(name=layer.name, reason=_why(layer, plan)))
         elif (
             node.op_type not in {"Relu", "Clip"}
+            and node.name not in biases
             and is_float(node.outputs[0])
             and ran.in_float(node.name or "")
         ):
             others.append(FloatLayer(name=name, reason=_why_not(node, plan)))
     yield from others
+
+
+def kernels_of_layers(model: ir.Model, plan: Plan, exported: bytes) -> IntegerKernels | None:
+    """How many compute nodes run on integers, and their share of the multiplications.
+
+    Args:
+        model: the float network.
+        plan: for it.
+        exported: the QDQ model of both.
+
+    Returns:
+        None where ONNX Runtime does not run the target's models.
+    """
+    if not plan.target.fused_kernels:
+        return None
+    parts, ran = shares(model), integer_kernels(exported)
+    integer = [part for node, part in parts.items() if ran.get(node) in plan.target.fused_kernels]
+    return IntegerKernels(layers=len(integer), of=len(parts), multiplications=min(1.0, sum(integer)))
 
 
 class _Ran:
@@ -67,7 +88,7 @@ class _Ran:
         self._written = Network(exported)
         self._ran = Network(optimized(exported, WorkerSettings()))
         self._given = {node.name: node for node in self._written.nodes}
-        self._found = {node.name: node for node in self._ran.nodes}
+        self._found = {node.name.removesuffix(FUSED): node for node in self._ran.nodes}
 
     def operator(self, name: str) -> str | None:
         """The operator type of a node by its name, where it is there."""

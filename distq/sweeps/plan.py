@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from distq.config import TuneOptions
 from distq.errors import DistqError
 from distq.graph.plan import Plan
-from distq.run.open import prepare_model
+from distq.run.prepare import prepare_model
 from distq.run.rundir import RunDir
 from distq.run.samples import prepare_data
 from distq.search.strategy import STRATEGIES

@@ -21,5 +21,6 @@ ORT = Target(
     per_channel_weights=True,
     absorbs_saturation=True,
     fused_kernels=frozenset({"QLinearConv", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat", "ConvInteger"}),
+    writes_float=frozenset({"MatMul", "Gemm"}),
 )
 """The target that ``--target`` names ``ort``."""

@@ -39,6 +39,7 @@ class Target:
             quantizer behind them saturates at their bounds; otherwise they stay between the two.
         fused_kernels: operator types in the graph that ONNX Runtime makes of the exported network which
             count as integer kernels; empty where ONNX Runtime does not run it.
+        writes_float: compute operators whose integer kernels write float where no quantizer stands behind.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Target:
     per_channel_weights: bool = True
     absorbs_saturation: bool = False
     fused_kernels: frozenset[str] = frozenset()
+    writes_float: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         """Refuse facts that no network could be written by.

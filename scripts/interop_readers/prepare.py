@@ -1,6 +1,6 @@
 """A run of distq, its samples as arrays and its table in every format, for the readers of other tools.
 
-prepare.py WORK JOB.yaml [CALIBRATION HELD_OUT]: WORK gets run/, tables/, calibration.npz, heldout.npz, job.json.
+prepare.py WORK JOB.yaml [CALIBRATION HELD_OUT]: WORK gets run/, tables/, the samples and job.json.
 """
 
 from __future__ import annotations

@@ -61,9 +61,17 @@ def read(case: Case) -> Rows:
     shutil.copy(cfg, own_cfg)
     for what in ("own", "distq"):
         if what == "distq":
-            python = os.environ["DISTQ_PYTHON"]
+            convert = [
+                os.environ["DISTQ_PYTHON"],
+                "-m",
+                "distq",
+                "convert",
+                case.work / "run",
+                "--to",
+                "rknn",
+            ]
             subprocess.run(
-                [python, "-m", "distq", "convert", case.work / "run", "--to", "rknn", "--names", own_cfg, "--out", cfg],
+                [*convert, "--names", own_cfg, "--out", cfg],
                 check=True, cwd=Path(__file__).parents[2],
             )  # fmt: skip
         rknn = begun()
@@ -76,7 +84,10 @@ def read(case: Case) -> Rows:
     rows = [row("rknn", f"rknn-toolkit2 {version('rknn-toolkit2')}, {PLATFORM}", "yes",
                 sqnr=found["distq"], own=found["own"])]  # fmt: skip
     rknn = begun()
-    if load(case, rknn, str(case.work / "run" / "model.int8.onnx")) == 0 and rknn.build(False) == 0:
+    if (
+        load(case, rknn, str(case.work / "run" / "model.int8.onnx")) == 0
+        and rknn.build(do_quantization=False) == 0
+    ):
         rows.append(row("model.int8.onnx", f"rknn-toolkit2 {version('rknn-toolkit2')}", "yes",
                         sqnr=simulated(case, rknn), own=found["own"]))  # fmt: skip
     return rows

@@ -28,11 +28,12 @@ def run(case: Case, *command: object) -> None:
         )  # fmt: skip
 
 
-def deployed(case: Case, table: Path, name: str) -> Path:
+def deployed(case: Case, table: Path, name: str, *more: object) -> Path:
     """The quantized network of a table: the MLIR that the chip's simulator runs."""
     run(
         case, "model_deploy.py", "--mlir", "net.mlir", "--quantize", "INT8", "--chip", CHIP,
-        "--calibration_table", table, "--skip_validation", "--not_gen_bmodel", "--model", f"{name}.bmodel",
+        "--calibration_table", table, "--skip_validation", "--not_gen_bmodel", "--model",
+        f"{name}.bmodel", *more,
     )  # fmt: skip
     return case.work / "tpu-mlir" / f"net_{CHIP}_int8_sym_tpu.mlir"
 
@@ -55,6 +56,7 @@ def simulate(case: Case, mlir: Path) -> tuple[float, dict[str, float]]:
     """The other process."""
     import pymlir  # noqa: PLC0415  # its libraries are found here alone
 
+    pymlir.set_mem_mode("value_mem")  # as model_runner.py does; without it all values are 0
     module = pymlir.module()
     module.load(str(mlir))
     names = list(module.output_names)
@@ -62,7 +64,7 @@ def simulate(case: Case, mlir: Path) -> tuple[float, dict[str, float]]:
     def forward(sample: dict[str, np.ndarray]) -> list[np.ndarray]:
         for name, values in sample.items():
             module.set_tensor(name, values.astype(np.float32), values.shape)
-        module.invoke()
+        module.invoke(True)  # noqa: FBT003  # it takes no name: values dequantized
         found = module.get_all_tensor()
         return [found[name] for name in names]
 
@@ -97,11 +99,12 @@ def read(case: Case) -> Rows:
         "--input_shapes", f"[{shapes}]", "--mlir", "net.mlir")  # fmt: skip
     run(case, "run_calibration.py", "net.mlir", "--dataset", "samples", "--input_num",
         len(case.samples(case.calibration)), "-o", "own_table")  # fmt: skip
+    floats = ("--quantize_table", case.table("qtable"))
     own, _ = simulated(case, deployed(case, folder / "own_table", "own"))
-    ours, scales = simulated(case, deployed(case, case.table("tpu-mlir"), "ours"))
+    ours, scales = simulated(case, deployed(case, case.table("tpu-mlir"), "ours", *floats))
     worst, compared = difference(case.table("tpu-mlir"), scales)
     reader = f"tpu_mlir {version('tpu_mlir')} cmodel, {CHIP}"
-    return [row("tpu-mlir", reader, "yes", difference=worst, tensors=compared, sqnr=ours, own=own)]
+    return [row("tpu-mlir, qtable", reader, "yes", difference=worst, tensors=compared, sqnr=ours, own=own)]
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from distq.run.results import (
     EvaluateResult,
     FloatAccuracy,
     FloatLayer,
+    IntegerKernels,
     RunResult,
     SearchCost,
 )
@@ -86,6 +87,12 @@ def test_float_layers_are_gathered_by_reason(console):
     assert "6 layers stay float:\n" in text
     assert "  Softmax: prob_0, prob_1, prob_2 and 2 more\n" in text
     assert "  ConvTranspose: [up]\n" in text
+
+
+def test_what_runs_on_integers_and_its_share_of_the_multiplications_are_said(console):
+    ran = IntegerKernels(layers=98, of=101, multiplications=0.9725)
+    print_run_result(result(integer_kernels=ran), console)
+    assert "Integer kernels: 98 of 101 layers, 97.2 % of the multiplications" in console.file.getvalue()
 
 
 def test_cost_warnings_and_files_are_shown(console):

@@ -169,3 +169,19 @@ def test_workers_on_different_processors_are_refused(pool: RayExecutor) -> None:
         ExecutionError, match=r"avx512_vnni \(a, process 1\) and x86_64 avx2 \(c, process 3\); use"
     ):
         require_one_processor(known, "x86_64 avx2", "c, process 3")
+
+
+def test_each_worker_tells_the_most_memory_it_had(pool: RayExecutor) -> None:
+    list(pool.run([Square(number) for number in range(8)]))
+    peaks = pool.peak_rss_mb()
+    assert len(peaks) == pool.workers
+    assert min(peaks) > 10
+
+
+def test_a_worker_that_the_system_killed_for_memory_is_named_as_that(
+    pool: RayExecutor, events: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("distq.engine.ray_seat.system_kills", lambda: 1 << 40)
+    list(pool.run([Kill(0, seen=tmp_path / "seen")]))
+    (event,) = events
+    assert "(the system killed it for memory: take fewer --workers or a smaller --cache-memory)" in event

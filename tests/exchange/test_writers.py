@@ -6,11 +6,13 @@ import json
 import struct
 
 import pytest
-from exchange_networks import small_network
+from exchange_networks import small_network, unnamed
 from goldens import RKNN
+from networks import write
 
 from distq.errors import UsageError
 from distq.exchange.formats import Request
+from distq.exchange.network import describe
 from distq.exchange.registry import FORMATS, read_content
 from distq.exchange.table import ExchangeTable, of_quantizer, with_range
 from distq.exchange.text import Content
@@ -204,6 +206,19 @@ def test_a_qtable_lists_what_is_not_int8(network):
     lines = FORMATS["qtable"].write(request).decode().splitlines()
     assert lines == ["# op_name   quantize_mode", "n1_BatchNormalization F16", "r1_Relu F16", "y_Gemm F16"]
     assert "16-bit" in request.lost[0]
+
+
+def test_nodes_without_names_and_layers_without_thresholds(tmp_path):
+    network = describe(write(tmp_path, unnamed()))
+    assert [(node.weight, node.own_output, node.output) for node in network.weighted] == [("w", "1", "2")]
+    table = ExchangeTable({"x": of_quantizer(2 / 255, 85), "3": of_quantizer(6 / 255, 0)})
+    request = Request(table, 127, network)
+    rows = FORMATS["tpu-mlir"].write(request).decode().splitlines()[6:]
+    assert [row.split()[0] for row in rows] == ["x", "1_Conv", "2_BatchNormalization", "3_Relu", "4_Sigmoid"]
+    assert rows[-1] == "4_Sigmoid 1.0000000 0.0000000 1.0000000"
+    assert "which --to qtable lists as float: 5, 7" in request.lost[-2]
+    lines = FORMATS["qtable"].write(Request(table, 127, network)).decode().splitlines()
+    assert lines == ["# op_name   quantize_mode", "5_Exp F16", "7_Reshape F16"]
 
 
 @pytest.mark.parametrize("name", ["tpu-mlir", "ncnn", "amct"])

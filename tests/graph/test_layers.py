@@ -49,7 +49,6 @@ def test_a_relu_does_not_name_a_layer_with_another_reader_or_that_is_an_output(l
         (("ConvTranspose", {}), (4, 6, 2, 2), IMAGE, 1),
         (("Gemm", {}), (8, 5), [2, 8], 1),
         (("Gemm", {"transB": 1}), (5, 8), [2, 8], 0),
-        (("MatMul", {}), (8, 5), [2, 3, 8], 1),
         (("MatMul", {}), (2, 8, 5), [2, 3, 8], None),
     ],
 )
@@ -58,6 +57,17 @@ def test_scales_run_along_the_output_channels(load, op, weight, shape, axis):
     b.node(op[0], "x", b.random(*weight), output="y", **op[1])
     (layer,) = map(compute_layer, nodes(load, b, {"x": shape}))
     assert (layer.axis, layer.inputs, layer.output, layer.bias) == (axis, ("x",), "y", None)
+
+
+def test_a_product_of_a_tensor_of_more_dimensions_is_a_layer_with_the_bias_added_behind_it(load):
+    b = Builder()
+    product = b.node("MatMul", "x", b.random(8, 5), output="product", name="multiply")
+    b.node("Relu", b.node("Add", b.random(5, name="bias"), product, output="sum", name="add"), output="y")
+    multiply, add, relu = nodes(load, b, {"x": ["N", "S", 8]})
+    layer = compute_layer(multiply)
+    assert (layer.name, layer.node, layer.output, layer.axis) == ("y", "multiply", "sum", 1)
+    assert layer.reads_bias == (add.name, 1)
+    assert compute_layer(add) is compute_layer(relu) is None
 
 
 def computed_weight(b):

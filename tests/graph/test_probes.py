@@ -77,9 +77,10 @@ def test_only_layers_behind_a_tensor_are_named_on_request(load):
     assert behind("low") == ["t9", "t12", "t23", "t17", "boxes"]
 
 
-def test_a_product_without_a_bias_is_in_no_stage(load):
+def test_a_product_of_two_tensors_has_no_bias_and_is_in_no_stage(load):
     quantized = Quantized(load(NETWORKS["MatMul of two tensors"]()))
-    assert stages(quantized.loaded.model, quantized.plan) == []
+    found = stages(quantized.loaded.model, quantized.plan)
+    assert [[layer.name for layer in stage] for stage in found] == [["t0", "t1"]]
 
 
 def test_the_share_of_a_layer_is_that_of_its_multiplications(load):

@@ -83,9 +83,9 @@ def test_tiny_weights_beside_a_big_bias_keep_the_bias(load):
 
 def test_only_layers_that_can_hold_a_bias_have_one(load):
     b = Builder()
-    product = b.node("MatMul", "x", b.random(8, 6))
-    b.node("Gemm", b.node("Reshape", product, b.constant([3, 6])), b.random(6, 5), output="y")
-    quantized = Quantized(load(b.model({"x": [1, 3, 8]}, ["y"])))
+    product = b.node("MatMul", "x", b.random(2, 8, 6))
+    b.node("Gemm", b.node("Reshape", product, b.constant([6, 6])), b.random(6, 5), output="y")
+    quantized = Quantized(load(b.model({"x": [2, 3, 8]}, ["y"])))
     state = initial_state(quantized.loaded.model, quantized.plan, quantized.state.encodings)
     assert set(state.weights) == {"t0", "y"}
     assert set(state.biases) == {"y"}

@@ -31,6 +31,20 @@ def small():
     return b.model({"x": [1, 3, 8, 8]}, ["y"])
 
 
+def unnamed():
+    """Nodes without names: x -> Conv -> BatchNormalization -> Relu -> Sigmoid -> Exp, and a Shape."""
+    b = Builder()
+    b.node("Conv", "x", b.constant(np.full((4, 3, 1, 1), 0.5, np.float32), "w"), output="1")
+    parts = [b.constant(np.full(4, v, np.float32), f"bn{v}") for v in (2.0, 0.25, 0.0, 1.0)]
+    b.node("BatchNormalization", "1", *parts, output="2", epsilon=1e-12)
+    b.node("Relu", "2", output="3")
+    b.node("Sigmoid", "3", output="4")
+    b.node("Exp", "4", output="5")
+    b.node("Shape", "3", output="6")
+    b.node("Reshape", "5", "6", output="7")
+    return b.model({"x": [1, 3, 8, 8]}, ["7"])
+
+
 def small_file(folder):
     return write(folder, small())
 

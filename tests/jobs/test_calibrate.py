@@ -90,8 +90,11 @@ def test_metrics_json_is_the_result(calibrated: RunResult) -> None:
         assert set(part) == {"images", "before", "after", "float"}
         assert set(part["before"]) == {"nmse", "sqnr_db", "cosine", "top1", "top5"}
         assert part["after"] is None
-    assert set(found["cost"]) == {"fp32_forwards", "int8_forwards", "seconds", "workers", "peak_rss_mb"}
+    memory = {"peak_rss_mb", "driver_peak_rss_mb", "worker_peak_rss_mb"}
+    assert set(found["cost"]) == {"fp32_forwards", "int8_forwards", "seconds", "workers", *memory}
     assert found["cost"]["workers"] == 1
+    assert found["cost"]["peak_rss_mb"] == found["cost"]["driver_peak_rss_mb"] > 10
+    assert found["cost"]["worker_peak_rss_mb"] == []
     assert RunResult.model_validate({"out": calibrated.out, "files": calibrated.files, **found}) == calibrated
 
 

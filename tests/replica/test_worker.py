@@ -1,9 +1,18 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from distq.replica.worker import Blob, Worker, WorkerSettings, array_bytes, stable_sum
+from distq.replica.worker import (
+    _ENTRY_BYTES,
+    Blob,
+    Worker,
+    WorkerSettings,
+    array_bytes,
+    default_cache,
+    stable_sum,
+)
 
 
 def worker(cache_bytes):
@@ -79,3 +88,19 @@ def test_a_stable_sum_goes_row_by_row(values, cut):
     for row in values[cut:]:
         total = total + row
     np.testing.assert_array_equal(total, stable_sum(values))
+
+
+def test_what_grows_is_weighed_again_whenever_something_is_kept():
+    kept = worker(3 * _ENTRY_BYTES + 100)
+    sizes = {"session": 10}
+    kept.cached("a", lambda: "session", sizes.__getitem__, growing=True)
+    kept.keep("b", "b", 10)
+    sizes["session"] = 200
+    kept.keep("c", "c", 10)
+    assert [kept.get(key) for key in "abc"] == [None, "b", "c"]
+
+
+@pytest.mark.parametrize(("workers", "wanted"), [(1, 1 << 30), (8, 512 << 20), (1000, 64 << 20)])
+def test_workers_of_a_machine_share_a_quarter_of_its_memory(monkeypatch, workers, wanted):
+    monkeypatch.setattr("distq.replica.worker.memory_limit", lambda: 16 << 30)
+    assert default_cache(workers) == wanted

@@ -80,7 +80,10 @@ def test_distributions_without_data_give_thresholds_and_no_model(
     assert not (tmp_path / "run" / "model.int8.onnx").exists()
     assert found.holdout is None
     assert found.tuning is None
-    assert {path.name for path in found.files} == {"thresholds.json", "metrics.json", "run.json"}
+    assert {path.name for path in found.files} == {
+        *("thresholds.json", "tensors.csv"),
+        *("metrics.json", "run.json"),
+    }
 
 
 def test_distributions_without_data_must_be_of_the_model(calibrated: RunResult, tmp_path: Path) -> None:

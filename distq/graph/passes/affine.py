@@ -7,7 +7,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from distq.graph.edits import add_initializer, take_over
-from distq.graph.passes.among import among_integers, between_layers
+from distq.graph.passes.among import among_integers, between_layers, in_groups
 from distq.graph.values import constant, is_float, only_reader
 
 Array = npt.NDArray[np.float64]
@@ -67,12 +67,12 @@ class AffineToConv(ir.passes.InPlacePass):
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Rewrite each such node in place, and fold what follows into it."""
         modified = False
-        between = between_layers(model.graph)
+        between, grouped = between_layers(model.graph), in_groups(model.graph)
         for node in list(model.graph):
             if node.graph is None or node not in between:
                 continue
             found = _affine_of_images(node)
-            if found is not None and among_integers(node):
+            if found is not None and among_integers(node, grouped):
                 _become_conv(model.graph, node, *found)
                 modified = True
         return ir.passes.PassResult(model, modified)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import onnx_ir as ir
 
+from distq.graph.groups import one_operation
 from distq.graph.layers import is_gate
 from distq.graph.roles import leading
 from distq.graph.values import constant, reads
@@ -28,26 +31,43 @@ def between_layers(graph: ir.Graph) -> set[ir.Node]:
     return reached & leading(nodes, layers)
 
 
-def among_integers(node: ir.Node) -> bool:
-    """Whether integer kernels write what a node reads, constants left out, and read what it writes."""
-    return _written_on_integers(node) and _read_on_integers(node)
+def in_groups(graph: ir.Graph) -> set[ir.Node]:
+    """Nodes that together are one operation in float."""
+    nodes = list(graph)
+    return one_operation(nodes, {node for node in nodes if node.op_type in LAYERS and not node.domain})
 
 
-def _written_on_integers(node: ir.Node) -> bool:
+def among_integers(node: ir.Node, grouped: Collection[ir.Node] = ()) -> bool:
+    """Whether integer kernels write what a node reads, constants left out, and read what it writes.
+
+    Args:
+        node: any.
+        grouped: nodes that count as float; :func:`in_groups` gives them.
+    """
+    return _written_on_integers(node, grouped) and _read_on_integers(node, grouped)
+
+
+def _written_on_integers(node: ir.Node, grouped: Collection[ir.Node]) -> bool:
     """Whether integer kernels write what a node reads, also through arithmetic with constants."""
     writers = [v.producer() for v in node.inputs if v is not None and constant(v) is None]
     return all(
-        n is not None and _runs_on_integers(n) and (not _has_constant(n) or _written_on_integers(n))
+        n is not None
+        and n not in grouped
+        and _runs_on_integers(n)
+        and (not _has_constant(n) or _written_on_integers(n, grouped))
         for n in writers
     )
 
 
-def _read_on_integers(node: ir.Node) -> bool:
+def _read_on_integers(node: ir.Node, grouped: Collection[ir.Node]) -> bool:
     value = node.outputs[0]
     readers = [use.node for use in value.uses()]
     if value.is_graph_output() or not readers:
         return False
-    return all(_runs_on_integers(n) and (not _has_constant(n) or _read_on_integers(n)) for n in readers)
+    return all(
+        n not in grouped and _runs_on_integers(n) and (not _has_constant(n) or _read_on_integers(n, grouped))
+        for n in readers
+    )
 
 
 def _has_constant(node: ir.Node) -> bool:

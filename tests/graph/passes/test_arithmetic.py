@@ -26,16 +26,10 @@ def summed(b, a):
     return b.node("Sum", a, b.conv(a, (4, 4)), output="h")
 
 
-def hard_swish(b, a):
-    gate = b.node("Clip", b.node("Add", a, number(b, 3)), number(b, 0), number(b, 6))
-    return b.node("Mul", a, b.node("Div", gate, number(b, 6)))
-
-
 PLAIN = {
     "Sum": (summed, {"QLinearAdd"}),
     "Sub": (lambda b, a: b.node("Sub", a, number(b, 0.3)), {"QLinearAdd"}),
     "Div": (lambda b, a: b.node("Div", a, number(b, -3)), {"QLinearMul"}),
-    "HardSwish": (hard_swish, {"QLinearAdd", "QLinearMul"}),
 }
 
 

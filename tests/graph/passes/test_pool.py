@@ -28,7 +28,8 @@ def test_a_mean_over_images_is_a_pool(load, shape, axes, keepdims, opset):
     loaded = load(proto)
     found = node_types(loaded)
     assert "ReduceMean" not in found
-    assert found[1:3] == ["GlobalAveragePool", "MatMul"] if keepdims else ["GlobalAveragePool", "Flatten"]
+    behind = found[found.index("GlobalAveragePool") + 1]
+    assert behind == ("MatMul" if keepdims else "Flatten")
     assert_computes_the_same(loaded, proto)
 
 

@@ -1,0 +1,151 @@
+"""Prepare the network of a run: load it, place its quantizers, and find wrong options early."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+from distq.calibration.distributions import DistributionSet
+from distq.config import LAYER_OPTIONS, CalibrateOptions, TuneOptions, require_bins
+from distq.engine.progress import Reporter
+from distq.errors import FileFormatError, UsageError
+from distq.exchange.given import read_given
+from distq.exchange.model_file import network_reader
+from distq.graph.input_shapes import with_shapes
+from distq.graph.load import LoadedModel, load_model
+from distq.graph.plan import Plan, make_plan
+from distq.graph.resolve import resolve_names
+from distq.graph.rows import given_table
+from distq.options import on_command_line
+from distq.run.entries import read_entries
+from distq.run.identity import set_by_layer
+from distq.run.layer_settings import formed, with_thresholds
+from distq.run.rundir import RunDir
+from distq.run.seal import require_undamaged
+from distq.targets import find_target
+
+SHOWN_NODES = 2000
+"""From so many on it takes seconds to load a model."""
+
+
+def prepare_shown(options: CalibrateOptions, reporter: Reporter) -> tuple[LoadedModel, Plan]:
+    """The prepared model; of a large one loading is shown as a stage."""
+    counted = 0
+
+    def show(nodes: int) -> None:
+        nonlocal counted
+        if nodes >= SHOWN_NODES:
+            counted = nodes
+            reporter.start("load and plan", nodes, "nodes")
+
+    prepared = prepare_model(options, on_nodes=show)
+    if counted:
+        reporter.advance(counted)
+        reporter.finish()
+    return prepared
+
+
+def prepare_model(
+    options: CalibrateOptions, without: Collection[str] = (), on_nodes: Callable[[int], object] = int
+) -> tuple[LoadedModel, Plan]:
+    """Load the model and place its quantizers; wrong options are found before anything is computed.
+
+    Args:
+        options: of the command.
+        without: steps of loading to leave out.
+        on_nodes: is told how many nodes the file has, before most of the work.
+
+    Raises:
+        InputError: the model or an option cannot be used.
+    """
+    require_bins(options.bins)
+    if options.table is not None and options.load_dist is not None:
+        raise UsageError("--table and --load-dist both give thresholds: leave one out")
+    if options.dump_dist is not None:
+        require_writable(options, options.dump_dist)
+    entries = read_entries(options.layer_config, options.model, options.method)
+    read = with_shapes(network_reader(options.weights), dict(options.input_shape))
+    loaded = load_model(options.model, without, read, on_nodes)
+    bitmain = isinstance(options, TuneOptions) and options.strategy == "bitmain"
+    target = find_target(options.target)
+    loaded, settings = formed(loaded, options, entries, target)
+    model = loaded.model
+    plan = make_plan(model, target, options.scheme, tie=not bitmain, settings=settings)
+    wide = resolve_names(model, plan, options.int16_layers, "--int16-layers")
+    settings, wide = with_thresholds(model, plan, entries, wide)
+    if wide or settings != plan.settings:
+        plan = make_plan(model, target, options.scheme, tie=not bitmain, int16=wide, settings=settings)
+    require_undamaged(options.load_dist)
+    if options.table is not None:
+        require_undamaged(options.table)
+        _require_rows(options, options.table, loaded, plan)
+    return loaded, plan
+
+
+def _require_rows(options: CalibrateOptions, table: Path, loaded: LoadedModel, plan: Plan) -> None:
+    """Find out early whether a table has a row for every quantizer of this network.
+
+    What another tool's table lacks is calibrated.
+
+    Raises:
+        FileFormatError: it has not, or it is of another network.
+        UsageError: it is of a run with another target, with layers left in float, or of a network whose
+            channels were evened out.
+    """
+    given = read_given(table, loaded.path, plan, loaded.read)
+    if not given.own:
+        return
+    rows = given.rows
+    if any(row.has_headroom for row in rows.values()):
+        raise UsageError(
+            f"{table} is of a network whose channels were evened out, not of the one that was given: "
+            f"take the {RunDir(table.parent).calibrated.name} beside it, or that of a run with --no-equalize"
+        )
+    try:
+        given_table(plan, rows)
+    except FileFormatError:
+        job = _job_of(table)
+        own = job.get("target", plan.target.name)
+        if own != plan.target.name:
+            raise UsageError(f"{table} is of a run with --target {own}: give --target {own}") from None
+        others = dict(set_by_layer(options))
+        for name in LAYER_OPTIONS:
+            if name != "layer_config" and job.get(name) != others.get(name):
+                raise UsageError(
+                    f"{table} is of a run with another {on_command_line(name)}, which decides what has a "
+                    "threshold: give the same"
+                ) from None
+        if job.get("float_budget"):
+            raise UsageError(
+                f"{table} has no thresholds of the layers that --float-budget left in float: "
+                f"take the {RunDir(table.parent).calibrated.name} beside it"
+            ) from None
+        raise
+
+
+def _job_of(table: Path) -> dict[str, Any]:
+    """The job of the run in whose folder a table lies; empty where it lies elsewhere."""
+    try:
+        return RunDir(table.parent).identity()
+    except UsageError:
+        return {}
+
+
+def require_writable(options: CalibrateOptions, dump: Path) -> None:
+    """Find out early whether there will be distributions to dump, and a place for them.
+
+    Raises:
+        UsageError: there will not.
+    """
+    if options.table is not None:
+        raise UsageError("--table leaves nothing to observe for --dump-dist: leave one out")
+    if (dump.exists() and not dump.is_file()) or not dump.parent.is_dir():
+        raise UsageError(f"--dump-dist {dump} cannot be written: give a file in a folder that exists")
+    if dump.exists():
+        try:
+            DistributionSet.load(dump)
+        except FileFormatError:
+            raise UsageError(
+                f"--dump-dist {dump} exists and holds no distributions: give another file"
+            ) from None

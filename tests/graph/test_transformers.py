@@ -1,0 +1,137 @@
+"""Encoders with target ``ort``: close to what ``openvino`` keeps in float, on integer kernels."""
+
+import networks
+import numpy as np
+import onnx
+import pytest
+from networks import Builder, Quantized
+
+from distq.graph.plan import make_plan
+from distq.stages.kernels import integer_kernels, kernels_of_layers
+from distq.targets import find_target
+from distq.targets.ort import ORT
+
+WIDTH, LENGTH, HEADS = 16, 6, 2
+
+
+def number(b, value):
+    return b.constant(np.float32(value))
+
+
+def normal(b, x, as_one):
+    scale, shift = b.positive(WIDTH), b.random(WIDTH, scale=0.3)
+    if as_one:
+        return b.node("LayerNormalization", x, scale, shift, axis=-1)
+    centred = b.node("Sub", x, b.node("ReduceMean", x, b.constant(np.array([-1]))))
+    variance = b.node("ReduceMean", b.node("Mul", centred, centred), b.constant(np.array([-1])))
+    spread = b.node("Sqrt", b.node("Add", variance, number(b, 1e-5)))
+    return b.node("Add", b.node("Mul", b.node("Div", centred, spread), scale), shift)
+
+
+def gelu(b, x):
+    tanh = b.node("Erf", b.node("Mul", x, number(b, 2**-0.5)))
+    return b.node("Mul", b.node("Mul", x, number(b, 0.5)), b.node("Add", tanh, number(b, 1)))
+
+
+def linear(b, x, inputs, outputs, **names):
+    product = b.node("MatMul", x, b.random(inputs, outputs, scale=inputs**-0.5))
+    return b.node("Add", product, b.random(outputs), **names)
+
+
+def attention(b, x):
+    split = b.constant([0, -1, HEADS, WIDTH // HEADS])
+    query, key, value = (b.node("Reshape", linear(b, x, WIDTH, WIDTH), split) for _ in range(3))
+    query, value = (b.node("Transpose", v, perm=[0, 2, 1, 3]) for v in (query, value))
+    scores = b.node("MatMul", query, b.node("Transpose", key, perm=[0, 2, 3, 1]))
+    shares = b.node("Softmax", b.node("Div", scores, number(b, (WIDTH // HEADS) ** 0.5)), axis=-1)
+    mixed = b.node("Transpose", b.node("MatMul", shares, value), perm=[0, 2, 1, 3])
+    return linear(b, b.node("Reshape", mixed, b.constant([0, -1, WIDTH])), WIDTH, WIDTH)
+
+
+def encoder(*, first, as_one=False, sizes=(1, LENGTH)):
+    """Two blocks; ``first``: normalization in front of attention and of the two layers behind, else after."""
+    b = Builder(1)
+    y = linear(b, "x", WIDTH, WIDTH)
+    for _ in range(2):
+        if first:
+            y = b.node("Add", y, attention(b, normal(b, y, as_one)))
+            hidden = gelu(b, linear(b, normal(b, y, as_one), WIDTH, 4 * WIDTH))
+            y = b.node("Add", y, linear(b, hidden, 4 * WIDTH, WIDTH))
+        else:
+            y = normal(b, b.node("Add", y, attention(b, y)), as_one)
+            hidden = gelu(b, linear(b, y, WIDTH, 4 * WIDTH))
+            y = normal(b, b.node("Add", y, linear(b, hidden, 4 * WIDTH, WIDTH)), as_one)
+    linear(b, y, WIDTH, 4, output="y")
+    return b.model({"x": [*sizes, WIDTH]}, ["y"], opset=18)
+
+
+FORMS = {
+    "normalization first": {"first": True},
+    "normalization behind": {"first": False},
+    "as one operator": {"first": False, "as_one": True},
+    "open sizes": {"first": True, "sizes": ("batch", "length")},
+}
+
+
+@pytest.fixture(scope="module", params=FORMS)
+def networks_of_both_targets(request, tmp_path_factory):
+    proto = encoder(**FORMS[request.param])
+    loaded = networks.load(tmp_path_factory.mktemp("encoder"), proto)
+    return {target: Quantized(loaded, target) for target in ("ort", "openvino")}
+
+
+def test_ort_is_as_close_to_float_as_quantizers_at_layers_alone(networks_of_both_targets):
+    found = {target: network.sqnr() for target, network in networks_of_both_targets.items()}
+    assert found["ort"] > found["openvino"] - 1
+    assert found["ort"] > 20
+
+
+def test_every_product_runs_in_an_integer_kernel(networks_of_both_targets):
+    network = networks_of_both_targets["ort"]
+    found = kernels_of_layers(network.loaded.model, network.plan, network.exported)
+    assert (found.layers, found.of) == (18, 18)
+    assert found.multiplications == pytest.approx(1)
+    other = networks_of_both_targets["openvino"]
+    assert kernels_of_layers(other.loaded.model, other.plan, other.exported) is None
+
+
+def test_every_linear_layer_has_an_integer_bias(networks_of_both_targets):
+    for network in networks_of_both_targets.values():
+        linears = [layer for layer in network.plan.layers if layer.weight is not None]
+        assert len(linears) == 14
+        assert {layer.name for layer in linears} == network.state.biases.keys()
+        exported = onnx.load_model_from_string(network.exported).graph
+        types = {t.name: t.data_type for t in exported.initializer}
+        assert all(types[f"{n}_bias_quantized"] == onnx.TensorProto.INT32 for n in network.state.biases)
+
+
+def test_residual_sums_are_not_rounded_where_a_layer_reads_one_of_their_parts_too(load):
+    network = Quantized(load(encoder(first=False, as_one=True)))
+    exported = onnx.load_model_from_string(network.exported).graph
+    adds = [node for node in exported.node if node.op_type == "Add"]
+    constants = {tensor.name for tensor in exported.initializer}
+    sums = [n for n in adds if not any(i in constants or i.endswith("bias_dequantized") for i in n.input)]
+    assert len(sums) == 4
+    assert not [name for node in sums for name in node.input if name.endswith("_dequantized")]
+    kernels = integer_kernels(network.exported).values()
+    assert not {"QLinearAdd", "QLinearMul", "QLinearSoftmax"} & set(kernels)
+
+
+def test_parts_of_one_product_have_ranges_of_their_own(load):
+    b = Builder(1)
+    both = b.node("MatMul", "x", b.random(8, 8), output="both")
+    b.node("Split", both, axis=-1, output="left", outputs=2, num_outputs=2)
+    b.node("MatMul", "left", b.node("Transpose", "left_1", perm=[0, 2, 1]), output="y")
+    plan = make_plan(load(b.model({"x": [1, 5, 8]}, ["y"], opset=18)).model, ORT, "auto")
+    assert "both" not in plan.by_tensor
+    assert plan.by_tensor["left"] is not plan.by_tensor["left_1"]
+
+
+@pytest.mark.parametrize("target", ["ort", "openvino", "tensorrt"])
+def test_a_product_stays_a_matmul_for_every_target(load, target):
+    network = Quantized(load(encoder(first=True)), target)
+    types = [n.op_type for n in onnx.load_model_from_string(network.exported).graph.node]
+    assert types.count("MatMul") == 18
+    assert "Gemm" not in types
+    assert network.plan.target is find_target(target)
+    assert network.sqnr() > 20
