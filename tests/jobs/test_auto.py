@@ -183,6 +183,15 @@ def test_interrupted_and_resumed_it_runs_nothing_twice_and_finds_the_same(
         assert found.auto == whole.auto
 
 
+@pytest.mark.parametrize(
+    ("field", "other"), [("goal", "sqnr:31"), ("cost", "layers"), ("tries", ["method=kl"])]
+)
+def test_another_goal_or_cost_is_another_job(bad: RunResult, place: Path, field: str, other: Any) -> None:
+    with pytest.raises(UsageError, match=f"holds another job: its {field} is"):
+        auto(place, "bad", bad.out, **{"goal": "sqnr:30", field: other}, resume=True)
+    assert auto(place, "bad", bad.out, "sqnr:30", resume=True, time="5m").auto == bad.auto
+
+
 def test_without_time_left_it_ends_with_the_best_so_far(place: Path, tmp_path: Path) -> None:
     found = auto(place, "bad", tmp_path / "run", "sqnr:30", time="0s")
     assert found.auto is not None
