@@ -45,7 +45,7 @@ def print_auto_result(result: RunResult, console: Console | None = None) -> None
         verdict = "meets" if report.reached else "does not meet"
         console.print(Text(f"{report.chosen} {verdict} {report.goal}"), soft_wrap=True)
         if not report.complete:
-            console.print("The time was over before all was tried")
+            console.print("Not all was tried")
         for reason in report.reasons:
             console.print(Text(f"  {reason.text}"), soft_wrap=True)
         for obstacle in report.obstacles:

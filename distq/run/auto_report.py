@@ -77,7 +77,7 @@ class AutoReport(_Part):
         measure: what readings are, with their unit.
         cost: what was to be small.
         reached: whether the chosen network meets the goal.
-        complete: whether the search came to its end before ``--time`` did.
+        complete: whether the search came to its end: in time, and every network could be made.
         chosen: name of the network in RUN: the cheapest that meets the goal, or the closest to it.
         command: ``calibrate`` or ``tune``, which ``chosen.yaml`` runs.
         tried: every network that was measured, in order.

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from distq.config import AutoOptions
+from distq.errors import ModelError, UsageError
 from distq.run.context import Run
 from distq.search.goal import Goal
 from distq.stages.candidates import Candidate
@@ -44,7 +45,7 @@ class Explored:
         answer: the cheapest trial that meets the goal, else the closest to it.
         without: NMSE estimated for the answer without each part of what it has better.
         obstacles: what stands in the way where none meets it.
-        complete: whether it came to its end before ``--time`` did.
+        complete: whether it came to its end: ``--time`` was not over, and every network could be made.
     """
 
     answer: Trial
@@ -56,16 +57,19 @@ class Explored:
 def explore(run: Run, options: AutoOptions, goal: Goal, trials: Trials) -> Explored:
     """Search until the cheapest is found, nothing is left to try, or the time is up."""
     search = _Search(run, options, goal, trials)
-    complete = True
+    stopped = ""
     try:
         search.go()
     except TimeIsUp:
-        run.reporter.line(f"--time {options.time} is over: the best so far is the answer")
-        complete = False
+        stopped = f"--time {options.time} was over: give more"
+    except (UsageError, ModelError) as error:  # of one combination; what was found before it holds
+        stopped = f"a network could not be made: {error}"
+    if stopped:
+        run.warn(f"{stopped}; the best so far is the answer")
     answer = trials.answer()
     without = {} if search.gains is None else search.gains.without_each(answer.made.candidate.choice)
-    obstacles = () if answer.met else search.obstacles(complete=complete)
-    return Explored(answer, without, obstacles, complete)
+    obstacles = () if answer.met else (stopped,) if stopped else search.obstacles()
+    return Explored(answer, without, obstacles, complete=not stopped)
 
 
 def run_given(trials: Trials, candidates: Sequence[Candidate], time: str | None) -> Explored:
@@ -108,10 +112,8 @@ class _Search:
         if self._tunes:
             self._fewer_by_search(gains, best.made.candidate.choice)
 
-    def obstacles(self, *, complete: bool) -> tuple[str, ...]:
+    def obstacles(self) -> tuple[str, ...]:
         """What stands in the way, in sentences."""
-        if not complete:
-            return (f"--time {self._options.time} was over: give more",)
         found = []
         plan = self._start.made.form.plan
         if self.gains is not None:
