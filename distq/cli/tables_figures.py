@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from distq.run.results import ComparedFigures, DiffResult, MeasureFigures, Speed
+from distq.run.figures import ComparedFigures, MeasureFigures, Speed
+from distq.run.results import DiffResult
 
 _NAMED = frozenset({"layer", "tensor", "added", "model", "measure", "figure"})
 """Columns of names."""

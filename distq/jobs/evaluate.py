@@ -25,10 +25,11 @@ from distq.graph.large import from_proto
 from distq.replica.evaluate import Evaluate
 from distq.replica.measured import records_of
 from distq.replica.worker import WorkerSettings
+from distq.run.figures import Speed
 from distq.run.given_data import given_data, require_data
 from distq.run.measures import first_sample, make_measuring, measured
 from distq.run.open import interruptible, open_workers
-from distq.run.results import EvaluateResult, Speed
+from distq.run.results import EvaluateResult
 from distq.run.samples import data_spec, input_specs
 from distq.run.seal import require_undamaged
 from distq.run.speed import speed
@@ -88,6 +89,11 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> EvaluateResult:
                 )
             results.append(result)
         reporter.finish()
+    for i, measure in enumerate(measuring.measures):
+        if not records_of(results, i, 0):
+            reporter.warn(
+                f"--measure {measure.name} says nothing: has no sample what it needs, such as a label?"
+            )
     return EvaluateResult(
         images=len(indices) - skipped,
         candidate=top_k_accuracy(results, 0) if reference is None else accuracy(results, 0),

@@ -5,14 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from distq.run.figures import Result
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class TriedNetwork(_Part):
+class TriedNetwork(Result):
     """One network that was made and measured.
 
     Attributes:
@@ -52,7 +48,7 @@ def price_of(network: TriedNetwork, cost: str) -> float:
     return network.macs if cost == "macs" else network.layers
 
 
-class Reason(_Part):
+class Reason(Result):
     """Why something of the chosen network is better than 8 bit.
 
     Attributes:
@@ -69,7 +65,7 @@ class Reason(_Part):
     text: str
 
 
-class AutoReport(_Part):
+class AutoReport(Result):
     """The answer of ``distq auto``.
 
     Attributes:

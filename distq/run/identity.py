@@ -50,14 +50,16 @@ NOT_IDENTITY = frozenset(
         "dump_dist",
         "time",
         "weights",
-        "measure",
-        "diff",
     }
 )
 """Options that say where and how a job runs, not what it computes; they may change on resume.
 
 The model's SHA-256 is of its weights as well.
 """
+
+
+_MEASURES = frozenset({"measure", "diff"})
+"""Options that are a part of the job where they are given: runs of earlier versions have none of them."""
 
 
 def identity(
@@ -74,7 +76,7 @@ def identity(
     chosen = {
         name: value
         for name, value in fields.items()
-        if name not in NOT_IDENTITY | as_before and not isinstance(getattr(options, name), Path)
+        if name not in NOT_IDENTITY | _MEASURES | as_before and not isinstance(getattr(options, name), Path)
     }
     named = ("table", "load_dist", "labels", "layer_config", "input_config")
     measures = _measures(options)
@@ -102,9 +104,16 @@ def _measures(options: CalibrateOptions) -> dict[str, object]:
     if lowered != DEFAULT_DIFF:
         found["diff"] = _measure(lowered)
     if options.annotations is not None:
-        folder = options.annotations.is_dir()
-        found["annotations"] = options.annotations.name if folder else file_identity(options.annotations)
+        found["annotations"] = _annotations(options.annotations)
     return found
+
+
+def _annotations(path: Path) -> str:
+    """SHA-256 of a file, or over the names and contents of a folder's XML files."""
+    if not path.is_dir():
+        return file_identity(path)
+    files = sorted(path.rglob("*.xml"))
+    return sha256_bytes("".join(f"{file.name} {file_identity(file)}\n" for file in files).encode())
 
 
 def _measure(one: object) -> str:

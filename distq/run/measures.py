@@ -21,7 +21,7 @@ from distq.replica.outputs import as_numbers
 from distq.replica.session import Session, is_float
 from distq.replica.user_measure import open_user_measure
 from distq.replica.worker import WorkerSettings
-from distq.run.results import ComparedFigures, MeasureFigures
+from distq.run.figures import ComparedFigures, MeasureFigures
 from distq.search.measures.class_names import class_map
 from distq.search.measures.detection import Detection
 from distq.search.measures.heads import HEADS

@@ -2,35 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 
 from distq.run.auto_report import AutoReport
+from distq.run.figures import Bounded, ComparedFigures, MeasureFigures, Result, Speed, Unbounded
 
 
-class _Result(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-def _unbounded(value: object) -> object:
-    return math.inf if value is None else value
-
-
-def _bounded(value: object) -> object:
-    return None if isinstance(value, float) and math.isinf(value) else value
-
-
-Unbounded = Annotated[float, BeforeValidator(_unbounded)]
-"""A figure that may be infinite, which JSON writes as null."""
-
-Bounded = Annotated[float | None, BeforeValidator(_bounded)]
-"""A figure that is None where it has no finite value."""
-
-
-class Accuracy(_Result):
+class Accuracy(Result):
     """One INT8 model against float over some images.
 
     NMSE is sum((y8-y32)^2)/sum(y32^2) over all images, averaged over the network outputs; SQNR its -10 log10,
@@ -45,31 +26,18 @@ class Accuracy(_Result):
     top5: float | None = None
 
 
-class FloatAccuracy(_Result):
+class FloatAccuracy(Result):
     """Top-1 and top-5 of the float model, as fractions."""
 
     top1: float
     top5: float
 
 
-class ComparedFigures(_Result):
-    """What a measure says of the calibrated model, of the tuned one, and of float where it can.
+class Comparison(Result):
+    """The calibrated model (before) and the tuned one (after) on the same images.
 
-    Attributes:
-        measure: its name.
-        higher_is_better: of its first figure.
-        before, after, float: figures by name.
+    ``measures`` are those asked for; where there are none, files and JSON do not have the field.
     """
-
-    measure: str
-    higher_is_better: bool
-    before: dict[str, Unbounded]
-    after: dict[str, Unbounded] | None = None
-    float: dict[str, Unbounded] | None = None
-
-
-class Comparison(_Result):
-    """The calibrated model (before) and the tuned one (after) on the same images."""
 
     images: int
     before: Accuracy
@@ -77,8 +45,13 @@ class Comparison(_Result):
     float: FloatAccuracy | None = None
     measures: tuple[ComparedFigures, ...] = ()
 
+    @model_serializer(mode="wrap")
+    def _only_what_was_asked_for(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        found: dict[str, Any] = serialize(self)
+        return {name: value for name, value in found.items() if name != "measures" or value}
 
-class SearchCost(_Result):
+
+class SearchCost(Result):
     """What the search layer by layer took, of the job's cost.
 
     Attributes:
@@ -96,7 +69,7 @@ class SearchCost(_Result):
     seconds: float
 
 
-class Cost(_Result):
+class Cost(Result):
     """What the job took; forwards in whole-network equivalents.
 
     Attributes:
@@ -116,7 +89,7 @@ class Cost(_Result):
     search: SearchCost | None = None
 
 
-class InsignificantCandidate(_Result):
+class InsignificantCandidate(Result):
     """A threshold that was better on the mean over the tuning images, but may have been so by chance.
 
     Attributes:
@@ -132,7 +105,7 @@ class InsignificantCandidate(_Result):
     reason: str
 
 
-class SearchedLayer(_Result):
+class SearchedLayer(Result):
     """What the search made of one tensor.
 
     Attributes:
@@ -162,14 +135,14 @@ class SearchedLayer(_Result):
     seconds: float
 
 
-class FloatLayer(_Result):
+class FloatLayer(Result):
     """A layer that stays float, and why."""
 
     name: str
     reason: str
 
 
-class IntegerKernels(_Result):
+class IntegerKernels(Result):
     """How much of a network ONNX Runtime runs on integers.
 
     Attributes:
@@ -184,7 +157,7 @@ class IntegerKernels(_Result):
     multiplications: float
 
 
-class CurvePoint(_Result):
+class CurvePoint(Result):
     """The network on the tuning images with the first ``budget`` of what ``tune`` chose to make better.
 
     Attributes:
@@ -200,7 +173,7 @@ class CurvePoint(_Result):
     sqnr_db: Unbounded
 
 
-class RunResult(_Result):
+class RunResult(Result):
     """Outcome of calibrate, tune or auto.
 
     Attributes:
@@ -223,7 +196,7 @@ class RunResult(_Result):
     integer_kernels: IntegerKernels | None = None
 
 
-class LayerStep(_Result):
+class LayerStep(Result):
     """The network with INT8 from its first layer to this one.
 
     ``diff`` is the mean loss of the measure that ``--diff`` names; None: the NMSE is compared.
@@ -235,7 +208,7 @@ class LayerStep(_Result):
     diff: Unbounded | None = None
 
 
-class TensorCost(_Result):
+class TensorCost(Result):
     """What one quantizer costs.
 
     Attributes:
@@ -258,7 +231,7 @@ class TensorCost(_Result):
     part: float
 
 
-class DiffResult(_Result):
+class DiffResult(Result):
     """Outcome of diff.
 
     Attributes:
@@ -278,60 +251,7 @@ class DiffResult(_Result):
     tensors: tuple[TensorCost, ...] = ()
 
 
-class Latency(_Result):
-    """What one model takes on this machine.
-
-    Attributes:
-        median_ms: of a forward of one sample.
-        low_ms, high_ms: between which four of five forwards lie.
-        memory_mb: peak of the process above what it had before it opened the model, in MiB; not a GPU's.
-        file_mb: of the model's file and the weights beside it, in MiB.
-    """
-
-    median_ms: float
-    low_ms: float
-    high_ms: float
-    memory_mb: float
-    file_mb: float
-
-
-class Speed(_Result):
-    """Models timed side by side on this machine.
-
-    Attributes:
-        provider: ONNX Runtime's execution provider, such as CPUExecutionProvider.
-        threads: of a session.
-        runs: forwards of each model that were timed.
-        candidate: the model measured.
-        against: the float model, where there is one.
-        ratio: float's median over the candidate's: above 1 the candidate is faster.
-    """
-
-    provider: str
-    threads: int
-    runs: int
-    candidate: Latency
-    against: Latency | None = None
-    ratio: float | None = None
-
-
-class MeasureFigures(_Result):
-    """What a measure says.
-
-    Attributes:
-        measure: its name.
-        higher_is_better: of its first figure.
-        candidate: figures of the model measured, by name.
-        against: those of the float model, where the measure is of one model alone.
-    """
-
-    measure: str
-    higher_is_better: bool
-    candidate: dict[str, Unbounded]
-    against: dict[str, Unbounded] | None = None
-
-
-class EvaluateResult(_Result):
+class EvaluateResult(Result):
     """Outcome of eval: against float where ``against`` was given, top-k where there are labels.
 
     ``measures`` and ``speed`` are there where they were asked for.

@@ -6,7 +6,7 @@ import numpy as np
 
 from distq.replica.speed import ROUNDS, Timed, time_models
 from distq.replica.worker import Arrays, WorkerSettings
-from distq.run.results import Latency, Speed
+from distq.run.figures import Latency, Speed
 
 _MIB = 1 << 20
 

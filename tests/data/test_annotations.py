@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from data_helpers import annotated_datum, picture, raw_datum, write_lmdb
 
 from distq.data.annotations import CROWD, DIFFICULT, load_annotations
 from distq.data.dataset import DatasetSpec
@@ -127,3 +128,12 @@ def test_a_plug_in_may_move_boxes_anywhere(tmp_path: Path) -> None:
     spec = spec_of(photos, plugin, code=True)
     with pytest.raises(PreprocessError, match="its boxes cannot be followed"):
         truth.objects(spec.open(), 0, spec.inputs[0], (20, 40))
+
+
+def test_an_annotated_database_needs_no_other_annotations(tmp_path: Path) -> None:
+    """Its classes count from 1, as 0 is the background there."""
+    boxes = {7: [(0, 0.25, 0.5, 1, False)], 1: [(0.5, 0, 1, 0.5, True)]}
+    write_lmdb(tmp_path / "db", {b"0": annotated_datum(raw_datum(picture(20, 40), -1), boxes)})
+    spec = spec_of(tmp_path / "db")
+    found = Truth(None).objects(spec.open(), 0, spec.inputs[0], (20, 40))
+    assert found.tolist() == [[0, 5, 20, 20, 6, 0], [20, 0, 40, 10, 0, DIFFICULT]]

@@ -13,7 +13,8 @@ import distq
 from distq.cli.app import invoke
 from distq.errors import PreprocessError, UsageError
 from distq.jobfile import load_job
-from distq.run.results import Accuracy, EvaluateResult, MeasureFigures
+from distq.run.figures import MeasureFigures
+from distq.run.results import Accuracy, EvaluateResult
 from distq.search.measures.measure import Facts, Measure, Outputs
 
 
