@@ -5,7 +5,7 @@
     result = distq.tune(model="model.onnx", data="photos/", preprocess="preprocess.yaml", out="run")
     print(result.holdout.after.sqnr_db)
 
-The functions do what ``distq calibrate``, ``tune``, ``eval``, ``diff``, ``convert``, ``report`` and
+The functions do what ``distq calibrate``, ``tune``, ``auto``, ``eval``, ``diff``, ``convert``, ``report`` and
 ``sweep`` do, and raise what distq.errors lists. Nothing is printed unless a reporter is given.
 """
 
@@ -74,6 +74,7 @@ __all__ = [
     "PreprocessError",
     "UsageError",
     "__version__",
+    "auto",
     "build_dataset",
     "calibrate",
     "convert",
@@ -169,6 +170,44 @@ def tune(
     values = {"model": model, "data": data, "out": out, **options}
     told = reporter or _silent()
     with python_data(TuneOptions, values, told) as made:
+        return job(made, told)
+
+
+def auto(
+    *,
+    model: FilePath,
+    goal: str,
+    data: Data | None = None,
+    out: FilePath,
+    reporter: Reporter | None = None,
+    **options: object,
+) -> RunResult:
+    """Find the cheapest network that meets a goal on the tuning samples.
+
+    Args:
+        model: The float model: ONNX, or a Caffe .prototxt, with ``weights=`` where they do not lie beside it.
+        goal: ``"sqnr:30"``: decibels of the outputs; ``"top1:-0.5"``, ``"top5:-0.5"``: points against float.
+        data: As :func:`calibrate` takes it.
+        out: The run folder; it must not exist, unless with ``resume=True``.
+        reporter: Told of progress, log lines and warnings; silent by default.
+        **options: Any option of ``distq auto --help`` with underscores, such as ``cost="layers"`` or
+            ``time="30m"``; ``tries=["per-channel; method=admm"]`` is ``--try``.
+
+    Returns:
+        As :func:`tune`, the network chosen as ``after``; ``auto`` has all that was tried, the reasons, and
+        whether the goal was ``reached``. Where it was not, the network is the closest to it.
+
+    Raises:
+        InputError: The model, the data or an option cannot be used (exit code 2 of the command).
+        ExecutionError: A work unit failed, also when tried again (exit code 3).
+        InterruptedRun: Stopped by Ctrl-C; the same call with ``resume=True`` continues (exit code 130).
+    """
+    from distq.config import AutoOptions  # noqa: PLC0415  # lazy, see above
+    from distq.jobs.auto import auto as job  # noqa: PLC0415  # lazy, see above
+    from distq.run.python_data import python_data  # noqa: PLC0415  # lazy, see above
+
+    values, told = {"model": model, "goal": goal, "data": data, "out": out, **options}, reporter or _silent()
+    with python_data(AutoOptions, values, told) as made:
         return job(made, told)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from distq.engine.journal import Journal
 from distq.files import atomic_write
 from distq.quant.table import Table
+from distq.run.auto_report import AutoReport
 from distq.run.context import Run
 from distq.run.records import close_run, run_record
 from distq.run.results import Comparison, RunResult, SearchedLayer
@@ -18,13 +19,14 @@ LEAST_SQNR_DB = 15
 """Below that many decibels answers are seldom those of float."""
 
 
-def finish(run: Run, before: Form, after: Form | None = None) -> RunResult:
+def finish(run: Run, before: Form, after: Form | None = None, report: AutoReport | None = None) -> RunResult:
     """Write the files, read the held-out samples once, and report.
 
     Args:
         run: whose folder gets the files.
         before: the form that ``calibrate`` exports.
         after: what a search made of it; None: there was none.
+        report: of ``auto``, whose journal has searches of several networks.
     """
     final = before if after is None else after
     if after is not None:
@@ -65,8 +67,9 @@ def finish(run: Run, before: Form, after: Form | None = None) -> RunResult:
         cost=run.cost(),
         float_layers=tuple(run.float_layers),
         warnings=tuple(run.warnings),
-        layers=tuple(_searched_layers(run.journal, final.table)),
+        layers=() if report is not None else tuple(_searched_layers(run.journal, final.table)),
         curve=final.curve,
+        auto=report,
         integer_kernels=kernels_of_layers(final.model, final.plan, final.exported),
     )
     close_run(run.rundir, {**run_record(run), "budget": final.budget}, result)
