@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SkipValidation,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from distq.errors import UsageError, one_of
@@ -21,7 +30,10 @@ StrategyName = Literal["default", "grid", "bitmain", "tpu-mlir"]
 
 def _split_names(value: object) -> object:
     if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
+        names = tuple(part.strip() for part in value.split(",") if part.strip())
+        if value.strip() and not names:
+            raise ValueError("names nothing")
+        return names
     return value
 
 
@@ -66,6 +78,36 @@ InputShapes = Annotated[
     tuple[tuple[str, tuple[Annotated[int, Field(ge=1)], ...]], ...], BeforeValidator(_shapes)
 ]
 """Shapes of model inputs by name; as text ``NAME=1,3,640,640``."""
+
+
+def _split_measures(value: object) -> object:
+    value = _split_names(value)
+    several = value if isinstance(value, list | tuple) else (value,)
+    return tuple(str(one) if isinstance(one, os.PathLike) else one for one in several)
+
+
+def measure_key(value: object) -> str:
+    """What tells a measure: its name or file, or the key of one made in Python."""
+    return value if isinstance(value, str) else str(getattr(value, "key", repr(value)))
+
+
+Measures = Annotated[
+    tuple[Annotated[SkipValidation[Any], PlainSerializer(measure_key, when_used="json")], ...],
+    BeforeValidator(_split_measures),
+]
+"""Names of measures, Python files, or measures made in Python; a string is split at commas."""
+
+
+def _one_measure(value: object) -> object:
+    return str(value) if isinstance(value, os.PathLike) else value
+
+
+DEFAULT_DIFF = "nmse"
+
+Diff = Annotated[
+    SkipValidation[Any], BeforeValidator(_one_measure), PlainSerializer(measure_key, when_used="json")
+]
+"""The name of a measure, a Python file, or a measure made in Python."""
 
 CHOICES: Mapping[str, Collection[str]] = {"target": TARGETS}
 """Values of the options that take one of a table's names."""
@@ -155,6 +197,8 @@ class CalibrateOptions(LayerOptions):
     int16_layers: Names = ()
     rounding: Rounding = "gptq"
     bias_correction: bool = True
+    measure: Measures = ()
+    annotations: Path | None = None
     dump_dist: Path | None = None
     load_dist: Path | None = None
     table: Path | None = None
@@ -166,6 +210,7 @@ class TuneOptions(CalibrateOptions):
     """Options of ``distq tune``: all of calibrate and those of the search."""
 
     tune_samples: Annotated[int, Field(ge=1)] = 64
+    diff: Diff = DEFAULT_DIFF
     strategy: StrategyName = "default"
     effort: Annotated[int, Field(ge=1, le=5)] = 3
     int16_budget: Annotated[int, Field(ge=0)] = 0
@@ -185,6 +230,10 @@ class EvaluateOptions(CommonOptions):
     preprocess: Files = None
     labels: Place | None = None
     samples: Annotated[int, Field(ge=0)] = 0
+    skip: Annotated[int, Field(ge=0)] = 0
+    measure: Measures = ()
+    annotations: Path | None = None
+    speed: bool = False
     input_shape: InputShapes = ()
 
 
@@ -202,6 +251,7 @@ class DiffOptions(LayerOptions):
     target: TargetName = "ort"
     rounding: Rounding = "gptq"
     bias_correction: bool = True
+    diff: Diff = DEFAULT_DIFF
     int8_layers: Names = ()
     progressive: bool = False
     sensitivity: bool = False

@@ -110,8 +110,21 @@ def rooted(folder: Path, kind: type[CommonOptions], name: str, value: object) ->
     value = joined_files(value) if name == "preprocess" else value
     if name == "preprocess" and isinstance(value, str) and not (folder / value).exists():
         return ",".join(str(folder / part.strip()) for part in value.split(","))
+    if name == "measure":
+        return _rooted_measures(folder, value)
+    if name == "diff" and isinstance(value, str) and value.endswith(".py"):
+        return str(folder / value)
     takes_path = get_type_hints(kind)[name] in (Path, Path | None)
     return folder / value if takes_path and isinstance(value, str) and url_of(value) is None else value
+
+
+def _rooted_measures(folder: Path, value: object) -> object:
+    """Measures with their Python files seen from the job file's folder."""
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, list):
+        return value
+    plain = [name.strip() if isinstance(name, str) else name for name in names]
+    return [str(folder / n) if isinstance(n, str) and n.endswith(".py") else n for n in plain]
 
 
 def _kind(content: object) -> str:

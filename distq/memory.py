@@ -30,6 +30,7 @@ _SAID = (
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _OWN_PAGES, _COUNTERS = Path("/proc/self/statm"), Path("/proc/vmstat")
 _GROUPS, _OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+_STATUS = Path("/proc/self/status")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -88,6 +89,15 @@ def peak_rss_mb() -> float:
     """The most memory that this process has had in use so far, in MiB."""
     kilo = 1 << 20 if sys.platform == "darwin" else 1 << 10  # Linux counts in KiB
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / kilo
+
+
+def peak_bytes() -> int:
+    """Bytes of memory that this program has had in use at most, not counting what started it."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in _STATUS.read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) << 10  # KiB, see proc_pid_status(5)
+    return round(peak_rss_mb() * (1 << 20))
 
 
 def _group_limits() -> list[int]:

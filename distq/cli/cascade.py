@@ -32,6 +32,7 @@ _OF_ONE_MODEL = frozenset(
         "preprocess",
         "input_config",
         "labels",
+        "annotations",
         "allow_code",
         "stage_data",
         "table",

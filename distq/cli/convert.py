@@ -82,7 +82,9 @@ def convert(  # noqa: PLR0917  # flags
     from distq.jobs.convert_table import convert_table
 
     output = Output(quiet=quiet, json=json)
-    if to is None:
+    if source.suffix.lower() == ".caffemodel":
+        raise UsageError(f"{source} has weights alone: give the .prototxt, with --weights {source}")
+    if to is None or (to == "onnx" and source.suffix.lower() == ".prototxt"):
         tables = {"--from": source_format, "--model": model, "--names": names, "--convention": convention}
         unused = next((name for name, value in tables.items() if value is not None), None)
         if unused is not None or source.suffix.lower() != ".prototxt":

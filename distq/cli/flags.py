@@ -12,7 +12,7 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from distq.config import CHOICES, LayerOptions
+from distq.config import CHOICES, LayerOptions, TuneOptions
 from distq.options import POSITIONAL
 
 DATA = "Data"
@@ -57,12 +57,13 @@ FLAGS = {
     "input_config": Flag(DATA, "SigmaStar's input_config.ini: formats, means, 16-bit tensors.", "FILE"),
     "labels": Flag(DATA, "Lines of 'name label', for top-1 and top-5.", "FILE"),
     "samples": Flag(DATA, "Use the first N samples; 0 is all.", "N"),
+    "skip": Flag(DATA, "Leave out the first N samples, such as those that calibrated.", "N"),
     "holdout": Flag(DATA, "The next N samples are held out (default: the rest, at most 500).", "N"),
     "holdout_data": Flag(DATA, "Held-out samples from here instead.", "SRC"),
     "shuffle": Flag(DATA, "Take samples in a random order, fixed by --seed."),
     "seed": Flag(DATA, "Seed of every random choice.", "N"),
     "skip_bad": Flag(DATA, "Skip up to N unreadable images.", "N"),
-    "allow_code": Flag(DATA, "Run the Python file given to --preprocess."),
+    "allow_code": Flag(DATA, "Run the Python files given to --preprocess, --measure and --diff."),
     "method": Flag(QUANTIZATION, "How a distribution gives a threshold"),
     "rounding": Flag(QUANTIZATION, "How weights become integers: by the covariance of inputs, or to nearest"),
     "bins": Flag(QUANTIZATION, "Histogram bins, a multiple of 128.", "N"),
@@ -99,6 +100,18 @@ FLAGS = {
     "equalize": Flag(SEARCH, "Leave channels as they are."),
     "layers": Flag(SEARCH, "Tune only these layers.", "NAME,NAME"),
     "ignore_layers": Flag(SEARCH, "Leave these layers' thresholds as calibrated.", "NAME,NAME"),
+    "diff": Flag(
+        SEARCH,
+        "What the search lowers: nmse, squared, cosine, detection, detection:HEAD or FILE.py.",
+        "MEASURE",
+    ),
+    "measure": Flag(
+        COMPARISON,
+        "Also measure nmse, squared, cosine, sqnr, topk, detection, detection:HEAD or FILE.py.",
+        "NAME,NAME",
+    ),
+    "annotations": Flag(COMPARISON, "Boxes for detection: COCO's JSON, or a folder of VOC's XML.", "PLACE"),
+    "speed": Flag(COMPARISON, "Also time the models on this machine, one thread unless --cpus-per-worker."),
     "int8_layers": Flag(COMPARISON, "Only these layers in INT8, the rest in float.", "NAME,NAME"),
     "progressive": Flag(COMPARISON, "A line per layer, as INT8 grows layer by layer."),
     "sensitivity": Flag(COMPARISON, "What each tensor costs, alone and inside the INT8 network."),
@@ -210,6 +223,9 @@ def takes(
     return decorate
 
 
+_TEXTS = (tuple[str, ...], *(get_type_hints(TuneOptions)[name] for name in ("measure", "diff")))
+
+
 def _parameter(name: str, hint: Any, field: FieldInfo, *, optional: bool) -> inspect.Parameter:  # noqa: ANN401  # a type
     """The parameter of one option: Typer reads its type from it, and the help the default."""
     flag = FLAGS[name]
@@ -229,7 +245,7 @@ def _parameter(name: str, hint: Any, field: FieldInfo, *, optional: bool) -> ins
         text = f"{text.removesuffix('.')} ({'; '.join(notes)})."
     if hint == get_type_hints(LayerOptions)["input_shape"]:  # given again for each input
         hint = list[str]
-    if hint == tuple[str, ...]:  # layer names travel as one string, which distq.config splits
+    if hint in _TEXTS:  # names travel as one string, which distq.config splits
         hint = str
     required = field.is_required() and not optional
     hint, default = (hint, inspect.Parameter.empty) if required else (hint | None, None)

@@ -15,6 +15,14 @@ from rich.table import Table
 from rich.text import Text
 
 from distq.cli.console import duration
+from distq.cli.tables_figures import (
+    compared_table,
+    figures_table,
+    measures_table,
+    plural,
+    print_diff_details,
+    speed_table,
+)
 from distq.run.results import (
     Accuracy,
     Comparison,
@@ -49,11 +57,13 @@ def print_run_result(result: RunResult, console: Console | None = None) -> None:
     if comparison is not None:
         console.print()
         console.print(_comparison_table(comparison, held_out=result.holdout is not None))
+        if comparison.measures:
+            console.print(compared_table(comparison.measures))
     if result.curve:
         console.print(_curve_table(result.curve))
     if (ran := result.integer_kernels) is not None:
         console.print(
-            f"Integer kernels: {ran.layers} of {_plural(ran.of, 'layer')}, "
+            f"Integer kernels: {ran.layers} of {plural(ran.of, 'layer')}, "
             f"{100 * ran.multiplications:.1f} % of the multiplications",
             highlight=False,
         )
@@ -68,11 +78,11 @@ def print_run_result(result: RunResult, console: Console | None = None) -> None:
 def cost_lines(cost: Cost) -> list[str]:
     """What the job took and, behind a search, how that compares with a loop over the same candidates."""
     forwards = f"{_count(cost.fp32_forwards)} float and {_count(cost.int8_forwards)} INT8 forwards"
-    workers = _plural(cost.workers, "worker")
+    workers = plural(cost.workers, "worker")
     lines = [f"Cost: {forwards}, {duration(cost.seconds)}, {workers}, {cost.peak_rss_mb:,.0f} MB peak"]
     search = cost.search
     if search is not None and search.candidates:
-        scored = f"{_plural(search.candidates, 'candidate')} scored, {search.dropped:,} dropped early"
+        scored = f"{plural(search.candidates, 'candidate')} scored, {search.dropped:,} dropped early"
         ran = f"{_count(search.int8_forwards)} INT8 forwards, {duration(search.seconds)}"
         times = search.serial_forwards / search.int8_forwards if search.int8_forwards else math.inf
         serial = f"{search.serial_forwards:,} INT8 forwards, {times:.1f}x as many"
@@ -85,7 +95,11 @@ def print_evaluate_result(result: EvaluateResult, console: Console | None = None
     console = console or Console()
     models = {"float": result.against, "candidate": result.candidate}
     console.print()
-    console.print(_accuracy_table(f"On {_plural(result.images, 'image')}", models))
+    console.print(_accuracy_table(f"On {plural(result.images, 'image')}", models))
+    if result.measures:
+        console.print(measures_table(result.measures))
+    if result.speed is not None:
+        console.print(speed_table(result.speed))
 
 
 def print_diff_result(result: DiffResult, console: Console | None = None) -> None:
@@ -94,18 +108,9 @@ def print_diff_result(result: DiffResult, console: Console | None = None) -> Non
     layers = "all layers" if result.layers is None else ", ".join(result.layers)
     console.print()
     console.print(
-        _accuracy_table(f"On {_plural(result.images, 'image')}, {layers} in INT8", {"INT8": result.network})
+        _accuracy_table(f"On {plural(result.images, 'image')}, {layers} in INT8", {"INT8": result.network})
     )
-    if result.steps:
-        steps = [(step.layer, f"{step.sqnr_db:.2f}", f"{step.nmse:.3g}") for step in result.steps]
-        console.print(_figures("INT8 from the first layer to", ("layer", "SQNR dB", "NMSE"), steps))
-    if result.tensors:
-        costs = [
-            (t.tensor, str(t.bits), f"{t.alone_sqnr_db:.2f}", f"{t.without_sqnr_db:.2f}", f"{t.part:.1%}")
-            for t in result.tensors
-        ]
-        columns = ("tensor", "bits", "alone dB", "without it dB", "part of NMSE")
-        console.print(_figures("What each tensor costs, the worst first", columns, costs))
+    print_diff_details(result, console)
 
 
 def _curve_table(curve: Sequence[CurvePoint]) -> Table:
@@ -115,18 +120,7 @@ def _curve_table(curve: Sequence[CurvePoint]) -> Table:
         rows.append(
             (str(point.budget), added[-1] if added else "", f"{point.sqnr_db:.2f}", f"{point.nmse:.3g}")
         )
-    return _figures("On the images tuned on", ("budget", "added", "SQNR dB", "NMSE"), rows)
-
-
-def _figures(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """Names on the left, numbers on the right."""
-    table = Table(title=title, title_justify="left", title_style="bold")
-    for column in columns:
-        named = column in {"layer", "tensor", "added"}
-        table.add_column(column, justify="left" if named else "right", overflow="fold", no_wrap=not named)
-    for row in rows:
-        table.add_row(*map(Text, row))
-    return table
+    return figures_table("On the images tuned on", ("budget", "added", "SQNR dB", "NMSE"), rows)
 
 
 def print_files(files: tuple[Path, ...], console: Console) -> None:
@@ -144,7 +138,7 @@ def print_float_layers(layers: tuple[FloatLayer, ...], console: Console) -> None
         reasons.setdefault(layer.reason, []).append(layer.name)
     if reasons:
         verb = "stays" if len(layers) == 1 else "stay"
-        console.print(f"{_plural(len(layers), 'layer')} {verb} float:")
+        console.print(f"{plural(len(layers), 'layer')} {verb} float:")
     for reason, names in reasons.items():
         shown = ", ".join(names[:_NAMES_SHOWN])
         more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
@@ -152,7 +146,7 @@ def print_float_layers(layers: tuple[FloatLayer, ...], console: Console) -> None
 
 
 def _comparison_table(comparison: Comparison, *, held_out: bool) -> Table:
-    images = _plural(comparison.images, "image")
+    images = plural(comparison.images, "image")
     where = f"On {images} held out" if held_out else f"On the {images} tuned on (none were held out)"
     models = {"float": comparison.float, "calibrated": comparison.before, "tuned": comparison.after}
     return _accuracy_table(where, models)
@@ -189,10 +183,6 @@ def _count(forwards: float) -> str:
     return f"{forwards:,.0f}" if forwards >= 10 or forwards == int(forwards) else f"{forwards:.1f}"
 
 
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
 def print_doctor_report(report: DoctorReport, console: Console | None = None) -> None:
     """Show each check with a mark, and the remedy under what needs one."""
     console = console or Console()
@@ -213,8 +203,8 @@ def print_demo_result(result: DemoResult, console: Console | None = None) -> Non
 def print_build_report(report: BuildReport, console: Console | None = None) -> None:
     """Show how many records were written and where."""
     console = console or Console()
-    skipped = f", {_plural(report.skipped, 'unreadable image')} left out" if report.skipped else ""
-    text = f"{report.database}: {_plural(report.written, 'record')}{skipped}"
+    skipped = f", {plural(report.skipped, 'unreadable image')} left out" if report.skipped else ""
+    text = f"{report.database}: {plural(report.written, 'record')}{skipped}"
     console.print(Text(text), soft_wrap=True)
 
 
@@ -223,9 +213,9 @@ def print_source_info(info: SourceInfo, console: Console | None = None) -> None:
     console = console or Console()
     labels = "with labels" if info.labels else "without labels"
     labels += " and with boxes" if info.boxes else ""
-    text = f"{info.source}: {info.kind}, {_plural(info.count, 'sample')} {labels}, {_size(info.bytes)}"
+    text = f"{info.source}: {info.kind}, {plural(info.count, 'sample')} {labels}, {_size(info.bytes)}"
     if info.hidden:
-        text += f"; {_plural(info.hidden, 'hidden file')} left out"
+        text += f"; {plural(info.hidden, 'hidden file')} left out"
     console.print(Text(text), soft_wrap=True)
     for name, shapes in zip(info.names, info.shapes, strict=True):
         console.print(Text(f"  {name}  {', '.join(shapes)}"), soft_wrap=True)
@@ -259,7 +249,7 @@ def _size(count: int) -> str:
     for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
         if count >= size:
             return f"{count / size:.1f} {unit}"
-    return _plural(count, "byte")
+    return plural(count, "byte")
 
 
 def print_submit_result(result: SubmitResult, console: Console | None = None) -> None:

@@ -226,6 +226,10 @@ class SourceDataset:
         """
         return self.source.boxes(index) if isinstance(self.source, LmdbSource) else ()
 
+    def preprocessing_of(self, name: str) -> Preprocessing | Plugin | None:
+        """What makes an input of a picture; None: the default steps."""
+        return self._by_input[name]
+
     def load(self, index: int) -> Sample:
         """Decode and preprocess one sample.
 

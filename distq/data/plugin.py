@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,7 @@ class Plugin:
                 result = function(str(image), norm=True)
         except Exception as error:  # anything may come out of a user's code
             raise UnreadableSample(
-                f"image {image}: plug-in {self.path} raised {type(error).__name__}: {_flat(error)}"
+                f"image {image}: plug-in {self.path} raised {type(error).__name__}: {flat(error)}"
             ) from error
         array = np.asarray(result)
         if array.dtype.kind not in "biuf":
@@ -98,8 +99,24 @@ def load_plugin(path: Path, source: bytes, *, allow_code: bool) -> Plugin:
     return plugin
 
 
-@cache
 def _load_function(path: str, sha256: str) -> Callable[..., object]:
+    function = getattr(load_module(path, sha256), _FUNCTION, None)
+    if not callable(function):
+        raise PreprocessError(f"plug-in {path} has no function {_FUNCTION}(img_path, norm=True)")
+    return function  # type: ignore[no-any-return]  # callable() does not narrow Any
+
+
+@cache
+def load_module(path: str, sha256: str) -> ModuleType:
+    """Run a user's Python file once in this process; the user has allowed it.
+
+    Args:
+        path: of the file.
+        sha256: of its bytes when the job began.
+
+    Raises:
+        PreprocessError: it cannot be read, has changed since, or does not load.
+    """
     try:
         source = Path(path).read_bytes()
     except OSError as error:
@@ -117,12 +134,9 @@ def _load_function(path: str, sha256: str) -> Callable[..., object]:
     except Exception as error:
         del sys.modules[name]
         raise PreprocessError(
-            f"plug-in {path} does not load: {type(error).__name__}: {_flat(error)}"
+            f"plug-in {path} does not load: {type(error).__name__}: {flat(error)}"
         ) from error
-    function = getattr(module, _FUNCTION, None)
-    if not callable(function):
-        raise PreprocessError(f"plug-in {path} has no function {_FUNCTION}(img_path, norm=True)")
-    return function  # type: ignore[no-any-return]  # callable() does not narrow Any
+    return module
 
 
 class _ExactSource(importlib.abc.SourceLoader):
@@ -138,5 +152,6 @@ class _ExactSource(importlib.abc.SourceLoader):
         return self._source
 
 
-def _flat(error: Exception) -> str:
+def flat(error: Exception) -> str:
+    """What an error says, on one line."""
     return " ".join(str(error).split())

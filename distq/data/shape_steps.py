@@ -75,7 +75,7 @@ class Resize(Step):
         return self
 
     def apply(self, picture: Picture) -> Picture:  # noqa: D102  # as in Step
-        height, width = self._target(*picture.array.shape[:2])
+        height, width = self.target(*picture.array.shape[:2])
         try:
             _require_pixels(height, width)
         except ValueError as error:
@@ -113,7 +113,7 @@ class Resize(Step):
         padded = cv2.copyMakeBorder(array, *sides, _BORDERS[self.pad_mode], value=value)
         return np.asarray(padded, np.uint8).reshape(*padded.shape[:2], -1)
 
-    def _target(self, height: int, width: int) -> tuple[int, int]:
+    def target(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of the resized picture, without padding."""
         if self.shorter_side is not None:
             short = self.shorter_side

@@ -12,7 +12,7 @@ from distq.exchange.bitmain_schema import CLASSES
 from distq.exchange.bitmain_text import layer_entries
 from distq.exchange.formats import Format, Request
 from distq.exchange.messages import Message, parse_binary, parse_text, text_of
-from distq.exchange.network import Node
+from distq.exchange.network import Network, Node
 from distq.exchange.table import (
     Convention,
     Entry,
@@ -95,16 +95,23 @@ def _message(request: Request) -> Message:
     shifts = _Shifts(tensors, request.weights())
     for name, entry in layer_entries(request).items():
         node = request.network.node.get(name) if request.network else None
-        blobs = [t for t in node.outputs if t in tensors] if node else [name]
+        blobs = _blobs(request.network, node, tensors, entry) if request.network and node else {name: entry}
         layer = net.layer.add(name=name, right_shift_width=0)
         layer.threshold_y.append(_threshold(entry, request.convention))
-        for blob in blobs:
-            layer.blob_param.add(name=blob, threshold_y=_threshold(tensors[blob], request.convention))
+        for blob, of_blob in blobs.items():
+            layer.blob_param.add(name=blob, threshold_y=_threshold(of_blob, request.convention))
         if node is not None:
             shifts.fill(layer, node, entry)
         layer.bottom_unsigned.extend([False] * max(1, len(node.inputs) if node else 1))
         layer.top_unsigned.extend([False] * max(1, len(blobs)))
     return net
+
+
+def _blobs(network: Network, node: Node, tensors: Mapping[str, Entry], own: Entry) -> dict[str, Entry]:
+    """The entries of what a layer writes, by the names that the user's file has for it."""
+    names = network.own_outputs(node)
+    written = zip(node.outputs, names, strict=False)
+    return {blob: tensors[tensor] for tensor, blob in written if tensor in tensors} or {names[0]: own}
 
 
 def _again(message: Message, request: Request) -> Message:

@@ -71,15 +71,15 @@ def _read(content: Content, convention: Convention) -> ExchangeTable:
 def layer_entries(request: Request) -> dict[str, Entry]:
     """Entries by layer, for each node that writes a tensor with one; without a network by tensor.
 
-    A convolution with BatchNormalization behind it gets that one's: the vendor's tool merges the two.
+    A convolution and what is folded into it all get the last one's: the vendor's tool merges them.
     """
     table, network = request.table, request.network
     if network is None:
         return dict(table.entries)
     found = network.entries(table.entries)
     layers = {name: found[name] for name in network.inputs if name in found}
-    folded = {node.name: node.output for node in network.weighted}
-    for node in network.nodes:
+    folded = network.folded()
+    for node in network.own_nodes:
         ends = (*node.outputs, folded.get(node.name, ""))
         entry = next((found[tensor] for tensor in ends if tensor in found), None)
         if entry is not None:

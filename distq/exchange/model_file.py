@@ -33,7 +33,7 @@ def read_network(path: Path, weights: Path | None = None) -> ReadModel:
     """
     if is_caffe(path):
         found = read_caffe(path, weights)
-        return ReadModel(found.model, found.sha256, found.notes)
+        return ReadModel(found.model, found.sha256, found.notes, found.layers)
     if path.suffix.lower() == WEIGHTS_SUFFIX:
         raise ModelError(f"{path} has weights alone: give the .prototxt as the model, with --weights {path}")
     if weights is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -76,7 +76,8 @@ class WeightedNode:
 class Network:
     """The user's network: what its file says, and the weights that distq makes of it.
 
-    ``parameters`` are its initializers; ``weighted`` is empty where weights were not asked for.
+    ``parameters`` are its initializers; ``weighted`` is empty where weights were not asked for. ``layers`` is
+    that of :class:`distq.graph.read.ReadModel`.
     """
 
     inputs: tuple[str, ...]
@@ -84,6 +85,7 @@ class Network:
     nodes: tuple[Node, ...]
     weighted: tuple[WeightedNode, ...]
     parameters: frozenset[str] = frozenset()
+    layers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @cached_property
     def producer(self) -> Mapping[str, Node]:
@@ -94,6 +96,15 @@ class Network:
     def node(self) -> Mapping[str, Node]:
         """Nodes by name."""
         return {node.name: node for node in self.nodes}
+
+    @property
+    def own_nodes(self) -> tuple[Node, ...]:
+        """Nodes that stand for a layer of the user's file; of an ONNX file all."""
+        return tuple(node for node in self.nodes if not self.layers or node.name in self.layers)
+
+    def own_outputs(self, node: Node) -> tuple[str, ...]:
+        """What a node writes, in the words of the user's file."""
+        return self.layers.get(node.name, node.outputs)
 
     @cached_property
     def tensors(self) -> tuple[str, ...]:
@@ -139,6 +150,16 @@ class Network:
     def in_float(self, node: WeightedNode, modes: Mapping[str, str]) -> bool:
         """Whether a layer, which is called by what it writes or by the activation behind, stays in float."""
         return any(tensor in modes for tensor in self.carriers(node.output))
+
+    def folded(self) -> dict[str, str]:
+        """What nodes that become one layer write together, by the name of each."""
+        found = {}
+        for layer in self.weighted:
+            tensor, found[layer.name] = layer.own_output, layer.output
+            while tensor != layer.output and (readers := self._readers.get(tensor)):
+                found[readers[0].name] = layer.output
+                tensor = readers[0].outputs[0]
+        return found
 
     def before(self, tensor: str) -> Iterator[str]:
         """What Relu, Clip and operators that only pass values on make a tensor of, the nearest first."""
@@ -187,8 +208,8 @@ def describe(path: Path, *, weights: bool = True, read: Reader = read_onnx) -> N
     Raises:
         ModelError: it cannot be read.
     """
-    proto = read(path).proto
-    graph = proto.graph
+    found = read(path)
+    graph = found.proto.graph
     constants = {t.name for t in graph.initializer} | {
         output for node in graph.node if node.op_type == "Constant" for output in node.output
     }
@@ -209,6 +230,7 @@ def describe(path: Path, *, weights: bool = True, read: Reader = read_onnx) -> N
         nodes,
         weighted,
         frozenset(constants),
+        found.layers,
     )
 
 

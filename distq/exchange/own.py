@@ -75,6 +75,8 @@ def _read_csv(content: Content, convention: Convention) -> ExchangeTable:
             entries[name] = entry
             if found:
                 rows[name] = found
+    if not entries:
+        content.fail("has no row under its header")
     return ExchangeTable(entries, details=rows)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import onnx
@@ -38,12 +38,14 @@ _QUANTIZED_PREFIXES = (
 class ReadModel:
     """A model as it was read from a file of any format.
 
-    ``sha256`` identifies the files it came from; ``notes`` are for the user.
+    ``sha256`` identifies the files it came from; ``notes`` are for the user. Of a file that is no ONNX,
+    ``layers`` has what its own layers write, in the file's words; the node of a layer has the layer's name.
     """
 
     proto: onnx.ModelProto
     sha256: str
     notes: tuple[str, ...] = ()
+    layers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 Reader = Callable[[Path], ReadModel]

@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from distq.errors import UsageError
 from distq.graph.equalize import EQUALIZED
-from distq.graph.named import nearest, with_aliases
+from distq.graph.named import nearest, nodes_by_name, with_aliases
 from distq.graph.plan import Plan
 from distq.targets.operators import PASS_THROUGH
 
@@ -48,13 +48,16 @@ def resolve_names(model: ir.Model, plan: Plan, names: Iterable[str], option: str
     return tuple(dict.fromkeys(found))
 
 
-def resolve_layers(plan: Plan, names: Iterable[str], option: str) -> tuple[str, ...]:
-    """Names of compute layers for what a user calls them: an output tensor, or a node.
+def resolve_layers(model: ir.Model, plan: Plan, names: Iterable[str], option: str) -> tuple[str, ...]:
+    """Names of compute layers for what a user calls them: an output tensor, a node, or one folded into it.
 
     Raises:
         UsageError: an unknown name, with the nearest known one.
     """
-    known = {name: layer.name for layer in plan.layers for name in (layer.node, layer.output, layer.name)}
+    of_node = {layer.node: layer.name for layer in plan.layers}
+    nodes = nodes_by_name(model.graph, plan.settings.aliases).items()
+    known = {name: of_node[node.name] for name, node in nodes if node.name in of_node}
+    known |= {name: layer.name for layer in plan.layers for name in (layer.node, layer.output, layer.name)}
     for name in names:
         if name not in known:
             raise UsageError(

@@ -197,7 +197,9 @@ def _take_folder(wanted: Wanted) -> None:
     out = wanted.out
     taken = out.exists() and not (out.is_dir() and not any(out.iterdir()))
     if taken and not wanted.resume:
-        raise UsageError(f"{out} exists: give another out, or resume=True to continue the cascade in it")
+        raise UsageError(
+            f"{out} exists: give another out, or resume=True (--resume) to continue the cascade in it"
+        )
     if (taken and not (out / "journal.jsonl").is_file()) or RunDir(out).run.exists():
         raise UsageError(f"{out} holds something else than a cascade: give another out")
     make_run_folder(out)

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf ships no types
 
 from distq.engine.progress import Reporter
 from distq.errors import UsageError
+from distq.exchange.caffe.builder import PRODUCER
 from distq.exchange.caffe.convert import read_caffe
 from distq.files import atomic_write
 
@@ -31,7 +33,7 @@ def convert_network(source: Path, weights: Path | None, out: Path, reporter: Rep
     Args:
         source: the prototxt.
         weights: the caffemodel; None: the one of the same name beside it.
-        out: the ONNX file; one that exists is replaced.
+        out: the ONNX file; one that was written so before is replaced.
         reporter: told what was passed over.
 
     Raises:
@@ -40,6 +42,8 @@ def convert_network(source: Path, weights: Path | None, out: Path, reporter: Rep
     """
     if out.suffix != ".onnx" or not out.parent.is_dir():
         raise UsageError(f"--out {out} cannot be written: give a file NAME.onnx in a folder that exists")
+    if out.exists() and not _is_converted(out):
+        raise UsageError(f"--out {out} exists and was not made by distq convert: give another file")
     found = read_caffe(source, weights)
     for note in found.notes:
         reporter.warn(note)
@@ -53,6 +57,13 @@ def convert_network(source: Path, weights: Path | None, out: Path, reporter: Rep
         outputs={value.name: _shape(value) for value in graph.output},
         notes=found.notes,
     )
+
+
+def _is_converted(path: Path) -> bool:
+    try:
+        return str(onnx.load(path, load_external_data=False).producer_name) == PRODUCER
+    except (DecodeError, OSError):
+        return False
 
 
 def _shape(value: onnx.ValueInfoProto) -> tuple[int | str, ...]:

@@ -13,7 +13,7 @@ from distq.exchange.formats import Format, Request
 from distq.exchange.model_file import network_reader
 from distq.exchange.names import with_tensor_names
 from distq.exchange.network import Network, describe
-from distq.exchange.registry import find_format, load_content, read_content
+from distq.exchange.registry import find_format, load_content, read_content, recognise
 from distq.exchange.run_source import table_of_run
 from distq.exchange.table import Convention, ExchangeTable
 from distq.exchange.text import listed
@@ -59,10 +59,13 @@ def convert_table(options: ConvertOptions, reporter: Reporter) -> ConvertResult:
         ExecutionError: the disk does not take the file.
     """
     wanted = find_format(options.to)
+    if options.weights is not None and options.model is None:
+        raise UsageError("--weights goes with --model NET.prototxt: give both or none")
     if options.source.resolve() == options.out.resolve() or options.out.is_dir():
         raise UsageError(f"--out {options.out} is the source or a folder: give another file")
     if not options.out.parent.is_dir():
         raise UsageError(f"--out {options.out} is in no folder that exists")
+    _require_replaceable(options.out, wanted)
     found, table, model, weights = _source(options)
     network = None
     if found is not wanted:
@@ -90,6 +93,22 @@ def convert_table(options: ConvertOptions, reporter: Reporter) -> ConvertResult:
     )
 
 
+def _require_replaceable(out: Path, wanted: Format) -> None:
+    """Refuse to replace a file, unless it is a table of the same format.
+
+    Raises:
+        UsageError: it is something else, such as the network.
+    """
+    if not out.exists():
+        return
+    try:
+        if recognise(load_content(out)) is wanted:
+            return
+    except FileFormatError:
+        pass
+    raise UsageError(f"--out {out} exists and is not {wanted.title}: give another file")
+
+
 def _source(options: ConvertOptions) -> tuple[Format, ExchangeTable, Path | None, Path | None]:
     """The format, the table, and the network it is of and its weights, where they are known."""
     if not options.source.is_dir():
@@ -99,6 +118,8 @@ def _source(options: ConvertOptions) -> tuple[Format, ExchangeTable, Path | None
     if options.source_format is not None:
         raise UsageError(f"{options.source} is a folder, so a run: leave --from out")
     rundir = RunDir(options.source)
+    if not rundir.run.exists():
+        raise UsageError(f"{options.source} is a folder but no run of distq: give a run or a table")
     identity = rundir.identity()
     rows, evened = read_table(rundir.thresholds), False
     if any(row.has_headroom for row in rows.values()):

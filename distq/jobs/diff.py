@@ -17,11 +17,11 @@ from distq.graph.variants import FloatPart
 from distq.run.context import Run
 from distq.run.open import interruptible, open_run
 from distq.run.results import Accuracy, DiffResult, LayerStep, RunResult, TensorCost
-from distq.search.metrics import cosine, decibels, nmse, sqnr_db
+from distq.search.metrics import cosine, decibels, mean_over_images, nmse, sqnr_db
 from distq.stages.calibrated import calibrated
-from distq.stages.compare import accuracy, compare_models
+from distq.stages.compare import accuracy, compare_models, image_diffs
 from distq.stages.form import Form
-from distq.stages.sensitivity import Cost, Variants, sensitivity, touches
+from distq.stages.sensitivity import Cost, PartError, Variants, sensitivity, touches
 
 
 def diff(options: DiffOptions, reporter: Reporter) -> DiffResult:
@@ -47,14 +47,17 @@ def diff(options: DiffOptions, reporter: Reporter) -> DiffResult:
         with interruptible(), open_run(tuning, "diff", reporter) as run:
             if isinstance(run, RunResult):
                 raise UsageError(f"{folder} is in use: try again")
-            chosen = resolve_layers(run.plan, options.int8_layers, "--int8-layers")
+            chosen = resolve_layers(run.loaded.model, run.plan, options.int8_layers, "--int8-layers")
             form = calibrated(run)
+            compared = run.by_diff()
+            network, loss = _of_layers(compared, form, chosen) if chosen else _whole(compared, form)
             return DiffResult(
                 images=len(run.tuning),
                 layers=chosen or None,
-                network=_of_layers(run, form, chosen) if chosen else _whole(run, form),
-                steps=_progressive(run, form) if options.progressive else (),
-                tensors=_tensor_costs(*sensitivity(run, form)) if options.sensitivity else (),
+                network=network,
+                diff=loss,
+                steps=_progressive(compared, form) if options.progressive else (),
+                tensors=_tensor_costs(*sensitivity(compared, form)) if options.sensitivity else (),
             )
 
 
@@ -73,21 +76,24 @@ def _options(options: DiffOptions, out: Path) -> TuneOptions:
     return _Options(**given, int16_layers=wide, out=out)
 
 
-def _whole(run: Run, form: Form) -> Accuracy:
-    """The network that ``calibrate`` would export."""
-    model = run.share_reported(form.exported)
-    return accuracy(compare_models(run, "compare with float", [model], run.data, run.selection.tuning), 0)
+def _whole(run: Run, form: Form) -> tuple[Accuracy, float | None]:
+    """The network that ``calibrate`` would export, and its mean loss where another measure is lowered."""
+    model, tuning = run.share_reported(form.exported), run.selection.tuning
+    results = compare_models(run, "compare with float", [model], run.data, tuning, lowered=run.lowered)
+    loss = None if run.lowered is None else mean_over_images(image_diffs(results, 0))
+    return accuracy(results, 0), loss
 
 
-def _of_layers(run: Run, form: Form, names: Collection[str]) -> Accuracy:
-    """The network with only these layers in INT8."""
+def _of_layers(run: Run, form: Form, names: Collection[str]) -> tuple[Accuracy, float | None]:
+    """The same of the network with only these layers in INT8."""
     variants, plan = Variants(run, form, None), form.plan
     chosen = [layer for layer in plan.layers if layer.name in names]
     tensors = {t for q in plan.quantizers if touches(plan, q, chosen) for t in q.tensors}
     rest = [layer for layer in plan.layers if layer.name not in names]
     part = variants.part(plan.by_tensor.keys() - tensors, rest)
     (found,) = variants.statistics("compare with float", [part])
-    return Accuracy(nmse=nmse(found), sqnr_db=sqnr_db(found), cosine=cosine(found))
+    (error,) = variants.errors("compare with float", [part])  # the same result, recalled
+    return Accuracy(nmse=nmse(found), sqnr_db=sqnr_db(found), cosine=cosine(found)), error.diff
 
 
 def _progressive(run: Run, form: Form) -> tuple[LayerStep, ...]:
@@ -98,9 +104,11 @@ def _progressive(run: Run, form: Form) -> tuple[LayerStep, ...]:
     variants, plan = Variants(run, form, None), form.plan
     steps = []
     parts = [_grown(variants, plan, count) for count in range(1, len(plan.layers) + 1)]
-    for layer, value in zip(plan.layers, variants.nmse("progressive", parts), strict=True):
-        run.reporter.line(f"Difference from first layer to {layer.name} layer is {value:.6g}")
-        steps.append(LayerStep(layer=layer.name, nmse=value, sqnr_db=decibels(value)))
+    for layer, value in zip(plan.layers, variants.errors("progressive", parts), strict=True):
+        shown = value.nmse if value.diff is None else value.diff
+        run.reporter.line(f"Difference from first layer to {layer.name} layer is {shown:.6g}")
+        step = LayerStep(layer=layer.name, nmse=value.nmse, sqnr_db=decibels(value.nmse), diff=value.diff)
+        steps.append(step)
     return tuple(steps)
 
 
@@ -113,17 +121,29 @@ def _grown(variants: Variants, plan: Plan, count: int) -> FloatPart:
     return variants.part({t for q in behind for t in q.tensors}, plan.layers[count:])
 
 
-def _tensor_costs(whole: float, costs: Sequence[Cost]) -> tuple[TensorCost, ...]:
+def _tensor_costs(whole: PartError, costs: Sequence[Cost]) -> tuple[TensorCost, ...]:
     """Rows of the table, the worst inside the network first."""
     return tuple(
         TensorCost(
             tensor=cost.quantizer,
             bits=cost.bits,
-            alone_nmse=cost.alone,
-            alone_sqnr_db=decibels(cost.alone),
-            without_nmse=cost.without,
-            without_sqnr_db=decibels(cost.without),
-            part=1 - cost.without / whole if whole > 0 else 0.0,
+            alone_nmse=cost.alone.nmse,
+            alone_sqnr_db=decibels(cost.alone.nmse),
+            without_nmse=cost.without.nmse,
+            without_sqnr_db=decibels(cost.without.nmse),
+            alone_diff=cost.alone.diff,
+            without_diff=cost.without.diff,
+            part=_part(_size(whole), _size(cost.without)),
         )
-        for cost in sorted(costs, key=lambda cost: cost.without)
+        for cost in sorted(costs, key=lambda cost: _size(cost.without))
     )
+
+
+def _size(error: PartError) -> float:
+    """By what is compared."""
+    return error.nmse if error.diff is None else error.diff
+
+
+def _part(whole: float, without: float) -> float:
+    """What share of an error leaves with a tensor."""
+    return (whole - without) / abs(whole) if whole else 0.0

@@ -10,23 +10,29 @@ import onnx
 import onnx_ir as ir
 
 from distq.config import EvaluateOptions
+from distq.data.dataset import DatasetSpec
 from distq.data.samples import InputSpec, shape_text
 from distq.data.shards import select, shard
 from distq.engine.portions import portions_for
 from distq.engine.progress import Reporter
 from distq.engine.run import run_units
-from distq.errors import DataError, ModelError
+from distq.errors import DataError, ModelError, UsageError
 from distq.exchange.model_file import is_caffe, network_reader
 from distq.graph.dynamic import compared_tensors
 from distq.graph.heads import with_tensors
 from distq.graph.input_shapes import with_shapes
 from distq.graph.large import from_proto
 from distq.replica.evaluate import Evaluate
+from distq.replica.measured import records_of
+from distq.replica.worker import WorkerSettings
+from distq.run.figures import Speed
 from distq.run.given_data import given_data, require_data
+from distq.run.measures import first_sample, make_measuring, measured
 from distq.run.open import interruptible, open_workers
 from distq.run.results import EvaluateResult
 from distq.run.samples import data_spec, input_specs
 from distq.run.seal import require_undamaged
+from distq.run.speed import speed
 from distq.stages.compare import accuracy, top_k_accuracy
 
 
@@ -55,13 +61,23 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> EvaluateResult:
     data = data_spec(options, given, inputs, options.labels, outputs)
     for note in data.notes:
         reporter.warn(note)
-    count = len(data.open())
-    indices = select(count, options.samples, 1, 0, options.shuffle, options.seed).calibration
+    indices = _chosen(options, len(data.open()))
+    measuring = make_measuring(
+        options.measure,
+        theirs or ours,
+        data,
+        indices,
+        reporter,
+        annotations=options.annotations,
+        allow_code=options.allow_code,
+    )
+    if against is None and any(measure.needs_float for measure in measuring.measures):
+        raise UsageError("--measure compares with a float model: give --against")
     with interruptible(), open_workers(options, reporter) as executor:
         model = executor.share(ours)
         reference = None if theirs is None else executor.share(theirs)
         pieces = shard(indices, options.shard_size, portions_for(executor.workers))
-        units = [Evaluate((model,), reference, data, piece) for piece in pieces]
+        units = [Evaluate((model,), reference, data, piece, measuring=measuring) for piece in pieces]
         reporter.start("evaluate", len(indices), "images")
         results = []
         skipped = 0
@@ -73,11 +89,51 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> EvaluateResult:
                 )
             results.append(result)
         reporter.finish()
+    for i, measure in enumerate(measuring.measures):
+        if not records_of(results, i, 0):
+            reporter.warn(
+                f"--measure {measure.name} says nothing: has no sample what it needs, such as a label?"
+            )
     return EvaluateResult(
         images=len(indices) - skipped,
         candidate=top_k_accuracy(results, 0) if reference is None else accuracy(results, 0),
         against=None if reference is None else top_k_accuracy(results, -1),
+        measures=tuple(
+            measured(measure, records_of(results, i, 0), records_of(results, i, 1))
+            for i, measure in enumerate(measuring.measures)
+        ),
+        speed=_speed(options, candidate, against, data, indices) if options.speed else None,
     )
+
+
+def _chosen(options: EvaluateOptions, count: int) -> Sequence[int]:
+    """The samples behind those that are skipped, as many as were asked for.
+
+    Raises:
+        DataError: there are fewer.
+    """
+    skip, samples = options.skip, options.samples
+    if skip and skip + max(samples, 1) > count:
+        raise DataError(
+            f"--skip {skip} and {max(samples, 1)} samples behind asked for, the data has {count}: "
+            "skip fewer, or give more data"
+        )
+    wanted = skip + samples if samples else 0
+    return select(count, wanted, 1, 0, options.shuffle, options.seed).calibration[skip:]
+
+
+def _speed(
+    options: EvaluateOptions,
+    candidate: onnx.ModelProto,
+    against: onnx.ModelProto | None,
+    data: DatasetSpec,
+    indices: Sequence[int],
+) -> Speed:
+    """Both models timed on the first readable sample, when no worker computes any more."""
+    sample = first_sample(data, indices)
+    settings = WorkerSettings(device=options.device, threads=options.cpus_per_worker or 1)
+    theirs = None if against is None else against.SerializeToString()
+    return speed(candidate.SerializeToString(), theirs, sample.inputs, settings)
 
 
 def _read(options: EvaluateOptions, path: Path, reporter: Reporter) -> onnx.ModelProto:

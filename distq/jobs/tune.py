@@ -34,12 +34,14 @@ def tune(options: TuneOptions, reporter: Reporter, lender: Lender | None = None)
     require_data(options.data, options.model)
     require_budget(options)
     options = as_begun(options)
-    with interruptible(), open_run(options, "tune", reporter, lender) as run:
-        if isinstance(run, RunResult):
-            return with_report(run, wanted=options.report)
-        chosen_quantizers(options, Form.given(run))  # a wrong name in --layers is found before any work
+    with interruptible(), open_run(options, "tune", reporter, lender) as opened:
+        if isinstance(opened, RunResult):
+            return with_report(opened, wanted=options.report)
+        chosen_quantizers(options, Form.given(opened))  # a wrong name in --layers is found before any work
         # what `calibrate` exports: the result is compared with it
-        before = calibrated(run)
+        before = calibrated(opened)
+        # from here on choices go by what the user named
+        run = opened.by_diff()
         # the method and the equalization that are closest to float: a search wins back neither
         start = choose_start(run, options, before)
         # 16 bits and float before the search, so that thresholds are found for the network as it will be

@@ -13,6 +13,8 @@ import numpy.typing as npt
 from distq.data.dataset import DatasetSpec, UnreadableSample
 from distq.replica.float32 import float_outputs, open_session, unreadable_arrays
 from distq.replica.keys import content_key
+from distq.replica.lowered import Lowered
+from distq.replica.measured import NOTHING, Measuring, Records
 from distq.replica.outputs import as_numbers
 from distq.replica.samples import read_samples
 from distq.replica.worker import Arrays, Blob, Worker
@@ -31,6 +33,8 @@ class Evaluate:
         data, indices: the samples.
         affinity: of units on the same samples, so that a worker finds the float outputs it has.
         again: later units compare the same samples, so the worker keeps their float outputs.
+        measuring: what else is measured.
+        lowered: also give this loss, which choices go by.
     """
 
     models: tuple[Blob, ...]
@@ -39,6 +43,8 @@ class Evaluate:
     indices: Sequence[int]
     affinity: int | None = None
     again: bool = False
+    measuring: Measuring = NOTHING
+    lowered: Lowered | None = None
 
     @cached_property
     def key(self) -> str:
@@ -51,6 +57,8 @@ class Evaluate:
             self.data.source,
             self.data.labels,
             self.indices,
+            *(self.measuring.key if self.measuring.measures else ()),
+            *(self.lowered.key if self.lowered else ()),
         )
 
     @property
@@ -61,9 +69,12 @@ class Evaluate:
     def run(self, worker: Worker) -> Arrays:
         """``error``, ``power``, ``candidate_power``, ``dot``: (models, images, outputs).
 
-        ``top1``, ``top5``: (models [+ float], images), -1 without label.
+        ``top1``, ``top5``: (models [+ float], images), -1 without label. And the records of measures.
+        ``loss``: (models, images, outputs), see :class:`~distq.replica.lowered.Lowered`.
         """
+        records = Records(self.measuring, len(self.models))
         statistics: list[list[list[npt.NDArray[Any]]]] = [[] for _ in STATISTICS]
+        losses: list[list[npt.NDArray[np.float64]]] = []
         hits: list[list[tuple[int, int]]] = []
         unreadable: list[UnreadableSample] = []
         for sample in read_samples(worker, self.data, self.indices):
@@ -71,16 +82,21 @@ class Evaluate:
                 unreadable.append(sample)
                 continue
             outputs = [as_numbers(open_session(worker, m).run(sample.inputs)) for m in self.models]
+            reference = None
             if self.float_model is not None:
                 reference = float_outputs(
                     worker, self.float_model, self.data, sample.index, sample.inputs, keep=self.again
                 )
+                if self.lowered is not None:
+                    losses.append([self._loss(worker, sample.index, o, reference) for o in outputs])
                 rows = [compare(o, reference) for o in outputs]
                 for held, name in zip(statistics, STATISTICS, strict=True):
                     held.append([getattr(row, name)[0] for row in rows])
+            records.add(worker, self.data, sample, outputs, reference)
+            if reference is not None:
                 outputs.append(reference)
             hits.append([_hits(o[0], sample.label) for o in outputs])
-        result: Arrays = unreadable_arrays(unreadable)
+        result: Arrays = unreadable_arrays(unreadable) | records.arrays()
         images, compared = len(hits), len(self.models)
         if self.float_model is not None:
             shape = (
@@ -91,9 +107,17 @@ class Evaluate:
             compared += 1
             for held, name in zip(statistics, STATISTICS, strict=True):
                 result[name] = np.array(held, np.float64).reshape(shape).swapaxes(0, 1)
+        if losses:
+            result["loss"] = np.array(losses).swapaxes(0, 1)
         both = np.array(hits, np.int8).reshape(images, compared, 2)
         result["top1"], result["top5"] = both[..., 0].T, both[..., 1].T
         return result
+
+    def _loss(
+        self, worker: Worker, index: int, outputs: list[npt.NDArray[Any]], reference: list[npt.NDArray[Any]]
+    ) -> npt.NDArray[np.float64]:
+        assert self.lowered is not None  # noqa: S101  # asked for by run
+        return self.lowered.error(worker, self.data, index, outputs, reference)
 
 
 def _hits(logits: npt.NDArray[Any], label: int | None) -> tuple[int, int]:

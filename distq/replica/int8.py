@@ -10,10 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from distq.graph.subgraph import Network
 from distq.replica.cuts import Advance, open_network
 from distq.replica.float32 import float_outputs
 from distq.replica.keys import arrays_key, content_key
+from distq.replica.lowered import Lowered
+from distq.replica.numbers import open_numbers
 from distq.replica.outputs import as_numbers
+from distq.replica.samples import kept_inputs
 from distq.replica.worker import Arrays, Blob, Worker
 from distq.search.metrics import compare
 
@@ -31,6 +35,7 @@ class Score:
         float_model: gives the outputs to compare with.
         indices: samples.
         affinity: units of one affinity find what crossed earlier cuts on one worker.
+        lowered: what counts in place of the squared error; None: the squared error.
     """
 
     advance: Advance
@@ -39,14 +44,14 @@ class Score:
     float_model: Blob
     indices: Sequence[int]
     affinity: int | None = None
+    lowered: Lowered | None = None
 
     @cached_property
     def key(self) -> str:
         """Identity of the unit."""
         candidates = [arrays_key(c) for c in self.candidates]
-        return content_key(
-            "score", self.advance.key, self.float_model.sha256, self.tensors, candidates, self.indices
-        )
+        own = (self.float_model.sha256, self.tensors, candidates, self.indices)
+        return content_key("score", self.advance.key, *own, *(self.lowered.key if self.lowered else ()))
 
     @property
     def label(self) -> str:
@@ -74,10 +79,35 @@ class Score:
         for i, (index, crossing) in enumerate(zip(self.indices, crossings, strict=True)):
             outputs = float_outputs(worker, self.float_model, self.advance.data, index)
             reference = [outputs[o] for o in reached]
+            rest = self._unreached(worker, net, reached, index) if self.lowered else {}
             for c, candidate in enumerate(self.candidates):
                 found = as_numbers(tail.run({**crossing, **{n: candidate[n] for n in promoted}}))
-                error[c, i, reached] = compare(found, reference).error[0]
+                if self.lowered is None:
+                    error[c, i, reached] = compare(found, reference).error[0]
+                    continue
+                every = rest | dict(zip(reached, found, strict=True))
+                ordered = [every[o] for o in range(len(net.outputs))]
+                error[c, i] = self.lowered.error(worker, self.advance.data, index, ordered, outputs)
         return {"error": error, "forwards": np.array(forwards)}
+
+    def _unreached(
+        self, worker: Worker, net: Network, reached: Sequence[int], index: int
+    ) -> dict[int, npt.NDArray[Any]]:
+        """Outputs that the tensor does not reach, by position: a measure takes all outputs together."""
+        others = [i for i in range(len(net.outputs)) if i not in reached]
+        if not others:
+            return {}
+        advance, names = self.advance, [net.outputs[i] for i in others]
+        nodes = net.before(names, frozenset(net.inputs))
+        numbers = open_numbers(worker, advance.numbers).key(net.constants_of(nodes))
+
+        def run() -> list[npt.NDArray[Any]]:
+            session = advance.part(worker, net.frontier(nodes), names)
+            return as_numbers(session.run(next(kept_inputs(worker, advance.data, [index]))[1]))
+
+        place = ("unreached", advance.network.sha256, advance.data, index, numbers, *names)
+        found = worker.cached(place, run, lambda arrays: sum(array.nbytes for array in arrays))
+        return dict(zip(others, found, strict=True))
 
 
 @dataclass(frozen=True)
@@ -88,11 +118,13 @@ class Errors:
     float_model: Blob
     indices: Sequence[int]
     affinity: int | None = None
+    lowered: Lowered | None = None
 
     @cached_property
     def key(self) -> str:
         """Identity of the unit."""
-        return content_key("errors", self.advance.key, self.float_model.sha256, self.indices)
+        own = (self.float_model.sha256, self.indices)
+        return content_key("errors", self.advance.key, *own, *(self.lowered.key if self.lowered else ()))
 
     @property
     def label(self) -> str:
@@ -106,5 +138,8 @@ class Errors:
         for index, crossing in zip(self.indices, crossings, strict=True):
             reference = float_outputs(worker, self.float_model, self.advance.data, index)
             found = as_numbers(crossing[name] for name in self.advance.cut)
-            rows.append(compare(found, reference).error[0])
+            if self.lowered is None:
+                rows.append(compare(found, reference).error[0])
+            else:
+                rows.append(self.lowered.error(worker, self.advance.data, index, found, reference))
         return {"error": np.array(rows), "forwards": np.array(forwards)}

@@ -121,10 +121,10 @@ class Session:
 def cached_bytes(worker: Worker) -> Callable[[Session], int]:
     """What sessions are counted as in a worker's cache; it changes as they run.
 
-    A third of the cache at most: the float and the INT8 network take turns, sample by sample, and to open
-    either again each time would take longer than to run it.
+    A quarter of the cache at most: the float network and two INT8 ones take turns, sample by sample, and to
+    open any of them again each time would take longer than to run it.
     """
-    most = max(worker.most // 3, _SESSION_BYTES)
+    most = max(worker.most // 4, _SESSION_BYTES)
     return lambda session: min(session.held, most)
 
 
@@ -145,6 +145,20 @@ def session_options(
     if not has_exact_integer_kernels():
         options.add_session_config_entry("session.x64quantprecision", "1")
     return options
+
+
+def shipped_session(model: bytes, settings: WorkerSettings) -> onnxruntime.InferenceSession:
+    """A model as its user opens it: ONNX Runtime's own settings, but for the number of threads.
+
+    Raises:
+        UsageError: the device is not there.
+        ExecutionError: ONNX Runtime cannot load the model.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = settings.threads
+    options.log_severity_level = _FATAL
+    options.add_session_config_entry(*WEIGHTS_FOLDER)
+    return _open(model, options, settings, [])
 
 
 def is_float(model: bytes) -> bool:

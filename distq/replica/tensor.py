@@ -21,6 +21,7 @@ from distq.quant.table import Row
 from distq.replica.cuts import Advance
 from distq.replica.int8 import Score
 from distq.replica.keys import arrays_key, content_key
+from distq.replica.lowered import Lowered
 from distq.replica.worker import Arrays, Blob, Worker
 from distq.search.metrics import per_image_diff
 from distq.search.strategy import Strategy
@@ -133,6 +134,7 @@ class SearchTensor:
         float_model: gives the outputs to compare with.
         indices: samples to score on.
         affinity: see :class:`~distq.engine.executor.Unit`.
+        lowered: what counts in place of the squared error; ``power`` is then 0.
     """
 
     strategy: Strategy
@@ -145,13 +147,15 @@ class SearchTensor:
     float_model: Blob
     indices: Sequence[int]
     affinity: int | None = None
+    lowered: Lowered | None = None
 
     @cached_property
     def key(self) -> str:
         """Identity of the unit."""
         arrays = {"reached": self.reached, "current": self.current, "power": self.power}
         own = (self.advance.key, self.tensors, arrays_key(arrays), self.float_model.sha256, self.indices)
-        return content_key("search", repr(self.strategy), self.tuned.key, *own)
+        lowered = self.lowered.key if self.lowered else ()
+        return content_key("search", repr(self.strategy), self.tuned.key, *own, *lowered)
 
     @property
     def label(self) -> str:
@@ -174,7 +178,9 @@ class SearchTensor:
             nonlocal forwards
             candidates = tuple(map(self.tuned.constants, encodings))
             indices = self.indices[slice(*part)]
-            unit = Score(self.advance, self.tensors, candidates, self.float_model, indices)
+            unit = Score(
+                self.advance, self.tensors, candidates, self.float_model, indices, lowered=self.lowered
+            )
             found = unit.run(worker)
             forwards += float(found["forwards"])
             error: Errors = found["error"]

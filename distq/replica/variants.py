@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
+import numpy as np
 import onnx
 
 from distq.data.dataset import DatasetSpec
 from distq.graph.variants import FloatPart, put_back
 from distq.replica.float32 import float_outputs
 from distq.replica.keys import arrays_key, content_key
+from distq.replica.lowered import Lowered
 from distq.replica.outputs import as_numbers
 from distq.replica.samples import kept_inputs
 from distq.replica.session import Session
@@ -31,6 +33,7 @@ class VariantErrors:
         part: what is float.
         float_model: gives the outputs to compare with.
         data, indices: the samples.
+        lowered: also give this loss.
     """
 
     exported: Blob
@@ -39,6 +42,7 @@ class VariantErrors:
     float_model: Blob
     data: DatasetSpec
     indices: Sequence[int]
+    lowered: Lowered | None = None
 
     @cached_property
     def key(self) -> str:
@@ -46,7 +50,8 @@ class VariantErrors:
         networks = [blob.sha256 for blob in (self.exported, self.original, self.float_model)]
         layers, biases = [layer.name for layer in self.part.layers], arrays_key(self.part.biases)
         part = [self.part.integers, layers, self.part.float_inputs, biases]
-        return content_key("variant", networks, part, self.data.source, self.indices)
+        lowered = self.lowered.key if self.lowered else ()
+        return content_key("variant", networks, part, self.data.source, self.indices, *lowered)
 
     @property
     def label(self) -> str:
@@ -55,14 +60,17 @@ class VariantErrors:
         return f"{tensors} tensors and {layers} layers in float"
 
     def run(self, worker: Worker) -> Arrays:
-        """``error``, ``power``, ``candidate_power``, ``dot``: float64 (images, outputs)."""
+        """``error``, ``power``, ``candidate_power``, ``dot``: (images, outputs); ``loss``: (images,)."""
         exported, original = (_network(worker, blob) for blob in (self.exported, self.original))
         session = Session(put_back(exported, original, self.part), worker.settings, fused=True)
-        rows = []
+        rows, losses = [], []
         for index, inputs in kept_inputs(worker, self.data, self.indices):
             reference = float_outputs(worker, self.float_model, self.data, index, inputs)
-            rows.append(compare(as_numbers(session.run(inputs)), reference))
-        return asdict(merge(rows))
+            found = as_numbers(session.run(inputs))
+            rows.append(compare(found, reference))
+            if self.lowered is not None:
+                losses.append(self.lowered.error(worker, self.data, index, found, reference).mean())
+        return asdict(merge(rows)) | ({"loss": np.array(losses)} if self.lowered else {})
 
 
 def _network(worker: Worker, blob: Blob) -> onnx.ModelProto:

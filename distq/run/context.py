@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from distq.config import CalibrateOptions
 from distq.data.dataset import DatasetSpec, Manifest
@@ -19,6 +19,8 @@ from distq.graph.heads import Place, with_places
 from distq.graph.load import LoadedModel
 from distq.graph.plan import Plan
 from distq.memory import peak_rss_mb
+from distq.replica.lowered import Lowered
+from distq.replica.measured import NOTHING, Measuring
 from distq.replica.session import fuse
 from distq.replica.worker import Arrays, Blob, WorkerSettings
 from distq.run.results import Cost, FloatLayer, SearchCost
@@ -50,6 +52,9 @@ class Run:
         float_parts: gives what choices compare with: the parts of these outputs.
         manifests: of the samples that calibrate and those held out, as they were when the run began.
         places: of the parts; empty where the outputs themselves are compared.
+        measuring: what reports measure beside the similarity to float.
+        diff: what ``--diff`` names; None: the NMSE.
+        lowered: what choices go by now; None: the NMSE.
         reported: places that reports compare in place of outputs whose shape depends on the data; else empty.
         counted: keys of the units whose forwards are in the cost.
         skipped: samples that could not be decoded, by source and index.
@@ -71,12 +76,21 @@ class Run:
     manifests: Manifests
     places: tuple[Place, ...] = ()
     reported: tuple[Place, ...] = ()
+    measuring: Measuring = NOTHING
+    diff: Lowered | None = None
+    lowered: Lowered | None = None
     tally: Tally = field(default_factory=Tally)
     cost_so_far: Forwards = field(default_factory=Forwards)
     warnings: list[str] = field(default_factory=list)
     float_layers: list[FloatLayer] = field(default_factory=list)
     counted: set[str] = field(default_factory=set)
     skipped: set[tuple[str, int]] = field(default_factory=set)
+
+    def by_diff(self) -> Run:
+        """The run whose choices go by ``--diff``: of whole outputs, where that is not the NMSE."""
+        if self.diff is None:
+            return self
+        return replace(self, lowered=self.diff, float_parts=self.float_model, places=self.reported)
 
     def warn(self, text: str) -> None:
         """Tell the user at once, and again in the result."""

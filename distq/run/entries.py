@@ -8,6 +8,7 @@ from pathlib import Path
 
 from distq.errors import UsageError
 from distq.exchange.caffe.layer_settings import layer_settings_of
+from distq.exchange.caffe.network import resolve
 from distq.exchange.caffe.prototxt import read_prototxt
 from distq.exchange.model_file import is_caffe
 from distq.graph.named import matching, nearest
@@ -25,6 +26,10 @@ class Entries:
 
     by_name: Mapping[str, LayerEntry]
     of_prototxt: frozenset[str] = frozenset()
+
+    def origin(self, name: str) -> str:
+        """Where an entry comes from, for the user."""
+        return f"{name} in the prototxt" if name in self.of_prototxt else f"entry {name} of --layer-config"
 
     def matched(self, name: str, known: Iterable[str], that: str = "") -> list[str]:
         """The known names that an entry means; none is fine where the entry is of a prototxt.
@@ -55,18 +60,35 @@ def read_entries(path: Path | None, model: Path, method: str) -> Entries:
         UsageError: a file cannot be used.
     """
     own = _of_prototxt(model, method) if is_caffe(model) else {}
+    writes = _tensors_of_layers(model) if own or (is_caffe(model) and path and is_caffe(path)) else {}
     if path is None:
-        return Entries(own, frozenset(own))
+        return _entries(own, {}, writes)
     if not is_caffe(path):
         given = read_layer_config(path)
-        return Entries({**own, **given}, frozenset(own.keys() - given.keys()))
+        rest = {name: entry for name, entry in own.items() if name not in given}
+        return _entries(rest, given, writes)
     given = _of_prototxt(path, method)
     if not given:
         raise UsageError(
             f"--layer-config {path} sets nothing by layer: it has no th_strategy, th_scale, threshold or "
             "forward_with_float"
         )
-    return Entries({**own, **given}, frozenset(own.keys() | given.keys()))
+    return _entries({**own, **given}, {}, writes)
+
+
+def _entries(
+    of_prototxt: Mapping[str, LayerEntry], given: Mapping[str, LayerEntry], writes: Mapping[str, str]
+) -> Entries:
+    """Entries of a prototxt by what their layers write, before those of a YAML file."""
+    own = {writes.get(name, name): entry for name, entry in of_prototxt.items()}
+    return Entries({**own, **given}, frozenset(own.keys() - given.keys()))
+
+
+def _tensors_of_layers(model: Path) -> dict[str, str]:
+    """What a layer writes, where a blob that others change in place has the layer's name."""
+    layers = resolve(read_prototxt(model)).layers
+    tensors = {tensor for layer in layers for tensor in layer.tops}
+    return {layer.name: layer.tops[0] for layer in layers if layer.name in tensors}
 
 
 def _of_prototxt(path: Path, method: str) -> dict[str, LayerEntry]:

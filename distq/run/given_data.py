@@ -9,6 +9,7 @@ from pathlib import Path
 from distq.data.caffe_lmdb import LmdbSource
 from distq.data.layout import image_channels
 from distq.data.preprocess import Preprocessing
+from distq.data.recorded import is_recorded
 from distq.data.samples import InputSpec, UnreadableSample, Values
 from distq.errors import DataError, UsageError
 from distq.exchange.caffe.data_layer import read_data_layer
@@ -85,7 +86,7 @@ def given_data(
 
 def _unsaid(network: Path, place: Path) -> tuple[str, ...]:
     """What to say about a network to deploy, which does not tell what it makes of images."""
-    if place.suffix.lower() in {".npy", ".npz"}:
+    if place.suffix.lower() in {".npy", ".npz"} or is_recorded(place):
         return ()
     text = "images become RGB, unscaled; most Caffe networks take BGR minus a mean: give --preprocess"
     return (f"{network} has no data layer: {text}",)

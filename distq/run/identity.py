@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from distq.config import LAYER_OPTIONS, CalibrateOptions, LayerOptions
+from distq.config import DEFAULT_DIFF, LAYER_OPTIONS, CalibrateOptions, LayerOptions, measure_key
 from distq.data.dataset import DatasetSpec
 from distq.data.remote import read_url
 from distq.errors import InputError
@@ -58,6 +58,10 @@ The model's SHA-256 is of its weights as well.
 """
 
 
+_MEASURES = frozenset({"measure", "diff"})
+"""Options that are a part of the job where they are given: runs of earlier versions have none of them."""
+
+
 def identity(
     *,
     options: CalibrateOptions,
@@ -72,21 +76,50 @@ def identity(
     chosen = {
         name: value
         for name, value in fields.items()
-        if name not in NOT_IDENTITY | as_before and not isinstance(getattr(options, name), Path)
+        if name not in NOT_IDENTITY | _MEASURES | as_before and not isinstance(getattr(options, name), Path)
     }
     named = ("table", "load_dist", "labels", "layer_config", "input_config")
+    measures = _measures(options)
     files = {name: getattr(options, name) for name in named}
     own, held = manifests
     return {
         "command": command,
         **chosen,
         **{name: file_identity(path) for name, path in files.items() if path is not None},
+        **measures,
         "model": loaded.sha256,
         "data": own.sha256,
         "holdout": held.sha256,
         "preprocess": data.describe_preprocessing(),
         "integer_instructions": integer_instructions(),
     }
+
+
+def _measures(options: CalibrateOptions) -> dict[str, object]:
+    """What is measured and lowered, and by which annotations, where it is not the default."""
+    found: dict[str, object] = {}
+    if options.measure:
+        found["measure"] = [_measure(one) for one in options.measure]
+    lowered = getattr(options, "diff", DEFAULT_DIFF)
+    if lowered != DEFAULT_DIFF:
+        found["diff"] = _measure(lowered)
+    if options.annotations is not None:
+        found["annotations"] = _annotations(options.annotations)
+    return found
+
+
+def _annotations(path: Path) -> str:
+    """SHA-256 of a file, or over the names and contents of a folder's XML files."""
+    if not path.is_dir():
+        return file_identity(path)
+    files = sorted(path.rglob("*.xml"))
+    return sha256_bytes("".join(f"{file.name} {file_identity(file)}\n" for file in files).encode())
+
+
+def _measure(one: object) -> str:
+    """A measure by its name, a file by its content."""
+    key = measure_key(one)
+    return file_identity(Path(key)) if isinstance(one, str) and key.endswith(".py") else key
 
 
 def set_by_layer(options: LayerOptions) -> list[tuple[str, object]]:

@@ -76,7 +76,7 @@ def _floats(
     for name, entry in entries.by_name.items():
         if entry.in_float:
             kept = [known[n] for n in entries.matched(name, known)]
-            _keep(found, kept, f"entry {name} of --layer-config")
+            _keep(found, kept, entries.origin(name))
 
     def keep_around(option: str, names: Iterable[str], region: Callable[[ir.Node], list[ir.Node]]) -> None:
         for name, nodes in nodes_named(known, names, option).items():

@@ -26,6 +26,7 @@ from distq.run.configured import configured
 from distq.run.context import Run
 from distq.run.identity import identity
 from distq.run.loading import checked, first_samples
+from distq.run.measures import measures_of
 from distq.run.prepare import prepare_model, prepare_shown
 from distq.run.records import read_result
 from distq.run.results import RunResult
@@ -98,11 +99,14 @@ def open_run(
         with Journal(rundir.journal) as journal, ExitStack() as stack:
             rundir.remove_leftovers()
             ours = made
-            executor: Executor
-            executor = open_workers(options, reporter) if lender is None else lender.lend(own_identity)
+            executor: Executor = (
+                open_workers(options, reporter) if lender is None else lender.lend(own_identity)
+            )
             stack.enter_context(executor)
             stack.enter_context(loaded_set_aside())
             places, shown = parts(loaded.model, plan), reported(loaded.model)
+            original = with_places(loaded.serialized(), shown)
+            measuring, lowered = measures_of(options, original, data, selection.calibration, reporter)
             run = Run(
                 options=options,
                 reporter=reporter,
@@ -115,11 +119,13 @@ def open_run(
                 journal=journal,
                 executor=executor,
                 started=started,
-                float_model=executor.share(with_places(loaded.serialized(), shown)),
+                float_model=executor.share(original),
                 float_parts=executor.share(with_places(loaded.serialized(), places)),
                 manifests=manifests,
                 places=places,
                 reported=shown,
+                measuring=measuring,
+                diff=lowered,
             )
             for note in (*_notes(loaded, plan, compared=bool(shown)), *data.notes):
                 run.warn(note)

@@ -123,7 +123,7 @@ def most_items(options: CommonOptions) -> int | None:
     """How many items a job takes: those that calibrate and those held out; None is all."""
     samples: int = getattr(options, "samples", 0)
     if not samples or not isinstance(options, CalibrateOptions):
-        return samples or None
+        return samples + getattr(options, "skip", 0) if samples else None
     if options.holdout_data is not None:
         return samples
     return samples + _held_out(options)

@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 
-
-class _Result(BaseModel):
-    model_config = ConfigDict(frozen=True)
+from distq.run.figures import Bounded, ComparedFigures, MeasureFigures, Result, Speed, Unbounded
 
 
-def _unbounded(value: object) -> object:
-    return math.inf if value is None else value
-
-
-def _bounded(value: object) -> object:
-    return None if isinstance(value, float) and math.isinf(value) else value
-
-
-Unbounded = Annotated[float, BeforeValidator(_unbounded)]
-"""A figure that may be infinite, which JSON writes as null."""
-
-Bounded = Annotated[float | None, BeforeValidator(_bounded)]
-"""A figure that is None where it has no finite value."""
-
-
-class Accuracy(_Result):
+class Accuracy(Result):
     """One INT8 model against float over some images.
 
     NMSE is sum((y8-y32)^2)/sum(y32^2) over all images, averaged over the network outputs; SQNR its -10 log10,
@@ -43,23 +25,32 @@ class Accuracy(_Result):
     top5: float | None = None
 
 
-class FloatAccuracy(_Result):
+class FloatAccuracy(Result):
     """Top-1 and top-5 of the float model, as fractions."""
 
     top1: float
     top5: float
 
 
-class Comparison(_Result):
-    """The calibrated model (before) and the tuned one (after) on the same images."""
+class Comparison(Result):
+    """The calibrated model (before) and the tuned one (after) on the same images.
+
+    ``measures`` are those asked for; where there are none, files and JSON do not have the field.
+    """
 
     images: int
     before: Accuracy
     after: Accuracy | None = None
     float: FloatAccuracy | None = None
+    measures: tuple[ComparedFigures, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _only_what_was_asked_for(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        found: dict[str, Any] = serialize(self)
+        return {name: value for name, value in found.items() if name != "measures" or value}
 
 
-class SearchCost(_Result):
+class SearchCost(Result):
     """What the search layer by layer took, of the job's cost.
 
     Attributes:
@@ -77,7 +68,7 @@ class SearchCost(_Result):
     seconds: float
 
 
-class Cost(_Result):
+class Cost(Result):
     """What the job took; forwards in whole-network equivalents.
 
     Attributes:
@@ -97,7 +88,7 @@ class Cost(_Result):
     search: SearchCost | None = None
 
 
-class InsignificantCandidate(_Result):
+class InsignificantCandidate(Result):
     """A threshold that was better on the mean over the tuning images, but may have been so by chance.
 
     Attributes:
@@ -113,7 +104,7 @@ class InsignificantCandidate(_Result):
     reason: str
 
 
-class SearchedLayer(_Result):
+class SearchedLayer(Result):
     """What the search made of one tensor.
 
     Attributes:
@@ -143,14 +134,14 @@ class SearchedLayer(_Result):
     seconds: float
 
 
-class FloatLayer(_Result):
+class FloatLayer(Result):
     """A layer that stays float, and why."""
 
     name: str
     reason: str
 
 
-class IntegerKernels(_Result):
+class IntegerKernels(Result):
     """How much of a network ONNX Runtime runs on integers.
 
     Attributes:
@@ -165,7 +156,7 @@ class IntegerKernels(_Result):
     multiplications: float
 
 
-class CurvePoint(_Result):
+class CurvePoint(Result):
     """The network on the tuning images with the first ``budget`` of what ``tune`` chose to make better.
 
     Attributes:
@@ -181,7 +172,7 @@ class CurvePoint(_Result):
     sqnr_db: Unbounded
 
 
-class RunResult(_Result):
+class RunResult(Result):
     """Outcome of calibrate or tune.
 
     Attributes:
@@ -202,15 +193,19 @@ class RunResult(_Result):
     integer_kernels: IntegerKernels | None = None
 
 
-class LayerStep(_Result):
-    """The network with INT8 from its first layer to this one."""
+class LayerStep(Result):
+    """The network with INT8 from its first layer to this one.
+
+    ``diff`` is the mean loss of the measure that ``--diff`` names; None: the NMSE is compared.
+    """
 
     layer: str
     nmse: Unbounded
     sqnr_db: Unbounded
+    diff: Unbounded | None = None
 
 
-class TensorCost(_Result):
+class TensorCost(Result):
     """What one quantizer costs.
 
     Attributes:
@@ -218,7 +213,8 @@ class TensorCost(_Result):
         bits: its width.
         alone_nmse, alone_sqnr_db: with only this tensor quantized, weights in float.
         without_nmse, without_sqnr_db: of the INT8 network with this tensor in float.
-        part: share of the INT8 network's NMSE that leaves with it.
+        alone_diff, without_diff: the mean loss then, of the measure that ``--diff`` names; else None.
+        part: share of the INT8 network's NMSE, or of that loss, which leaves with it.
     """
 
     tensor: str
@@ -227,16 +223,19 @@ class TensorCost(_Result):
     alone_sqnr_db: Unbounded
     without_nmse: Unbounded
     without_sqnr_db: Unbounded
+    alone_diff: float | None = None
+    without_diff: float | None = None
     part: float
 
 
-class DiffResult(_Result):
+class DiffResult(Result):
     """Outcome of diff.
 
     Attributes:
         images: how many were compared.
         layers: the INT8 layers; None: all.
         network: the network with these layers in INT8 against float.
+        diff: its mean loss of the measure that ``--diff`` names; None: the NMSE is compared.
         steps: where asked for, a line per layer in graph order.
         tensors: where asked for, a line per quantizer, the worst inside the network first.
     """
@@ -244,13 +243,19 @@ class DiffResult(_Result):
     images: int
     layers: tuple[str, ...] | None
     network: Accuracy
+    diff: Unbounded | None = None
     steps: tuple[LayerStep, ...] = ()
     tensors: tuple[TensorCost, ...] = ()
 
 
-class EvaluateResult(_Result):
-    """Outcome of eval: against float where ``against`` was given, top-k where there are labels."""
+class EvaluateResult(Result):
+    """Outcome of eval: against float where ``against`` was given, top-k where there are labels.
+
+    ``measures`` and ``speed`` are there where they were asked for.
+    """
 
     images: int
     candidate: Accuracy | FloatAccuracy | None
     against: FloatAccuracy | None = None
+    measures: tuple[MeasureFigures, ...] = ()
+    speed: Speed | None = None

@@ -13,8 +13,11 @@ from distq.data.shards import shard
 from distq.engine.portions import portions_for
 from distq.graph.heads import with_places
 from distq.replica.evaluate import STATISTICS, Evaluate
+from distq.replica.lowered import Lowered
+from distq.replica.measured import NOTHING, Measuring, records_of
 from distq.replica.worker import Arrays, Blob
 from distq.run.context import Run
+from distq.run.measures import compared_figures
 from distq.run.results import Accuracy, Comparison, FloatAccuracy
 from distq.search.metrics import (
     ImageStatistics,
@@ -37,6 +40,8 @@ def compare_models(
     *,
     reference: Blob | None = None,
     again: bool = False,
+    measuring: Measuring = NOTHING,
+    lowered: Lowered | None = None,
 ) -> list[Arrays]:
     """Results of the models on samples, one entry a shard.
 
@@ -48,12 +53,15 @@ def compare_models(
         indices: of the samples.
         reference: what they are compared with; None: the float model.
         again: the same samples will be compared again.
+        measuring: what else is measured.
+        lowered: also give this loss.
     """
     kept = run.readable(indices, data)
     against = run.float_model if reference is None else reference
     pieces = shard(kept, run.options.shard_size, portions_for(run.executor.workers))
     units = [
-        Evaluate(tuple(models), against, data, piece, number, again) for number, piece in enumerate(pieces)
+        Evaluate(tuple(models), against, data, piece, number, again, measuring, lowered)
+        for number, piece in enumerate(pieces)
     ]
     results = list(run.images(stage, units))
     for result in results:
@@ -71,11 +79,19 @@ def statistics(results: Sequence[Arrays], model: int) -> ImageStatistics:
 def tuning_diffs(run: Run, stage: str, forms: Sequence[Form]) -> list[npt.NDArray[np.float64]]:
     """What a choice between forms goes by: each one's diffs on the tuning images, (images,).
 
-    An image's diff is its contribution to the NMSE, of the parts of the outputs where they are put together.
+    An image's diff is its contribution to the NMSE, of the parts of the outputs where they are put together;
+    or its loss where the run lowers another measure.
     """
     blobs = [run.executor.share(with_places(form.exported, run.places)) for form in forms]
     results = compare_models(
-        run, stage, blobs, run.data, run.selection.tuning, reference=run.float_parts, again=True
+        run,
+        stage,
+        blobs,
+        run.data,
+        run.selection.tuning,
+        reference=run.float_parts,
+        again=True,
+        lowered=run.lowered,
     )
     return [image_diffs(results, i) for i in range(len(forms))]
 
@@ -87,7 +103,10 @@ def closest(run: Run, forms: Sequence[Form], stage: str = "compare choices") -> 
 
 
 def image_diffs(results: Sequence[Arrays], model: int) -> npt.NDArray[np.float64]:
-    """Each image's share of one model's NMSE, (images,)."""
+    """Each image's share of one model's NMSE, (images,), or its loss where the run lowers another measure."""
+    if all("loss" in result for result in results):
+        loss: npt.NDArray[np.float64] = np.concatenate([r["loss"][model] for r in results]).mean(axis=1)
+        return loss
     stats = statistics(results, model)
     return per_image_diff(stats.error, total_power(stats))
 
@@ -130,7 +149,9 @@ def accuracy(results: Sequence[Arrays], model: int) -> Accuracy:
     )
 
 
-def comparison(results: Sequence[Arrays], before: int, after: int | None) -> Comparison | None:
+def comparison(
+    results: Sequence[Arrays], before: int, after: int | None, measuring: Measuring = NOTHING
+) -> Comparison | None:
     """Figures of the calibrated and the tuned model, by their position among the models compared."""
     images = sum(r["top1"].shape[1] for r in results)
     if not images:
@@ -140,6 +161,15 @@ def comparison(results: Sequence[Arrays], before: int, after: int | None) -> Com
         before=accuracy(results, before),
         after=None if after is None else accuracy(results, after),
         float=top_k_accuracy(results, -1),
+        measures=tuple(
+            compared_figures(
+                measure,
+                records_of(results, i, before),
+                None if after is None else records_of(results, i, after),
+                records_of(results, i, 1 if after is None else 2),
+            )
+            for i, measure in enumerate(measuring.measures)
+        ),
     )
 
 

@@ -42,6 +42,7 @@ class Cutter:
         reference: Blob,
         *,
         float_network: bool = False,
+        by_measure: bool = True,
     ) -> None:
         """Take what is cut.
 
@@ -51,9 +52,11 @@ class Cutter:
             fused: the graph that is run for it.
             reference: the float network whose outputs candidates are compared with.
             float_network: most of the fused graph is in float.
+            by_measure: candidates go by what the run lowers; else by their squared error.
         """
         self.run = run
         self.reference = reference
+        self._lowered = run.lowered if by_measure else None
         self._float_network = float_network
         self._plan = form.plan
         self._names = Names.free_in(form.model)
@@ -65,9 +68,10 @@ class Cutter:
         self._cuts: dict[str, tuple[str, ...]] = {}
 
     def reached(self, quantizer: Quantizer) -> npt.NDArray[np.bool_]:
-        """Which network outputs depend on a quantizer, (outputs,)."""
+        """Which outputs' errors depend on a quantizer, (outputs,); a measure's loss stands in all of them."""
         behind = self._network.behind(self.touched(quantizer))
-        return np.array([self._network.reaches(behind, o) for o in self._network.outputs])
+        found = np.array([self._network.reaches(behind, o) for o in self._network.outputs])
+        return found if self._lowered is None else np.full(found.shape, found.any())
 
     def touched(self, quantizer: Quantizer) -> tuple[str, ...]:
         """What candidates of a quantizer change: integer tensors, its constants and its readers' biases."""
@@ -88,7 +92,7 @@ class Cutter:
         advances = [self._advance(state, tuple(self._network.outputs)) for state in states]
         different = {advance.key: advance for advance in advances}
         units = [
-            int8.Errors(advance, self.reference, part.indices, part.number)
+            int8.Errors(advance, self.reference, part.indices, part.number, self._lowered)
             for advance in different.values()
             for part in parts
         ]
@@ -112,7 +116,8 @@ class Cutter:
         advance = self.before(tuned.quantizer, state)
         parts = portions(self.run.tuning, *images, self.run.executor.workers)
         units = [
-            Score(advance, touched, candidates, self.reference, part.indices, part.number) for part in parts
+            Score(advance, touched, candidates, self.reference, part.indices, part.number, self._lowered)
+            for part in parts
         ]
         return in_order(self._errors(units), parts, axis=1)
 

@@ -33,13 +33,25 @@ def finish(run: Run, before: Form, after: Form | None = None) -> RunResult:
     models = [run.share_reported(form.exported) for form in (before, after) if form is not None]
     tuned = None if after is None else 1
     tuning = comparison(
-        compare_models(run, "compare on tuning images", models, run.data, run.selection.tuning), 0, tuned
+        compare_models(
+            run,
+            "compare on tuning images",
+            models,
+            run.data,
+            run.selection.tuning,
+            measuring=run.measuring,
+        ),
+        0,
+        tuned,
+        run.measuring,
     )
     holdout: Comparison | None = None
     if run.selection.holdout:
         stage = "compare on held-out images"
-        results = compare_models(run, stage, models, run.holdout_data, run.selection.holdout)
-        holdout = comparison(results, 0, tuned)
+        results = compare_models(
+            run, stage, models, run.holdout_data, run.selection.holdout, measuring=run.measuring
+        )
+        holdout = comparison(results, 0, tuned, run.measuring)
     result = RunResult(
         out=run.rundir.path,
         files=(),

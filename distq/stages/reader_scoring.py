@@ -59,7 +59,7 @@ class ReaderScorer(Scorer):
             part = Form(model, plan, state=State({quantizer.name: encoding}, {}, {}))
             reference = run.executor.share(probe)
             own = replace(part, model=form.model)  # whose nodes tell the network's work
-            cutter = Cutter(run, own, fused(run, part, own_outputs=True), reference)
+            cutter = Cutter(run, own, fused(run, part, own_outputs=True), reference, by_measure=False)
             self._cutter = (quantizer.name, cutter)
             self._power = self._power_of(reference)
             self._current = np.zeros_like(self._power)

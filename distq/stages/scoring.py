@@ -128,6 +128,7 @@ class NetworkScorer(Scorer):
             cutter.reference,
             tuple(self.run.tuning),
             affinity,
+            self.run.lowered,
         )
 
 
@@ -152,8 +153,8 @@ class PrefixScorer(Scorer):
         super().__init__(run, np.zeros((len(run.tuning), power.size)))
 
     def diff(self, error: Errors) -> Diffs:
-        """Mean squared difference of each image, summed over outputs."""
-        return mean_squared(error, self._elements)
+        """Mean squared difference of each image, summed over outputs; or the loss of what is lowered."""
+        return mean_squared(error, self._elements) if self.run.lowered is None else error.mean(axis=1)
 
     def cutter(self, quantizer: Quantizer, form: Form) -> Cutter:
         """A network a quantizer, with everything behind it in float."""
@@ -196,4 +197,7 @@ def float_power(run: Run, reference: Blob) -> tuple[npt.NDArray[np.float64], npt
     results = list(run.images("float outputs", units))
     run.cost_so_far.fp32_forwards += len(tuning)
     power = in_order([result["power"] for result in results], parts, axis=0)
-    return np.array([np.sum(column) for column in power.T]), results[0]["elements"]
+    elements: npt.NDArray[np.int64] = results[0]["elements"]
+    if run.lowered is not None:  # beside no power a loss counts as it is
+        return np.zeros(power.shape[1]), np.ones_like(elements)
+    return np.array([np.sum(column) for column in power.T]), elements

@@ -71,6 +71,12 @@ def search(run: Run, options: TuneOptions, form: Form, searched: list[Quantizer]
             _record(run, quantizer, start, decision, found.seconds)
             run.reporter.advance()
     run.reporter.finish()
+    measured = [decision for decision in decisions if decision.scored]
+    if run.lowered is not None and measured and not any(decision.before for decision in measured):
+        run.warn(
+            f"--diff {run.lowered.measure.name} is 0 on all tuning images, so it tells no candidates apart: "
+            "take images with something to find"
+        )
     scored = sum(decision.scored for decision in decisions)
     run.cost_so_far.search = SearchCost(
         candidates=scored,

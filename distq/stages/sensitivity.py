@@ -13,15 +13,24 @@ from distq.graph.plan import Plan, Quantizer
 from distq.graph.probes import with_shifts
 from distq.graph.state import Names
 from distq.graph.variants import FloatPart
+from distq.replica.evaluate import STATISTICS
 from distq.replica.float32 import LayerMeans
 from distq.replica.variants import VariantErrors
-from distq.replica.worker import stable_sum
+from distq.replica.worker import Arrays, stable_sum
 from distq.run.context import Run
-from distq.search.metrics import ImageStatistics, nmse
+from distq.search.metrics import ImageStatistics, mean_over_images, nmse
 from distq.stages.form import Form, Means
 
 IMAGES = 8
 """Images that rank tensors for a budget: the worst cost many times what the others do, so few show them."""
+
+
+@dataclass(frozen=True)
+class PartError:
+    """How far a network is from float: its NMSE, and the mean loss where the run lowers another measure."""
+
+    nmse: float
+    diff: float | None = None
 
 
 @dataclass(frozen=True)
@@ -32,15 +41,15 @@ class Cost:
         quantizer: its name.
         tensors: all tensors it quantizes.
         bits: its width.
-        alone: NMSE with only these tensors quantized; weights and everything else in float.
-        without: NMSE of the INT8 network with these tensors left in float.
+        alone: error with only these tensors quantized; weights and everything else in float.
+        without: error of the INT8 network with these tensors left in float.
     """
 
     quantizer: str
     tensors: tuple[str, ...]
     bits: int
-    alone: float
-    without: float
+    alone: PartError
+    without: PartError
 
 
 class Variants:
@@ -62,6 +71,7 @@ class Variants:
         self._exported = run.executor.share(exported)
         self._reference = run.float_parts if in_parts else run.float_model
         self._original = run.executor.share(form.serialized)
+        self._lowered = run.lowered
         self._indices = tuple(run.tuning[:images])
         self._shifts = self._measure_shifts(with_activations) if run.options.bias_correction else {}
 
@@ -85,21 +95,30 @@ class Variants:
         return FloatPart(tuple(order), tuple(layers), inputs, biases)
 
     def nmse(self, stage: str, parts: Sequence[FloatPart]) -> list[float]:
-        """NMSE over the samples with each part in float."""
-        return [nmse(found) for found in self.statistics(stage, parts)]
+        """NMSE over the samples with each part in float; the mean loss where the run lowers another."""
+        return [found.nmse if found.diff is None else found.diff for found in self.errors(stage, parts)]
+
+    def errors(self, stage: str, parts: Sequence[FloatPart]) -> list[PartError]:
+        """The same, and NMSE beside the loss; the parts are dealt out to the workers."""
+        return [_error(result) for result in self._results(stage, parts)]
 
     def statistics(self, stage: str, parts: Sequence[FloatPart]) -> list[ImageStatistics]:
-        """Sums over the samples with each part in float; the parts are dealt out to the workers."""
+        """Sums over the samples with each part in float."""
+        return [_statistics(result) for result in self._results(stage, parts)]
+
+    def _results(self, stage: str, parts: Sequence[FloatPart]) -> list[Arrays]:
         run = self._run
         units = [
-            VariantErrors(self._exported, self._original, part, self._reference, run.data, self._indices)
+            VariantErrors(
+                self._exported, self._original, part, self._reference, run.data, self._indices, self._lowered
+            )
             for part in parts
         ]
         run.reporter.start(stage, len(units), "variants")
         found = []
         for result in run.results(units):
             run.reporter.advance()
-            found.append(ImageStatistics(**result))
+            found.append(result)
         run.reporter.finish()
         run.cost_so_far.int8_forwards += len(units) * len(self._indices)
         return found
@@ -119,12 +138,21 @@ class Variants:
         return {name: stable_sum(row) / len(row) for name, row in zip(names, rows, strict=True)}
 
 
-def sensitivity(run: Run, form: Form, images: int | None = None) -> tuple[float, list[Cost]]:
-    """NMSE of the INT8 network, and the cost of each of its quantizers, in graph order."""
+def _statistics(result: Arrays) -> ImageStatistics:
+    return ImageStatistics(*(result[name] for name in STATISTICS))
+
+
+def _error(result: Arrays) -> PartError:
+    loss = result.get("loss")
+    return PartError(nmse(_statistics(result)), None if loss is None else mean_over_images(loss))
+
+
+def sensitivity(run: Run, form: Form, images: int | None = None) -> tuple[PartError, list[Cost]]:
+    """Error of the INT8 network, and the cost of each of its quantizers, in graph order."""
     variants, plan = Variants(run, form, images), form.plan
     alone = [variants.part(others(plan, q), plan.layers, inputs=False) for q in plan.quantizers]
     inside = [variants.part(q.tensors) for q in plan.quantizers]
-    whole, *found = variants.nmse("sensitivity", [FloatPart(), *alone, *inside])
+    whole, *found = variants.errors("sensitivity", [FloatPart(), *alone, *inside])
     count = len(plan.quantizers)
     return whole, [
         Cost(q.name, q.tensors, q.bits, found[i], found[count + i]) for i, q in enumerate(plan.quantizers)

@@ -24,7 +24,9 @@ from distq.sweeps.matrix import is_sweep, load_sweep
 
 JOB_FILE = "job.yaml"
 LARGEST_FILE = 16 << 20
-SMALL_FILES = ("preprocess", "input_config", "labels", "table", "load_dist", "layer_config")
+SMALL_FILES = ("preprocess", "input_config", "labels", "table", "load_dist", "layer_config", "annotations")
+MEASURES = ("measure", "diff")
+"""Options that may name Python files."""
 _LEFT_BEHIND = ("address", "resume")  # the cluster is where it runs, and it always resumes
 
 
@@ -130,6 +132,8 @@ class _Uploads:
         return {name: renamed(name, value) for name, value in entry.items()}
 
     def _packed(self, name: str, value: object) -> object:
+        if name in MEASURES:
+            return self._measures(name, value)
         if name not in self._paths or value is None:
             return value
         given = str(joined_files(value))
@@ -140,6 +144,19 @@ class _Uploads:
         if not _absolute(given):
             raise UsageError(_relative(self._job_file, name, given))
         return value
+
+    def _measures(self, name: str, value: object) -> object:
+        """Names of measures, whose Python files travel."""
+        if isinstance(value, list):
+            return [self._measures(name, one) for one in value]
+        parts = [part.strip() for part in value.split(",")] if isinstance(value, str) else []
+        if not any(part.endswith(".py") for part in parts):
+            return value
+        packed = [
+            self._upload(name, part) if part.endswith(".py") and _is_here(self._job_file, part) else part
+            for part in parts
+        ]
+        return ",".join(packed)
 
     def _upload(self, name: str, given: str) -> str:
         if (name, given) not in self._uploaded:

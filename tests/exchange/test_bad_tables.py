@@ -72,6 +72,7 @@ BAD = {
     "csv cells": (b"tensor,threshold\na,1.0,2.0\n", "line 2: has another number of cells"),
     "csv number": (b"tensor,threshold\na,x\n", "line 2: threshold is x"),
     "csv columns": (b"tensor,bits\na,8\n", "line 1: needs a column tensor, and threshold or min"),
+    "csv rows": (b"tensor,threshold\n", "has no row under its header"),
     "csv text": (b"tensor,threshold\ra,1.0\r", "is no CSV"),
     "pickle": (b"\x80\x04\x95", "is a pickle.*JSON"),
     "binary": (bytes(range(256)), "not a threshold table"),

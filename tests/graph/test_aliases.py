@@ -7,7 +7,7 @@ from networks import Builder
 
 from distq.graph.named import nodes_by_name
 from distq.graph.plan import make_plan
-from distq.graph.resolve import resolve_names
+from distq.graph.resolve import resolve_layers, resolve_names
 from distq.graph.settings import Settings
 from distq.targets import find_target
 
@@ -47,3 +47,10 @@ def test_they_name_quantized_tensors_too(load):
     plan = make_plan(loaded.model, find_target("ort"), "auto", settings=Settings(aliases=loaded.aliases))
     for name in ("conv_out", "bn", "bn_out", "scale_out", "relu"):
         assert resolve_names(loaded.model, plan, [name], "--layers") == ("relu_out",)
+
+
+@pytest.mark.parametrize("name", ["conv", "bn", "bn_out", "scale", "relu", "relu_out"])
+def test_they_name_compute_layers_too(load, name):
+    loaded = load(normalized())
+    plan = make_plan(loaded.model, find_target("ort"), "auto", settings=Settings(aliases=loaded.aliases))
+    assert resolve_layers(loaded.model, plan, [name], "--int8-layers") == ("relu_out",)

@@ -130,6 +130,24 @@ def test_convert_writes_the_model_and_says_what_it_passed_over(
     assert "spare" in printed.err
     onnx.checker.check_model(onnx.load(out), full_check=True)
     assert distq.convert_network(tmp_path / "net.prototxt", out).inputs == {"data": ("batch", 4, 7, 6)}
+    assert invoke(["convert", str(tmp_path / "net.prototxt"), "--to", "onnx", "--out", str(out)]) == 0
+
+
+def test_convert_refuses_weights_alone_and_replaces_nothing_of_the_user(
+    net: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights, mine = net.with_suffix(".caffemodel"), net.parent / "mine.onnx"
+    mine.write_bytes(b"mine")
+    for source, out, message in (
+        (weights, net.parent / "n.onnx", "has weights alone: give the .prototxt"),
+        (net, mine, "exists and was not made by distq convert"),
+        (net, weights, "give a file NAME.onnx"),
+        (net.parent, net.parent / "n.onnx --to csv", "is a folder but no run of distq"),
+    ):
+        given, *more = str(out).split()
+        assert invoke(["convert", str(source), "--out", given, *more]) == 2
+        assert message in capsys.readouterr().err
+    assert mine.read_bytes() == b"mine"
 
 
 def _converted(net: Path) -> Path:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from caffe_cases import COMPARED
+from caffe_networks import numbers
 from exchange_networks import small_file
 from onnx import numpy_helper
 
@@ -42,9 +45,8 @@ def model(place: Path) -> Path:
 
 
 def calibrate(model: Path, place: Path, out: Path, **options: object) -> RunResult:
-    return distq.calibrate(
-        model=model, data=place / "data.npy", out=out, samples=8, executor="local", method="max", **options
-    )
+    given = {"data": place / "data.npy", "samples": 8, "executor": "local", "method": "max", **options}
+    return distq.calibrate(model=model, out=out, **given)
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +156,7 @@ def test_a_run_that_evened_out_channels_gives_what_it_began_with(run: RunResult,
         ({"to": "csv", "source_format": "ncnn"}, "is a folder, so a run: leave --from out"),
         ({"to": "rknn"}, "with --names"),
         ({"to": "csv", "out": "none/t.csv"}, "in no folder that exists"),
+        ({"to": "csv", "weights": "net.caffemodel"}, "--weights goes with --model"),
     ],
 )
 def test_wrong_options_are_named(
@@ -187,3 +190,29 @@ def test_the_command_shows_what_it_wrote(run: RunResult, tmp_path: Path, capsys)
     assert "scale = threshold / 127" in out
     assert invoke(["convert", str(run.out), "--to", "ort", "--out", str(tmp_path / "o"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["format"] == "ort"
+
+
+def test_a_caffe_network_gets_its_own_layers_and_blobs(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", numbers((12, 4, 7, 6), 3))
+    run = calibrate(COMPARED["in place"].save(tmp_path), tmp_path, tmp_path / "run", data=tmp_path / "x.npy")
+    for name in ("bitmain-prototxt", "bitmain-text"):
+        distq.convert(run.out, to=name, out=tmp_path / name)
+    layers = re.findall(r'^  name: "(.*)"', (tmp_path / "bitmain-prototxt").read_text(), re.MULTILINE)
+    blobs = re.findall(r'^    name: "(.*)"', (tmp_path / "bitmain-prototxt").read_text(), re.MULTILINE)
+    assert layers == ["data", "c", "bn", "sc", "r", "p"]
+    assert blobs == ["data", "c", "c", "c", "c", "p"]
+    lines = (tmp_path / "bitmain-text").read_text().splitlines()
+    assert [line.split()[0] for line in lines] == layers
+
+
+def test_no_file_but_a_table_of_the_same_format_is_replaced(run: RunResult, tmp_path: Path) -> None:
+    out = tmp_path / "net.prototxt"
+    out.write_text("name: 'net'")
+    with pytest.raises(UsageError, match=r"exists and is not the \.prototxt table of Bitmain"):
+        distq.convert(run.out, to="bitmain-prototxt", out=out)
+    assert out.read_text() == "name: 'net'"
+    out.unlink()
+    distq.convert(run.out, to="bitmain-prototxt", out=out)
+    distq.convert(run.out, to="bitmain-prototxt", out=out, convention=127)
+    with pytest.raises(UsageError, match="exists and is not"):
+        distq.convert(run.out, to="csv", out=out)

@@ -176,3 +176,16 @@ def test_bad_input_exits_2_with_one_line(
     err = capsys.readouterr().err
     assert named in err
     assert len(err.splitlines()) == 1
+
+
+def test_another_measure_is_compared(place: Place) -> None:
+    """Beside the NMSE, which stays; all layers in INT8 come to the same as the last step."""
+    found = place.diff("ort", diff="squared", progressive=True)
+    plain = place.diff("ort", progressive=True)
+    assert plain.diff is None
+    assert [step.nmse for step in found.steps] == [step.nmse for step in plain.steps]
+    assert found.network == plain.network
+    assert found.steps[-1].diff == pytest.approx(found.diff, rel=1e-3)
+    costs = place.diff("ort", diff="cosine", sensitivity=True).tensors
+    assert all(cost.without_diff is not None for cost in costs)
+    assert list(costs) == sorted(costs, key=lambda cost: cost.without_diff or 0)

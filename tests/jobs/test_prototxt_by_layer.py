@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 from caffe_cases import COMPARED
-from caffe_networks import numbers
+from caffe_networks import Case, layer, numbers
 from job_helpers import read_json, thresholds
 
 import distq
@@ -61,6 +61,38 @@ def test_a_layer_stays_float(place: Path) -> None:
     with pytest.raises(distq.UsageError, match="leaves no layer in INT8"):
         calibrated(place, "run", {"bn": "forward_with_float: true"})
     assert not (place / "run").exists()
+
+
+@pytest.fixture
+def with_prelu(tmp_path: Path) -> Path:
+    """Three Convolutions, each with a PReLU in its blob: these are layers of their own."""
+    np.save(tmp_path / "x.npy", numbers((12, 4, 7, 6), 3))
+    layers = "".join(
+        layer("Convolution", name, source, convolution_param="num_output: 4 kernel_size: 3 pad: 1")
+        + layer("PReLU", f"{name}_act", name, name)
+        for name, source in (("c1", "data"), ("c2", "c1"), ("c3", "c2"))
+    )
+    names = ("c1", "c2", "c3")
+    slopes = {f"{name}_act": ((4,),) for name in names}
+    Case(layers, blobs={**dict.fromkeys(names, ((4, 4, 3, 3), (4,))), **slopes}).save(tmp_path)
+    return tmp_path
+
+
+def test_a_layer_behind_which_others_change_its_blob_is_meant_itself(with_prelu: Path) -> None:
+    calibrated(with_prelu, "run", {"c1": "threshold: 0.75", "c3": "forward_with_float: true"})
+    rows = thresholds(with_prelu / "run")
+    assert rows["c1_Convolution"]["threshold"] == 0.75
+    assert rows["c1"]["method"] == "max"
+    kept = {row["name"]: row["reason"] for row in read_json(with_prelu / "run" / "run.json")["float_layers"]}
+    assert kept["c3_Convolution"] == "kept in float by c3_Convolution in the prototxt"
+
+
+def test_in_a_file_beside_the_network_too(with_prelu: Path) -> None:
+    net = with_prelu / "net.prototxt"
+    text = net.read_text().replace('name: "c1" type', 'threshold: 0.75 name: "c1" type')
+    (with_prelu / "settings.prototxt").write_text(text)
+    calibrated(with_prelu, "run", {}, layer_config=with_prelu / "settings.prototxt")
+    assert thresholds(with_prelu / "run")["c1_Convolution"]["threshold"] == 0.75
 
 
 def test_a_layer_without_a_threshold_is_named(place: Path) -> None:

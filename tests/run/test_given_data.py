@@ -68,6 +68,9 @@ def test_a_network_to_deploy_says_nothing_about_images(folder):
     assert given.preprocess is None
     assert "images become RGB, unscaled; most Caffe networks take BGR minus a mean" in given.notes[0]
     assert given_data(folder / "deploy.prototxt", Path("x.npy"), None, INPUTS).notes == ()
+    (folder / "kept").mkdir()
+    (folder / "kept" / "recorded.json").write_text("{}")
+    assert given_data(folder / "deploy.prototxt", folder / "kept", None, INPUTS).notes == ()
 
 
 def test_what_is_missing_is_named(folder):

@@ -55,12 +55,14 @@ OTHER_VALUES: dict[str, Any] = {
     "concat": "requantize",
     "per_tensor_weights": True,
     "input_shape": "x=1,3,8,8",
+    "diff": "cosine",
+    "measure": "topk,nmse",
 }
 """For every option that is a part of the job and no path, another value than below."""
 
 FILES = (
     *("model", "data", "holdout_data", "preprocess", "input_config"),
-    *("labels", "table", "load_dist", "layer_config"),
+    *("labels", "table", "load_dist", "layer_config", "annotations"),
 )
 """Options that are paths: the content behind them is a part of the job."""
 
@@ -197,6 +199,19 @@ def test_another_plug_in(copied: dict[str, Any]) -> None:
     begin(options)
     plugin.write_text(PLUGIN.replace("64", "65"))
     refused(options, "preprocess")
+
+
+def test_another_measure_or_annotation(copied: dict[str, Any]) -> None:
+    place = copied["out"].parent
+    own, boxes = place / "own.py", place / "boxes"
+    own.write_text("def score(outputs, sample): return 1\n")
+    boxes.mkdir()
+    (boxes / "1.xml").write_text("<annotation/>")
+    refused({**copied, "annotations": boxes}, "annotations")
+    options = {**copied, "diff": own, "allow_code": True, "out": place / "measured"}
+    begin(options)
+    own.write_text("def score(outputs, sample): return 2\n")
+    refused(options, "diff")
 
 
 def test_other_external_data_of_the_model(copied: dict[str, Any]) -> None:

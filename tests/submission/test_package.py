@@ -63,6 +63,14 @@ def test_several_preprocessing_files_travel(job, tmp_path: Path) -> None:
     assert given == "preprocess/p.yaml,preprocess/q.yaml"
 
 
+def test_measures_in_python_files_travel(job, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_bytes(b"def score(outputs, sample): return 1\n")
+    submission = make_submission(job(measure=["topk", "own.py"], diff="own.py"))
+    assert {"measure/own.py", "diff/own.py"} <= set(submission.files)
+    values = yaml.safe_load(submission.files[JOB_FILE])
+    assert (values["measure"], values["diff"]) == (["topk", "measure/own.py"], "diff/own.py")
+
+
 def test_what_arrives_is_the_same_job(job, tmp_path: Path) -> None:
     submission = make_submission(job(address="10.0.0.1:6379", resume=True), {"workers": 5})
     place = tmp_path / "there"

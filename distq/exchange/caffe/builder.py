@@ -14,7 +14,7 @@ from onnx import helper, numpy_helper
 from distq.exchange.caffe.network import Layer
 from distq.exchange.caffe.weights import Blob
 
-OPSET, IR_VERSION = 13, 8
+OPSET, IR_VERSION, PRODUCER = 13, 8, "distq"
 Shape = tuple[int, ...]
 BATCH = "batch"
 _SMALL = 4096
@@ -176,7 +176,7 @@ def _value(name: str, shape: Sequence[int | str]) -> onnx.ValueInfoProto:
 
 def _model(graph: onnx.GraphProto) -> onnx.ModelProto:
     opset = helper.make_opsetid("", OPSET)
-    return helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name="distq")
+    return helper.make_model(graph, opset_imports=[opset], ir_version=IR_VERSION, producer_name=PRODUCER)
 
 
 def _free(name: str, taken: set[str]) -> str:

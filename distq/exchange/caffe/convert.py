@@ -25,12 +25,14 @@ _MOST_NAMED = 5
 class CaffeNetwork:
     """A converted network.
 
-    ``sha256`` is of the digests of both files, ``notes`` say what was passed over.
+    ``sha256`` is of the digests of both files, ``notes`` say what was passed over, ``layers`` has the blobs
+    that each layer writes.
     """
 
     model: onnx.ModelProto
     sha256: str
     notes: tuple[str, ...]
+    layers: dict[str, tuple[str, ...]]
 
 
 def load_caffe(prototxt: Path, weights: Path | None = None) -> onnx.ModelProto:
@@ -67,7 +69,8 @@ def read_caffe(prototxt: Path, weights: Path | None = None) -> CaffeNetwork:
         *_unknown_fields(declared, network.layers),
         *_unused_weights(weights, stored, declared),
     )
-    return CaffeNetwork(model, hashlib.sha256(digests.encode()).hexdigest(), notes)
+    blobs = {layer.name: layer.own_tops for layer in network.layers}
+    return CaffeNetwork(model, hashlib.sha256(digests.encode()).hexdigest(), notes, blobs)
 
 
 def weights_beside(prototxt: Path) -> Path:

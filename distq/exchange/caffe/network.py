@@ -58,6 +58,11 @@ class Layer:
     tops: tuple[str, ...]
     blobs: list[Blob] = field(default_factory=list)
 
+    @property
+    def own_tops(self) -> tuple[str, ...]:
+        """The blobs that ``tops`` are in the file; in-place layers share one."""
+        return tuple(self.message.top)[-len(self.tops) :] or self.tops
+
     def error(self, reason: str) -> ModelError:
         """What is wrong with this layer, with its place in the file."""
         return ModelError(f"{self.path}, line {self.line}: layer {self.name} ({self.type}) {reason}")

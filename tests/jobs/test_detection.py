@@ -1,0 +1,172 @@
+"""``--measure detection`` and ``--diff detection`` on a small detector, with and without annotations."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from job_helpers import Graph, write_model
+
+import distq
+from distq.engine.progress import SilentReporter
+from distq.errors import UsageError
+from distq.run.results import EvaluateResult, RunResult
+
+SIDE, CLASSES, PHOTOS = 32, 2, 16
+STRIDES = 8, 16, 32
+
+
+class Lines(SilentReporter):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.warnings: list[str] = []
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+
+def detector(least: float = 0.0) -> Graph:
+    """Outputs as YOLOv8 exports them, (1, 4 + classes, cells); ``least`` moves the scores."""
+    graph = Graph(2)
+    maps = []
+    for stride in STRIDES:
+        weight = graph.constant(graph.rng.standard_normal((4 + CLASSES, 3, stride, stride)) * 0.01 / stride)
+        bias = graph.constant([0.0] * 4 + [least] * CLASSES)
+        graph.add("Conv", ["x", weight, bias], f"map{stride}", strides=[stride] * 2)
+        shape = graph.constant([0.0])
+        graph.constants[-1].CopyFrom(_whole_numbers(shape, [1, 4 + CLASSES, (SIDE // stride) ** 2]))
+        maps.append(graph.add("Reshape", [f"map{stride}", shape], f"flat{stride}"))
+    graph.add("Concat", maps, "raw", axis=2)
+    graph.add("Sigmoid", ["raw"], "parts")
+    scale = graph.constant(np.array([SIDE] * 2 + [SIDE / 2] * 2 + [1.0] * CLASSES).reshape(1, -1, 1))
+    graph.add("Mul", ["parts", scale], "found")
+    return graph
+
+
+def _whole_numbers(name: str, values: list[int]) -> Any:
+    from onnx import numpy_helper  # noqa: PLC0415  # of this alone
+
+    return numpy_helper.from_array(np.array(values, np.int64), name)
+
+
+def write_detector(path: Path, least: float = 0.0) -> Path:
+    cells = sum((SIDE // stride) ** 2 for stride in STRIDES)
+    shapes = {"found": (1, 4 + CLASSES, cells)}
+    return write_model(path, detector(least).model(shapes, {"x": (1, 3, SIDE, SIDE)}))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A detector, its INT8 form, photos and annotations."""
+    folder = tmp_path_factory.mktemp("detector")
+    write_detector(folder / "model.onnx")
+    (folder / "photos").mkdir()
+    rng = np.random.default_rng(0)
+    images, annotations = [], []
+    for number in range(PHOTOS):
+        photo = rng.integers(0, 256, (SIDE * 2, SIDE, 3)).astype(np.uint8)
+        cv2.imwrite(str(folder / "photos" / f"{number:02}.png"), photo)
+        images.append({"id": number, "file_name": f"{number:02}.png", "width": SIDE, "height": 2 * SIDE})
+        box = {"image_id": number, "category_id": 1 + number % 2, "bbox": [8, 16, 16, 32]}
+        annotations.append(box)
+    content = {
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}],
+    }
+    (folder / "coco.json").write_text(json.dumps(content))
+    (folder / "p.yaml").write_text(
+        f"inputs: {{'*': {{steps: [{{resize: {{height: {SIDE}, width: {SIDE}}}}}, {{color: rgb}}]}}}}"
+    )
+    distq.calibrate(
+        model=folder / "model.onnx",
+        data=folder / "photos",
+        preprocess=folder / "p.yaml",
+        out=folder / "run",
+        samples=8,
+        executor="local",
+    )
+    return folder
+
+
+def evaluate(place: Path, reporter: SilentReporter | None = None, **options: Any) -> EvaluateResult:
+    given = {"against": place / "model.onnx", "measure": "detection", **options}
+    return distq.evaluate(
+        place / "run" / "model.int8.onnx",
+        data=place / "photos",
+        preprocess=place / "p.yaml",
+        executor="local",
+        reporter=reporter,
+        **given,
+    )
+
+
+def test_without_annotations_float_is_the_truth(place: Path) -> None:
+    told = Lines()
+    (figures,) = evaluate(place, told).measures
+    assert any("recognised as yolov8, 21 rows, 2 classes" in line for line in told.lines)
+    assert figures.against is None
+    assert 0.5 < figures.candidate["shared"] <= 1
+    assert 0 < figures.candidate["box_error"] < 0.5
+    assert 0 < figures.candidate["map"] <= 1
+
+
+def test_a_network_shares_all_detections_with_itself(place: Path) -> None:
+    (figures,) = evaluate(place, against=place / "run" / "model.int8.onnx").measures
+    assert figures.candidate["map"] == pytest.approx(1)
+    assert figures.candidate["shared"] == 1
+    assert figures.candidate["box_error"] == figures.candidate["score_error"] == 0
+
+
+def test_with_annotations_both_networks_have_an_map(place: Path) -> None:
+    found = [evaluate(place, annotations=place / "coco.json", shard_size=size).measures[0] for size in (3, 8)]
+    assert found[0] == found[1]
+    assert found[0].against is not None
+    assert 0 <= found[0].candidate["map"] <= found[0].candidate["map50"] <= 1
+    assert found[0].against.keys() == {"map", "map50"}
+
+
+def test_classes_that_cannot_be_told_apart_are_refused(place: Path, tmp_path: Path) -> None:
+    content = json.loads((place / "coco.json").read_text())
+    content["categories"].append({"id": 9, "name": "c"})
+    path = tmp_path / "coco.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(UsageError, match="have 3 classes, the network 2, and names do not tell"):
+        evaluate(place, annotations=path)
+
+
+def tune(place: Path, out: Path, reporter: SilentReporter | None = None, **options: Any) -> RunResult:
+    given = {"model": place / "model.onnx", "samples": 10, "tune_samples": 8, "effort": 5, **options}
+    return distq.tune(
+        data=place / "photos",
+        preprocess=place / "p.yaml",
+        out=out,
+        executor="local",
+        diff="detection",
+        reporter=reporter,
+        **given,
+    )
+
+
+def test_a_search_lowers_what_becomes_of_detections(place: Path, tmp_path: Path) -> None:
+    told = Lines()
+    run = tune(place, tmp_path / "run", told)
+    assert run.holdout is not None
+    (figures,) = run.holdout.measures
+    assert figures.measure == "detection"
+    assert figures.after is not None
+    assert set(figures.before) == set(figures.after) >= {"map", "shared", "box_error"}
+    assert not told.warnings
+
+
+def test_images_with_nothing_to_detect_are_told(place: Path, tmp_path: Path) -> None:
+    nothing = write_detector(tmp_path / "nothing.onnx", least=-30)
+    run = tune(place, tmp_path / "run", model=nothing)
+    assert any("--diff detection is 0 on all tuning images" in warning for warning in run.warnings)
