@@ -185,7 +185,7 @@ def _measures(part: str, runs: Sequence[RunFacts]) -> str:
         compared = getattr(run.result, part)
         for place, measured in enumerate(compared.measures if compared is not None else ()):
             for name in measured.before:
-                label = f"{measured.measure}, {name}"
+                label = name if name == measured.measure else f"{measured.measure}, {name}"
                 cells = [
                     _measured(getattr(measured, stage), name, f"{part}/measures/{place}/{stage}")
                     for stage in ("before", "after", "float")
@@ -197,7 +197,7 @@ def _measures(part: str, runs: Sequence[RunFacts]) -> str:
 def _measured(figures: Mapping[str, float] | None, name: str, where: str) -> Cell:
     if figures is None or name not in figures:
         return words(NOTHING)
-    return numeric(number(figures[name]), figures[name], metric=f"{where}/{name}")
+    return numeric(number(figures[name], 6), figures[name], metric=f"{where}/{name}")
 
 
 def _cost(field: str, show: Callable[[float], str]) -> Callable[[RunFacts], Cell]:
