@@ -24,6 +24,7 @@ from distq.targets.target import ConcatRule, Scheme
 from distq.urls import shown, why_unusable
 
 MethodName = Literal["auto", "max", "kl", "symkl", "jsd", "admm", "aciq", "percentile", "mse"]
+CostName = Literal["macs", "layers", "latency"]
 Rounding = Literal["gptq", "nearest"]
 StrategyName = Literal["default", "grid", "bitmain", "tpu-mlir"]
 
@@ -39,6 +40,18 @@ def _split_names(value: object) -> object:
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split_names)]
 """Layer names; a string is split at commas."""
+
+
+def _lines(value: object) -> object:
+    """Combinations, one a line; of several texts the lines of each."""
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list | tuple):
+        return value
+    return tuple(line.strip() for text in texts for line in str(text).splitlines() if line.strip())
+
+
+def _text(value: object) -> object:
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def _known_target(value: object) -> object:
@@ -218,6 +231,16 @@ class TuneOptions(CalibrateOptions):
     equalize: bool = True
     layers: Names = ()
     ignore_layers: Names = ()
+
+
+class AutoOptions(TuneOptions):
+    """Options of ``distq auto``: all of tune, and what is to be reached at which cost."""
+
+    tune_samples: Annotated[int, Field(ge=1)] = 128
+    goal: Annotated[str, Field(pattern=r"^(sqnr|top1|top5|map|score):[-+]?\d+(\.\d+)?$")]
+    cost: CostName = "macs"
+    tries: Annotated[tuple[str, ...], BeforeValidator(_lines)] = ()
+    time: Annotated[str, BeforeValidator(_text), Field(pattern=r"^\d+(\.\d+)?[smh]?$")] | None = None
 
 
 class EvaluateOptions(CommonOptions):

@@ -1,6 +1,6 @@
 """Job files: the options of one command as YAML.
 
-command: tune          # calibrate, tune, eval or diff
+command: tune          # calibrate, tune, auto, eval or diff
 model: model.onnx      # paths are relative to the job file
 data: photos
 tune_samples: 32       # any option of the command, with underscores
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import get_type_hints
 
 from distq.config import (
+    AutoOptions,
     CalibrateOptions,
     CommonOptions,
     DiffOptions,
@@ -23,7 +24,7 @@ from distq.config import (
     joined_files,
 )
 from distq.errors import UsageError
-from distq.options import make_options, unknown_name
+from distq.options import RESERVED, make_options, unknown_name
 from distq.regular import read_regular
 from distq.urls import url_of
 from distq.yaml_text import parse_yaml
@@ -31,6 +32,7 @@ from distq.yaml_text import parse_yaml
 COMMANDS: dict[str, type[CommonOptions]] = {
     "calibrate": CalibrateOptions,
     "tune": TuneOptions,
+    "auto": AutoOptions,
     "eval": EvaluateOptions,
     "diff": DiffOptions,
 }
@@ -65,6 +67,8 @@ def load_job(path: Path, overrides: Mapping[str, object] | None = None) -> Job:
     if kind is None:
         raise UsageError(f"{path}: unknown command {command!r}: it is one of {', '.join(COMMANDS)}")
     switches = {name: _switch(path, name, values.pop(name, False)) for name in _SWITCHES}
+    by_word = {word: name for name, word in RESERVED.items()}
+    values = {by_word.get(name, name): value for name, value in values.items()}
     for name in [*values, *(overrides or {})]:
         if name not in kind.model_fields:
             raise UsageError(f"{path}: {unknown_name(name, kind.model_fields)} ({command})")

@@ -15,13 +15,22 @@ Options = TypeVar("Options", bound=BaseModel)
 POSITIONAL = ("model", "candidate")
 """Options that the command line takes by position."""
 
-_PATTERNS = {"device": "cpu, auto, cuda or cuda:N"}  # what a regular expression says, for a person
+RESERVED = {"tries": "try"}
+"""Options that users know by a word which Python keeps for itself."""
+
+_PATTERNS = {
+    "device": "cpu, auto, cuda or cuda:N",
+    "goal": "sqnr:DECIBELS, top1:POINTS, top5:POINTS, map:POINTS or score:N, such as sqnr:30 or top1:-0.5",
+    "time": "a number of seconds, or one with s, m or h behind it, such as 30m",
+}
+"""What a regular expression says, for a person."""
+
 _LONGEST_VALUE = 60
 
 
 def on_command_line(name: str) -> str:
     """How the command line spells an option: ``tune_samples`` is ``--tune-samples``."""
-    return name.upper() if name in POSITIONAL else "--" + name.replace("_", "-")
+    return name.upper() if name in POSITIONAL else "--" + RESERVED.get(name, name).replace("_", "-")
 
 
 def make_options(

@@ -34,7 +34,14 @@ from distq.cli.tables import (
     print_evaluate_result,
     print_run_result,
 )
-from distq.config import CalibrateOptions, CommonOptions, DiffOptions, EvaluateOptions, TuneOptions
+from distq.config import (
+    AutoOptions,
+    CalibrateOptions,
+    CommonOptions,
+    DiffOptions,
+    EvaluateOptions,
+    TuneOptions,
+)
 from distq.errors import DistqError, InterruptedRun
 from distq.memory import LOCAL_ADDRESS_SPACE, RAY_ADDRESS_SPACE, out_of_memory, require_address_space
 from distq.options import make_options, on_command_line
@@ -82,6 +89,13 @@ def calibrate(values: Values, output: Output) -> None:
 def tune(values: Values, output: Output) -> None:
     """Calibrate, then search each layer's threshold for the smallest output error."""
     _start(make_options(TuneOptions, values, on_command_line), output)
+
+
+@app.command(epilog=example("distq auto model.onnx --data photos --goal sqnr:30 --out run"))
+@takes(AutoOptions)
+def auto(values: Values, output: Output) -> None:
+    """Find the cheapest network that meets a goal, and say why each layer is as it is."""
+    _start(make_options(AutoOptions, values, on_command_line), output)
 
 
 @app.command("eval", epilog=example("distq eval run/model.int8.onnx --against model.onnx --data photos"))
@@ -184,6 +198,10 @@ def _start(options: CommonOptions, output: Output) -> None:
     """Run the job that the options are for."""
     _require_address_space(local=options.executor == "local")
     match options:
+        case AutoOptions():
+            from distq.cli.auto import run_auto
+
+            run_auto(options, output)
         case TuneOptions():
             from distq.jobs.tune import tune as tune_job
 

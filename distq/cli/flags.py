@@ -13,12 +13,13 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from distq.config import CHOICES, LayerOptions, TuneOptions
-from distq.options import POSITIONAL
+from distq.options import POSITIONAL, RESERVED
 
 DATA = "Data"
 QUANTIZATION = "Quantization"
 LAYERS = "Layers"
 SEARCH = "Search"
+GOAL = "Goal"
 COMPARISON = "What is compared"
 PLACE = "Where it runs"
 OUTPUT = "Output"
@@ -100,6 +101,14 @@ FLAGS = {
     "equalize": Flag(SEARCH, "Leave channels as they are."),
     "layers": Flag(SEARCH, "Tune only these layers.", "NAME,NAME"),
     "ignore_layers": Flag(SEARCH, "Leave these layers' thresholds as calibrated.", "NAME,NAME"),
+    "goal": Flag(
+        GOAL,
+        "What to reach on the tuning samples: sqnr:30, top1:-0.5, top5:-0.5, map:-1, score:-0.01.",
+        "NAME:N",
+    ),
+    "cost": Flag(GOAL, "What not to spend: multiplications or layers not in INT8, or time on this machine"),
+    "tries": Flag(GOAL, "Try exactly this: 'per-channel; method=admm'; again for each.", "'A; B'"),
+    "time": Flag(GOAL, "Begin nothing new after so long, and take the best so far: 30m.", "TIME"),
     "diff": Flag(
         SEARCH,
         "What the search lowers: nmse, squared, cosine, detection, detection:HEAD or FILE.py.",
@@ -229,7 +238,7 @@ _TEXTS = (tuple[str, ...], *(get_type_hints(TuneOptions)[name] for name in ("mea
 def _parameter(name: str, hint: Any, field: FieldInfo, *, optional: bool) -> inspect.Parameter:  # noqa: ANN401  # a type
     """The parameter of one option: Typer reads its type from it, and the help the default."""
     flag = FLAGS[name]
-    text, metavar, declaration = flag.help, flag.metavar, "--" + name.replace("_", "-")
+    text, metavar, declaration = flag.help, flag.metavar, "--" + RESERVED.get(name, name).replace("_", "-")
     notes = []
     if name in CHOICES:
         hint = Literal[tuple(CHOICES[name])]
@@ -243,7 +252,7 @@ def _parameter(name: str, hint: Any, field: FieldInfo, *, optional: bool) -> ins
         notes.append(f"default: {field.default}")
     if notes:
         text = f"{text.removesuffix('.')} ({'; '.join(notes)})."
-    if hint == get_type_hints(LayerOptions)["input_shape"]:  # given again for each input
+    if hint == get_type_hints(LayerOptions)["input_shape"] or name == "tries":  # given again for each
         hint = list[str]
     if hint in _TEXTS:  # names travel as one string, which distq.config splits
         hint = str

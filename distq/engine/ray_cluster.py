@@ -134,6 +134,7 @@ class RayCluster:
         if not {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():
             os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else it reports to Ray's makers
+        os.environ.setdefault("RAY_worker_niceness", "0")  # else workers give way to all else on the machine
         cores = machine_cores()
         self._folder = RayFolder.make()
         self._reaper = Reaper(self._folder.path)

@@ -8,14 +8,12 @@ from distq.reports.runs import with_report
 from distq.run.given_data import require_data
 from distq.run.open import Lender, as_begun, interruptible, open_run
 from distq.run.results import RunResult
-from distq.stages.budget import reconsider, require_budget, spend
+from distq.stages.budget import require_budget
 from distq.stages.calibrated import calibrated
-from distq.stages.evened_budget import even_out_anew
 from distq.stages.finish import finish
 from distq.stages.form import Form
-from distq.stages.search import chosen_quantizers, search, searched_quantizers
-from distq.stages.settle import settle
-from distq.stages.start import choose_start
+from distq.stages.search import chosen_quantizers
+from distq.stages.tuned import tuned
 
 
 def tune(options: TuneOptions, reporter: Reporter, lender: Lender | None = None) -> RunResult:
@@ -42,20 +40,7 @@ def tune(options: TuneOptions, reporter: Reporter, lender: Lender | None = None)
         before = calibrated(opened)
         # from here on choices go by what the user named
         run = opened.by_diff()
-        # the method and the equalization that are closest to float: a search wins back neither
-        start = choose_start(run, options, before)
-        # 16 bits and float before the search, so that thresholds are found for the network as it will be
-        spent = spend(run, options, start)
-        # what a budget has replaced is not searched, nor what has headroom
-        wanted = {*searched_quantizers(options, start)}
-        searched = [q for q in spent.plan.quantizers if q in wanted]
-        # each tensor's threshold by the error of the network outputs
-        found = search(run, options, spent, searched)
-        # weights and biases were made for the thresholds before the search
-        settled = settle(run, spent, found)
-        # better thresholds may change what a budget is best spent on
-        chosen = reconsider(run, options, start, settled)
-        # with 16 bits in place other channels are worth evening out
-        after = even_out_anew(run, before, start, chosen)
+        # start, budgets, thresholds tensor by tensor
+        after = tuned(run, options, before)
         result = finish(run, before, after)
     return with_report(result, wanted=options.report)

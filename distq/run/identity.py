@@ -49,6 +49,7 @@ NOT_IDENTITY = frozenset(
         "allow_code",
         "dump_dist",
         "report",
+        "time",
         "weights",
     }
 )

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import SerializerFunctionWrapHandler, model_serializer
 
+from distq.run.auto_report import AutoReport
 from distq.run.figures import Bounded, ComparedFigures, MeasureFigures, Result, Speed, Unbounded
 
 
@@ -173,11 +174,12 @@ class CurvePoint(Result):
 
 
 class RunResult(Result):
-    """Outcome of calibrate or tune.
+    """Outcome of calibrate, tune or auto.
 
     Attributes:
         layers: what the search made of tensors, where no later choice replaced it.
         curve: what a budget was spent on.
+        auto: what ``distq auto`` tried and chose.
         integer_kernels: what runs on integers; None where the target is not run by ONNX Runtime.
     """
 
@@ -190,6 +192,7 @@ class RunResult(Result):
     warnings: tuple[str, ...] = ()
     layers: tuple[SearchedLayer, ...] = ()
     curve: tuple[CurvePoint, ...] = ()
+    auto: AutoReport | None = None
     integer_kernels: IntegerKernels | None = None
 
 

@@ -61,6 +61,21 @@ class RunDir:
         return self.path / "model.int8.onnx.data"
 
     @property
+    def chosen_job(self) -> Path:
+        """The job file of what ``auto`` chose."""
+        return self.path / "chosen.yaml"
+
+    @property
+    def pareto(self) -> Path:
+        """Measure against cost of all that ``auto`` tried."""
+        return self.path / "pareto.csv"
+
+    @property
+    def qtable(self) -> Path:
+        """TPU-MLIR's list of layers that ``auto`` left out of INT8."""
+        return self.path / "qtable.txt"
+
+    @property
     def metrics(self) -> Path:
         """Accuracy and cost; written last, so it marks a finished run."""
         return self.path / "metrics.json"
@@ -99,7 +114,9 @@ class RunDir:
     def every_file(self) -> tuple[Path, ...]:
         """The files for a user that a run may have."""
         tables = (self.thresholds, self.tensors, self.calibrated)
-        return (self.model, self.weights, *tables, self.metrics, self.run, self.distributions, self.report)
+        answer = (self.chosen_job, self.pareto, self.qtable)
+        rest = (self.metrics, self.run, self.distributions, self.report)
+        return (self.model, self.weights, *tables, *answer, *rest)
 
     def write_model(self, model: bytes) -> None:
         """Write the QDQ model, with its weights beside it where they lie in files."""

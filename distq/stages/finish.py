@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from distq.engine.journal import Journal
 from distq.files import atomic_write
 from distq.quant.table import Table
+from distq.run.auto_report import AutoReport
 from distq.run.context import Run
 from distq.run.records import close_run, run_record
 from distq.run.results import Comparison, RunResult, SearchedLayer
@@ -14,14 +15,18 @@ from distq.stages.compare import compare_models, comparison
 from distq.stages.form import Form
 from distq.stages.kernels import float_layers, kernels_of_layers
 
+LEAST_SQNR_DB = 15
+"""Below that many decibels answers are seldom those of float."""
 
-def finish(run: Run, before: Form, after: Form | None = None) -> RunResult:
+
+def finish(run: Run, before: Form, after: Form | None = None, report: AutoReport | None = None) -> RunResult:
     """Write the files, read the held-out samples once, and report.
 
     Args:
         run: whose folder gets the files.
         before: the form that ``calibrate`` exports.
         after: what a search made of it; None: there was none.
+        report: of ``auto``, whose journal has searches of several networks.
     """
     final = before if after is None else after
     if after is not None:
@@ -52,6 +57,8 @@ def finish(run: Run, before: Form, after: Form | None = None) -> RunResult:
             run, stage, models, run.holdout_data, run.selection.holdout, measuring=run.measuring
         )
         holdout = comparison(results, 0, tuned, run.measuring)
+    for line in _far_from_float(final, holdout or tuning):
+        run.warn(line)
     result = RunResult(
         out=run.rundir.path,
         files=(),
@@ -60,12 +67,27 @@ def finish(run: Run, before: Form, after: Form | None = None) -> RunResult:
         cost=run.cost(),
         float_layers=tuple(run.float_layers),
         warnings=tuple(run.warnings),
-        layers=tuple(_searched_layers(run.journal, final.table)),
+        layers=() if report is not None else tuple(_searched_layers(run.journal, final.table)),
         curve=final.curve,
+        auto=report,
         integer_kernels=kernels_of_layers(final.model, final.plan, final.exported),
     )
     close_run(run.rundir, {**run_record(run), "budget": final.budget}, result)
     return result.model_copy(update={"files": run.rundir.files()})
+
+
+def _far_from_float(final: Form, found: Comparison | None) -> Iterator[str]:
+    """What to try where the INT8 model is too far from float to be of use."""
+    accuracy = None if found is None else found.after or found.before
+    if accuracy is None or accuracy.sqnr_db is None or accuracy.sqnr_db >= LEAST_SQNR_DB:
+        return
+    target = final.plan.target
+    tries = ["'distq diff --sensitivity' names what costs most", "tune with --float-budget keeps it in float"]
+    if 16 in target.activation_bits:
+        tries.append("or --int16-budget gives it 16 bits")
+    if target.placement == "everywhere":
+        tries.append("--target openvino rounds fewer tensors, for runtimes that take it")
+    yield f"the INT8 model is {accuracy.sqnr_db:.1f} dB from float, under {LEAST_SQNR_DB}: {'; '.join(tries)}"
 
 
 def _searched_layers(journal: Journal, table: Table) -> Iterator[SearchedLayer]:

@@ -7,9 +7,9 @@ import inspect
 import pytest
 
 from distq.cli.flags import FLAGS, Output, takes
-from distq.config import CalibrateOptions, DiffOptions, EvaluateOptions, TuneOptions
+from distq.config import AutoOptions, CalibrateOptions, DiffOptions, EvaluateOptions, TuneOptions
 
-KINDS = [CalibrateOptions, TuneOptions, EvaluateOptions, DiffOptions]
+KINDS = [CalibrateOptions, TuneOptions, AutoOptions, EvaluateOptions, DiffOptions]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -12,7 +12,7 @@ import pytest
 from job_helpers import three_layers, tree, use_watched, write_model, write_photos
 
 import distq
-from distq.config import TuneOptions
+from distq.config import AutoOptions
 from distq.errors import InterruptedRun, UsageError
 from distq.run.identity import NOT_IDENTITY
 from distq.run.results import RunResult
@@ -128,7 +128,8 @@ def copied(begun: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
 
 
 def test_every_option_is_either_a_part_of_the_job_or_not() -> None:
-    assert set(TuneOptions.model_fields) == {*NOT_IDENTITY, *OTHER_VALUES, *FILES}
+    of_auto = {"goal", "cost", "tries"}
+    assert set(AutoOptions.model_fields) == {*NOT_IDENTITY, *OTHER_VALUES, *FILES, "annotations", *of_auto}
 
 
 @pytest.mark.parametrize("field", OTHER_VALUES)

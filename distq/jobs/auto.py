@@ -1,0 +1,107 @@
+"""``distq auto``: the cheapest network that meets a goal, found and explained."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from distq.config import AutoOptions
+from distq.engine.progress import Reporter
+from distq.errors import UsageError
+from distq.replica.measured import NOTHING, Measuring
+from distq.reports.runs import with_report
+from distq.run.context import Run
+from distq.run.given_data import require_data
+from distq.run.open import Lender, as_begun, interruptible, open_run
+from distq.run.results import RunResult
+from distq.search.goal import OF_A_MEASURE, Goal
+from distq.stages.auto_report import report_of, write_answer
+from distq.stages.candidates import Maker
+from distq.stages.cheapest import explore, run_given
+from distq.stages.finish import finish
+from distq.stages.form import Form
+from distq.stages.given_candidates import given_candidates
+from distq.stages.search import chosen_quantizers
+from distq.stages.trials import Trials
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+
+def auto(options: AutoOptions, reporter: Reporter, lender: Lender | None = None) -> RunResult:
+    """Find the cheapest network that meets the goal on the tuning samples.
+
+    Where none does, the result has the closest, and ``result.auto.reached`` is false.
+
+    Args:
+        options: of the command.
+        reporter: told of progress.
+        lender: whose workers it takes; None: its own.
+
+    Raises:
+        InputError: what was given cannot be used; nothing was written.
+        ExecutionError: it failed while running; finished work is in the journal.
+        InterruptedRun: Ctrl-C.
+    """
+    require_data(options.data, options.model)
+    _require_free_choice(options)
+    by_hand = given_candidates(options)
+    options = as_begun(_with_measure(options))
+    with interruptible(), open_run(options, "auto", reporter, lender) as run:
+        if isinstance(run, RunResult):
+            return with_report(run, wanted=options.report)
+        chosen_quantizers(options, Form.given(run))  # a wrong name in --layers is found before any work
+        # what is to be reached, and the network in INT8, from which all others differ
+        measuring = _judging(run, options)
+        goal = Goal.parse(options.goal, *measuring.measures)
+        maker = Maker(run, options)
+        trials = Trials(run, goal, maker, options.cost, seconds=_seconds(options.time), measuring=measuring)
+        # others are made and measured, those first that promise most
+        given = run_given(trials, by_hand, options.time) if by_hand else None
+        found = given or explore(run, options, goal, trials)
+        # what was found, why, and how to make it again
+        report = report_of(goal, options.goal, options.cost, trials, found)
+        write_answer(run, found.answer, report)
+        result = finish(run, maker.base.form, found.answer.made.form, report)
+    return with_report(result, wanted=options.report)
+
+
+def _require_free_choice(options: AutoOptions) -> None:
+    """Refuse options that say what is to be chosen.
+
+    Raises:
+        UsageError: naming one.
+    """
+    if options.int16_budget or options.float_budget:
+        raise UsageError("--int16-budget and --float-budget are what auto chooses: leave them out")
+    if options.table is not None:
+        raise UsageError("--table fixes the thresholds that auto chooses: leave it out")
+
+
+def _with_measure(options: AutoOptions) -> AutoOptions:
+    """The options with the measure that the goal is of, where it is one's figure.
+
+    Raises:
+        UsageError: the two do not go together.
+    """
+    name = options.goal.partition(":")[0]
+    if name == "score" and not options.measure:
+        raise UsageError("--goal score is of a measure of yours: give --measure FILE.py")
+    if name == "map" and not any(str(one).partition(":")[0] == "detection" for one in options.measure):
+        return options.model_copy(update={"measure": (*options.measure, "detection")})
+    return options
+
+
+def _judging(run: Run, options: AutoOptions) -> Measuring:
+    """What networks are measured by beside similarity and labels: the measure of the goal alone."""
+    name = options.goal.partition(":")[0]
+    if name not in OF_A_MEASURE:
+        return NOTHING
+    measures = run.measuring.measures
+    wanted = [one for one in measures if name != "map" or one.name.startswith("detection")]
+    return replace(run.measuring, measures=tuple(wanted[:1]))
+
+
+def _seconds(time: str | None) -> float | None:
+    if time is None:
+        return None
+    unit = _SECONDS.get(time[-1])
+    return float(time) if unit is None else float(time[:-1]) * unit

@@ -1,0 +1,161 @@
+"""Networks that ``distq auto`` may choose: each is other options, and the form that these come to.
+
+A candidate is made as ``calibrate`` or ``tune`` makes it with its options. While it is only tried, what the
+float network gives is taken from the network that all began with. That is not the same to the last bit, as
+what ONNX Runtime fuses depends on the tensors that are looked at: so the answer is made once more without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from distq.config import AutoOptions
+from distq.graph.heads import parts, with_places
+from distq.graph.probes import stages
+from distq.options import make_options
+from distq.run.context import Run
+from distq.run.prepare import prepare_model
+from distq.stages.calibrated import calibrated
+from distq.stages.correct import corrected_together
+from distq.stages.form import Choice, Form
+from distq.stages.method import best_calibration
+from distq.stages.observe import COUNTED_WHOLE, observe
+from distq.stages.thresholds import AUTO, with_thresholds
+from distq.stages.tuned import tuned
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What one network is made with.
+
+    Attributes:
+        name: for a person.
+        changes: options that differ from those of the run.
+        tuned: whether its thresholds are searched.
+        choice: what of it is better than 8 bit, beyond what the user set.
+    """
+
+    name: str
+    changes: Mapping[str, object] = field(default_factory=dict)
+    tuned: bool = False
+    choice: Choice = field(default_factory=Choice)
+
+    def options(self, given: AutoOptions) -> AutoOptions:
+        """The options of ``tune`` that make it; a choice adds to what the user set."""
+        values: dict[str, object] = {name: getattr(given, name) for name in given.model_fields_set}
+        values |= self.changes
+        for name, chosen in (
+            ("int16_layers", self.choice.int16),
+            ("float_layers", self.choice.float_layers),
+        ):
+            if chosen:
+                values[name] = (*getattr(given, name), *chosen)
+        return make_options(AutoOptions, values)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A candidate, the options that it came to, and its form.
+
+    ``shared``: with what the float network gave for the network that all began with.
+    """
+
+    candidate: Candidate
+    options: AutoOptions
+    run: Run
+    form: Form
+    shared: bool = False
+
+
+class Maker:
+    """Makes candidates of one run.
+
+    Args:
+        run: gives workers and samples.
+        options: of the run.
+    """
+
+    def __init__(self, run: Run, options: AutoOptions) -> None:
+        self._run = run
+        self._options = options
+        self.base = self._first(calibrated(run))
+
+    def make(self, candidates: Sequence[Candidate], *, share: bool = True) -> list[Made]:
+        """Their forms; those that are only calibrated are corrected side by side.
+
+        Args:
+            candidates: to be made.
+            share: take from the first network what float gives, but where thresholds are searched.
+        """
+        prepared = [self._prepared(candidate, share=share) for candidate in candidates]
+        together = [i for i, one in enumerate(prepared) if self._as_the_run(one.options)]
+        found = {i: self._alone(one) for i, one in enumerate(prepared) if i not in together}
+        forms = corrected_together(self._run, [prepared[i].form for i in together]) if together else []
+        found |= {i: replace(prepared[i], form=form) for i, form in zip(together, forms, strict=True)}
+        return [self._finished(found[i]) for i in range(len(prepared))]
+
+    def _first(self, form: Form) -> Made:
+        """The network that ``calibrate`` exports, by the method that was found best."""
+        return self._named(Made(Candidate("INT8"), self._options, self._run, form))
+
+    def _named(self, made: Made) -> Made:
+        """With the method that ``auto`` came to in place of ``auto``."""
+        if made.options.method != AUTO:
+            return made
+        method = made.run.journal.notes("method")[-1]["chosen"]
+        candidate = replace(made.candidate, changes={**made.candidate.changes, "method": method})
+        return replace(made, candidate=candidate, options=candidate.options(self._options))
+
+    def _as_the_run(self, options: AutoOptions) -> bool:
+        """Whether its layers can be corrected beside those of others."""
+        same = ("rounding", "bias_correction")
+        return options.method != AUTO and all(
+            getattr(options, name) == getattr(self._options, name) for name in same
+        )
+
+    def _prepared(self, candidate: Candidate, *, share: bool) -> Made:
+        """With thresholds; weights and biases are still to be made.
+
+        Raises:
+            InputError: the options do not go together.
+        """
+        options, run = candidate.options(self._options), self._run
+        loaded, plan = prepare_model(options, run.loaded.without)
+        places = parts(loaded.model, plan)
+        own = replace(
+            run,
+            options=options,
+            loaded=loaded,
+            plan=plan,
+            places=places,
+            float_parts=run.executor.share(with_places(loaded.serialized(), places)),
+        )
+        share = share and not candidate.tuned
+        form = Form.given(own)
+        form = self._with_float(own, form) if share else replace(form, distributions=observe(own, form))
+        return Made(candidate, options, own, with_thresholds(own, form), share)
+
+    def _with_float(self, run: Run, form: Form) -> Form:
+        """The form with its distributions and means: those known where the network is the same."""
+        base = self.base.form
+        same = form.serialized == base.serialized
+        whole = [not COUNTED_WHOLE.isdisjoint({o.method}) for o in (run.options, self.base.options)]
+        known = base.distributions if same and whole[0] == whole[1] else {}
+        missing = [q.name for q in form.plan.quantizers if q.name not in known]
+        found = {**known, **(observe(run, form, missing) if missing else {})}
+        own = {q.name: found[q.name] for q in form.plan.quantizers}
+        layers = {layer.name for stage in stages(form.model, form.plan) for layer in stage}
+        means = base.means if same and base.means is not None and layers <= base.means.keys() else None
+        return replace(form, distributions=own, means=means)
+
+    def _alone(self, made: Made) -> Made:
+        if made.options.method == AUTO:
+            return self._named(replace(made, form=best_calibration(made.run, made.form)))
+        return replace(made, form=corrected_together(made.run, [made.form])[0])
+
+    def _finished(self, made: Made) -> Made:
+        if not made.candidate.tuned:
+            return made
+        made.run.reporter.line(f"{made.candidate.name}: thresholds are searched")
+        return replace(made, form=tuned(made.run.by_diff(), made.options, made.form))

@@ -1,0 +1,234 @@
+"""The cheapest network that meets a goal: what costs nothing first, then as little made better as does.
+
+Estimates give the order (:class:`distq.stages.gains.Gains`). Networks are made and measured where it is
+decided: how many of that order it takes, which can go again, and whether searched thresholds do with fewer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from distq.config import AutoOptions
+from distq.errors import ModelError, UsageError
+from distq.run.context import Run
+from distq.search.goal import Goal
+from distq.stages.candidates import Candidate
+from distq.stages.form import Choice
+from distq.stages.gains import Gains, Item, less
+from distq.stages.trials import TimeIsUp, Trial, Trials
+
+SLACK = 1.5
+"""An estimated error up to so many times the limit is tried: making a network anew lowers it, as a rule."""
+
+TOGETHER = 2
+"""Candidates made at the same time, however many workers there are, so that all find the same."""
+
+GROUPS = 4
+"""``--conv-groups`` that is tried with one weight scale a layer."""
+
+TUNING_EFFORT = 2
+"""From this ``--effort`` on thresholds are searched as well."""
+
+SEARCH_REACH = 2.0
+"""How many times the limit a network may lose for a search of its thresholds to be tried first."""
+
+MOST_PRUNED = 8
+"""Rounds in which something chosen is taken back."""
+
+
+@dataclass(frozen=True)
+class Explored:
+    """What the search for the cheapest network learned.
+
+    Attributes:
+        answer: the cheapest trial that meets the goal, else the closest to it.
+        without: NMSE estimated for the answer without each part of what it has better.
+        obstacles: what stands in the way where none meets it.
+        complete: whether it came to its end: ``--time`` was not over, and every network could be made.
+    """
+
+    answer: Trial
+    without: Mapping[Item, float] = field(default_factory=dict)
+    obstacles: tuple[str, ...] = ()
+    complete: bool = True
+
+
+def explore(run: Run, options: AutoOptions, goal: Goal, trials: Trials) -> Explored:
+    """Search until the cheapest is found, nothing is left to try, or the time is up."""
+    search = _Search(run, options, goal, trials)
+    stopped = ""
+    try:
+        search.go()
+    except TimeIsUp:
+        stopped = f"--time {options.time} was over: give more"
+    except (UsageError, ModelError) as error:  # of one combination; what was found before it holds
+        stopped = f"a network could not be made: {error}"
+    if stopped:
+        run.warn(f"{stopped}; the best so far is the answer")
+    answer = trials.answer()
+    without = {} if search.gains is None else search.gains.without_each(answer.made.candidate.choice)
+    obstacles = () if answer.met else (stopped,) if stopped else search.obstacles()
+    return Explored(answer, without, obstacles, complete=not stopped)
+
+
+def run_given(trials: Trials, candidates: Sequence[Candidate], time: str | None) -> Explored:
+    """Exactly the combinations that were given by hand."""
+    complete, obstacles = True, list[str]()
+    try:
+        for candidate in candidates:
+            trials.of([candidate])
+    except TimeIsUp:
+        complete = False
+    answer = trials.answer()
+    if not answer.met:
+        obstacles.append(f"of {len(trials.every)} networks {answer.name} comes closest")
+        if not complete:
+            obstacles.append(f"--time {time} was over before all were tried")
+    return Explored(answer, {}, tuple(obstacles), complete)
+
+
+class _Search:
+    def __init__(self, run: Run, options: AutoOptions, goal: Goal, trials: Trials) -> None:
+        self._run = run
+        self._options = options
+        self._goal = goal
+        self._trials = trials
+        self._start = trials.base
+        self._tunes = options.effort >= TUNING_EFFORT
+        self.gains: Gains | None = None
+
+    def go(self) -> None:
+        """All steps, from what costs nothing to what costs most; then back."""
+        if self._trials.base.met or self._without_cost():
+            return
+        self.gains = gains = Gains(self._start.made.run, self._start.made.form, self._options.cost)
+        fails, meets = self._enough(gains)
+        if meets is None:
+            self._search_thresholds(gains.choice(len(gains.chain)))
+            return
+        best = self._fewest(gains, fails, meets)
+        best = self._pruned(gains, best)
+        if self._tunes:
+            self._fewer_by_search(gains, best.made.candidate.choice)
+
+    def obstacles(self) -> tuple[str, ...]:
+        """What stands in the way, in sentences."""
+        found = []
+        plan = self._start.made.form.plan
+        if self.gains is not None:
+            choice = self.gains.choice(len(self.gains.chain))
+            found.append(f"{len(choice.float_layers)} of {len(plan.layers)} layers in float are not enough")
+            if left := self.gains.worst(choice, 3):
+                found.append(f"most of what is lost comes from {', '.join(left)}")
+        if 16 not in plan.target.activation_bits:
+            found.append(f"--target {plan.target.name} has no 16-bit activations")
+        fixed = [q.name for q in plan.quantizers if q.fixed]
+        if fixed:
+            found.append(f"--layer-config fixes {', '.join(fixed[:3])}")
+        return tuple(found)
+
+    def _without_cost(self) -> bool:
+        """Try what makes no layer slower; the closest of the networks is where the rest begins."""
+        base = self._trials.base
+        changes = base.made.candidate.changes
+        if self._options.per_tensor_weights and self._options.conv_groups is None:
+            grouped = Candidate("INT8, convolutions in groups", {**changes, "conv_groups": GROUPS})
+            (found,) = self._trials.of([grouped])
+            if found.met:
+                return True
+            if not found.dropped and found.loss < base.loss:
+                self._start = found
+        limit = self._goal.limit
+        if self._tunes and (limit <= 0 or self._start.loss <= SEARCH_REACH * limit):
+            return self._search_thresholds(Choice())
+        return False
+
+    def _search_thresholds(self, choice: Choice) -> bool:
+        """Try a choice with its thresholds searched."""
+        if not self._tunes:
+            return False
+        candidate = self._candidate(choice)
+        (found,) = self._trials.of([replace(candidate, name=f"{candidate.name}, searched", tuned=True)])
+        return found.met
+
+    def _candidate(self, choice: Choice) -> Candidate:
+        start = self._start.made.candidate
+        parts = []
+        if choice.int16:
+            parts.append(f"16 bits for {', '.join(choice.int16)}")
+        if choice.float_layers:
+            parts.append(f"float {', '.join(choice.float_layers)}")
+        return replace(start, name="; ".join([start.name, *parts]), choice=choice)
+
+    def _enough(self, gains: Gains) -> tuple[int, int | None]:
+        """How many of the chain are known to fail, and a number that meets the goal; None: not even all do.
+
+        From where estimates put it, steps twice as long each time, up or down.
+        """
+        most = len(gains.chain)
+        if not most:
+            return 0, None
+        known = self._goal.judge.of_error(gains.errors[0]) is not None
+        likely = [k for k in range(1, most + 1) if self._goal.promising(gains.errors[k], 1.0)]
+        guess = likely[0] if known and likely else most if known else 1
+        fails, meets = 0, most + 1
+        step, tried = 1, sorted({max(1, guess - 1), guess})
+        while tried:
+            found = self._trials.of([self._candidate(gains.choice(count)) for count in tried])
+            meets = min([meets, *(n for n, trial in zip(tried, found, strict=True) if trial.met)])
+            fails = max(
+                [fails, *(n for n, trial in zip(tried, found, strict=True) if not trial.met and n < meets)]
+            )
+            if meets - fails <= 1 or (meets <= most and fails > 0):
+                break
+            tried = [min(most, fails + step)] if meets > most else [meets - step] if meets > step else []
+            step *= 2
+        return fails, meets if meets <= most else None
+
+    def _fewest(self, gains: Gains, fails: int, meets: int) -> Trial:
+        """The fewest of the chain that meet the goal, two numbers at a time."""
+        while meets - fails > 1:
+            counts = sorted({fails + (meets - fails) * part // 3 for part in (1, 2)} - {fails, meets})
+            counts = counts or [fails + 1]
+            found = self._trials.of([self._candidate(gains.choice(count)) for count in counts])
+            for count, trial in zip(counts, found, strict=True):
+                if trial.met:
+                    meets = count
+                    break
+                fails = count
+        (trial,) = self._trials.of([self._candidate(gains.choice(meets))])
+        return trial
+
+    def _pruned(self, gains: Gains, best: Trial) -> Trial:
+        """Take back what is not needed: the half that gains least for its cost, or a quarter, down to one."""
+        part = len(best.made.candidate.choice) // 2
+        for _ in range(MOST_PRUNED):
+            choice = best.made.candidate.choice
+            order = gains.least_needed(choice)
+            part = min(part, len(order) - 1)
+            if part < 1:
+                break
+            known = {trial.name for trial in self._trials.every}
+            tried: list[Candidate] = []
+            for count in sorted({part, max(1, part // 2)}):
+                fewer = choice
+                for item in order[:count]:
+                    fewer = less(fewer, item)
+                candidate = self._candidate(gains.in_effect(fewer))
+                if candidate.name not in known and self._goal.promising(gains.error(fewer), SLACK):
+                    tried.append(candidate)
+            met = [trial for trial in self._trials.of(tried) if trial.met] if tried else []
+            cheaper = min([best, *met], key=lambda trial: (self._trials.price(trial), trial.loss))
+            if cheaper is best:
+                part //= 2 * TOGETHER
+                continue
+            best = cheaper
+        return best
+
+    def _fewer_by_search(self, gains: Gains, choice: Choice) -> None:
+        """Search the thresholds of networks with one part less each, as long as these meet the goal."""
+        while choice:
+            choice = gains.in_effect(less(choice, gains.least_needed(choice)[0]))
+            if not self._search_thresholds(choice):
+                break

@@ -1,0 +1,227 @@
+"""What making activations and layers better than 8 bit gains for what it costs, by estimate.
+
+Each quantizer, and each layer's weights, is alone in INT8 once, on a few samples: one forward a sample, where
+making the network anew takes hundreds. What is quantized together loses the sum, as rounding errors are
+hardly correlated.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+
+from distq.config import CostName
+from distq.graph.islands import is_depthwise
+from distq.graph.network_cost import multiplications
+from distq.graph.plan import plan_again
+from distq.run.context import Run
+from distq.stages.correct import corrected
+from distq.stages.form import Choice, Form
+from distq.stages.sensitivity import IMAGES, Variants, others, touches
+
+LEAST_COST = 1e-3
+"""What everything costs at least, as part of the network: a layer without multiplications is not free."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """Something that can be made better: a tensor with 16 bits, or layers in float."""
+
+    int16: tuple[str, ...] = ()
+    float_layers: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """For a person."""
+        if self.int16:
+            return self.int16[0]
+        first, *more = self.float_layers
+        return f"{first} and {len(more)} more" if more else first
+
+
+@dataclass
+class _Books:
+    """What is known of the parts of a network, and how it changes with what is chosen.
+
+    Attributes:
+        activations: NMSE with a quantizer alone.
+        weights: NMSE with a layer's weights alone.
+        near: layers that read or write what a quantizer is for.
+        price: of each layer as a part of the network.
+        floats, wide: layers in float and quantizers with 16 bits, so far.
+        paid: layers not in INT8.
+    """
+
+    activations: Mapping[str, float]
+    weights: Mapping[str, float]
+    near: Mapping[str, frozenset[str]]
+    price: Mapping[str, float]
+    floats: set[str] = field(default_factory=set)
+    wide: set[str] = field(default_factory=set)
+    paid: set[str] = field(default_factory=set)
+
+    def left(self, floats: Collection[str], wide: Collection[str]) -> dict[str, float]:
+        """What is lost with these, by what loses it; a tensor of float layers alone is float."""
+        found = {q: e for q, e in self.activations.items() if q not in wide and not self._gone(q, floats)}
+        return found | {f"the weights of {n}": e for n, e in self.weights.items() if n not in floats}
+
+    def of(self, item: Item) -> tuple[float, float] | None:
+        """The error that an item takes away, and what it costs; None where it changes nothing."""
+        floats = self.floats | {*item.float_layers}
+        new = floats - self.floats
+        gain = math.fsum(self.weights.get(name, 0.0) for name in new)
+        near = [q for q, layers in self.near.items() if not new.isdisjoint(layers)] if new else []
+        changed = {q for q in (*near, *item.int16) if q not in self.wide and not self._gone(q, self.floats)}
+        taken = [q for q in changed if q in item.int16 or self._gone(q, floats)]
+        if not new and not taken:
+            return None
+        gain += math.fsum(self.activations[q] for q in taken)
+        return gain, math.fsum(self.price[name] for name in self._paid(item) - self.paid)
+
+    def choose(self, item: Item) -> None:
+        """Take it."""
+        self.paid |= self._paid(item)
+        self.floats.update(item.float_layers)
+        self.wide.update(item.int16)
+
+    def _paid(self, item: Item) -> set[str]:
+        return {*item.float_layers}.union(*(self.near[q] for q in item.int16))
+
+    def _gone(self, quantizer: str, floats: Collection[str]) -> bool:
+        near = self.near[quantizer]
+        return bool(near) and near <= {*floats}
+
+
+class Gains:
+    """Items in the order in which they are best chosen, and what the first of them leave of the error.
+
+    Attributes:
+        chain: all items, the best first.
+        errors: NMSE estimated with the first 0, 1, 2 and so on of them.
+    """
+
+    def __init__(self, run: Run, form: Form, cost: CostName) -> None:
+        """Measure what each part of the network costs alone, and put the items in order.
+
+        With weights rounded to nearest: what GPTQ makes of them fits the inputs of 8 bits alone.
+
+        Args:
+            run: gives workers and samples.
+            form: the INT8 network.
+            cost: what is to be small; multiplications stand for latency, which is not known by layer.
+        """
+        if run.options.rounding != "nearest":
+            nearest = run.options.model_copy(update={"rounding": "nearest"})
+            form = corrected(replace(run, options=nearest), form)
+        self._form = form
+        self._books = _books(run, form, cost)
+        self.chain: list[Item] = []
+        self.errors = [self.error(Choice())]
+        items = _items(form)
+        while best := self._best(items):
+            item, gain, items = best
+            self._books.choose(item)
+            self.chain.append(item)
+            self.errors.append(max(0.0, self.errors[-1] - gain))
+
+    def choice(self, count: int) -> Choice:
+        """The first items as one choice."""
+        return self.in_effect(_together(self.chain[:count]))
+
+    def in_effect(self, choice: Choice) -> Choice:
+        """A choice without tensors that have no quantizer left, as only float layers read them."""
+        if not choice.float_layers:
+            return choice
+        form, settings = self._form, self._form.plan.settings
+        nodes = {layer.name: layer.node for layer in form.plan.layers}
+        floats = (*settings.floats, *((nodes[name], name) for name in choice.float_layers))
+        as_given = replace(form.plan, settings=replace(settings, floats=floats))
+        left = {q.name for q in plan_again(as_given, form.model).quantizers}
+        return replace(choice, int16=tuple(name for name in choice.int16 if name in left))
+
+    def error(self, choice: Choice) -> float:
+        """NMSE estimated for a choice: the sum over what stays in 8 bits."""
+        return math.fsum(self._books.left(choice.float_layers, choice.int16).values())
+
+    def without_each(self, choice: Choice) -> dict[Item, float]:
+        """NMSE estimated for a choice without each tensor and layer of it."""
+        items = [Item(int16=(name,)) for name in choice.int16]
+        items += [Item(float_layers=(name,)) for name in choice.float_layers]
+        return {item: self.error(less(choice, item)) for item in items}
+
+    def least_needed(self, choice: Choice) -> list[Item]:
+        """The parts of a choice, first those that gain least for what they cost."""
+        now, price = self.error(choice), self._books.price
+        near = self._books.near
+        worth = {}
+        for item, error in self.without_each(choice).items():
+            paid = {*item.float_layers}.union(*(near[name] for name in item.int16))
+            worth[item] = (error - now) / max(math.fsum(price[name] for name in paid), LEAST_COST)
+        return sorted(worth, key=lambda item: worth[item])
+
+    def worst(self, choice: Choice, count: int) -> list[str]:
+        """What costs most of the error with a choice, the worst first, for a person."""
+        left = self._books.left(choice.float_layers, choice.int16)
+        return sorted(left, key=lambda name: -left[name])[:count]
+
+    def _best(self, items: Collection[Item]) -> tuple[Item, float, list[Item]] | None:
+        """The item that gains most for its cost, its gain, and the others; one layer stays in INT8."""
+        books, most = self._books, len(self._form.plan.layers) - 1
+        found = {item: books.of(item) for item in items if len(books.floats | {*item.float_layers}) <= most}
+        useful = {item: both for item, both in found.items() if both is not None}
+        if not useful:
+            return None
+        best = max(useful, key=lambda item: useful[item][0] / max(useful[item][1], LEAST_COST))
+        return best, useful[best][0], [item for item in useful if item != best]
+
+
+def _books(run: Run, form: Form, cost: CostName) -> _Books:
+    """Measure output NMSE with each quantizer alone, and each layer's weights alone, all else in float."""
+    plan = form.plan
+    variants = Variants(run, form, IMAGES, in_parts=True)
+    weighted = [layer for layer in plan.layers if layer.weight is not None]
+    parts = [variants.part(others(plan, q), plan.layers, inputs=False) for q in plan.quantizers]
+    for layer in weighted:
+        rest = [other for other in plan.layers if other != layer]
+        parts.append(variants.part(plan.by_tensor.keys(), rest))
+    errors = variants.nmse("what each part costs", parts)
+    count = len(plan.quantizers)
+    work = {x.name: multiplications(form.model, x) if cost != "layers" else 1 for x in plan.layers}
+    total = max(1, sum(work.values()))
+    return _Books(
+        activations={q.name: error for q, error in zip(plan.quantizers, errors[:count], strict=True)},
+        weights={x.name: error for x, error in zip(weighted, errors[count:], strict=True)},
+        near={
+            q.name: frozenset(x.name for x in plan.layers if touches(plan, q, [x])) for q in plan.quantizers
+        },
+        price={name: part / total for name, part in work.items()},
+    )
+
+
+def less(choice: Choice, item: Item) -> Choice:
+    """A choice without an item."""
+    return Choice(
+        tuple(name for name in choice.int16 if name not in item.int16),
+        tuple(name for name in choice.float_layers if name not in item.float_layers),
+    )
+
+
+def _items(form: Form) -> list[Item]:
+    """Every tensor that may have 16 bits, every layer, and depthwise layers together."""
+    plan = form.plan
+    kept = plan.settings.narrow
+    wide = [
+        Item(int16=(q.name,))
+        for q in plan.quantizers
+        if 16 in plan.target.activation_bits and q.bits == 8 and not q.fixed and kept.isdisjoint(q.tensors)
+    ]
+    single = [Item(float_layers=(layer.name,)) for layer in plan.layers] if len(plan.layers) > 1 else []
+    depthwise = tuple(x.name for x in plan.layers if is_depthwise(form.model.graph.node(x.node)))
+    group = [Item(float_layers=depthwise)] if 1 < len(depthwise) < len(plan.layers) else []
+    return [*wide, *single, *group]
+
+
+def _together(items: Collection[Item]) -> Choice:
+    int16 = dict.fromkeys(name for item in items for name in item.int16)
+    return Choice(tuple(int16), tuple(dict.fromkeys(name for item in items for name in item.float_layers)))

@@ -1,0 +1,209 @@
+"""Candidates of ``distq auto``, measured on the tuning samples; what fails on the first is given up."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from distq.config import CostName
+from distq.graph.network_cost import NetworkCost, network_cost
+from distq.replica.measured import Measuring, records_of
+from distq.replica.worker import Blob, WorkerSettings
+from distq.run.context import Run
+from distq.run.measures import first_sample
+from distq.run.speed import speed
+from distq.search.goal import Floats, Goal, Seen
+from distq.stages.candidates import Candidate, Made, Maker
+from distq.stages.compare import compare_models, statistics
+
+FIRST_SAMPLES = 32
+"""Samples that every candidate is measured on before the others are."""
+
+
+class TimeIsUp(Exception):  # noqa: N818  # it ends the search, and is no error
+    """``--time`` is over."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A candidate, and what was measured of it.
+
+    Attributes:
+        made: its form.
+        cost: of the network.
+        loss: mean over the samples.
+        samples: that it was measured on.
+        dropped: given up after the first samples.
+        met: whether it meets the goal.
+        latency: median milliseconds of a forward on this machine; None where they were not asked for.
+    """
+
+    made: Made
+    cost: NetworkCost
+    loss: float
+    samples: int
+    dropped: bool
+    met: bool
+    latency: float | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the candidate."""
+        return self.made.candidate.name
+
+
+class Trials:
+    """Makes and measures candidates, each once.
+
+    Attributes:
+        base: the network in INT8, as ``calibrate`` exports it.
+        every: all that were measured, in their order.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        goal: Goal,
+        maker: Maker,
+        cost: CostName,
+        *,
+        seconds: float | None,
+        measuring: Measuring,
+    ) -> None:
+        """Measure the network that all begin with.
+
+        Args:
+            run: gives workers and samples.
+            goal: that is to be met.
+            maker: of candidates.
+            cost: what is to be small.
+            seconds: after which no further candidate begins; None: there is no limit.
+            measuring: the measure that the goal is of, where it is of one.
+        """
+        self._run = run
+        self._goal = goal
+        self._maker = maker
+        self._cost = cost
+        self._seconds = seconds
+        self._measuring = measuring
+        self._power: Floats = np.zeros(0)
+        self.every: list[Trial] = []
+        (self.base,) = self._measured([maker.base])
+
+    def of(self, candidates: Sequence[Candidate]) -> list[Trial]:
+        """Make and measure candidates.
+
+        Raises:
+            TimeIsUp: before that.
+        """
+        if self._seconds is not None and time.monotonic() - self._run.started > self._seconds:
+            raise TimeIsUp
+        known = {trial.name: trial for trial in self.every}
+        new = [candidate for candidate in candidates if candidate.name not in known]
+        known |= {trial.name: trial for trial in self._measured(self._maker.make(new))}
+        return [known[candidate.name] for candidate in candidates]
+
+    def price(self, trial: Trial) -> tuple[float, int, int]:
+        """What is to be small; of equals what has fewer float layers, then fewer with 16 bits."""
+        cost = trial.cost
+        first = cost.macs if self._cost != "layers" else float(cost.layers)
+        if self._cost == "latency":
+            first = math.inf if trial.latency is None else trial.latency
+        return first, len(cost.float_layers), len(cost.wide_layers)
+
+    def answer(self) -> Trial:
+        """The cheapest that meets the goal, else the closest to it; made as its job file makes it."""
+        while (best := self.cheapest or self.closest).made.shared:
+            (anew,) = self._measured(self._maker.make([best.made.candidate], share=False))
+            self.every = [anew if trial is best else trial for trial in self.every if trial is not anew]
+        return best
+
+    @property
+    def cheapest(self) -> Trial | None:
+        """Of all that meet the goal the cheapest, and of equals the closest; None: none does."""
+        met = [trial for trial in self.every if trial.met]
+        return min(met, key=lambda trial: (self.price(trial), trial.loss)) if met else None
+
+    @property
+    def closest(self) -> Trial:
+        """Of all that were measured the one that loses least, of equals the cheapest."""
+        return min(self.every, key=lambda trial: (trial.loss, self.price(trial)))
+
+    def _measured(self, made: Sequence[Made]) -> list[Trial]:
+        """Trials of the networks: on the first samples all, on the others those that may still do."""
+        if not made:
+            return []
+        run, goal = self._run, self._goal
+        blobs = [run.share_reported(one.form.exported) for one in made]
+        samples = run.selection.tuning
+        first = samples if not self._power.size else samples[:FIRST_SAMPLES]
+        seen = self._seen(blobs, first)
+        alive = [
+            i for i, own in enumerate(seen) if not goal.hopeless(self._goal.judge.losses(own, self._power))
+        ]
+        rest = samples[len(first) :]
+        if alive and rest:
+            for i, more in zip(alive, self._seen([blobs[i] for i in alive], rest), strict=True):
+                seen[i] = seen[i].and_then(more)
+        whole = set(alive) if rest else set(range(len(made)))
+        found = [
+            self._trial(one, own, dropped=i not in whole)
+            for i, (one, own) in enumerate(zip(made, seen, strict=True))
+        ]
+        self.every += found
+        return found
+
+    def _trial(self, made: Made, seen: Seen, *, dropped: bool) -> Trial:
+        goal, samples = self._goal, len(seen.error)
+        loss = goal.judge.loss(seen, self._power)
+        cost = network_cost(made.form.model, made.form.plan)
+        met = not dropped and goal.met(loss)
+        latency = self._latency(made) if self._cost == "latency" and not dropped else None
+        trial = Trial(made, cost, loss, samples, dropped, met, latency)
+        says = "meets the goal" if trial.met else "misses the goal"
+        if dropped:
+            says += f" by far on {samples} samples"
+        reading = f"{goal.judge.reading(loss):.2f} {goal.judge.name}"
+        work = f"{cost.layers} layers, {cost.macs:.1%} of multiplications not in INT8"
+        if latency is not None:
+            work += f", {latency:.3g} ms"
+        self._run.reporter.line(f"{trial.name}: {reading}, {work}: {says}")
+        return trial
+
+    def _latency(self, made: Made) -> float:
+        """Milliseconds of a forward, measured once: a run that is continued takes what it noted."""
+        name, journal = made.candidate.name, self._run.journal
+        for note in journal.notes("latency"):
+            if note["name"] == name:
+                return float(note["ms"])
+        settings = WorkerSettings(self._run.executor.device, self._run.options.cpus_per_worker or 1)
+        sample = first_sample(self._run.data, self._run.tuning)
+        found = speed(made.form.exported, None, sample.inputs, settings).candidate.median_ms
+        journal.note("latency", name=name, ms=found)
+        return found
+
+    def _seen(self, models: Sequence[Blob], indices: Sequence[int]) -> list[Seen]:
+        """What each model does on each of the samples."""
+        run = self._run
+        found = compare_models(
+            run, "measure candidates", models, run.data, indices, again=True, measuring=self._measuring
+        )
+        if not self._power.size:
+            power = statistics(found, 0).power
+            self._power = np.asarray(power.sum(axis=0) / len(power), np.float64)
+        error, *hits = (np.concatenate([r[n] for r in found], axis=1) for n in ("error", "top1", "top5"))
+        first, fifth = (one.astype(np.float64) for one in hits)
+        return [
+            Seen(
+                np.asarray(error[i], np.float64),
+                {1: first[i], 5: fifth[i]},
+                {1: first[-1], 5: fifth[-1]},
+                records_of(found, 0, i),
+                records_of(found, 0, len(models)),
+            )
+            for i in range(len(models))
+        ]

@@ -1,0 +1,381 @@
+"""The functions of the Python interface: one for each verb, as ``distq`` offers them.
+
+Jobs are imported when called: ``import distq`` stays quick, and reading the version does not load Ray.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from distq.data.build import BuildReport
+    from distq.engine.progress import Reporter
+    from distq.jobs.convert_network import ConvertedNetwork
+    from distq.jobs.convert_table import ConvertResult
+    from distq.jobs.dataset_info import DataInfo
+    from distq.jobs.report import ReportResult
+    from distq.run.results import DiffResult, EvaluateResult, RunResult
+    from distq.sweeps.plan import SweepPlan
+    from distq.sweeps.results import SweepResult
+
+FilePath = str | os.PathLike[str]
+Data = FilePath | Iterable[object]
+"""A path, or samples from Python: an array of them, arrays by input, a list, a generator."""
+
+
+def calibrate(
+    *,
+    model: FilePath,
+    data: Data | None = None,
+    out: FilePath,
+    reporter: Reporter | None = None,
+    **options: object,
+) -> RunResult:
+    """Compute INT8 thresholds from a calibration set and export the quantized model.
+
+    Args:
+        model: The float model: ONNX, or a Caffe .prototxt, with ``weights=`` where they do not lie beside it.
+        data: A folder of images, a text list, an LMDB folder, or .npz/.npy arrays whose leading axis counts
+            samples. Or the samples themselves: anything that gives them one by one, such as a generator. A
+            sample is an array, a tuple with one for each input, or a mapping from the inputs' names; as many
+            as are asked for are taken, once, and kept in ``data`` of the run folder. None with ``load_dist``:
+            thresholds alone, no model; or with a Caffe model whose data layer names its samples.
+        out: The run folder; it must not exist, unless with ``resume=True``.
+        reporter: Told of progress, log lines and warnings; silent by default.
+        **options: Any option of ``distq calibrate --help`` with underscores, such as ``samples=256``,
+            ``method="mse"``, ``bias_correction=False``, ``executor="local"``; and ``data_folder``, where
+            samples from Python are kept instead.
+
+    Returns:
+        Accuracy on the held-out and the tuning images, what it cost, and the files written.
+
+    Raises:
+        InputError: The model, the data or an option cannot be used (exit code 2 of the command).
+        ExecutionError: A work unit failed, also when tried again (exit code 3).
+        InterruptedRun: Stopped by Ctrl-C; the same call with ``resume=True`` continues (exit code 130).
+    """
+    from distq.config import CalibrateOptions  # noqa: PLC0415  # lazy, see above
+    from distq.jobs.calibrate import calibrate as job  # noqa: PLC0415  # lazy, see above
+    from distq.run.python_data import python_data  # noqa: PLC0415  # lazy, see above
+
+    values = {"model": model, "data": data, "out": out, **options}
+    told = reporter or _silent()
+    with python_data(CalibrateOptions, values, told) as made:
+        return job(made, told)
+
+
+def tune(
+    *,
+    model: FilePath,
+    data: Data | None = None,
+    out: FilePath,
+    reporter: Reporter | None = None,
+    **options: object,
+) -> RunResult:
+    """Calibrate, then search each layer's threshold for the smallest error of the network outputs.
+
+    Args:
+        model: The float model: ONNX, or a Caffe .prototxt, with ``weights=`` where they do not lie beside it.
+        data: As :func:`calibrate` takes it.
+        out: The run folder; it must not exist, unless with ``resume=True``.
+        reporter: Told of progress, log lines and warnings; silent by default.
+        **options: Any option of ``distq tune --help`` with underscores, such as ``tune_samples=32`` or
+            ``layers=("conv1", "fc1000")``.
+
+    Returns:
+        Accuracy before and after the search on the held-out and the tuning images, what it cost, and the
+        files written.
+
+    Raises:
+        InputError: The model, the data or an option cannot be used (exit code 2 of the command).
+        ExecutionError: A work unit failed, also when tried again (exit code 3).
+        InterruptedRun: Stopped by Ctrl-C; the same call with ``resume=True`` continues (exit code 130).
+    """
+    from distq.config import TuneOptions  # noqa: PLC0415  # lazy, see above
+    from distq.jobs.tune import tune as job  # noqa: PLC0415  # lazy, see above
+    from distq.run.python_data import python_data  # noqa: PLC0415  # lazy, see above
+
+    values = {"model": model, "data": data, "out": out, **options}
+    told = reporter or _silent()
+    with python_data(TuneOptions, values, told) as made:
+        return job(made, told)
+
+
+def auto(
+    *,
+    model: FilePath,
+    goal: str,
+    data: Data | None = None,
+    out: FilePath,
+    reporter: Reporter | None = None,
+    **options: object,
+) -> RunResult:
+    """Find the cheapest network that meets a goal on the tuning samples.
+
+    Args:
+        model: The float model: ONNX, or a Caffe .prototxt, with ``weights=`` where they do not lie beside it.
+        goal: ``"sqnr:30"``: decibels of the outputs; ``"top1:-0.5"``, ``"top5:-0.5"``: points against float.
+        data: As :func:`calibrate` takes it.
+        out: The run folder; it must not exist, unless with ``resume=True``.
+        reporter: Told of progress, log lines and warnings; silent by default.
+        **options: Any option of ``distq auto --help`` with underscores, such as ``cost="layers"`` or
+            ``time="30m"``; ``tries=["per-channel; method=admm"]`` is ``--try``.
+
+    Returns:
+        As :func:`tune`, the network chosen as ``after``; ``auto`` has all that was tried, the reasons, and
+        whether the goal was ``reached``. Where it was not, the network is the closest to it.
+
+    Raises:
+        InputError: The model, the data or an option cannot be used (exit code 2 of the command).
+        ExecutionError: A work unit failed, also when tried again (exit code 3).
+        InterruptedRun: Stopped by Ctrl-C; the same call with ``resume=True`` continues (exit code 130).
+    """
+    from distq.config import AutoOptions  # noqa: PLC0415  # lazy, see above
+    from distq.jobs.auto import auto as job  # noqa: PLC0415  # lazy, see above
+    from distq.run.python_data import python_data  # noqa: PLC0415  # lazy, see above
+
+    values, told = {"model": model, "goal": goal, "data": data, "out": out, **options}, reporter or _silent()
+    with python_data(AutoOptions, values, told) as made:
+        return job(made, told)
+
+
+def evaluate(
+    candidate: FilePath,
+    *,
+    data: Data | None = None,
+    against: FilePath | None = None,
+    reporter: Reporter | None = None,
+    **options: object,
+) -> EvaluateResult:
+    """Measure a model: its distance from a float model, and its accuracy where there are labels.
+
+    Args:
+        candidate: The ONNX model to measure, usually a run's ``model.int8.onnx``.
+        data: As :func:`calibrate` takes it.
+        against: The float model, ONNX or Caffe, with the same inputs and outputs; None: accuracy alone.
+        reporter: Told of progress, log lines and warnings; silent by default.
+        **options: Any option of ``distq eval --help`` with underscores, such as ``labels="labels.txt"``.
+
+    Returns:
+        NMSE, SQNR in dB and cosine against float, top-1 and top-5 as fractions, each where it applies.
+
+    Raises:
+        InputError: A model, the data or an option cannot be used (exit code 2 of the command).
+        ExecutionError: A work unit failed, also when tried again (exit code 3).
+    """
+    from distq.config import EvaluateOptions  # noqa: PLC0415  # lazy, see above
+    from distq.jobs.evaluate import evaluate as job  # noqa: PLC0415  # lazy, see above
+    from distq.run.python_data import python_data  # noqa: PLC0415  # lazy, see above
+
+    values = {"candidate": candidate, "data": data, "against": against, **options}
+    told = reporter or _silent()
+    with python_data(EvaluateOptions, values, told) as made:
+        return job(made, told)
+
+
+def diff(
+    *,
+    model: FilePath,
+    table: FilePath,
+    data: Data,
+    reporter: Reporter | None = None,
+    **options: object,
+) -> DiffResult:
+    """Show how far a network with given thresholds is from float, and which part of it costs what.
+
+    Args:
+        model: The float model: ONNX, or a Caffe .prototxt, with ``weights=`` where they do not lie beside it.
+        table: The thresholds, such as a run's ``thresholds.json``.
+        data: As :func:`calibrate` takes it.
+        reporter: Told of progress, log lines and warnings; silent by default.
+        **options: Any option of ``distq diff --help`` with underscores, such as ``sensitivity=True``.
+
+    Returns:
+        The network's distance from float and, where asked for, that of each layer or tensor.
+
+    Raises:
+        InputError: The model, the table, the data or an option cannot be used (exit code 2 of the command).
+        ExecutionError: A work unit failed, also when tried again (exit code 3).
+    """
+    from distq.config import DiffOptions  # noqa: PLC0415  # lazy, see above
+    from distq.jobs.diff import diff as job  # noqa: PLC0415  # lazy, see above
+    from distq.run.python_data import python_data  # noqa: PLC0415  # lazy, see above
+
+    values, told = {"model": model, "table": table, "data": data, **options}, reporter or _silent()
+    with python_data(DiffOptions, values, told) as made:
+        return job(made, told)
+
+
+def convert_network(source: FilePath, out: FilePath, *, weights: FilePath | None = None) -> ConvertedNetwork:
+    """Write a Caffe network as an ONNX model.
+
+    Args:
+        source: The .prototxt.
+        out: The .onnx file; one that exists is replaced.
+        weights: The caffemodel; None: the one of the same name beside ``source``.
+
+    Returns:
+        The shapes of its inputs and outputs, and notes on what was passed over.
+
+    Raises:
+        InputError: The network cannot be read or converted (exit code 2 of the command).
+        ExecutionError: The file cannot be written (exit code 3).
+    """
+    from distq.jobs.convert_network import convert_network as job  # noqa: PLC0415  # lazy, see above
+
+    return job(Path(source), None if weights is None else Path(weights), Path(out), _silent())
+
+
+def convert(
+    source: FilePath, *, to: str, out: FilePath, reporter: Reporter | None = None, **options: object
+) -> ConvertResult:
+    """Write a threshold table, or those of a run, in another tool's format.
+
+    Args:
+        source: The table, recognised by its content, or a run's folder.
+        to: The format to write, as ``distq convert --help`` lists them.
+        out: The file to write.
+        reporter: Told of warnings; silent by default.
+        **options: ``source_format``, ``model``, ``names``, ``convention``, ``source_convention``.
+
+    Returns:
+        What was written, and what the format cannot say.
+
+    Raises:
+        InputError: The table, the model or an option cannot be used (exit code 2 of the command).
+        ExecutionError: The file cannot be written (exit code 3).
+    """
+    from distq.config import ConvertOptions  # noqa: PLC0415  # lazy, see above
+    from distq.jobs.convert_table import convert_table as job  # noqa: PLC0415  # lazy, see above
+    from distq.options import make_options  # noqa: PLC0415  # lazy, see above
+
+    values = {"source": source, "to": to, "out": out, **options}
+    return job(make_options(ConvertOptions, values), reporter or _silent())
+
+
+def report(
+    runs: FilePath | Iterable[FilePath],
+    *,
+    out: FilePath,
+    measured: Iterable[FilePath] = (),
+    images: bool = True,
+    reporter: Reporter | None = None,
+) -> ReportResult:
+    """Write one HTML page of finished runs, which opens from disk and needs no other file.
+
+    Args:
+        runs: A run folder, several to show side by side, or the folder of a sweep.
+        out: The page; one that exists is replaced.
+        measured: Files with what ``distq diff --json`` printed of the run.
+        images: With small pictures of the worst samples, where the run's data is still there.
+        reporter: Told of progress; silent by default.
+
+    Returns:
+        What was written.
+
+    Raises:
+        InputError: A run is missing, unfinished or damaged (exit code 2 of the command).
+        ExecutionError: The page cannot be written (exit code 3).
+    """
+    from distq.config import ReportOptions  # noqa: PLC0415  # lazy, see above
+    from distq.jobs.report import report as job  # noqa: PLC0415  # lazy, see above
+    from distq.options import make_options  # noqa: PLC0415  # lazy, see above
+
+    folders = (runs,) if isinstance(runs, str | os.PathLike) else tuple(runs)
+    values = {"runs": folders, "out": out, "measured": tuple(measured), "images": images}
+    return job(make_options(ReportOptions, values), reporter or _silent())
+
+
+def sweep(
+    source: FilePath | Mapping[str, object],
+    *,
+    resume: bool = False,
+    reporter: Reporter | None = None,
+    **options: object,
+) -> SweepResult:
+    """Run a matrix of jobs on the same workers; a run that fails leaves the others alone.
+
+    Args:
+        source: A sweep file, or what one would say: ``{"command": "calibrate", "matrix": {...}, ...}``.
+        resume: Continue what is in ``out``.
+        reporter: Told of every run that ends; silent by default.
+        **options: ``out``, ``executor``, ``workers``, ``device``, ``address`` ... instead of
+            the source's.
+
+    Returns:
+        A row a run, also for those that failed (``result.failed``), and where the files are.
+
+    Raises:
+        InputError: The sweep cannot be read, or its folder is taken (exit code 2 of the command).
+        ExecutionError: There are no workers (exit code 3).
+        InterruptedRun: Stopped by Ctrl-C; the same call with ``resume=True`` continues (exit code 130).
+    """
+    from distq.jobs.calibrate import calibrate as calibrate_job  # noqa: PLC0415  # lazy, see above
+    from distq.jobs.sweep import sweep as job  # noqa: PLC0415  # lazy, see above
+    from distq.jobs.tune import tune as tune_job  # noqa: PLC0415  # lazy, see above
+    from distq.sweeps.matrix import load_sweep  # noqa: PLC0415  # lazy, see above
+    from distq.sweeps.runs import Verbs  # noqa: PLC0415  # lazy, see above
+
+    wanted, verbs = load_sweep(_sweep_source(source), options), Verbs(calibrate_job, tune_job)
+    return job(wanted, verbs, reporter or _silent(), resume=resume)
+
+
+def plan_sweep(source: FilePath | Mapping[str, object], **options: object) -> SweepPlan:
+    """What :func:`sweep` would run, and its cost in forwards; runs nothing.
+
+    Args:
+        source: As :func:`sweep` takes it.
+        **options: The same.
+
+    Raises:
+        InputError: The sweep cannot be read.
+    """
+    from distq.sweeps.matrix import load_sweep  # noqa: PLC0415  # lazy, see above
+    from distq.sweeps.plan import plan_sweep as job  # noqa: PLC0415  # lazy, see above
+
+    return job(load_sweep(_sweep_source(source), options))
+
+
+def build_dataset(root: FilePath, list_file: FilePath, database: FilePath, **options: object) -> BuildReport:
+    """Build a Caffe LMDB of a list of images.
+
+    Args:
+        root: Folder the listed paths start at.
+        list_file: Lines ``relative/path label``.
+        database: The LMDB folder to make.
+        **options: Flags of ``distq dataset build --help``, such as ``resize_width=256``, ``encoded=True``.
+
+    Raises:
+        InputError: The list, the images or an option cannot be used (exit code 2 of the command).
+    """
+    from distq.data.build import BuildOptions, build_lmdb  # noqa: PLC0415  # lazy, see above
+    from distq.options import make_options  # noqa: PLC0415  # lazy, see above
+
+    return build_lmdb(Path(root), Path(list_file), Path(database), make_options(BuildOptions, options))
+
+
+def dataset_info(source: FilePath) -> DataInfo:
+    """What a data source holds, and what a preprocessing file or a prototxt's data layer means as YAML.
+
+    Args:
+        source: Anything that ``data`` or ``preprocess`` of the jobs may be.
+
+    Raises:
+        InputError: It cannot be used (exit code 2 of the command).
+    """
+    from distq.jobs.dataset_info import dataset_info as job  # noqa: PLC0415  # lazy, see above
+
+    return job(Path(source))
+
+
+def _sweep_source(source: FilePath | Mapping[str, object]) -> Path | Mapping[str, object]:
+    return source if isinstance(source, Mapping) else Path(source)
+
+
+def _silent() -> Reporter:
+    from distq.engine.progress import SilentReporter  # noqa: PLC0415  # lazy, see above
+
+    return SilentReporter()

@@ -1,0 +1,111 @@
+"""Goals: what a sample loses, when that is good enough, and when it is hopeless."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from distq.errors import UsageError
+from distq.search.goal import Goal, Seen
+from distq.search.measures.measure import Measure
+
+POWER = np.array([2.0])
+
+
+def seen(*, error=(), ours=(), exact=(), records=(), float_records=()) -> Seen:
+    hits = {k: np.array(ours, np.float64) for k in (1, 5)}
+    float_hits = {k: np.array(exact, np.float64) for k in (1, 5)}
+    return Seen(np.array(error, np.float64).reshape(-1, 1), hits, float_hits, records, float_records)
+
+
+def test_sqnr_is_met_by_the_mean_share_of_the_error() -> None:
+    goal = Goal.parse("sqnr:20")
+    both = seen(error=[0.02]).and_then(seen(error=[0.01, 0.03]))
+    losses = goal.judge.losses(both, POWER)
+    assert losses is not None
+    assert goal.judge.loss(both, POWER) == pytest.approx(0.01)
+    assert losses == pytest.approx([0.01, 0.005, 0.015])
+    assert goal.limit == pytest.approx(0.01)
+    assert goal.met(float(losses.mean()))
+    assert not goal.met(0.0101)
+    assert goal.judge.reading(0.01) == pytest.approx(20)
+    assert goal.judge.reading(0.0) == math.inf
+
+
+def test_points_count_the_answers_that_only_one_of_both_has() -> None:
+    goal = Goal.parse("top1:-25")
+    losses = goal.judge.losses(seen(ours=[1, 0, 1, 0, 1, -1], exact=[1, 1, 0, 1, 1, -1]), POWER)
+    assert losses is not None
+    assert losses.tolist() == [0, 1, -1, 1, 0]
+    assert goal.judge.reading(float(losses.mean())) == pytest.approx(-20)
+    assert goal.met(float(losses.mean()))
+    assert not Goal.parse("top1:-10").met(float(losses.mean()))
+
+
+def test_points_need_labels() -> None:
+    with pytest.raises(UsageError, match="--goal top5 needs labels"):
+        Goal.parse("top5:-1").judge.losses(seen(ours=[-1, -1], exact=[-1, -1]), POWER)
+
+
+def test_only_what_misses_surely_is_hopeless() -> None:
+    goal = Goal.parse("sqnr:20")
+    spread = np.random.default_rng(0).uniform(0.0, 0.02, 32)
+    assert not goal.hopeless(spread)
+    assert not goal.hopeless(spread + 0.001)
+    assert goal.hopeless(spread + 0.02)
+    assert not goal.hopeless(np.array([0.5]))
+
+
+def test_estimates_are_of_the_error_alone() -> None:
+    assert Goal.parse("sqnr:20").promising(0.014, 1.5)
+    assert not Goal.parse("sqnr:20").promising(0.016, 1.5)
+    assert Goal.parse("top1:-1").promising(5.0, 1.5)
+
+
+def test_an_unknown_measure_is_refused() -> None:
+    with pytest.raises(UsageError, match="--goal psnr:30: it is of sqnr, top1, top5"):
+        Goal.parse("psnr:30")
+
+
+class Points(Measure):
+    """A made measure."""
+
+    name = "points"
+
+    def score(self, outputs, sample):
+        raise NotImplementedError
+
+
+class Errors(Points):
+    higher_is_better = False
+    needs_float = True
+
+
+def test_a_figure_is_compared_with_that_of_float() -> None:
+    goal = Goal.parse("map:-2", Points())
+    both = seen(records=[np.array([0.5]), np.array([0.54])], float_records=[np.array([0.55])])
+    assert goal.judge.losses(both, POWER) is None
+    loss = goal.judge.loss(both, POWER)
+    assert goal.judge.reading(loss) == pytest.approx(-3)
+    assert not goal.met(loss)
+    assert Goal.parse("score:-0.04", Points()).met(loss)
+    assert not goal.hopeless(None)
+
+
+def test_a_figure_beside_float_counts_itself_less_being_better_with_its_sign_turned() -> None:
+    goal = Goal.parse("score:-0.2", Errors())
+    loss = goal.judge.loss(seen(records=[np.array([0.1]), np.array([0.2])]), POWER)
+    assert goal.judge.reading(loss) == pytest.approx(-0.15)
+    assert goal.met(loss)
+
+
+def test_the_map_of_float_is_1_where_its_own_boxes_are_the_truth() -> None:
+    loss = Goal.parse("map:-2", Points()).judge.loss(seen(records=[np.array([0.99])]), POWER)
+    assert Goal.parse("map:-2", Points()).judge.reading(loss) == pytest.approx(-1)
+
+
+def test_a_measure_that_says_nothing_is_refused() -> None:
+    with pytest.raises(UsageError, match="--measure points says nothing of these samples"):
+        Goal.parse("score:-1", Points()).judge.loss(seen(), POWER)
