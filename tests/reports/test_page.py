@@ -230,3 +230,15 @@ def _renamed(tensor: TensorFacts, name: str) -> TensorFacts:
     assert tensor.search is not None
     searched = tensor.search.model_copy(update={"name": name})
     return dataclasses.replace(tensor, name=name, search=searched)
+
+
+def test_a_run_of_auto_shows_what_it_tried(model: Path, data: Path, tmp_path: Path) -> None:
+    options = {"samples": 8, "tune_samples": 4, "executor": "local", "report": True}
+    result = distq.auto(model=model, data=data, out=tmp_path / "run", goal="sqnr:20", **options)
+    assert result.auto is not None
+    found = Page((tmp_path / "run" / "report.html").read_text())
+    assert "Goal sqnr:20: reached" in found.text
+    metrics = read_json(tmp_path / "run" / "metrics.json")
+    for place, values in found.metrics.items():
+        assert [float(value) for value in values] == [float(at(metrics, place))] * len(values), place
+    assert "distq auto" in found.text
