@@ -6,10 +6,14 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from distq.config import CalibrateOptions, TuneOptions
+from distq.config import AutoOptions, CalibrateOptions, TuneOptions
 from distq.options import on_command_line
 
-_KINDS = {"calibrate": CalibrateOptions, "tune": TuneOptions}
+_KINDS: dict[str, type[CalibrateOptions]] = {
+    "calibrate": CalibrateOptions,
+    "tune": TuneOptions,
+    "auto": AutoOptions,
+}
 _LEFT_OUT = {"model", "resume", "report"}
 
 
@@ -37,6 +41,9 @@ def _flag(name: str, value: object, *, inverted: bool) -> Iterator[str]:
         yield "--no-" + name.replace("_", "-")
     elif value is True:
         yield on_command_line(name)
+    elif name == "tries" and isinstance(value, list):
+        for one in value:
+            yield from (on_command_line(name), str(one))
     elif name == "input_shape" and isinstance(value, list):
         for tensor, sizes in value:
             yield from (on_command_line(name), f"{tensor}={','.join(map(str, sizes))}")

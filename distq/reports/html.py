@@ -88,7 +88,7 @@ class Cell:
         html: what it shows.
         value: what it is sorted by and exported as; None: the text that it shows.
         differs: it is of another run, and not what the first run has.
-        metric: where the value stands in ``metrics.json``, dots between.
+        metric: where the value stands in ``metrics.json``, ``/`` between.
         numeric: it is set to the right.
     """
 

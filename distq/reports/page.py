@@ -11,6 +11,7 @@ from distq.files import atomic_write
 from distq.reports.facts import RunFacts, SweepLine
 from distq.reports.html import element, text
 from distq.reports.views.budget import budget
+from distq.reports.views.goal import goal
 from distq.reports.views.layers import layers
 from distq.reports.views.samples import samples
 from distq.reports.views.settings import settings
@@ -41,6 +42,7 @@ def page(runs: Sequence[RunFacts], of_sweep: Sequence[SweepLine] = ()) -> str:
     views = {
         "Sweep": sweep(of_sweep),
         "Verdict": verdict(runs),
+        "Goal": goal(runs),
         "Which tensors matter": layers(runs, names),
         "Tensors": tensors(runs, names),
         "One tensor": tensor_details(runs, names),
@@ -49,7 +51,18 @@ def page(runs: Sequence[RunFacts], of_sweep: Sequence[SweepLine] = ()) -> str:
         "Budget": budget(runs),
         "Settings": settings(runs),
     }
-    anchors = ("sweep", "verdict", "layers", "tensors", "tensor", "samples", "weights", "budget", "settings")
+    anchors = (
+        "sweep",
+        "verdict",
+        "goal",
+        "layers",
+        "tensors",
+        "tensor",
+        "samples",
+        "weights",
+        "budget",
+        "settings",
+    )
     links = [
         element("a", text(title), href=f"#{anchor}")
         for (title, view), anchor in zip(views.items(), anchors, strict=True)

@@ -14,7 +14,7 @@ from distq.run.results import RunResult
 
 @pytest.fixture(scope="session")
 def tuned(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
-    """A run of tune with a budget, whose channels are far apart."""
+    """A run of tune with a budget and measures, whose channels are far apart."""
     place = tmp_path_factory.mktemp("tuned")
     np.save(place / "data.npy", samples(20))
     return distq.tune(
@@ -24,6 +24,7 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
         samples=8,
         tune_samples=6,
         int16_budget=1,
+        measure=("cosine", "squared"),
         executor="local",
         report=True,
     )

@@ -40,7 +40,7 @@ class Page(HTMLParser):
 
 
 def at(content: Any, place: str) -> Any:
-    """What JSON holds at a place, dots between."""
-    for part in place.split("."):
+    """What JSON holds at a place, ``/`` between."""
+    for part in place.split("/"):
         content = content[int(part)] if isinstance(content, list) else content[part]
     return content

@@ -28,8 +28,9 @@ def test_the_numbers_are_those_of_the_metrics(page: Path, tuned: RunResult) -> N
     metrics, shown = read_json(tuned.out / "metrics.json"), Page(page.read_text()).metrics
     for stage in ("before", "after"):
         for part in ("holdout", "tuning"):
-            assert {f"{part}.{stage}.{name}" for name in ("sqnr_db", "nmse", "cosine")} <= shown.keys()
-    assert {"cost.seconds", "cost.int8_forwards", "curve.0.sqnr_db", "holdout.images"} <= shown.keys()
+            assert {f"{part}/{stage}/{name}" for name in ("sqnr_db", "nmse", "cosine")} <= shown.keys()
+    assert {"cost/seconds", "cost/int8_forwards", "curve/0/sqnr_db", "holdout/images"} <= shown.keys()
+    assert any(place.startswith("holdout/measures/1/after/") for place in shown)
     for place, values in shown.items():
         assert {float(value) for value in values} == {float(at(metrics, place))}, place
 
@@ -81,7 +82,7 @@ def test_several_runs_stand_side_by_side(
     result = distq.report([calibrated.out, other.out], out=tmp_path / "page.html")
     assert result.runs == (calibrated.out, other.out)
     found = Page((tmp_path / "page.html").read_text())
-    shown = found.metrics["holdout.before.sqnr_db"]
+    shown = found.metrics["holdout/before/sqnr_db"]
     assert [float(value) for value in shown] == [
         run.holdout.before.sqnr_db for run in (calibrated, other) if run.holdout
     ]
@@ -131,7 +132,7 @@ def test_runs_of_an_earlier_version_are_shown(tmp_path: Path) -> None:
     distq.report(tmp_path / "finished", out=tmp_path / "page.html")
     found = Page((tmp_path / "page.html").read_text())
     metrics = read_json(tmp_path / "finished" / "metrics.json")
-    assert float(found.metrics["holdout.after.nmse"][0]) == metrics["holdout"]["after"]["nmse"]
+    assert float(found.metrics["holdout/after/nmse"][0]) == metrics["holdout"]["after"]["nmse"]
 
 
 def test_thresholds_without_a_model_are_shown(model: Path, calibrated: RunResult, tmp_path: Path) -> None:
@@ -155,7 +156,7 @@ def test_the_report_option_is_no_part_of_what_a_run_is(model: Path, data: Path, 
     again = calibrate(model, data, tmp_path / "run", samples=4, holdout=2, resume=True, report=True)
     assert again.out / "report.html" in again.files
     assert again.holdout == first.holdout
-    assert math.isfinite(float(Page((again.out / "report.html").read_text()).metrics["cost.seconds"][0]))
+    assert math.isfinite(float(Page((again.out / "report.html").read_text()).metrics["cost/seconds"][0]))
 
 
 def test_a_journal_is_read_while_another_process_has_it_open(calibrated: RunResult, tmp_path: Path) -> None:
@@ -229,3 +230,15 @@ def _renamed(tensor: TensorFacts, name: str) -> TensorFacts:
     assert tensor.search is not None
     searched = tensor.search.model_copy(update={"name": name})
     return dataclasses.replace(tensor, name=name, search=searched)
+
+
+def test_a_run_of_auto_shows_what_it_tried(model: Path, data: Path, tmp_path: Path) -> None:
+    options = {"samples": 8, "tune_samples": 4, "executor": "local", "report": True}
+    result = distq.auto(model=model, data=data, out=tmp_path / "run", goal="sqnr:20", **options)
+    assert result.auto is not None
+    found = Page((tmp_path / "run" / "report.html").read_text())
+    assert "Goal sqnr:20: reached" in found.text
+    metrics = read_json(tmp_path / "run" / "metrics.json")
+    for place, values in found.metrics.items():
+        assert [float(value) for value in values] == [float(at(metrics, place))] * len(values), place
+    assert "distq auto" in found.text

@@ -29,12 +29,12 @@ def _panel(run: RunFacts) -> str:
         ]
         new = [name for name in names if name not in before]
         before |= {*names}
-        where = f"curve.{place}"
+        where = f"curve/{place}"
         rows.append(
             [
-                numeric(str(one.budget), one.budget, metric=f"{where}.budget"),
-                numeric(decibels(one.sqnr_db), one.sqnr_db, metric=f"{where}.sqnr_db"),
-                numeric(number(one.nmse), one.nmse, metric=f"{where}.nmse"),
+                numeric(str(one.budget), one.budget, metric=f"{where}/budget"),
+                numeric(decibels(one.sqnr_db), one.sqnr_db, metric=f"{where}/sqnr_db"),
+                numeric(number(one.nmse), one.nmse, metric=f"{where}/nmse"),
                 words(", ".join(new) or "all in 8 bits" if not place else ", ".join(new)),
             ]
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -104,7 +104,7 @@ def _compared(part: str, title: str, runs: Sequence[RunFacts]) -> str:
     heads = ["", "samples", "SQNR", "95 % interval", "NMSE", "cosine", "top-1", "top-5"]
     used = [i for i in range(len(heads)) if i < 2 or any(row[i].html != NOTHING for row in rows)]
     shown = table([heads[i] for i in used], [[row[i] for i in used] for row in rows])
-    return element("h3", text(title)) + shown
+    return element("h3", text(title)) + shown + _measures(part, runs)
 
 
 def _line(run: RunFacts, part: str, stage: str, accuracy: Accuracy | FloatAccuracy) -> list[Cell]:
@@ -112,7 +112,7 @@ def _line(run: RunFacts, part: str, stage: str, accuracy: Accuracy | FloatAccura
     images = getattr(run.result, part).images
     interval = run.held_out.sqnr_db.get(stage) if run.held_out and part == "holdout" else None
     return [
-        numeric(str(images), images, metric=f"{part}.images"),
+        numeric(str(images), images, metric=f"{part}/images"),
         _figure(accuracy, "sqnr_db", decibels, part, stage),
         words(_range(interval) if interval else NOTHING),
         *(_figure(accuracy, field, show, part, stage) for field, show in _FIGURES.items()),
@@ -123,7 +123,7 @@ def _figure(
     accuracy: Accuracy | FloatAccuracy, field: str, show: Callable[[float], str], part: str, stage: str
 ) -> Cell:
     value = getattr(accuracy, field, None)
-    return words(NOTHING) if value is None else numeric(show(value), value, metric=f"{part}.{stage}.{field}")
+    return words(NOTHING) if value is None else numeric(show(value), value, metric=f"{part}/{stage}/{field}")
 
 
 def _marked(cell: Cell, first: Cell) -> Cell:
@@ -147,11 +147,12 @@ def _facts() -> list[tuple[str, Fact]]:
         ("size of the INT8 model", lambda run: numeric(size(run.int8_bytes), run.int8_bytes)),
         ("size of the float model", lambda run: numeric(size(run.float_bytes), run.float_bytes)),
         ("layers that compute in float", _float_layers),
+        ("multiplications on integer kernels", _on_integers),
         ("time", _cost("seconds", duration)),
         ("ran on", _place),
         ("float forward passes", _cost("fp32_forwards", number)),
         ("INT8 forward passes", _cost("int8_forwards", number)),
-        ("most memory of a worker", _cost("peak_rss_mb", lambda mb: size(mb * 1e6))),
+        ("peak memory", _cost("peak_rss_mb", lambda mebibytes: size(mebibytes * 2**20))),
     ]
 
 
@@ -169,10 +170,40 @@ def _float_layers(run: RunFacts) -> Cell:
     return numeric(str(len(run.result.float_layers)), len(run.result.float_layers))
 
 
+def _on_integers(run: RunFacts) -> Cell:
+    found = run.result.integer_kernels
+    if found is None:
+        return words(NOTHING)
+    metric = "integer_kernels/multiplications"
+    return numeric(share(found.multiplications), found.multiplications, metric=metric)
+
+
+def _measures(part: str, runs: Sequence[RunFacts]) -> str:
+    """What the user's measures say, a line a figure; empty where there are none."""
+    rows = []
+    for run in runs:
+        compared = getattr(run.result, part)
+        for place, measured in enumerate(compared.measures if compared is not None else ()):
+            for name in measured.before:
+                label = name if name == measured.measure else f"{measured.measure}, {name}"
+                cells = [
+                    _measured(getattr(measured, stage), name, f"{part}/measures/{place}/{stage}")
+                    for stage in ("before", "after", "float")
+                ]
+                rows.append([words(f"{run.label}, {label}" if len(runs) > 1 else label), *cells])
+    return table(["measure", "calibrated", "tuned", "float"], rows) if rows else ""
+
+
+def _measured(figures: Mapping[str, float] | None, name: str, where: str) -> Cell:
+    if figures is None or name not in figures:
+        return words(NOTHING)
+    return numeric(number(figures[name], 6), figures[name], metric=f"{where}/{name}")
+
+
 def _cost(field: str, show: Callable[[float], str]) -> Callable[[RunFacts], Cell]:
     def cell(run: RunFacts) -> Cell:
         value = getattr(run.result.cost, field)
-        return numeric(show(value), value, metric=f"cost.{field}")
+        return numeric(show(value), value, metric=f"cost/{field}")
 
     return cell
 
