@@ -26,18 +26,20 @@ class ChannelCounts:
     """Count the values of each channel of a model's outputs over some samples.
 
     Attributes:
-        model: float or exported; its outputs are counted, channels along their second axis.
+        model: float or exported; its outputs are counted.
         data, indices: the samples.
+        axes: along which each output has its channels.
     """
 
     model: Blob
     data: DatasetSpec
     indices: Sequence[int]
+    axes: Sequence[int]
 
     @cached_property
     def key(self) -> str:
         """Identity of the unit."""
-        return content_key("channel counts", self.model.sha256, self.data.source, self.indices)
+        return content_key("channel counts", self.model.sha256, self.data.source, self.indices, self.axes)
 
     @property
     def label(self) -> str:
@@ -50,14 +52,14 @@ class ChannelCounts:
         found: Arrays = {}
         for _, inputs in kept_inputs(worker, self.data, self.indices):
             for i, values in enumerate(session.run(inputs)):
-                counts = counts_of(values)
+                counts = counts_of(values, self.axes[i])
                 found[str(i)] = found[str(i)] + counts if str(i) in found else counts
         return found
 
 
-def counts_of(values: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-    """Values (batch, channels, ...) in bins, (channels, bins)."""
-    rows = np.moveaxis(values, 1, 0).reshape(values.shape[1], -1)
+def counts_of(values: npt.NDArray[np.float32], axis: int = 1) -> npt.NDArray[np.int64]:
+    """Values with channels along an axis in bins, (channels, bins)."""
+    rows = np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
     bins = np.rint(np.clip(rows, -LIMIT, LIMIT) * STEPS).astype(np.int64) + LIMIT * STEPS
     offsets = np.arange(len(rows))[:, None] * CENTRES.size
     counted = np.bincount((bins + offsets).ravel(), minlength=len(rows) * CENTRES.size)

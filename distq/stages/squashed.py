@@ -48,8 +48,9 @@ def restore_squashed(run: Run, form: Form, corrected: Collection[str], indices: 
     if not found:
         return form
     places = [place for _, place in found]
-    wanted = yield from _counts(run, with_places(form.serialized, places), indices)
-    own = yield from _counts(run, with_places(form.exported, places), indices)
+    axes = [-1 if layer.op == "MatMul" else 1 for layer, _ in found]
+    wanted = yield from _counts(run, with_places(form.serialized, places), indices, axes)
+    own = yield from _counts(run, with_places(form.exported, places), indices, axes)
     run.cost_so_far.fp32_forwards += len(indices)
     run.cost_so_far.int8_forwards += len(indices)
     biases = {
@@ -88,8 +89,8 @@ def _mean_behind(counts: npt.NDArray[np.int64], shift: npt.NDArray[np.float64]) 
     return mean
 
 
-def _counts(run: Run, model: bytes, indices: Sequence[int]) -> Steps[Arrays]:
+def _counts(run: Run, model: bytes, indices: Sequence[int], axes: Sequence[int]) -> Steps[Arrays]:
     blob = run.executor.share(model)
-    units = [ChannelCounts(blob, run.data, piece) for piece in shard(indices, COUNTED_TOGETHER)]
+    units = [ChannelCounts(blob, run.data, piece, axes) for piece in shard(indices, COUNTED_TOGETHER)]
     results = yield units
     return {name: np.sum([r[name] for r in results], axis=0) for name in results[0]}

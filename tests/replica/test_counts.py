@@ -20,8 +20,8 @@ def test_every_value_is_counted_in_the_nearest_bin_of_its_channel(values):
 
 def test_counts_of_all_samples_are_the_sum_of_each(tmp_path):
     bench = Bench(tmp_path, "detector")
-    whole = bench.run(ChannelCounts(bench.float_model, bench.data, (0, 1, 2)))["0"]
-    pieces = [bench.run(ChannelCounts(bench.float_model, bench.data, (i,)))["0"] for i in range(3)]
+    whole = bench.run(ChannelCounts(bench.float_model, bench.data, (0, 1, 2), (1,)))["0"]
+    pieces = [bench.run(ChannelCounts(bench.float_model, bench.data, (i,), (1,)))["0"] for i in range(3)]
     np.testing.assert_array_equal(whole, np.sum(pieces, axis=0))
     assert whole.shape[0] == 80
     assert whole.sum() == 3 * 80 * 7

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from networks import SETTINGS
+from networks import SETTINGS, Builder
 from replica_helpers import Bench
 
 from distq.graph.heads import squashed, with_places
@@ -51,3 +51,15 @@ def test_a_clipped_detector_sees_as_much_as_in_float(tmp_path, target):
 def test_a_network_without_a_sigmoid_behind_keeps_its_biases(tmp_path):
     bench = Bench(tmp_path, "four outputs")
     assert restored_means(bench, bench.state) is bench.state
+
+
+@pytest.mark.parametrize("shape", [[1, 5, 8], [1, 2, 5, 8]])
+def test_a_linear_layer_in_front_of_a_sigmoid_gets_one_shift_a_column(tmp_path, shape):
+    b = Builder(1)
+    hidden = b.node("Relu", b.node("MatMul", "x", b.random(8, 8)))
+    b.node("Sigmoid", b.node("MatMul", hidden, b.random(8, 3), output="scores"), output="y")
+    bench = Bench(tmp_path, b.model({"x": shape}, ["y"]))
+    restored = restored_means(bench, bench.state)
+    assert [layer.name for layer, _ in squashed(bench.loaded.model, bench.plan)] == ["scores"]
+    assert restored.biases["scores"].shape == (3,)
+    assert np.abs(restored.biases["scores"] - bench.state.biases["scores"]).max() < 0.5
