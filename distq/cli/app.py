@@ -42,7 +42,7 @@ from distq.config import (
     EvaluateOptions,
     TuneOptions,
 )
-from distq.errors import DistqError, InterruptedRun
+from distq.errors import DistqError, InterruptedRun, UsageError
 from distq.memory import LOCAL_ADDRESS_SPACE, RAY_ADDRESS_SPACE, out_of_memory, require_address_space
 from distq.options import make_options, on_command_line
 
@@ -231,6 +231,7 @@ def _require_address_space(*, local: bool) -> None:
 def invoke(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; every error is one line on stderr."""
     try:
+        _require_values(arguments)
         code = app(args=list(arguments), prog_name="distq", standalone_mode=False)
     except typer.TyperException as error:
         return _fail(error.format_message(), 2)
@@ -243,6 +244,22 @@ def invoke(arguments: Sequence[str]) -> int:
     if code == InterruptedRun.exit_code:  # Typer's own answer to Ctrl-C before a job has begun
         return _fail("interrupted", code)
     return code if isinstance(code, int) else 0
+
+
+def _require_values(arguments: Sequence[str]) -> None:
+    """Refuse empty arguments, as a shell makes them of variables that are not set.
+
+    Raises:
+        UsageError: naming the option.
+    """
+    before = ""
+    for one in arguments:
+        unset = one.startswith("--") and one.endswith("=")
+        if unset or not one:
+            name = one[:-1] if unset else before
+            what = name if name.startswith("-") else f"the argument behind {name}" if name else "the command"
+            raise UsageError(f"{what} is empty: give a value, or leave it out")
+        before = one
 
 
 def _unexpected(error: Exception) -> str:

@@ -103,10 +103,10 @@ def load_cascade(program: Path) -> Cascade:
     """Run a Python file, and give the cascade that it makes.
 
     Raises:
-        UsageError: it cannot be run, or makes none or several.
-        Exception: what the file raises.
+        UsageError: it cannot be run, raises anything, or makes none or several.
     """
     from distq.cascade import Cascade
+    from distq.data.plugin import flat
 
     name = f"distq_cascade_{program.stem}"
     spec = importlib.util.spec_from_file_location(name, program)
@@ -115,7 +115,10 @@ def load_cascade(program: Path) -> Cascade:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # what travels to workers is looked up there
     sys.path.insert(0, str(program.absolute().parent))  # as python FILE.py does
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise UsageError(f"{program} does not load: {type(error).__name__}: {flat(error)}") from error
     made = {id(value): value for value in vars(module).values() if isinstance(value, Cascade)}
     if len(made) != 1:
         raise UsageError(

@@ -131,7 +131,7 @@ def load_module(path: str, sha256: str) -> ModuleType:
     sys.modules[name] = module  # dataclasses in the file look their module up
     try:
         module_spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise PreprocessError(
             f"plug-in {path} does not load: {type(error).__name__}: {flat(error)}"
@@ -152,6 +152,6 @@ class _ExactSource(importlib.abc.SourceLoader):
         return self._source
 
 
-def flat(error: Exception) -> str:
+def flat(error: BaseException) -> str:
     """What an error says, on one line."""
     return " ".join(str(error).split())

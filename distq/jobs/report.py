@@ -8,10 +8,13 @@ from pathlib import Path
 from distq.config import ReportOptions
 from distq.engine.progress import Reporter
 from distq.errors import UsageError
+from distq.regular import open_regular
 from distq.reports.page import write_page
 from distq.reports.read import read_measured
 from distq.reports.runs import read_runs
 from distq.sweeps.page import is_sweep_folder, write_sweep_page
+
+_HEAD_BYTES = 4096
 
 MOST_RUNS = 8
 """Runs on one page; more cannot be read side by side."""
@@ -32,6 +35,13 @@ class ReportResult:
     bytes: int
 
 
+def _is_page(path: Path) -> bool:
+    """Whether a file is one that this verb wrote, which another may take the place of."""
+    with open_regular(path) as stream:
+        start = stream.read(_HEAD_BYTES)
+    return start.startswith(b"<!doctype html>") and " – distq</title>".encode() in start
+
+
 def report(options: ReportOptions, reporter: Reporter) -> ReportResult:
     """Write the page of finished runs, or of a sweep; no network runs, and no run is changed.
 
@@ -42,6 +52,8 @@ def report(options: ReportOptions, reporter: Reporter) -> ReportResult:
     out = options.out
     if out.is_dir() or not out.parent.is_dir():
         raise UsageError(f"--out {out} is a folder, or in none that exists: give a file such as page.html")
+    if out.exists() and not _is_page(out):
+        raise UsageError(f"--out {out} exists and is no page of distq: give another file")
     if len(options.runs) > MOST_RUNS:
         raise UsageError(f"{len(options.runs)} runs do not fit on a page: give at most {MOST_RUNS}")
     if options.measured and (len(options.runs) > 1 or is_sweep_folder(options.runs[0])):

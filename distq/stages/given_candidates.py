@@ -50,6 +50,8 @@ def _candidate(options: AutoOptions, text: str) -> Candidate:
             raise UsageError(f"--try {text}: give {form.replace('_', '-')}")
         changes[option] = setting if switch else value
         tuned = tuned or option in _SEARCH
+    if not changes and not tuned:
+        raise UsageError(f"--try {text!r} says nothing: give options such as 'method=mse; tune'")
     given = {name: getattr(options, name) for name in options.model_fields_set}
     checked = make_options(AutoOptions, {**given, **changes}, lambda name: f"--try {text}: {name}")
     require_budget(checked)

@@ -83,6 +83,7 @@ def test_a_wrong_size_names_input_and_sizes(tmp_path, photos):
     ("code", "reason"),
     [
         ("x = (", "does not load: SyntaxError"),
+        ("import sys; sys.exit(0)", "does not load: SystemExit"),
         ("import no_such_module_here", "does not load: ModuleNotFoundError"),
         ("def preprocess(path): pass", r"has no function image_preprocess\(img_path, norm=True\)"),
         ("image_preprocess = 3", "has no function image_preprocess"),

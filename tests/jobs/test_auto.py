@@ -216,6 +216,7 @@ def test_combinations_by_hand_are_tried_exactly(place: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        (";", r"--try .;. says nothing"),
         ("metod=kl", r"--try metod=kl: unknown option metod: did you mean method\?"),
         ("method", r"--try method: give method=VALUE"),
         ("per-channel=1", r"--try per-channel=1: give per-channel alone"),

@@ -242,3 +242,13 @@ def test_a_run_of_auto_shows_what_it_tried(model: Path, data: Path, tmp_path: Pa
     for place, values in found.metrics.items():
         assert [float(value) for value in values] == [float(at(metrics, place))] * len(values), place
     assert "distq auto" in found.text
+
+
+@pytest.mark.parametrize("name", ["thresholds.json", "list.txt"])
+def test_a_page_takes_the_place_of_pages_alone(calibrated: RunResult, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes((calibrated.out / "thresholds.json").read_bytes())
+    with pytest.raises(UsageError, match="is no page of distq"):
+        distq.report(calibrated.out, out=tmp_path / name)
+    assert (tmp_path / name).read_bytes() == (calibrated.out / "thresholds.json").read_bytes()
+    for _ in range(2):
+        distq.report(calibrated.out, out=tmp_path / "page.html")
