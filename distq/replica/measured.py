@@ -14,7 +14,7 @@ from distq.data.dataset import DatasetSpec, Sample, SourceDataset
 from distq.data.layout import image_layout
 from distq.data.objects import Truth
 from distq.data.samples import InputSpec
-from distq.errors import ModelError
+from distq.errors import DataError, ModelError
 from distq.replica.samples import open_dataset
 from distq.replica.worker import Arrays, Worker
 from distq.search.measures.measure import Facts, Measure, Record
@@ -97,8 +97,14 @@ class Records:
         self, m: int, model: int, measure: Measure, outputs: Sequence[npt.NDArray[Any]], facts: Facts
     ) -> None:
         record = measure.score(measure.postprocess(self._named(outputs), facts), facts)
-        if record is not None:
-            self._held.setdefault((m, model), []).append(np.asarray(record, np.float64))
+        if record is None:
+            return
+        values = np.asarray(record, np.float64)
+        if np.isnan(values).any():
+            raise DataError(
+                f"measure {measure.name} gives NaN on {facts.name}: mend its score, or let it give None there"
+            )
+        self._held.setdefault((m, model), []).append(values)
 
     def _named(self, outputs: Sequence[npt.NDArray[Any]]) -> Mapping[str, npt.NDArray[Any]]:
         return dict(zip(self._measuring.names, outputs, strict=True))

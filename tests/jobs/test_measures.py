@@ -11,7 +11,7 @@ from job_helpers import samples
 
 import distq
 from distq.cli.app import invoke
-from distq.errors import PreprocessError, UsageError
+from distq.errors import DataError, PreprocessError, UsageError
 from distq.jobfile import load_job
 from distq.run.figures import MeasureFigures
 from distq.run.results import Accuracy, EvaluateResult
@@ -152,3 +152,10 @@ def test_the_command_and_job_files_take_them(
     job = tmp_path / "job.yaml"
     job.write_text(f"{{command: eval, candidate: {model}, data: {data}, measure: 'topk, worst.py'}}")
     assert load_job(job).options.measure == ("topk", str(own))  # type: ignore[attr-defined]  # of eval
+
+
+def test_a_measure_that_gives_nan_is_named(model: Path, data: Path, tmp_path: Path) -> None:
+    path = tmp_path / "own.py"
+    path.write_text("def score(outputs, sample): return float('nan')")
+    with pytest.raises(DataError, match=r"own gives NaN on .*: mend its score"):
+        evaluate(model, data, measure=path, allow_code=True)
