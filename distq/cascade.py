@@ -73,10 +73,12 @@ class Cascade:
         Args:
             items: an item, or the parts of one that is a tuple or list.
             named: the parts of an item that is a mapping.
+
+        Raises:
+            UsageError: it has not been written.
         """
-        raise NotImplementedError(
-            f"{type(self).__name__} has no forward(self, item): write what runs its models"
-        )
+        del items, named
+        raise UsageError(f"{type(self).__name__} has no forward(self, item): write what runs its models")
 
     def calibrate(
         self,

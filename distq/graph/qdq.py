@@ -21,6 +21,9 @@ from distq.graph.state import PARTS, Constants, Names, State, constants, has_bia
 from distq.graph.values import constant, values_of
 from distq.quant.scheme import encode
 
+OUTPUT_DTYPE_OPSET = 21
+"""From here on QuantizeLinear has the attribute ``output_dtype``."""
+
 
 def export(model: ir.Model, plan: Plan, state: State) -> bytes:
     """The QDQ model as ONNX bytes, checked by onnx.checker; the same bytes for the same numbers."""
@@ -64,6 +67,7 @@ class _Writer:
         self.names = names
         self.numbers = numbers
         self.compute = {layer.node for layer in plan.layers}
+        self.has_output_dtype = model.opset_imports[""] >= OUTPUT_DTYPE_OPSET
         self.constants: dict[str, ir.Value] = {}
 
     def drop_saturated(self) -> None:
@@ -89,9 +93,29 @@ class _Writer:
             if len(reader.inputs) <= position:
                 reader.resize_inputs(position + 1)
             if self.plan.float_biases:
-                reader.replace_input_with(position, self.constant(self.names.float_bias(layer.name)))
+                bias = self.constant(self.names.float_bias(layer.name))
             else:
-                reader.replace_input_with(position, self.dequantize(self.names.bias(layer.name), 0, reader))
+                bias = self.dequantize(self.names.bias(layer.name), 0, reader)
+            if layer.add is not None and self.has_output_dtype and self.reads_int8(layer):
+                bias = self.as_row(bias, self.names.bias(layer.name), reader)
+            reader.replace_input_with(position, bias)
+
+    def reads_int8(self, layer: Layer) -> bool:
+        """Whether the quantizer of what a layer reads is signed, in 8 bits."""
+        quantizer = self.plan.by_tensor[layer.inputs[0]].name
+        return self.numbers[self.names.zero_point(quantizer)].dtype == np.int8
+
+    def as_row(self, bias: ir.Value, stem: str, before: ir.Node) -> ir.Value:
+        """Give a bias a leading axis, so that ONNX Runtime leaves its Add behind the MatMul.
+
+        It would make a Gemm of the two, behind a Reshape with a quantizer of its own, whose ``output_dtype``
+        stays int8 when the rest becomes uint8: the model does not load. (measured with ONNX Runtime 1.31)
+        """
+        self.numbers[f"{stem}_axis"] = np.array([0])
+        node = ir.node("Unsqueeze", [bias, self.constant(f"{stem}_axis")], name=f"{stem}_unsqueeze")
+        node.outputs[0].name = f"{stem}_row"
+        self.graph.insert_before(before, node)
+        return node.outputs[0]
 
     def quantize_operand(self, node: ir.Node, position: int, wide: AbstractSet[str]) -> None:
         """Give a node its constant operand in 8 bits; beside 16 bits it runs in float and keeps its own."""

@@ -108,7 +108,7 @@ class Names:
             self.alone(tensor),
             self.captured(tensor),
             self.float_bias(tensor),
-            *(f"{stem}_{part}" for stem in stems for part in (*PARTS, "dequantized")),
+            *(f"{stem}_{part}" for stem in stems for part in (*PARTS, "dequantized", "row", "axis")),
         ]
 
     def quantized(self, tensor: str) -> str:

@@ -45,10 +45,13 @@ class SIM_Simulator:  # noqa: N801  # the vendor's name
     """Models that ``forward`` runs; called with a generator it gives what that returns for each item."""
 
     def forward(self, *items: Any) -> Any:  # noqa: ANN401  # the user's own
-        """Run the models on one item."""
-        raise NotImplementedError(
-            f"{type(self).__name__} has no forward(self, x): write what runs its models"
-        )
+        """Run the models on one item.
+
+        Raises:
+            WrongUse: it has not been written.
+        """
+        del items
+        raise WrongUse(f"{type(self).__name__} has no forward(self, x): write what runs its models")
 
     def __call__(self, items: Iterable[Any], num_process: int = 1) -> list[Any]:
         """Run ``forward`` on every item, one after the other; ``num_process`` changes nothing."""

@@ -95,5 +95,5 @@ def test_an_int8_network_of_another_model_is_refused(tmp_path, heard):
 
 def test_a_cascade_needs_a_forward(tmp_path):
     cascade = distq.Cascade([write_model(tmp_path / "a.onnx", reader())])
-    with pytest.raises(NotImplementedError, match=r"Cascade has no forward\(self, item\)"):
+    with pytest.raises(UsageError, match=r"Cascade has no forward\(self, item\)"):
         cascade.forward(1)

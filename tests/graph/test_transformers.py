@@ -3,8 +3,9 @@
 import networks
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
-from networks import Builder, Quantized
+from networks import Builder, Quantized, run_literally
 
 from distq.graph.plan import make_plan
 from distq.stages.kernels import integer_kernels, kernels_of_layers
@@ -135,3 +136,22 @@ def test_a_product_stays_a_matmul_for_every_target(load, target):
     assert "Gemm" not in types
     assert network.plan.target is find_target(target)
     assert network.sqnr() > 20
+
+
+@pytest.mark.parametrize("opset", [13, 21, 23])
+@pytest.mark.parametrize(
+    ("target", "scheme"),
+    [("ort", "auto"), ("openvino", "auto"), ("openvino", "symmetric"), ("tensorrt", "auto")],
+)
+def test_linear_layers_load_in_onnx_runtime_as_it_is(load, target, scheme, opset):
+    b = Builder(1)
+    hidden = b.node("Relu", b.node("Add", b.node("MatMul", "x", b.random(8, 8)), b.random(8)))
+    b.node("MatMul", hidden, b.random(8, 6), output="y")
+    quantized = Quantized(load(b.model({"x": [1, 5, 8]}, ["y"], opset)), target, scheme)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(quantized.exported, options, providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"x": quantized.feeds[0]["x"]})
+    original = onnx.load_model_from_string(quantized.loaded.serialized())
+    wanted = run_literally(original, quantized.feeds[0])["y"]
+    assert ((found - wanted) ** 2).sum() < 1e-3 * (wanted**2).sum()

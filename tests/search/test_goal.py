@@ -75,7 +75,7 @@ class Points(Measure):
     name = "points"
 
     def score(self, outputs, sample):
-        raise NotImplementedError
+        return None
 
 
 class Errors(Points):
