@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +119,7 @@ class Cascade:
             InterruptedRun: Stopped by Ctrl-C; the same call with ``resume=True`` continues.
         """
         made = self._options(CalibrateOptions, Path(out), options, each or {})
-        wanted = self._wanted(made, upstream, items)
-        wanted = replace(wanted, resume=resume, forward_on_workers=forward_on_workers)
+        wanted = self._wanted(made, upstream, items, resume=resume, forward_on_workers=forward_on_workers)
         return self._quantize(data, wanted, reporter)
 
     def tune(
@@ -142,8 +140,7 @@ class Cascade:
         Takes, returns and raises what :meth:`calibrate` does, with the options of ``distq tune --help``.
         """
         made = self._options(TuneOptions, Path(out), options, each or {})
-        wanted = self._wanted(made, upstream, items)
-        wanted = replace(wanted, resume=resume, forward_on_workers=forward_on_workers)
+        wanted = self._wanted(made, upstream, items, resume=resume, forward_on_workers=forward_on_workers)
         return self._quantize(data, wanted, reporter)
 
     def use_int8(self, out: FilePath) -> None:
@@ -190,12 +187,17 @@ class Cascade:
         made: Mapping[str, CalibrateOptions],
         upstream: Upstream,
         items: int | None,
+        *,
+        resume: bool,
+        forward_on_workers: bool,
     ) -> Wanted:
         if upstream not in {"float", "int8"}:
             raise UsageError(f"upstream {upstream!r}: take 'int8' or 'float'")
         first = made[self.models[0].name]
         most = most_items(first) if items is None else items or None
-        return Wanted(first.out.parent, made, upstream, most)
+        return Wanted(
+            first.out.parent, made, upstream, most, resume=resume, forward_on_workers=forward_on_workers
+        )
 
     def _quantize(
         self, data: FilePath | Iterable[object], wanted: Wanted, reporter: Reporter | None

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distq.data.wire import BYTES, FIXED32, FIXED64, VARINT, as_floats, as_int32, read_varint
+from distq.data.wire import BYTES, FIXED32, as_floats, as_int32, read_field, read_varint
 
 _FLOAT_TAG = 6 << 3 | FIXED32
 _INT32 = {1: "channels", 2: "height", 3: "width", 5: "label"}
@@ -82,8 +82,16 @@ def decode_datum(data: bytes) -> Datum:
             values, position = _decode_floats(data, position)
             floats.append(values)
             continue
-        key, position = read_varint(data, position)
-        position = _decode_field(data, position, key, fields, floats)
+        number, wire, value, position = read_field(data, position)
+        if isinstance(value, int):
+            if number in _INT32:
+                fields[_INT32[number]] = as_int32(value)
+            elif number == 7:
+                fields["encoded"] = bool(value)
+        elif number == 4 and wire == BYTES:
+            fields["data"] = value
+        elif number == 6 and wire == BYTES:  # packed, as newer writers do
+            floats.append(as_floats(value))
     datum = Datum(**fields, float_data=np.concatenate(floats) if floats else ())
     _check(datum)
     return datum
@@ -105,34 +113,6 @@ def _check(datum: Datum) -> None:
     stored = len(datum.float_data) or len(datum.data)
     if stored != size:
         raise ValueError(f"holds {stored} values, {'x'.join(map(str, datum.shape))} is {size}")
-
-
-def _decode_field(
-    data: bytes, position: int, key: int, fields: dict[str, Any], floats: list[NDArray[np.float32]]
-) -> int:
-    """Parse one field's value into ``fields`` or ``floats``; returns where the next begins."""
-    number, wire = key >> 3, key & 7
-    if wire == VARINT:
-        value, position = read_varint(data, position)
-        if number in _INT32:
-            fields[_INT32[number]] = as_int32(value)
-        elif number == 7:
-            fields["encoded"] = bool(value)
-        return position
-    if wire == BYTES:
-        length, position = read_varint(data, position)
-    elif wire in {FIXED32, FIXED64}:
-        length = 4 if wire == FIXED32 else 8
-    else:
-        raise ValueError("is no protobuf message")
-    end = position + length
-    if end > len(data):
-        raise ValueError("ends early")
-    if number == 4 and wire == BYTES:
-        fields["data"] = data[position:end]
-    elif number == 6 and wire == BYTES:  # packed, as newer writers do
-        floats.append(as_floats(data[position:end]))
-    return end
 
 
 def _decode_floats(data: bytes, position: int) -> tuple[NDArray[np.float32], int]:

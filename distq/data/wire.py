@@ -21,22 +21,30 @@ def read_fields(data: bytes) -> Iterator[tuple[int, int, Value]]:
     """
     position = 0
     while position < len(data):
-        key, position = read_varint(data, position)
-        number, wire = key >> 3, key & 7
-        if wire == VARINT:
-            value, position = read_varint(data, position)
-            yield number, wire, value
-            continue
-        if wire == BYTES:
-            length, position = read_varint(data, position)
-        elif wire in {FIXED32, FIXED64}:
-            length = 4 if wire == FIXED32 else 8
-        else:
-            raise ValueError("is no protobuf message")
-        if position + length > len(data):
-            raise ValueError("ends early")
-        yield number, wire, data[position : position + length]
-        position += length
+        number, wire, value, position = read_field(data, position)
+        yield number, wire, value
+
+
+def read_field(data: bytes, position: int) -> tuple[int, int, Value, int]:
+    """One field's number, wire type and value, and where the next begins.
+
+    Raises:
+        ValueError: as :func:`read_fields`.
+    """
+    key, position = read_varint(data, position)
+    number, wire = key >> 3, key & 7
+    if wire == VARINT:
+        value, position = read_varint(data, position)
+        return number, wire, value, position
+    if wire == BYTES:
+        length, position = read_varint(data, position)
+    elif wire in {FIXED32, FIXED64}:
+        length = 4 if wire == FIXED32 else 8
+    else:
+        raise ValueError("is no protobuf message")
+    if position + length > len(data):
+        raise ValueError("ends early")
+    return number, wire, data[position : position + length], position + length
 
 
 def read_varint(data: bytes, position: int) -> tuple[int, int]:

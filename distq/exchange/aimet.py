@@ -167,6 +167,18 @@ def _float(request: Request) -> list[str]:
     return [name for name in request.table.modes if name not in request.table.entries]
 
 
+def _encodings(version: str, activations: object, parameters: object) -> bytes:
+    return _dump(
+        {
+            "version": version,
+            "producer": _PRODUCER,
+            "activation_encodings": activations,
+            "param_encodings": parameters,
+            "quantizer_args": {},
+        }
+    )
+
+
 def _write_0(request: Request) -> bytes:
     if isinstance(request.table.details, dict):
         return _dump(request.table.details)
@@ -188,15 +200,7 @@ def _write_0(request: Request) -> bytes:
         name: [row(scale, -(2 ** (w.bits - 1)), w.bits, signed=True) for scale in w.scales]
         for name, w in weights.items()
     }
-    return _dump(
-        {
-            "version": "0.6.1",
-            "producer": _PRODUCER,
-            "activation_encodings": activations,
-            "param_encodings": parameters,
-            "quantizer_args": {},
-        }
-    )
+    return _encodings("0.6.1", activations, parameters)
 
 
 def _write_1(request: Request) -> bytes:
@@ -221,15 +225,7 @@ def _write_1(request: Request) -> bytes:
     parameters = [
         row(name, list(w.scales), -(2 ** (w.bits - 1)), w.bits, signed=True) for name, w in weights.items()
     ]
-    return _dump(
-        {
-            "version": "1.0.0",
-            "producer": _PRODUCER,
-            "activation_encodings": activations,
-            "param_encodings": parameters,
-            "quantizer_args": {},
-        }
-    )
+    return _encodings("1.0.0", activations, parameters)
 
 
 def _write_2(request: Request) -> bytes:

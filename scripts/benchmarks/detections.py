@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
+from distq.search.measures.boxes import Boxes, suppress
+
 FloatArray = npt.NDArray[np.float32]
-
-SAME_BOX = 0.5
-"""Two boxes of one class are the same object from this intersection over union on."""
-
-
-@dataclass(frozen=True)
-class Boxes:
-    """Detections of one photo: corners (n, 4) as x1 y1 x2 y2, scores (n,), classes (n,); best score first."""
-
-    corners: FloatArray
-    scores: FloatArray
-    classes: npt.NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.scores)
 
 
 def faces(scores: FloatArray, corners: FloatArray) -> Boxes:
@@ -62,18 +46,6 @@ def objects(output: FloatArray) -> Boxes:
     )
 
 
-def matched(reference: Boxes, candidate: Boxes) -> int:
-    """How many boxes of ``reference`` have one of their own in ``candidate``: same class, IoU from 0.5 on."""
-    overlaps = _overlaps(reference.corners, candidate.corners)
-    overlaps[reference.classes[:, None] != candidate.classes[None, :]] = 0
-    count = 0
-    for row in overlaps:
-        if row.size and row.max() >= SAME_BOX:
-            overlaps[:, row.argmax()] = 0  # taken; rows are views, so later ones see it
-            count += 1
-    return count
-
-
 def _suppress(
     corners: FloatArray,
     scores: FloatArray,
@@ -83,23 +55,5 @@ def _suppress(
     overlap: float,
 ) -> Boxes:
     """Keep boxes of enough score, best first, that overlap no kept one of their class."""
-    order = np.argsort(-scores, kind="stable")
-    order = order[scores[order] > least_score]
-    overlaps = _overlaps(corners[order], corners[order])
-    kept: list[int] = []
-    for i in range(len(order)):
-        rivals = [k for k in kept if classes[order[k]] == classes[order[i]]]
-        if not (overlaps[i, rivals] > overlap).any():
-            kept.append(i)
-    best = order[kept]
-    return Boxes(corners[best], scores[best], classes[best])
-
-
-def _overlaps(one: FloatArray, other: FloatArray) -> npt.NDArray[Any]:
-    """Intersection over union of every pair, shape (len(one), len(other))."""
-    low = np.maximum(one[:, None, :2], other[None, :, :2])
-    high = np.minimum(one[:, None, 2:], other[None, :, 2:])
-    shared = np.prod(np.maximum(high - low, 0), axis=2)
-    areas = [np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1) for boxes in (one, other)]
-    union = areas[0][:, None] + areas[1][None, :] - shared
-    return np.asarray(shared / np.maximum(union, 1e-12))
+    found = Boxes(corners.astype(np.float64), scores.astype(np.float64), classes).over(least_score)
+    return suppress(found, overlap, len(found))

@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
-from detections import Boxes, faces, matched, objects
+from detections import faces, objects
 from networks import BY_NAME, Network
 
+from distq.search.measures.boxes import Boxes, matched
 from distq.search.metrics import compare, merge, sqnr_db
 
 Outputs = list[npt.NDArray[Any]]

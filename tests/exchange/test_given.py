@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from exchange_networks import small_file, small_network
+from exchange_networks import TABLE, small_file, small_network
 
 from distq.errors import FileFormatError
 from distq.exchange.formats import Request
 from distq.exchange.given import read_given
 from distq.exchange.registry import FORMATS
-from distq.exchange.table import ExchangeTable, of_quantizer, of_threshold, with_range
+from distq.exchange.table import ExchangeTable, of_quantizer, of_threshold
 from distq.graph.load import load_model
 from distq.graph.plan import make_plan
 from distq.graph.rows import given_table
 from distq.targets import find_target
-
-WHOLE = ExchangeTable(
-    {
-        "x": of_quantizer(2 / 255, 85),
-        "r1": of_quantizer(6 / 255, 0),
-        "c2": with_range(2.54, -1.0, 2.54),
-        "r2": of_quantizer(12.7 / 255, 0),
-        "p": of_quantizer(12.7 / 255, 0),
-        "f": of_quantizer(12.7 / 255, 0),
-        "y": with_range(25.4, -25.4, 8.0),
-    }
-)
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +26,7 @@ def plan(model):
     return make_plan(load_model(model).model, find_target("ort"), "auto")
 
 
-def table_of(tmp_path, name, table=WHOLE):
+def table_of(tmp_path, name, table=TABLE):
     path = tmp_path / "table"
     found = FORMATS[name]
     path.write_bytes(found.write(Request(table, found.convention or 127, small_network(tmp_path))))
@@ -80,7 +68,7 @@ def test_entries_of_nothing_and_of_float_tensors_are_named(model, plan, tmp_path
 
 
 def test_what_cannot_be_kept_is_said(model, plan, tmp_path):
-    wide = ExchangeTable({**WHOLE.entries, "r1": of_quantizer(1e-4, 0, 16)}, modes={"c1": "F16"})
+    wide = ExchangeTable({**TABLE.entries, "r1": of_quantizer(1e-4, 0, 16)}, modes={"c1": "F16"})
     given = read_given(table_of(tmp_path, "aimet-1.0", wide), model, plan)
     notes = " ".join(given.notes)
     assert "16 bits in the table, 8 in this network: r1; --int16-layers keeps them" in notes

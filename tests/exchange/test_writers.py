@@ -6,7 +6,7 @@ import json
 import struct
 
 import pytest
-from exchange_networks import small_network, unnamed
+from exchange_networks import TABLE, small_network, unnamed
 from goldens import RKNN
 from networks import write
 
@@ -14,20 +14,8 @@ from distq.errors import UsageError
 from distq.exchange.formats import Request
 from distq.exchange.network import describe
 from distq.exchange.registry import FORMATS, read_content
-from distq.exchange.table import ExchangeTable, of_quantizer, with_range
+from distq.exchange.table import ExchangeTable, of_quantizer
 from distq.exchange.text import Content
-
-TABLE = ExchangeTable(
-    {
-        "x": of_quantizer(2 / 255, 85),  # from -2/3 to 4/3
-        "r1": of_quantizer(6 / 255, 0),
-        "c2": with_range(2.54, -1.0, 2.54),
-        "r2": of_quantizer(12.7 / 255, 0),
-        "p": of_quantizer(12.7 / 255, 0),
-        "f": of_quantizer(12.7 / 255, 0),
-        "y": with_range(25.4, -25.4, 8.0),
-    }
-)
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import numpy as np
 from networks import Builder, write
 
 from distq.exchange.network import describe
+from distq.exchange.table import ExchangeTable, of_quantizer, with_range
 
 
 def small():
@@ -51,3 +52,17 @@ def small_file(folder):
 
 def small_network(folder):
     return describe(small_file(folder))
+
+
+TABLE = ExchangeTable(
+    {
+        "x": of_quantizer(2 / 255, 85),  # from -2/3 to 4/3
+        "r1": of_quantizer(6 / 255, 0),
+        "c2": with_range(2.54, -1.0, 2.54),
+        "r2": of_quantizer(12.7 / 255, 0),
+        "p": of_quantizer(12.7 / 255, 0),
+        "f": of_quantizer(12.7 / 255, 0),
+        "y": with_range(25.4, -25.4, 8.0),
+    }
+)
+"""Of every tensor of the network that :func:`small_file` writes which has a quantizer."""

@@ -75,7 +75,7 @@ class Points(Measure):
     name = "points"
 
     def score(self, outputs, sample):
-        return None
+        del outputs, sample
 
 
 class Errors(Points):

@@ -171,7 +171,7 @@ def _scaled(node: ir.Node, weight: Array, scale: Array) -> Array:
     return weight * (scale.reshape(-1, 1) if node.attributes.get_int("transB", 0) else scale.reshape(1, -1))
 
 
-def _affine(  # noqa: PLR0911  # one return an operator
+def _affine(  # one return an operator
     data: ir.Value, rank: int, follower: ir.Node, channels: int
 ) -> tuple[Array, Array] | None:
     """Scale and shift, each (channels,), that ``follower`` applies to a tensor of so many dimensions."""
@@ -184,12 +184,23 @@ def _affine(  # noqa: PLR0911  # one return an operator
     values = None if operand is None else _per_channel(operand, rank, channels)
     if values is None or (position == 0 and follower.op_type == "Div"):
         return None
-    ones, zeros = np.ones(channels), np.zeros(channels)
-    match follower.op_type:
+    return factor_and_offset(follower.op_type, position, values)
+
+
+def factor_and_offset(operator: str, position: int, values: Array) -> tuple[Array, Array]:
+    """What Mul, Div, Add or Sub with a constant does to a tensor, each (channels,).
+
+    Args:
+        operator: its type.
+        position: of the constant among the two inputs.
+        values: of the constant, (channels,); a divisor of 0 gives an infinite factor.
+    """
+    ones, zeros = np.ones(len(values)), np.zeros(len(values))
+    match operator:
         case "Mul":
             return values, zeros
         case "Div":
-            return np.divide(ones, values, out=np.full(channels, np.inf), where=values != 0), zeros
+            return np.divide(ones, values, out=np.full(len(values), np.inf), where=values != 0), zeros
         case "Add":
             return ones, values
         case _:

@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from distq.graph.edits import add_initializer, new_node, take_over
 from distq.graph.linear import bias_add
+from distq.graph.passes.affine import factor_and_offset
 from distq.graph.values import constant, is_float, only_reader
 
 Floats = npt.NDArray[np.float64]
@@ -107,16 +108,7 @@ def _affine(data: ir.Value, follower: ir.Node, columns: int) -> tuple[Floats, Fl
     values = None if operand is None else _by_column(operand, data, columns)
     if values is None or (follower.op_type == "Div" and (position == 0 or not values.all())):
         return None
-    ones, zeros = np.ones(columns), np.zeros(columns)
-    match follower.op_type:
-        case "Mul":
-            return values, zeros
-        case "Div":
-            return 1.0 / values, zeros
-        case "Add":
-            return ones, values
-        case _:
-            return (ones, -values) if position == 1 else (-ones, values)
+    return factor_and_offset(follower.op_type, position, values)
 
 
 def _by_column(operand: np.ndarray, data: ir.Value, columns: int) -> Floats | None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 from distq.exchange.caffe.builder import Builder, Shape
 from distq.exchange.caffe.network import Layer
@@ -25,23 +29,8 @@ def batch_norm(net: Builder, layer: Layer) -> None:
     own = parameters.scale_bias and len(layer.blobs) >= 5
     scale = net.blob(layer, 3, (channels,), "a scale") if own else np.ones(channels, np.float32)
     bias = net.blob(layer, 4, (channels,), "a bias") if own else np.zeros(channels, np.float32)
-    operands = [
-        net.constant(layer, role, values)
-        for role, values in (
-            ("scale", scale),
-            ("bias", bias),
-            ("mean", mean * factor),
-            ("variance", variance * factor),
-        )
-    ]
-    net.add(
-        layer,
-        "BatchNormalization",
-        [layer.bottoms[0], *operands],
-        shape,
-        output=layer.tops[0],
-        epsilon=parameters.eps,
-    )
+    operands = {"scale": scale, "bias": bias, "mean": mean * factor, "variance": variance * factor}
+    _normalize(net, layer, operands, parameters.eps)
 
 
 def bn(net: Builder, layer: Layer) -> None:
@@ -58,16 +47,16 @@ def bn(net: Builder, layer: Layer) -> None:
         net.add(layer, "Add", [product, offset], shape, output=layer.tops[0])
         return
     roles = ("slope", "bias", "mean", "variance")
-    blobs = [net.blob(layer, position, (shape[1],), f"a {role}") for position, role in enumerate(roles)]
-    operands = [net.constant(layer, role, values) for role, values in zip(roles, blobs, strict=True)]
-    net.add(
-        layer,
-        "BatchNormalization",
-        [layer.bottoms[0], *operands],
-        shape,
-        output=layer.tops[0],
-        epsilon=parameters.eps,
-    )
+    operands = {role: net.blob(layer, i, (shape[1],), f"a {role}") for i, role in enumerate(roles)}
+    _normalize(net, layer, operands, parameters.eps)
+
+
+def _normalize(net: Builder, layer: Layer, operands: Mapping[str, npt.NDArray[Any]], epsilon: float) -> None:
+    """A BatchNormalization with these constants: scale, bias, mean and variance of each channel."""
+    constants = [net.constant(layer, role, values) for role, values in operands.items()]
+    inputs = [layer.bottoms[0], *constants]
+    output = layer.tops[0]
+    net.add(layer, "BatchNormalization", inputs, net.shape(layer), output=output, epsilon=epsilon)
 
 
 def lrn(net: Builder, layer: Layer) -> None:
