@@ -39,7 +39,7 @@ _RECOGNISED_IN_ORDER = (
     *(DISTQ, PPQ, AIMET_0, AIMET_1, AIMET_2, SIGMASTAR, ORT_OVERRIDES, ORT, TENSORRT),
     *(RKNN, BITMAIN_PROTOTXT, AMCT, TPU_MLIR, QTABLE, CSV, NCNN, BITMAIN_TEXT, BITMAIN),
 )
-_PICKLE = b"\x80"
+PICKLE = b"\x80"
 
 
 def find_format(name: str) -> Format:
@@ -82,7 +82,7 @@ def recognise(content: Content) -> Format:
     found = next((each for each in _RECOGNISED_IN_ORDER if each.recognise(content)), None)
     if found is not None:
         return found
-    if content.data[:1] == _PICKLE:
+    if content.data[:1] == PICKLE:
         content.fail(
             "is a pickle, which would run code: save it as JSON, json.dump(pickle.load(...)) without 'data'"
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from distq.exchange.formats import Format, Request
 from distq.exchange.table import Convention, Entry, ExchangeTable, WeightScales, with_range
@@ -81,7 +81,7 @@ def _numbers(content: Content, value: object, what: str) -> list[float]:
 def _write(request: Request) -> bytes:
     table, network = request.table, request.network
     if isinstance(table.details, list):
-        return _dumped(table.details)
+        return dumped(table.details)
     entries = dict(table.entries) if network is None else network.entries(table.entries)
     rows: list[Mapping[str, object]] = []
     if network is not None:
@@ -93,7 +93,7 @@ def _write(request: Request) -> bytes:
         {"name": name, "min": [entry.low], "max": [entry.high], "bit": entry.bits}
         for name, entry in entries.items()
     ]
-    return _dumped(rows)
+    return dumped(rows)
 
 
 def _weight_row(name: str, weight: WeightScales) -> dict[str, object]:
@@ -101,8 +101,8 @@ def _weight_row(name: str, weight: WeightScales) -> dict[str, object]:
     return {"name": name, "min": [-value for value in ranges], "max": ranges, "bit": weight.bits}
 
 
-def _dumped(rows: list[Mapping[str, object]]) -> bytes:
-    """As ``save_quant_param`` writes it: a row a line."""
+def dumped(rows: Sequence[Mapping[str, object]]) -> bytes:
+    """The file of some rows, one a line."""
     return ("[" + ",\n ".join(json.dumps(row) for row in rows) + "]\n").encode()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -11,9 +10,10 @@ from pathlib import Path
 from typing import TypedDict
 
 from distq.errors import FileFormatError, UsageError
+from distq.exchange.registry import PICKLE, load_content
+from distq.exchange.sigmastar import dumped
 from distq.files import atomic_write
 from distq.quant.table import Row, Table
-from distq.regular import read_regular
 
 
 class QuantParam(TypedDict):
@@ -32,20 +32,15 @@ def read_quant_param(path: str | os.PathLike[str]) -> list[QuantParam]:
         FileFormatError: it cannot be read, is a pickle, or has a wrong entry.
     """
     path = Path(path)
-    try:
-        data = read_regular(path)
-    except OSError as error:
-        raise FileFormatError(f"quant_param {path} cannot be read: {error.strerror}") from None
-    if data[:1] == b"\x80" or path.suffix.lower() in {".pkl", ".pickle"}:
-        raise FileFormatError(
-            f"quant_param {path} is a pickle, which could run code when it is read: "
-            "save it as JSON, with save_quant_param.py --output_mode JSON"
+    content = load_content(path)
+    if content.data[:1] == PICKLE or path.suffix.lower() in {".pkl", ".pickle"}:
+        content.fail(
+            "is a pickle, which could run code when it is read: save it as JSON, with save_quant_param.py "
+            "--output_mode JSON"
         )
-    try:
-        content = json.loads(data)
-    except (ValueError, RecursionError):
-        raise FileFormatError(f"quant_param {path} is not JSON") from None
-    return checked(content, str(path))
+    if content.json is None:
+        content.fail("is not JSON")
+    return checked(content.json, str(path))
 
 
 def checked(content: object, where: str) -> list[QuantParam]:
@@ -100,7 +95,7 @@ def save_quant_param(params: Sequence[QuantParam], path: str | os.PathLike[str])
     Raises:
         ExecutionError: the disk does not take it.
     """
-    atomic_write(Path(path), (json.dumps(list(params), indent=1) + "\n").encode())
+    atomic_write(Path(path), dumped(params))
 
 
 @dataclass(frozen=True)

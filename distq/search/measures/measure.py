@@ -21,10 +21,6 @@ Figures = Mapping[str, float]
 """Figures of a network over all samples, by name; the measure's own first."""
 
 
-def _no_objects() -> npt.NDArray[np.float64]:
-    return np.zeros((0, 6))
-
-
 @dataclass(frozen=True)
 class Facts:
     """What a measure is told of a sample.
