@@ -92,13 +92,14 @@ def _write(request: Request) -> bytes:
     table, weights = network.entries(request.table.entries), request.weights()
     request.warn_of_bits()
     message = CLASSES["ScaleOffsetRecord"]()
-    left, outside = [], []
+    left, outside, written = [], [], []
     for node in network.weighted:
         stays = network.in_float(node, request.table.modes)
         if node.op not in _LAYERS or node.input not in table or stays:
             left.append(node.name)
             continue
         entry = table[node.input]
+        written.append(entry)
         scale, zero_point = (entry.symmetric_scale, 128) if entry.bits == 16 else entry.quantizer
         if entry.bits == 16:
             scale = entry.threshold / 127
@@ -110,6 +111,7 @@ def _write(request: Request) -> bytes:
         scales = _weight_scales(node, weights[node.name])
         value.scale_w.extend(scales)
         value.offset_w.extend([0] * len(scales))
+    request.warn_of_unread(written)
     if outside:
         request.warn(f"no scales below {_LEAST:g} or above {_MOST:g}, which are cut: {listed(outside, 3)}")
     if left:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from distq.errors import UsageError
 from distq.exchange.network import Network
-from distq.exchange.table import Convention, ExchangeTable, WeightScales
+from distq.exchange.table import Convention, Entry, ExchangeTable, WeightScales
 from distq.exchange.text import Content, listed
 
 
@@ -61,6 +61,13 @@ class Request:
         names = [name for name, entry in self.table.entries.items() if entry.bits != 8]
         if names:
             self.warn(f"no 16 bits: {listed(names, 2)} get 8")
+
+    def warn_of_unread(self, written: Iterable[Entry]) -> None:
+        """Say which tensors a format of layers' inputs has no place for."""
+        kept = set(written)
+        names = [name for name, entry in self.table.entries.items() if entry not in kept]
+        if names:
+            self.warn(f"only what layers read has a place: without {listed(names, 3)}")
 
     def warn_of_weights(self) -> None:
         """Say that scales of weights are left out."""

@@ -84,6 +84,7 @@ def _write(request: Request) -> bytes:
     if bad:
         request.warn(f"no names with blanks or over {LONGEST_KEY} bytes: {listed(bad, 2)} left out")
         layers = [w for w in layers if names[w.name] not in bad]
+    request.warn_of_unread(table[w.input] for w in layers)
     lines = [(names[w.name] + _WEIGHT, _weight_scales(w, weights[w.name])) for w in layers]
     lines += [(names[w.name], (127 / table[w.input].threshold,)) for w in layers]
     return _text(lines)

@@ -213,3 +213,11 @@ def test_nodes_without_names_and_layers_without_thresholds(tmp_path):
 def test_formats_that_name_layers_ask_for_the_model(name):
     with pytest.raises(UsageError, match="give --model MODEL"):
         written(name, None)
+
+
+@pytest.mark.parametrize("name", ["ncnn", "amct"])
+def test_what_no_layer_reads_is_named_where_a_format_has_layers_inputs_alone(name, network):
+    text, lost = written(name, network)
+    assert " y " not in text
+    (line,) = [one for one in lost if "only what layers read has a place" in one]
+    assert "y" in line.split("without ")[1].split(", ")
