@@ -85,7 +85,13 @@ def convert(  # noqa: PLR0917  # flags
     if source.suffix.lower() == ".caffemodel":
         raise UsageError(f"{source} has weights alone: give the .prototxt, with --weights {source}")
     if to is None or (to == "onnx" and source.suffix.lower() == ".prototxt"):
-        tables = {"--from": source_format, "--model": model, "--names": names, "--convention": convention}
+        tables = {
+            "--from": source_format,
+            "--model": model,
+            "--names": names,
+            "--convention": convention,
+            "--from-convention": source_convention,
+        }
         unused = next((name for name, value in tables.items() if value is not None), None)
         if unused is not None or source.suffix.lower() != ".prototxt":
             raise UsageError(f"--to FORMAT is missing, for {unused or source}: give the format to write")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import xml.etree.ElementTree as ET
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -46,9 +47,12 @@ class Annotations:
         """
         names = list(aliases)
         for name in names:
-            for form in (name, PurePosixPath(name).name, PurePosixPath(name).stem):
-                if form in self.objects:
-                    return self.objects[form]
+            parts = PurePosixPath(name).parts
+            for start in range(len(parts)):  # a data set may start at another folder
+                tail = PurePosixPath(*parts[start:])
+                for form in (tail.as_posix(), tail.with_suffix("").as_posix()):
+                    if form in self.objects:
+                        return self.objects[form]
         raise DataError(f"{self.path} has no annotations of {names[0]}: add them, or leave the picture out")
 
 
@@ -86,9 +90,7 @@ def _coco(path: Path) -> Annotations:
         ) from None
     classes = tuple(str(kind.get("name", kind["id"])) for kind in kinds)
     objects = {names[key]: _table(found) for key, found in rows.items()}
-    for name in list(objects):  # a data set may start at another folder
-        objects.setdefault(PurePosixPath(name).name, objects[name])
-    return Annotations(str(path), classes, objects)
+    return Annotations(str(path), classes, _with_bare_names(objects))
 
 
 def _voc(path: Path) -> Annotations:
@@ -97,13 +99,20 @@ def _voc(path: Path) -> Annotations:
         raise DataError(
             f"annotations {path}: no XML files in this folder: give one of PASCAL VOC's, or COCO's JSON"
         )
-    read = {file.stem: _voc_file(file) for file in files}
+    read = {file.relative_to(path).with_suffix("").as_posix(): _voc_file(file) for file in files}
     classes = tuple(sorted({name for rows in read.values() for name, _ in rows}))
     numbers = {name: number for number, name in enumerate(classes)}
     objects = {
-        stem: _table([[*row[:4], numbers[name], row[4]] for name, row in rows]) for stem, rows in read.items()
+        name: _table([[*row[:4], numbers[kind], row[4]] for kind, row in rows]) for name, rows in read.items()
     }
-    return Annotations(str(path), classes, objects)
+    return Annotations(str(path), classes, _with_bare_names(objects))
+
+
+def _with_bare_names(objects: dict[str, Objects]) -> dict[str, Objects]:
+    """The objects, also by names without folders that are those of one picture alone."""
+    bare = Counter(PurePosixPath(name).name for name in objects)
+    short = {PurePosixPath(name).name: found for name, found in objects.items()}
+    return objects | {name: found for name, found in short.items() if bare[name] == 1}
 
 
 def _voc_file(path: Path) -> list[tuple[str, list[float]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -271,13 +272,19 @@ class _Reader:
         parts = text.split(":")
         if len(parts) != len(names):
             raise self.wrong(f"{len(parts)} input_shapes for {len(names)} inputs: give one for each")
-        return [tuple(int(number) for number in self.numbers("input_shapes", part, ",")) for part in parts]
+        try:
+            return [tuple(int(number) for number in part.split(",")) for part in parts]
+        except ValueError:
+            raise self.wrong(f"input_shapes is {text}: write whole numbers with commas between") from None
 
     def numbers(self, key: str, text: str, between: str = ":") -> tuple[float, ...]:
         try:
-            return tuple(float(part) for part in text.split(between))
+            values = tuple(float(part) for part in text.split(between))
         except ValueError:
-            raise self.wrong(f"{key} is {text}: write numbers with {between!r} between them") from None
+            values = (math.nan,)
+        if not all(map(math.isfinite, values)):
+            raise self.wrong(f"{key} is {text}: write numbers with {between!r} between them")
+        return values
 
     def flag(self, key: str, text: str) -> bool:
         if text.upper() not in {"TRUE", "FALSE"}:

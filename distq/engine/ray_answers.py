@@ -18,6 +18,7 @@ Result = TypeVar("Result")
 
 _CAUSE = "its raylet on this machine or its head is stopped or overloaded"
 _SPEAK_SECONDS, _GIVE_UP_SECONDS = 20.0, 40.0  # after about a minute Ray ends the process, without a word
+_LEAST_BYTES_A_SECOND = 20 << 20  # of a slow disk
 _LEAVING_SECONDS = 10.0
 """To end actors and Ray itself: nobody waits for their answers."""
 
@@ -49,8 +50,9 @@ class BoundedRay:
         return self._within(_GIVE_UP_SECONDS, "available_resources", self.module.available_resources)
 
     def put(self, value: object) -> Any:  # noqa: ANN401  # a Ray object reference
-        """``ray.put``."""
-        return self._within(_GIVE_UP_SECONDS, "put", partial(self.module.put, value))
+        """``ray.put``; large values may go to a disk."""
+        writing = len(value) / _LEAST_BYTES_A_SECOND if isinstance(value, bytes) else 0.0
+        return self._within(_GIVE_UP_SECONDS + writing, "put", partial(self.module.put, value))
 
     def get(self, references: Any, timeout: float = 0.0) -> Any:  # noqa: ANN401  # Ray's own
         """``ray.get`` of what is there; with ``timeout`` also of what takes so long."""

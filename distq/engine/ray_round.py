@@ -237,7 +237,7 @@ class Round:
         self._look_again = time.monotonic() + _WAIT_SECONDS
         busy = max(self._seats, key=lambda seat: seat.seconds_busy)
         seconds = busy.seconds_busy
-        if seconds >= self._unit_timeout:
+        if seconds >= self._unit_timeout and not self._has_answered(busy):
             self._requeue(busy, TooSlow(f"no answer within --unit-timeout {self._unit_timeout:g} s"))
             return True
         if self._stalls.due(seconds):
@@ -245,6 +245,11 @@ class Round:
             label = self._units[busy.in_flight[0][0]].label
             self._on_event(stalled(f"the worker on {busy.where}", label, seconds, at, answers=answers))
         return False
+
+    def _has_answered(self, seat: Seat) -> bool:
+        """Whether a result is there that only this process has not yet taken."""
+        done, _ = self._ray.wait([seat.awaited], num_returns=1, timeout=0)
+        return bool(done)
 
     def _check_started(self) -> None:
         """Never wait for ever for what a cluster does not give."""

@@ -100,9 +100,7 @@ def _write(request: Request) -> bytes:
             continue
         entry = table[node.input]
         written.append(entry)
-        scale, zero_point = (entry.symmetric_scale, 128) if entry.bits == 16 else entry.quantizer
-        if entry.bits == 16:
-            scale = entry.threshold / 127
+        scale, zero_point = (entry.threshold / 127, 128) if entry.bits == 16 else entry.quantizer
         value = message.record.add(key=node.name).value
         value.scale_d = _held(scale)
         if not _LEAST <= scale <= _MOST:
@@ -122,8 +120,8 @@ def _write(request: Request) -> bytes:
 def _weight_scales(node: WeightedNode, weight: WeightScales) -> list[float]:
     """One for each channel of a convolution; one alone of a Gemm or MatMul."""
     if node.op in {"Gemm", "MatMul"}:
-        return [_held(max(weight.scales))]
-    return [_held(scale) for scale in weight.scales]
+        return [_held(max(weight.in_8_bits))]
+    return [_held(scale) for scale in weight.in_8_bits]
 
 
 def _held(scale: float) -> float:

@@ -25,6 +25,8 @@ _LAYERS = {
 }
 """Layers of a .param that ncnn computes in INT8, and the ONNX operators they come from."""
 
+_INT8 = frozenset[str]().union(*_LAYERS.values())
+
 
 @dataclass(frozen=True)
 class _Kept:
@@ -71,15 +73,14 @@ def _write(request: Request) -> bytes:
         return _text(request.table.details.lines)
     network = request.require_network("ncnn has scales of layers, by their names")
     table, weights = network.entries(request.table.entries), request.weights()
-    layers = [
-        w for w in network.weighted if w.input in table and not network.in_float(w, request.table.modes)
-    ]
+    weighted = tuple(w for w in network.weighted if w.op in _INT8)
+    layers = [w for w in weighted if w.input in table and not network.in_float(w, request.table.modes)]
     missing = [w.name for w in network.weighted if w not in layers]
     if missing:
         request.warn(f"layers without scales stay in float: {listed(missing, 3)}")
     request.warn_of_zero_points()
     request.warn_of_bits()
-    names = _names(request.names, network.weighted) if request.names else {w.name: w.name for w in layers}
+    names = _names(request.names, weighted) if request.names else {w.name: w.name for w in layers}
     bad = [name for name in names.values() if name.split() != [name] or len(name.encode()) > LONGEST_KEY - 8]
     if bad:
         request.warn(f"no names with blanks or over {LONGEST_KEY} bytes: {listed(bad, 2)} left out")
@@ -115,7 +116,7 @@ def _names(param: Path, nodes: tuple[WeightedNode, ...]) -> dict[str, str]:
         UsageError: they do not.
     """
     layers = list(_param_layers(param))
-    kinds = [(op, node.name) for node in nodes if (op := node.op) in {"Conv", "Gemm", "MatMul"}]
+    kinds = [(node.op, node.name) for node in nodes]
     if len(layers) != len(kinds) or any(
         op not in _LAYERS[kind] for (kind, _), (op, _) in zip(layers, kinds, strict=False)
     ):

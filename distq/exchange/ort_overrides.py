@@ -103,7 +103,7 @@ def _write(request: Request) -> bytes:
                 "scales of weights are those behind folding BatchNormalization: quant_pre_process first"
             )
         for node in network.weighted:
-            scales = weights[node.name].scales
+            scales = weights[node.name].in_8_bits
             overrides[node.weight] = [
                 {"quant_type": "QInt8", "scale": scale, "zero_point": 0}
                 | ({} if node.axis is None else {"axis": node.axis})
@@ -112,7 +112,7 @@ def _write(request: Request) -> bytes:
     elif table.weights:
         for name, weight in table.weights.items():
             overrides[name] = [
-                {"quant_type": "QInt8", "scale": s, "zero_point": 0, "axis": 0} for s in weight.scales
+                {"quant_type": "QInt8", "scale": s, "zero_point": 0, "axis": 0} for s in weight.in_8_bits
             ]
     return (json.dumps(overrides, indent=1) + "\n").encode()
 

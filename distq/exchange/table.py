@@ -71,7 +71,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class WeightScales:
-    """The scales of a symmetric int8 weight: one, or one for each output channel."""
+    """The scales of a symmetric weight of some bits: one, or one for each output channel."""
 
     scales: tuple[float, ...]
     bits: int = 8
@@ -80,6 +80,11 @@ class WeightScales:
     def ranges(self) -> tuple[float, ...]:
         """The largest magnitude of each channel."""
         return tuple(scale * (2 ** (self.bits - 1) - 1) for scale in self.scales)
+
+    @property
+    def in_8_bits(self) -> tuple[float, ...]:
+        """The scales for a format that has int8 alone."""
+        return self.scales if self.bits == 8 else tuple(largest / 127 for largest in self.ranges)
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ def _write(request: Request) -> bytes:
         request.warn(f"TensorRT 7 to 10 alone, and line 1 has to name its version: {HEADER} is of 8.5.2")
     lines = [header or HEADER]
     for name, entry in entries.items():
-        scale = struct.pack(">f", entry.threshold / (entry.middle - 1))
+        scale = struct.pack(">f", entry.threshold / 127)
         lines.append(f"{name}: {scale.hex()}")
     return ("\n".join(lines) + "\n").encode()
 

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from distq.graph.layers import saturating_follower
+from distq.graph.linear import bias_add
 from distq.graph.values import constant, reads
 from distq.targets.operators import ABSORBING
 
@@ -63,6 +64,6 @@ def _reached(node: ir.Node, within: Collection[ir.Node] | None) -> list[ir.Node]
 
 
 def _follower(node: ir.Node) -> list[ir.Node]:
-    """The Relu or Clip that is part of a node's integer kernel."""
+    """What else is part of a node's integer kernel: the Add of its bias, and a Relu or Clip."""
     follower = saturating_follower(node) if node.op_type in ABSORBING and not node.domain else None
-    return [] if follower is None else [follower]
+    return [part for part in (bias_add(node), follower) if part is not None]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from distq.errors import UsageError
 from distq.graph.layers import saturating_follower
+from distq.graph.linear import bias_add
 from distq.targets.operators import ABSORBING
 
 if TYPE_CHECKING:
@@ -20,7 +21,9 @@ Named = TypeVar("Named")
 
 
 def nodes_by_name(graph: ir.Graph, aliases: Mapping[str, str] = MappingProxyType({})) -> dict[str, ir.Node]:
-    """Each node by its outputs and by its own name; a Relu or Clip that a kernel absorbs names the kernel.
+    """Each node by its outputs and by its own name; its kernel's parts name it too.
+
+    These are the Add of a MatMul's bias, and a Relu or Clip that a kernel absorbs.
 
     An output's name goes before that of a node, as it is what tables show.
 
@@ -35,9 +38,8 @@ def nodes_by_name(graph: ir.Graph, aliases: Mapping[str, str] = MappingProxyType
         found.setdefault(node.name or "", node)
     for node in graph:
         follower = saturating_follower(node) if node.op_type in ABSORBING and not node.domain else None
-        if follower is not None:
-            names = [name for name, named in found.items() if named is follower]
-            found.update(dict.fromkeys(names, node))
+        parts = {part for part in (bias_add(node), follower) if part is not None}
+        found.update(dict.fromkeys([name for name, named in found.items() if named in parts], node))
     return with_aliases(found, aliases)
 
 

@@ -114,7 +114,9 @@ def shares(model: ir.Model) -> dict[str, float]:
             found[node.name or ""] = float(np.prod(shape or [1])) * inner
             continue
         image = node.op_type in {"Conv", "ConvTranspose"}
-        positions = float(np.prod(shape[2:] if image else shape[:-1])) if shape is not None else 1.0
+        positions = 1.0
+        if shape is not None:  # of all samples that are fed together
+            positions = float(np.prod([shape[0], *shape[2:]] if image else shape[:-1]))
         found[node.name or ""] = weight.size * positions
     total = sum(found.values()) or 1.0
     return {name: count / total for name, count in found.items()}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from distq.graph.groups import one_operation
 from distq.graph.layers import Layer, compute_layer, connects, float_data, saturating_follower
-from distq.graph.linear import result_of
+from distq.graph.linear import bias_add, result_of
 from distq.graph.neighbours import depends_on_neighbours, keeps_float, stranded
 from distq.graph.scores import masked_scores
 from distq.graph.values import constant, is_float, reads
@@ -58,6 +58,7 @@ def find_roles(
     reasons = {node: why for node, why in found.items() if isinstance(why, str)}
     kept = {node: floats[node.name or ""] for node in nodes if node.name in floats}
     kept |= {f: why for n, why in kept.items() if n in found and (f := saturating_follower(n)) is not None}
+    kept |= {part: why for node, why in kept.items() for part in _with_bias(node)}
     layers = {node: layer for node, layer in layers.items() if node not in kept}
     reasons |= kept
     behind = _reached(nodes, layers)
@@ -90,13 +91,19 @@ def find_roles(
     for node in [node for node, layer in layers.items() if layer.name in float_layers]:
         del layers[node]
         integer.remove(node)
-        reasons[node] = "kept in float by --float-budget"
+        reasons |= dict.fromkeys(_with_bias(node), "kept in float by --float-budget")
     if only is not None:
         integer = {node for node in integer if _is_within(node, layers.get(node), target, set(only), integer)}
         layers = {node: layer for node, layer in layers.items() if node in integer}
     unrounded = frozenset(grouped | {node for node in alone if not depends_on_neighbours(node)})
     in_order = {node: reasons[node] for node in nodes if node in reasons}
     return Roles(layers, frozenset(integer), in_order, unrounded)
+
+
+def _with_bias(node: ir.Node) -> list[ir.Node]:
+    """A node, and the Add of its bias where it has one."""
+    add = bias_add(node)
+    return [node] if add is None else [node, add]
 
 
 def _is_within(

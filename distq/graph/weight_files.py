@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import atexit
 import functools
-import hashlib
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx.external_data_helper import ExternalDataInfo
 
@@ -126,8 +128,12 @@ def content_key(model: bytes) -> str:
     """SHA-256 of a model and its weights, wherever these lie."""
     if not has_files(model):
         return sha256_bytes(model)
-    key = hashlib.sha256(model.replace(location_of(folder()).encode(), b""))
-    return key.hexdigest()
+    proto = onnx.load_model_from_string(model)
+    for tensor in proto.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = PurePosixPath(entry.value).name
+    return sha256_bytes(proto.SerializeToString(deterministic=True))
 
 
 def has_files(model: bytes) -> bool:
@@ -141,6 +147,14 @@ def outside(model: bytes) -> Iterator[tuple[onnx.TensorProto, ExternalDataInfo]]
         for tensor in onnx.load_model_from_string(model).graph.initializer:
             if onnx.external_data_helper.uses_external_data(tensor):
                 yield tensor, ExternalDataInfo(tensor)
+
+
+def array_of(tensor: onnx.TensorProto) -> npt.NDArray[Any]:
+    """A weight's values, mapped from its file where it lies in one."""
+    if not onnx.external_data_helper.uses_external_data(tensor):
+        return onnx.numpy_helper.to_array(tensor)
+    info, dtype = ExternalDataInfo(tensor), onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    return np.memmap(place_of(info.location), dtype, "r", info.offset or 0, tuple(tensor.dims))
 
 
 def locations(model: bytes) -> list[str]:

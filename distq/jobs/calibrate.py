@@ -21,7 +21,6 @@ from distq.run.prepare import prepare_model
 from distq.run.records import close_run, read_result
 from distq.run.results import RunResult
 from distq.run.rundir import RunDir
-from distq.run.seal import require_undamaged
 from distq.stages.calibrated import calibrated
 from distq.stages.finish import finish
 from distq.stages.form import Form
@@ -55,7 +54,6 @@ def _thresholds_only(options: CalibrateOptions, load_dist: Path, reporter: Repor
     """``--load-dist`` without ``--data``: thresholds from the file, and no model."""
     started = time.monotonic()
     loaded, plan = prepare_model(options)
-    require_undamaged(load_dist)
     kept = DistributionSet.load(load_dist)
     if kept.identity.get("model") != loaded.sha256:
         raise DataError(f"{load_dist} is of another model: gather those of {options.model} with --dump-dist")

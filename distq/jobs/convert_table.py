@@ -193,6 +193,7 @@ def _note(
     """Write what the format has no place for beside it; a note of an earlier file goes."""
     note = options.out.with_name(options.out.name + NOTE)
     if convention is None or wanted.states_convention:
+        note.unlink(missing_ok=True)
         return None
     lines = [
         f"{options.out.name}: {wanted.title}, written by distq from {options.source.name}",

@@ -171,7 +171,14 @@ def _comparable(
         )
     if set(theirs) <= {value.name for value in against[1].graph.outputs}:
         return candidate[0].SerializeToString(), against[0].SerializeToString()
-    return with_tensors(candidate[0], ours), with_tensors(against[0], theirs)
+    return with_tensors(_copy(candidate[0]), ours), with_tensors(_copy(against[0]), theirs)
+
+
+def _copy(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy, as the model itself is timed as it is."""
+    made = onnx.ModelProto()
+    made.CopyFrom(proto)
+    return made
 
 
 def _shared_inputs(

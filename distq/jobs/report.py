@@ -37,8 +37,11 @@ class ReportResult:
 
 def _is_page(path: Path) -> bool:
     """Whether a file is one that this verb wrote, which another may take the place of."""
-    with open_regular(path) as stream:
-        start = stream.read(_HEAD_BYTES)
+    try:
+        with open_regular(path) as stream:
+            start = stream.read(_HEAD_BYTES)
+    except OSError:
+        return False
     return start.startswith(b"<!doctype html>") and " – distq</title>".encode() in start
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import numpy_helper
 
 from distq.graph.read import read_proto
+from distq.graph.weight_files import array_of
 from distq.quant.scheme import along
 from distq.reports.facts import LayerFacts
 
@@ -74,7 +74,7 @@ def _layers(graph: onnx.GraphProto, constants: dict[str, onnx.TensorProto]) -> I
             weight, axis = _dequantized(reader, constants)
             yield LayerFacts(name, node.op_type, 8, _ranges(weight, _axis(node, weight, axis)))
         elif node.input[1] in constants:
-            weight = numpy_helper.to_array(constants[node.input[1]])
+            weight = array_of(constants[node.input[1]])
             yield LayerFacts(node.output[0], node.op_type, 32, _ranges(weight, _axis(node, weight, None)))
 
 
@@ -82,8 +82,8 @@ def _dequantized(
     reader: onnx.NodeProto, constants: dict[str, onnx.TensorProto]
 ) -> tuple[npt.NDArray[np.float32], int | None]:
     """Weights as the layer reads them, and the axis of their scales; None where there is one scale."""
-    integers = numpy_helper.to_array(constants[reader.input[0]])
-    scale = numpy_helper.to_array(constants[reader.input[1]])
+    integers = array_of(constants[reader.input[0]])
+    scale = array_of(constants[reader.input[1]])
     axis = next((int(a.i) for a in reader.attribute if a.name == "axis"), 1)
     found = axis % integers.ndim if scale.ndim else None
     return integers.astype(np.float32) * along(scale, integers.ndim, found), found

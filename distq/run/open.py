@@ -22,7 +22,7 @@ from distq.graph.load import LoadedModel
 from distq.graph.plan import Plan
 from distq.memory import out_of_memory
 from distq.replica.worker import WorkerSettings
-from distq.run.configured import configured
+from distq.run.configured import tell_differences
 from distq.run.context import Run
 from distq.run.identity import identity
 from distq.run.loading import checked, first_samples
@@ -65,7 +65,7 @@ def open_run(
         ExecutionError: no worker starts, or the disk is full.
     """
     started = time.monotonic()
-    options = configured(options, reporter)
+    tell_differences(options, reporter)
     with watched(f"loading {options.model} and its data", reporter.warn):
         loaded, plan = prepare_shown(options, reporter)
         data, holdout_data, selection = prepare_data(options, loaded)

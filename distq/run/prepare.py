@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from distq.graph.plan import Plan, make_plan
 from distq.graph.resolve import resolve_names
 from distq.graph.rows import given_table
 from distq.options import on_command_line
+from distq.run.configured import wide_tensors
 from distq.run.entries import read_entries
 from distq.run.identity import set_by_layer
 from distq.run.layer_settings import formed, with_thresholds
@@ -72,7 +74,9 @@ def prepare_model(
     loaded, settings = formed(loaded, options, entries, target)
     model = loaded.model
     plan = make_plan(model, target, options.scheme, tie=not bitmain, settings=settings)
-    wide = resolve_names(model, plan, options.int16_layers, "--int16-layers")
+    wide, notes = wide_tensors(options.input_config, model, plan)
+    loaded = replace(loaded, notes=(*loaded.notes, *notes))
+    wide = (*resolve_names(model, plan, options.int16_layers, "--int16-layers"), *wide)
     settings, wide = with_thresholds(model, plan, entries, wide)
     if wide or settings != plan.settings:
         plan = make_plan(model, target, options.scheme, tie=not bitmain, int16=wide, settings=settings)

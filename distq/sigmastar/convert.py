@@ -13,6 +13,8 @@ from distq.config import CalibrateOptions, TuneOptions
 from distq.engine.progress import Reporter, SilentReporter
 from distq.errors import UsageError
 from distq.files import atomic_write
+from distq.graph.read import read_proto
+from distq.graph.weight_files import beside, has_files
 from distq.jobs.calibrate import calibrate
 from distq.jobs.cascade import Upstream, Wanted, quantize_cascade
 from distq.jobs.tune import tune
@@ -214,10 +216,10 @@ def _copy(run: RunDir, path: Path) -> None:
         UsageError: they cannot be written there.
     """
     try:
-        shutil.copyfile(run.model, path)
+        model = read_proto(run.model)[0].SerializeToString() if run.weights.is_file() else b""
+        named = beside(model, path.with_name(f"{path.name}.data")) if has_files(model) else b""
+        path.write_bytes(named or run.model.read_bytes())
         shutil.copyfile(run.thresholds, table_beside(path))
-        if run.weights.is_file():  # the model names this file
-            shutil.copyfile(run.weights, path.with_name(run.weights.name))
     except OSError as error:
         raise UsageError(
             f"fix_model {path} cannot be written: {error.strerror}; {run.model} is there"

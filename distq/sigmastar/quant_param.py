@@ -65,17 +65,20 @@ def _entry(one: object, where: str) -> QuantParam:
     if len(low) != len(high) or any(a > b for a, b in zip(low, high, strict=True)):
         raise FileFormatError(f"{where}: min of {name} is not below its max everywhere")
     bit = one.get("bit", 8)
-    if bit not in {4, 8, 16}:
+    if not isinstance(bit, int) or bit not in {4, 8, 16}:
         raise FileFormatError(f"{where}: bit of {name} is {bit!r}; it is 4, 8 or 16")
     return {"name": name, "min": low, "max": high, "bit": bit}
 
 
 def _numbers(value: object, where: str) -> list[float]:
-    values = [value] if isinstance(value, int | float) else value
+    given = list(value) if isinstance(value, list | tuple) else [value]
+    numbers = [n for n in given if isinstance(n, int | float) and not isinstance(n, bool)]
+    if len(numbers) < len(given):
+        raise FileFormatError(f"{where} is no list of numbers")
     try:
-        found = [float(number) for number in values]  # type: ignore[attr-defined]  # a list, or caught
-    except (TypeError, ValueError):
-        raise FileFormatError(f"{where} is no list of numbers") from None
+        found = [float(number) for number in numbers]
+    except OverflowError:
+        found = [math.inf]
     if not found or not all(math.isfinite(number) for number in found):
         raise FileFormatError(f"{where} has no numbers, or one that is not finite")
     return found

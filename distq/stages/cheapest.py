@@ -75,11 +75,16 @@ def explore(run: Run, options: AutoOptions, goal: Goal, trials: Trials) -> Explo
 def run_given(trials: Trials, candidates: Sequence[Candidate], time: str | None) -> Explored:
     """Exactly the combinations that were given by hand."""
     complete, obstacles = True, list[str]()
-    try:
-        for candidate in candidates:
+    for candidate in candidates:
+        try:
             trials.of([candidate])
-    except TimeIsUp:
-        complete = False
+        except TimeIsUp:
+            complete = False
+            break
+        except (UsageError, ModelError) as error:
+            if candidate is candidates[0]:  # nothing is lost yet
+                raise
+            obstacles.append(f"--try {candidate.name}: {error}")
     answer = trials.answer()
     if not answer.met:
         obstacles.append(f"of {len(trials.every)} networks {answer.name} comes closest")

@@ -8,7 +8,7 @@ import onnx
 import onnx_ir as ir
 
 from distq.graph.layers import Layer, float_name, saturating_follower
-from distq.graph.linear import FUSED
+from distq.graph.linear import FUSED, bias_add
 from distq.graph.plan import Plan
 from distq.graph.probes import shares
 from distq.graph.subgraph import Network
@@ -43,9 +43,11 @@ def float_layers(model: ir.Model, plan: Plan, exported: bytes) -> Iterator[Float
         return
     ran = _Ran(exported)
     layers = {layer.node: layer for layer in plan.layers}
-    reasons, biases = dict(plan.float_nodes), {layer.add for layer in plan.layers}
+    reasons, biases = dict(plan.float_nodes), {bias_add(node) for node in model.graph}
     others: list[FloatLayer] = []
     for node in model.graph:
+        if node in biases:  # a part of its layer
+            continue
         name = float_name(node)
         if name in reasons and node.name not in layers:
             if ran.in_float(node.name or ""):
@@ -55,7 +57,6 @@ def float_layers(model: ir.Model, plan: Plan, exported: bytes) -> Iterator[Float
                 others.append(FloatLayer(name=layer.name, reason=_why(layer, plan)))
         elif (
             node.op_type not in {"Relu", "Clip"}
-            and node.name not in biases
             and is_float(node.outputs[0])
             and ran.in_float(node.name or "")
         ):

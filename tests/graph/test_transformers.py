@@ -7,8 +7,9 @@ import onnxruntime
 import pytest
 from networks import Builder, Quantized, run_literally
 
+from distq.graph.named import nodes_by_name
 from distq.graph.plan import make_plan
-from distq.stages.kernels import integer_kernels, kernels_of_layers
+from distq.stages.kernels import float_layers, integer_kernels, kernels_of_layers
 from distq.targets import find_target
 from distq.targets.ort import ORT
 
@@ -155,3 +156,22 @@ def test_linear_layers_load_in_onnx_runtime_as_it_is(load, target, scheme, opset
     original = onnx.load_model_from_string(quantized.loaded.serialized())
     wanted = run_literally(original, quantized.feeds[0])["y"]
     assert ((found - wanted) ** 2).sum() < 1e-3 * (wanted**2).sum()
+
+
+def two_linear_layers(b):
+    hidden = b.node("Relu", b.node("Add", b.node("MatMul", "x", b.random(8, 8)), b.random(8), output="a1"))
+    b.node("Add", b.node("MatMul", hidden, b.random(8, 6)), b.random(6), output="a2")
+    return b.model({"x": [1, 5, 8]}, ["a2"])
+
+
+def test_the_sum_with_its_bias_names_a_linear_layer(load):
+    model = load(two_linear_layers(Builder(1))).model
+    nodes = nodes_by_name(model.graph)
+    assert nodes["a2"].op_type == "MatMul"
+    assert nodes["a1"].op_type == "MatMul"
+
+
+def test_a_linear_layer_in_float_is_listed_once(load):
+    quantized = Quantized(load(two_linear_layers(Builder(1))), "ort", float_layers=["a2"])
+    found = list(float_layers(quantized.loaded.model, quantized.plan, quantized.exported))
+    assert [one.reason for one in found if one.name == "a2"] == ["kept in float by --float-budget"]

@@ -141,3 +141,20 @@ def test_another_content_is_another_model(tmp_path):
     weights[0] ^= 1
     (tmp_path / "weights.bin").write_bytes(weights)
     assert read_proto(path)[1] != before
+
+
+def test_the_key_of_a_model_is_the_same_wherever_its_weights_lie(tmp_path, monkeypatch):
+    path = with_external_data(tmp_path / "large.onnx", three_layers())
+    found = []
+    for name in ("distq-weights-a", "a much longer place/distq-weights-b"):
+        place = tmp_path / name
+        place.mkdir(parents=True)
+        monkeypatch.setattr(weight_files, "folder", lambda place=place: place)
+        found.append(read_proto(path)[1])
+    assert found[0] == found[1]
+
+
+def test_it_has_a_report_page(tmp_path, data):
+    large = with_external_data(tmp_path / "large.onnx", three_layers())
+    distq.calibrate(model=large, data=data, out=tmp_path / "run", samples=8, executor="local", report=True)
+    assert (tmp_path / "run/report.html").is_file()

@@ -15,7 +15,7 @@ from typing import Any
 from distq.data.preprocess import Preprocessing, preprocessing_of
 from distq.data.text_list import read_lines, split_label
 from distq.errors import DataError, PreprocessError
-from distq.exchange.caffe.prototxt import Prototxt, read_prototxt
+from distq.exchange.caffe.prototxt import Prototxt, included, read_prototxt
 from distq.exchange.caffe.python_layer import parse_param_str, read_values
 from distq.exchange.caffe.schema import Message
 from distq.exchange.caffe.transform import (
@@ -185,7 +185,7 @@ def read_data_layer(path: Path, inputs: Collection[str] = ()) -> DataLayer | Non
     """
     prototxt = read_prototxt(path)
     found = [(layer, line) for layer, line in prototxt.layers() if _reads_samples(layer)]
-    testing = [pair for pair in found if not _training(pair[0])]
+    testing = [pair for pair in found if included(prototxt, *pair)]
     chosen = testing or found
     if len(chosen) > 1:
         chosen = [pair for pair in chosen if pair[0].top and pair[0].top[0] in inputs] or chosen
@@ -213,10 +213,3 @@ def data_layer_of(
 
 def _reads_samples(layer: Message) -> bool:
     return layer.type in _KINDS and not layer.bottom
-
-
-def _training(layer: Message) -> bool:
-    """Whether a layer is left out in the TEST phase."""
-    included = [rule.phase for rule in layer.include if rule.HasField("phase")]
-    excluded = [rule.phase for rule in layer.exclude if rule.HasField("phase")]
-    return (bool(included) and "TEST" not in included) or "TEST" in excluded

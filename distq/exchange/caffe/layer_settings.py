@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from distq.errors import UsageError
-from distq.exchange.caffe.prototxt import Prototxt
+from distq.exchange.caffe.prototxt import Prototxt, included
 from distq.exchange.caffe.schema import Message
 from distq.quant.layer_config import LayerEntry, LayerMethod, entry_of
 
@@ -31,7 +31,7 @@ def layer_settings_of(prototxt: Prototxt, method: str = "auto") -> dict[str, Lay
     methods: dict[str, LayerMethod | None] = {"USE_KL": divergence, "USE_MAX": "max", "USE_DEFAULT": None}
     found: dict[str, LayerEntry] = {}
     for layer, line in prototxt.layers():
-        if any(rule.HasField("phase") and rule.phase == "TRAIN" for rule in layer.include):
+        if not included(prototxt, layer, line):
             continue
         where = f"{prototxt.path}, line {line}: layer {layer.name}"
         if len(layer.threshold) > max(1, len(layer.top)):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from distq.errors import ModelError
 from distq.exchange.caffe.declared import declared_inputs, is_input
-from distq.exchange.caffe.prototxt import Prototxt
+from distq.exchange.caffe.prototxt import Prototxt, included
 from distq.exchange.caffe.schema import Message
 from distq.exchange.caffe.weights import Blob
 
@@ -98,7 +98,7 @@ def resolve(source: Prototxt) -> Network:
     Raises:
         ModelError: a layer reads a blob that nothing writes, or the file is too old.
     """
-    kept = [(layer, line) for layer, line in source.layers() if _included(source, layer, line)]
+    kept = [(layer, line) for layer, line in source.layers() if included(source, layer, line)]
     inputs = declared_inputs(source, kept)
     computing = _computing(kept)
     writers = Counter(top for _, _, kind, tops in computing if kind not in _PASS_THROUGH for top in tops)
@@ -186,33 +186,3 @@ def _computing(layers: Sequence[tuple[Message, int]]) -> list[tuple[Message, int
         if not (is_input(layer) or kind.endswith("Loss") or kind in _UNUSED | _POST_PROCESSING):
             found.append((layer, line, kind, tops))
     return found
-
-
-def _included(source: Prototxt, layer: Message, line: int) -> bool:
-    """Whether Caffe has the layer in its TEST phase (BVLC Caffe, net.cpp, FilterNet).
-
-    Raises:
-        ModelError: a layer of Caffe's first format.
-    """
-    if any(unknown.name == "layer" for unknown in source.unknown_in(line)):
-        raise ModelError(
-            f"{source.path}, line {line}: the file has Caffe's first format (V0): run Caffe's "
-            "upgrade_net_proto_text and upgrade_net_proto_binary on it"
-        )
-    if layer.HasField("phase") and layer.phase != "TEST":
-        return False
-    state = source.net.state
-    if layer.include:
-        return any(_meets(rule, state.level, state.stage) for rule in layer.include)
-    return not any(_meets(rule, state.level, state.stage) for rule in layer.exclude)
-
-
-def _meets(rule: Message, level: int, stages: Iterable[str]) -> bool:
-    stages = set(stages)
-    return (
-        (not rule.HasField("phase") or rule.phase == "TEST")
-        and (not rule.HasField("min_level") or level >= rule.min_level)
-        and (not rule.HasField("max_level") or level <= rule.max_level)
-        and set(rule.stage) <= stages
-        and stages.isdisjoint(rule.not_stage)
-    )

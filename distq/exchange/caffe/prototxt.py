@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -226,3 +226,33 @@ def _converted(descriptor: Message, kind: str, text: str) -> str | bool | int | 
 
 def _unescaped(text: str) -> str:
     return str(text_encoding.CUnescape(text).decode("utf-8", "replace"))
+
+
+def included(source: Prototxt, layer: Message, line: int) -> bool:
+    """Whether Caffe has the layer in its TEST phase (BVLC Caffe, net.cpp, FilterNet).
+
+    Raises:
+        ModelError: a layer of Caffe's first format.
+    """
+    if any(unknown.name == "layer" for unknown in source.unknown_in(line)):
+        raise ModelError(
+            f"{source.path}, line {line}: the file has Caffe's first format (V0): run Caffe's "
+            "upgrade_net_proto_text and upgrade_net_proto_binary on it"
+        )
+    if layer.HasField("phase") and layer.phase != "TEST":
+        return False
+    state = source.net.state
+    if layer.include:
+        return any(_meets(rule, state.level, state.stage) for rule in layer.include)
+    return not any(_meets(rule, state.level, state.stage) for rule in layer.exclude)
+
+
+def _meets(rule: Message, level: int, stages: Iterable[str]) -> bool:
+    stages = set(stages)
+    return bool(
+        (not rule.HasField("phase") or rule.phase == "TEST")
+        and (not rule.HasField("min_level") or level >= rule.min_level)
+        and (not rule.HasField("max_level") or level <= rule.max_level)
+        and set(rule.stage) <= stages
+        and stages.isdisjoint(rule.not_stage)
+    )
