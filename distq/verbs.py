@@ -117,7 +117,8 @@ def auto(
 
     Args:
         model: The float model: ONNX, or a Caffe .prototxt, with ``weights=`` where they do not lie beside it.
-        goal: ``"sqnr:30"``: decibels of the outputs; ``"top1:-0.5"``, ``"top5:-0.5"``: points against float.
+        goal: ``"sqnr:30"``: decibels of the outputs; ``"top1:-0.5"``, ``"top5:-0.5"``: points against
+            float; ``"map:-1"``, ``"score:-0.01"``: of a measure.
         data: As :func:`calibrate` takes it.
         out: The run folder; it must not exist, unless with ``resume=True``.
         reporter: Told of progress, log lines and warnings; silent by default.
@@ -209,13 +210,20 @@ def diff(
         return job(made, told)
 
 
-def convert_network(source: FilePath, out: FilePath, *, weights: FilePath | None = None) -> ConvertedNetwork:
+def convert_network(
+    source: FilePath,
+    out: FilePath,
+    *,
+    weights: FilePath | None = None,
+    reporter: Reporter | None = None,
+) -> ConvertedNetwork:
     """Write a Caffe network as an ONNX model.
 
     Args:
         source: The .prototxt.
         out: The .onnx file; one that exists is replaced.
         weights: The caffemodel; None: the one of the same name beside ``source``.
+        reporter: Told of warnings; silent by default.
 
     Returns:
         The shapes of its inputs and outputs, and notes on what was passed over.
@@ -226,7 +234,7 @@ def convert_network(source: FilePath, out: FilePath, *, weights: FilePath | None
     """
     from distq.jobs.convert_network import convert_network as job  # noqa: PLC0415  # lazy, see above
 
-    return job(Path(source), None if weights is None else Path(weights), Path(out), _silent())
+    return job(Path(source), None if weights is None else Path(weights), Path(out), reporter or _silent())
 
 
 def convert(
@@ -239,7 +247,8 @@ def convert(
         to: The format to write, as ``distq convert --help`` lists them.
         out: The file to write.
         reporter: Told of warnings; silent by default.
-        **options: ``source_format``, ``model``, ``names``, ``convention``, ``source_convention``.
+        **options: ``source_format``, ``model``, ``weights``, ``names``, ``convention``,
+            ``source_convention``.
 
     Returns:
         What was written, and what the format cannot say.

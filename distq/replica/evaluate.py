@@ -107,8 +107,8 @@ class Evaluate:
             compared += 1
             for held, name in zip(statistics, STATISTICS, strict=True):
                 result[name] = np.array(held, np.float64).reshape(shape).swapaxes(0, 1)
-        if losses:
-            result["loss"] = np.array(losses).swapaxes(0, 1)
+            if self.lowered is not None:
+                result["loss"] = np.array(losses, np.float64).reshape(shape).swapaxes(0, 1)
         both = np.array(hits, np.int8).reshape(images, compared, 2)
         result["top1"], result["top5"] = both[..., 0].T, both[..., 1].T
         return result

@@ -15,7 +15,7 @@ from distq.data.samples import InputSpec
 from distq.data.shards import DEFAULT_HOLDOUT
 from distq.data.stream import expected, record
 from distq.engine.progress import Reporter
-from distq.errors import InputError, InterruptedRun, UsageError
+from distq.errors import InterruptedRun, UsageError
 from distq.exchange.model_file import is_caffe, read_network
 from distq.graph.large import from_proto
 from distq.options import make_options
@@ -106,14 +106,14 @@ def _record(
     reporter.start("record", expected(items, most), "samples")
     try:
         record(items, model_inputs(options), folder, most, reporter.advance)
-    except KeyboardInterrupt:
-        raise InterruptedRun("interrupted while samples were recorded: start anew") from None
-    except InputError:
+    except BaseException as error:
         for left in [*folder.glob("[0-9]*.npz")]:
             left.unlink()
         for place in made:
             with suppress(OSError):  # another process has put something there
                 place.rmdir()
+        if isinstance(error, KeyboardInterrupt):
+            raise InterruptedRun("interrupted while samples were recorded: start anew") from None
         raise
     finally:
         reporter.finish()

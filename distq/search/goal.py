@@ -236,7 +236,9 @@ class Goal:
             judge = Figure(measure, _POINTS, alone=1.0) if name == "map" else Figure(measure)
             return cls(judge, float(reading))
         if name not in _JUDGES:
-            raise UsageError(f"--goal {text}: it is of {', '.join(_JUDGES)}, such as sqnr:30")
+            raise UsageError(
+                f"--goal {text}: it is of {', '.join((*_JUDGES, *OF_A_MEASURE))}, such as sqnr:30"
+            )
         return cls(_JUDGES[name], float(reading))
 
     @property

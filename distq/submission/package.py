@@ -152,11 +152,16 @@ class _Uploads:
         parts = [part.strip() for part in value.split(",")] if isinstance(value, str) else []
         if not any(part.endswith(".py") for part in parts):
             return value
-        packed = [
-            self._upload(name, part) if part.endswith(".py") and _is_here(self._job_file, part) else part
-            for part in parts
-        ]
-        return ",".join(packed)
+        return ",".join(self._measure(name, part) for part in parts)
+
+    def _measure(self, name: str, part: str) -> str:
+        if not part.endswith(".py"):
+            return part
+        if _is_here(self._job_file, part):
+            return self._upload(name, part)
+        if not _absolute(part):
+            raise UsageError(_relative(self._job_file, name, part))
+        return part
 
     def _upload(self, name: str, given: str) -> str:
         if (name, given) not in self._uploaded:
