@@ -16,7 +16,7 @@ from distq.search.goal import Goal
 from distq.stages.candidates import Candidate
 from distq.stages.form import Choice
 from distq.stages.gains import Gains, Item, less
-from distq.stages.trials import TimeIsUp, Trial, Trials
+from distq.stages.trials import TimeIsUp, Trial, Trials, as_good
 
 SLACK = 1.5
 """An estimated error up to so many times the limit is tried: making a network anew lowers it, as a rule."""
@@ -35,6 +35,9 @@ SEARCH_REACH = 2.0
 
 MOST_PRUNED = 8
 """Rounds in which something chosen is taken back."""
+
+MOST_LEFT = 3
+"""Layers of which each is tried as the last in INT8, where the goal is out of reach."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,7 @@ class _Search:
         self.gains = gains = Gains(self._start.made.run, self._start.made.form, self._options.cost)
         fails, meets = self._enough(gains)
         if meets is None:
-            self._search_thresholds(gains.choice(len(gains.chain)))
+            self._closest(gains)
             return
         best = self._fewest(gains, fails, meets)
         best = self._pruned(gains, best)
@@ -205,9 +208,16 @@ class _Search:
         (trial,) = self._trials.of([self._candidate(gains.choice(meets))])
         return trial
 
-    def _pruned(self, gains: Gains, best: Trial) -> Trial:
-        """Take back what is not needed: the half that gains least for its cost, or a quarter, down to one."""
+    def _pruned(self, gains: Gains, best: Trial, rival: Trial | None = None) -> Trial:
+        """Take back what is not needed: the half that gains least for its cost, or a quarter, down to one.
+
+        Args:
+            gains: the order.
+            best: a network that meets the goal.
+            rival: where none does, the closest: what is as good as it stays.
+        """
         part = len(best.made.candidate.choice) // 2
+        most = None if rival is None else SLACK * gains.error(rival.made.candidate.choice)
         for _ in range(MOST_PRUNED):
             choice = best.made.candidate.choice
             order = gains.least_needed(choice)
@@ -220,16 +230,30 @@ class _Search:
                 fewer = choice
                 for item in order[:count]:
                     fewer = less(fewer, item)
-                candidate = self._candidate(gains.in_effect(fewer))
-                if candidate.name not in known and self._goal.promising(gains.error(fewer), SLACK):
+                candidate, error = self._candidate(gains.in_effect(fewer)), gains.error(fewer)
+                promising = self._goal.promising(error, SLACK) if most is None else error <= most
+                if candidate.name not in known and promising:
                     tried.append(candidate)
-            met = [trial for trial in self._trials.of(tried) if trial.met] if tried else []
-            cheaper = min([best, *met], key=lambda trial: (self._trials.price(trial), trial.loss))
+            found = self._trials.of(tried, rival) if tried else []
+            kept = [t for t in found if (t.met if rival is None else not t.dropped and as_good(t, rival))]
+            cheaper = min([best, *kept], key=lambda trial: (self._trials.price(trial), trial.loss))
             if cheaper is best:
                 part //= 2 * TOGETHER
                 continue
             best = cheaper
         return best
+
+    def _closest(self, gains: Gains) -> None:
+        """Where all that can be made better is not enough: what is closest, and as little of it as does."""
+        base = self._trials.base
+        most = [gains.choice(len(gains.chain)), *gains.all_but_one()[:MOST_LEFT]]
+        for start in range(0, len(most), TOGETHER):
+            self._trials.of([self._candidate(choice) for choice in most[start : start + TOGETHER]], base)
+        closest = self._trials.closest()
+        if closest.made.candidate.tuned or closest is base:
+            return
+        found = self._pruned(gains, closest, closest)
+        self._search_thresholds(found.made.candidate.choice)
 
     def _fewer_by_search(self, gains: Gains, choice: Choice) -> None:
         """Search the thresholds of networks with one part less each, as long as these meet the goal."""

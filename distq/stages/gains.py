@@ -130,19 +130,29 @@ class Gains:
         return self.in_effect(_together(self.chain[:count]))
 
     def in_effect(self, choice: Choice) -> Choice:
-        """A choice without tensors that have no quantizer left, as only float layers read them."""
-        if not choice.float_layers:
-            return choice
+        """A choice in graph order, its tensors called as the network with its float layers calls them.
+
+        What only float layers read has no quantizer left; where a part of what shared one has, it is another.
+        """
         form, settings = self._form, self._form.plan.settings
-        nodes = {layer.name: layer.node for layer in form.plan.layers}
-        floats = (*settings.floats, *((nodes[name], name) for name in choice.float_layers))
+        nodes = {layer.name: layer.node for layer in form.plan.layers if layer.name in choice.float_layers}
+        floats = (*settings.floats, *((node, name) for name, node in nodes.items()))
         as_given = replace(form.plan, settings=replace(settings, floats=floats))
-        left = {q.name for q in plan_again(as_given, form.model).quantizers}
-        return replace(choice, int16=tuple(name for name in choice.int16 if name in left))
+        owners, left = form.plan.by_tensor, plan_again(as_given, form.model).by_tensor
+        wide = {owners[name].name for name in choice.int16}
+        shared = (tensor for q in form.plan.quantizers if q.name in wide for tensor in q.tensors)
+        return Choice(tuple(dict.fromkeys(left[t].name for t in shared if t in left)), tuple(nodes))
+
+    def all_but_one(self) -> list[Choice]:
+        """All in 16 bits and float but one layer, which stays in INT8: first where that one loses least."""
+        layers = [layer.name for layer in self._form.plan.layers]
+        wide = tuple(dict.fromkeys(name for item in self.chain for name in item.int16))
+        found = [Choice(wide, tuple(n for n in layers if n != kept)) for kept in layers]
+        return [self.in_effect(choice) for choice in sorted(found, key=self.error)]
 
     def error(self, choice: Choice) -> float:
         """NMSE estimated for a choice: the sum over what stays in 8 bits."""
-        return math.fsum(self._books.left(choice.float_layers, choice.int16).values())
+        return math.fsum(self._left(choice).values())
 
     def without_each(self, choice: Choice) -> dict[Item, float]:
         """NMSE estimated for a choice without each tensor and layer of it."""
@@ -153,17 +163,21 @@ class Gains:
     def least_needed(self, choice: Choice) -> list[Item]:
         """The parts of a choice, first those that gain least for what they cost."""
         now, price = self.error(choice), self._books.price
-        near = self._books.near
+        near, owners = self._books.near, self._form.plan.by_tensor
         worth = {}
         for item, error in self.without_each(choice).items():
-            paid = {*item.float_layers}.union(*(near[name] for name in item.int16))
+            paid = {*item.float_layers}.union(*(near[owners[name].name] for name in item.int16))
             worth[item] = (error - now) / max(math.fsum(price[name] for name in paid), LEAST_COST)
         return sorted(worth, key=lambda item: worth[item])
 
     def worst(self, choice: Choice, count: int) -> list[str]:
         """What costs most of the error with a choice, the worst first, for a person."""
-        left = self._books.left(choice.float_layers, choice.int16)
+        left = self._left(choice)
         return sorted(left, key=lambda name: -left[name])[:count]
+
+    def _left(self, choice: Choice) -> dict[str, float]:
+        owners = self._form.plan.by_tensor
+        return self._books.left(choice.float_layers, {owners[name].name for name in choice.int16})
 
     def _best(self, items: Collection[Item]) -> tuple[Item, float, list[Item]] | None:
         """The item that gains most for its cost, its gain, and the others; one layer stays in INT8."""
