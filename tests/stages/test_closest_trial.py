@@ -23,7 +23,8 @@ LAYERS = ("a", "wide", "c", "y")
 def _trial(losses: list[float] | None, loss: float = 0.0) -> Trial:
     given = None if losses is None else np.array(losses)
     found = loss if given is None else float(given.mean())
-    return Trial(cast(Made, None), NetworkCost((), (), 0.0), found, 8, False, False, given)
+    made = cast("Made", None)
+    return Trial(made, NetworkCost((), (), 0.0), found, samples=8, dropped=False, met=False, losses=given)
 
 
 def test_networks_are_equal_where_their_samples_do_not_tell_them_apart() -> None:
