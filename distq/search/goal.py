@@ -20,6 +20,10 @@ Floats = npt.NDArray[np.float64]
 SURE = 0.99
 """Confidence with which a network is given up on the first samples."""
 
+NO_LABELS = (
+    "--goal top{} needs labels and one row of class scores: give --labels FILE, or --goal sqnr:DECIBELS"
+)
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -127,10 +131,7 @@ class RightAnswers:
         ours, exact = seen.hits[self.count], seen.float_hits[self.count]
         labelled = (ours >= 0) & (exact >= 0)
         if not labelled.any():
-            raise UsageError(
-                f"--goal top{self.count} needs labels and one row of class scores: give --labels FILE, or "
-                "--goal sqnr:DECIBELS"
-            )
+            raise UsageError(NO_LABELS.format(self.count))
         return np.asarray(exact[labelled] - ours[labelled], np.float64)
 
     def loss(self, seen: Seen, power: Floats) -> float:

@@ -48,6 +48,7 @@ def report_of(goal: Goal, text: str, cost: str, trials: Trials, found: Explored)
         tried=tuple(_tried(goal, trial, pareto=trial in front) for trial in trials.every),
         reasons=tuple(_reasons(found)),
         obstacles=found.obstacles,
+        not_made=dict(found.not_made),
     )
 
 

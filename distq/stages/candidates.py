@@ -11,9 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from distq.config import AutoOptions
+from distq.engine.progress import folded
 from distq.graph.heads import parts, with_places
 from distq.graph.probes import stages
 from distq.options import make_options
+from distq.run.auto_report import short_name
 from distq.run.context import Run
 from distq.run.prepare import prepare_model
 from distq.stages.calibrated import calibrated
@@ -157,5 +159,6 @@ class Maker:
     def _finished(self, made: Made) -> Made:
         if not made.candidate.tuned:
             return made
-        made.run.reporter.line(f"{made.candidate.name}: thresholds are searched")
+        for line in folded(f"{short_name(made.candidate.name)}: thresholds are searched", "  "):
+            made.run.reporter.line(line)
         return replace(made, form=tuned(made.run.by_diff(), made.options, made.form))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from distq.config import AutoOptions
 from distq.errors import ModelError, UsageError
+from distq.run.auto_report import short_name
 from distq.run.context import Run
 from distq.search.goal import Goal
 from distq.stages.candidates import Candidate
@@ -49,12 +50,14 @@ class Explored:
         without: NMSE estimated for the answer without each part of what it has better.
         obstacles: what stands in the way where none meets it.
         complete: whether it came to its end: ``--time`` was not over, and every network could be made.
+        not_made: combinations given by hand that could not be made, and why.
     """
 
     answer: Trial
     without: Mapping[Item, float] = field(default_factory=dict)
     obstacles: tuple[str, ...] = ()
     complete: bool = True
+    not_made: Mapping[str, str] = field(default_factory=dict)
 
 
 def explore(run: Run, options: AutoOptions, goal: Goal, trials: Trials) -> Explored:
@@ -75,25 +78,32 @@ def explore(run: Run, options: AutoOptions, goal: Goal, trials: Trials) -> Explo
     return Explored(answer, without, obstacles, complete=not stopped)
 
 
-def run_given(trials: Trials, candidates: Sequence[Candidate], time: str | None) -> Explored:
-    """Exactly the combinations that were given by hand."""
-    complete, obstacles = True, list[str]()
+def run_given(run: Run, trials: Trials, candidates: Sequence[Candidate], time: str | None) -> Explored:
+    """Exactly the combinations that were given by hand; one that cannot be made ends none of the others.
+
+    Raises:
+        UsageError, ModelError: none could be made; the first one's reason.
+    """
+    in_time, failed = True, dict[str, UsageError | ModelError]()
     for candidate in candidates:
         try:
             trials.of([candidate])
         except TimeIsUp:
-            complete = False
+            in_time = False
             break
         except (UsageError, ModelError) as error:
-            if candidate is candidates[0]:  # nothing is lost yet
-                raise
-            obstacles.append(f"--try {candidate.name}: {error}")
+            failed[candidate.name] = error
+            run.warn(f"--try {candidate.name} could not be made: {error}")
+    if len(failed) == len(candidates):
+        raise next(iter(failed.values()))
     answer = trials.answer()
+    obstacles = []
     if not answer.met:
-        obstacles.append(f"of {len(trials.every)} networks {answer.name} comes closest")
-        if not complete:
+        obstacles.append(f"of {len(trials.every)} networks {short_name(answer.name)} comes closest")
+        if not in_time:
             obstacles.append(f"--time {time} was over before all were tried")
-    return Explored(answer, {}, tuple(obstacles), complete)
+    not_made = {name: str(error) for name, error in failed.items()}
+    return Explored(answer, {}, tuple(obstacles), in_time and not failed, not_made)
 
 
 class _Search:

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from distq.config import CostName
+from distq.engine.progress import folded
 from distq.graph.network_cost import NetworkCost, network_cost
 from distq.replica.measured import Measuring, records_of
 from distq.replica.worker import Blob, WorkerSettings
+from distq.run.auto_report import short_name
 from distq.run.context import Run
 from distq.run.measures import first_sample
 from distq.run.speed import speed
@@ -207,7 +209,8 @@ class Trials:
         work = f"{cost.layers} layers, {cost.macs:.1%} of multiplications not in INT8"
         if latency is not None:
             work += f", {latency:.3g} ms"
-        self._run.reporter.line(f"{trial.name}: {reading}, {work}: {says}")
+        for line in folded(f"{short_name(trial.name)}: {reading}, {work}: {says}", "  "):
+            self._run.reporter.line(line)
         return trial
 
     def _latency(self, made: Made) -> float:
