@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from distq.config import CostName
 from distq.graph.islands import is_depthwise
-from distq.graph.network_cost import multiplications
+from distq.graph.network_cost import shares
 from distq.graph.plan import plan_again
 from distq.run.context import Run
 from distq.stages.correct import corrected
@@ -201,15 +201,14 @@ def _books(run: Run, form: Form, cost: CostName) -> _Books:
         parts.append(variants.part(plan.by_tensor.keys(), rest))
     errors = variants.nmse("what each part costs", parts)
     count = len(plan.quantizers)
-    work = {x.name: multiplications(form.model, x) if cost != "layers" else 1 for x in plan.layers}
-    total = max(1, sum(work.values()))
+    work = shares(form.model) if cost != "layers" else {x.node: 1 / len(plan.layers) for x in plan.layers}
     return _Books(
         activations={q.name: error for q, error in zip(plan.quantizers, errors[:count], strict=True)},
         weights={x.name: error for x, error in zip(weighted, errors[count:], strict=True)},
         near={
             q.name: frozenset(x.name for x in plan.layers if touches(plan, q, [x])) for q in plan.quantizers
         },
-        price={name: part / total for name, part in work.items()},
+        price={layer.name: work[layer.node] for layer in plan.layers},
     )
 
 
