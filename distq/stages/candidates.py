@@ -46,13 +46,14 @@ class Candidate:
     def options(self, given: AutoOptions) -> AutoOptions:
         """The options of ``tune`` that make it; a choice adds to what the user set."""
         values: dict[str, object] = {name: getattr(given, name) for name in given.model_fields_set}
+        changed = make_options(AutoOptions, {**values, **self.changes})
         values |= self.changes
         for name, chosen in (
             ("int16_layers", self.choice.int16),
             ("float_layers", self.choice.float_layers),
         ):
             if chosen:
-                values[name] = (*getattr(given, name), *chosen)
+                values[name] = (*getattr(changed, name), *chosen)
         return make_options(AutoOptions, values)
 
 

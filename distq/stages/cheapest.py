@@ -10,11 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from distq.config import AutoOptions
+from distq.engine.progress import folded
 from distq.errors import ModelError, UsageError
 from distq.run.auto_report import short_name
 from distq.run.context import Run
 from distq.search.goal import Goal
 from distq.stages.candidates import Candidate
+from distq.stages.float_islands import Island, faster_in_float
 from distq.stages.form import Choice
 from distq.stages.gains import Gains, Item, less
 from distq.stages.trials import TimeIsUp, Trial, Trials, as_good
@@ -47,6 +49,7 @@ class Explored:
 
     Attributes:
         answer: the cheapest trial that meets the goal, else the closest to it.
+        island: what is faster in float, where latency is the cost.
         without: NMSE estimated for the answer without each part of what it has better.
         obstacles: what stands in the way where none meets it.
         complete: whether it came to its end: ``--time`` was not over, and every network could be made.
@@ -54,6 +57,7 @@ class Explored:
     """
 
     answer: Trial
+    island: Island | None = None
     without: Mapping[Item, float] = field(default_factory=dict)
     obstacles: tuple[str, ...] = ()
     complete: bool = True
@@ -75,7 +79,7 @@ def explore(run: Run, options: AutoOptions, goal: Goal, trials: Trials) -> Explo
     answer = trials.answer()
     without = {} if search.gains is None else search.gains.without_each(answer.made.candidate.choice)
     obstacles = () if answer.met else (stopped,) if stopped else search.obstacles()
-    return Explored(answer, without, obstacles, complete=not stopped)
+    return Explored(answer, search.island, without, obstacles, complete=not stopped)
 
 
 def run_given(run: Run, trials: Trials, candidates: Sequence[Candidate], time: str | None) -> Explored:
@@ -103,7 +107,7 @@ def run_given(run: Run, trials: Trials, candidates: Sequence[Candidate], time: s
         if not in_time:
             obstacles.append(f"--time {time} was over before all were tried")
     not_made = {name: str(error) for name, error in failed.items()}
-    return Explored(answer, {}, tuple(obstacles), in_time and not failed, not_made)
+    return Explored(answer, None, {}, tuple(obstacles), in_time and not failed, not_made)
 
 
 class _Search:
@@ -115,10 +119,12 @@ class _Search:
         self._start = trials.base
         self._tunes = options.effort >= TUNING_EFFORT
         self.gains: Gains | None = None
+        self.island: Island | None = None
 
     def go(self) -> None:
         """All steps, from what costs nothing to what costs most; then back."""
-        if self._trials.base.met or self._without_cost():
+        faster = self._options.cost == "latency" and self._faster()
+        if faster or self._trials.base.met or self._without_cost():
             return
         self.gains = gains = Gains(self._start.made.run, self._start.made.form, self._options.cost)
         fails, meets = self._enough(gains)
@@ -129,6 +135,21 @@ class _Search:
         best = self._pruned(gains, best)
         if self._tunes:
             self._fewer_by_search(gains, best.made.candidate.choice)
+
+    def _faster(self) -> bool:
+        """Try in float what gains no time on integers; the others begin with that network."""
+        base = self._start.made
+        self.island = island = faster_in_float(base.run, base.form)
+        if island is None:
+            return False
+        for line in folded(island.text, "  "):
+            self._run.reporter.line(line)
+        layers = (*self._options.float_layers, *island.layers)
+        changes = {**base.candidate.changes, "float_layers": layers}
+        (found,) = self._trials.of([Candidate(f"INT8; faster in float: {', '.join(island.layers)}", changes)])
+        if not found.dropped and found.loss < self._start.loss:
+            self._start = found
+        return found.met
 
     def obstacles(self) -> tuple[str, ...]:
         """What stands in the way, in sentences."""

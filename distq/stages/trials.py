@@ -13,11 +13,10 @@ from distq.config import CostName
 from distq.engine.progress import folded
 from distq.graph.network_cost import NetworkCost, network_cost
 from distq.replica.measured import Measuring, records_of
-from distq.replica.worker import Blob, WorkerSettings
+from distq.replica.timing import ROUNDS, Timing
+from distq.replica.worker import Blob
 from distq.run.auto_report import short_name
 from distq.run.context import Run
-from distq.run.measures import first_sample
-from distq.run.speed import speed
 from distq.search.acceptance import significant_improvement
 from distq.search.choice import CONFIDENCE
 from distq.search.goal import Floats, Goal, Seen
@@ -214,16 +213,14 @@ class Trials:
         return trial
 
     def _latency(self, made: Made) -> float:
-        """Milliseconds of a forward, measured once: a run that is continued takes what it noted."""
-        name, journal = made.candidate.name, self._run.journal
-        for note in journal.notes("latency"):
-            if note["name"] == name:
-                return float(note["ms"])
-        settings = WorkerSettings(self._run.executor.device, self._run.options.cpus_per_worker or 1)
-        sample = first_sample(self._run.data, self._run.tuning)
-        found = speed(made.form.exported, None, sample.inputs, settings).candidate.median_ms
-        journal.note("latency", name=name, ms=found)
-        return found
+        """Milliseconds of a forward on a worker, in turns with the first network, whatever else it does."""
+        run, first = self._run, self._maker.base
+        models = [run.executor.share(one.form.exported) for one in (first, made)[: 1 if made is first else 2]]
+        (result,) = run.results([Timing(tuple(models), run.data, run.tuning[0], ROUNDS)])
+        seconds = np.asarray(result["seconds"], np.float64)
+        if made is first:
+            return float(1000 * np.median(seconds[0]))
+        return (self.base.latency or math.nan) * float(np.median(seconds[1] / seconds[0]))
 
     def _seen(self, models: Sequence[Blob], indices: Sequence[int]) -> list[Seen]:
         """What each model does on each of the samples."""
