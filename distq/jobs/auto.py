@@ -17,10 +17,10 @@ from distq.run.results import RunResult
 from distq.search.goal import NO_LABELS, OF_A_MEASURE, Goal, RightAnswers
 from distq.stages.auto_report import report_of, write_answer
 from distq.stages.candidates import Maker
-from distq.stages.cheapest import explore, run_given
+from distq.stages.cheapest import explore
 from distq.stages.finish import finish
 from distq.stages.form import Form
-from distq.stages.given_candidates import given_candidates, require_names
+from distq.stages.given_candidates import given_candidates, require_names, run_given
 from distq.stages.search import chosen_quantizers
 from distq.stages.trials import Trials
 

@@ -6,16 +6,16 @@ decided: how many of that order it takes, which can go again, and whether search
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from distq.config import AutoOptions
 from distq.engine.progress import folded
 from distq.errors import ModelError, UsageError
-from distq.run.auto_report import short_name
 from distq.run.context import Run
 from distq.search.goal import Goal
 from distq.stages.candidates import Candidate
+from distq.stages.exchanges import cheaper_choices
 from distq.stages.float_islands import Island, faster_in_float
 from distq.stages.form import Choice
 from distq.stages.gains import Gains, Item, less
@@ -38,6 +38,12 @@ SEARCH_REACH = 2.0
 
 MOST_PRUNED = 8
 """Rounds in which something chosen is taken back."""
+
+MOST_EXCHANGED = 3
+"""Rounds in which something chosen is exchanged for something else."""
+
+WORSE = 1.25
+"""Times the error that the goal allows which an exchange may have by estimate."""
 
 MOST_LEFT = 3
 """Layers of which each is tried as the last in INT8, where the goal is out of reach."""
@@ -82,34 +88,6 @@ def explore(run: Run, options: AutoOptions, goal: Goal, trials: Trials) -> Explo
     return Explored(answer, search.island, without, obstacles, complete=not stopped)
 
 
-def run_given(run: Run, trials: Trials, candidates: Sequence[Candidate], time: str | None) -> Explored:
-    """Exactly the combinations that were given by hand; one that cannot be made ends none of the others.
-
-    Raises:
-        UsageError, ModelError: none could be made; the first one's reason.
-    """
-    in_time, failed = True, dict[str, UsageError | ModelError]()
-    for candidate in candidates:
-        try:
-            trials.of([candidate])
-        except TimeIsUp:
-            in_time = False
-            break
-        except (UsageError, ModelError) as error:
-            failed[candidate.name] = error
-            run.warn(f"--try {candidate.name} could not be made: {error}")
-    if len(failed) == len(candidates):
-        raise next(iter(failed.values()))
-    answer = trials.answer()
-    obstacles = []
-    if not answer.met:
-        obstacles.append(f"of {len(trials.every)} networks {short_name(answer.name)} comes closest")
-        if not in_time:
-            obstacles.append(f"--time {time} was over before all were tried")
-    not_made = {name: str(error) for name, error in failed.items()}
-    return Explored(answer, None, {}, tuple(obstacles), in_time and not failed, not_made)
-
-
 class _Search:
     def __init__(self, run: Run, options: AutoOptions, goal: Goal, trials: Trials) -> None:
         self._run = run
@@ -132,7 +110,7 @@ class _Search:
             self._closest(gains)
             return
         best = self._fewest(gains, fails, meets)
-        best = self._pruned(gains, best)
+        best = self._exchanged(gains, self._pruned(gains, best))
         if self._tunes:
             self._fewer_by_search(gains, best.made.candidate.choice)
 
@@ -271,6 +249,23 @@ class _Search:
             if cheaper is best:
                 part //= 2 * TOGETHER
                 continue
+            best = cheaper
+        return best
+
+    def _exchanged(self, gains: Gains, best: Trial) -> Trial:
+        """Take something else in the place of what is chosen, where that costs less, as long as one does."""
+        for _ in range(MOST_EXCHANGED):
+            known = {trial.name for trial in self._trials.every}
+            choice, most = best.made.candidate.choice, gains.error(best.made.candidate.choice)
+            if self._goal.judge.of_error(most) is not None and best.loss > 0:  # as far off as for this one
+                most *= self._goal.limit / best.loss
+            choices = cheaper_choices(gains, choice, WORSE * most)
+            others = [self._candidate(choice) for choice in choices]
+            tried = [one for one in others if one.name not in known][:TOGETHER]
+            met = [trial for trial in self._trials.of(tried) if trial.met]
+            cheaper = min([best, *met], key=lambda trial: (self._trials.price(trial), trial.loss))
+            if cheaper is best:
+                break
             best = cheaper
         return best
 

@@ -97,7 +97,8 @@ class Gains:
     """Items in the order in which they are best chosen, and what the first of them leave of the error.
 
     Attributes:
-        chain: all items, the best first.
+        items: all of them.
+        chain: those that do not put the last layer in float, the best first.
         errors: NMSE estimated with the first 0, 1, 2 and so on of them.
     """
 
@@ -118,7 +119,7 @@ class Gains:
         self._books = _books(run, form, cost)
         self.chain: list[Item] = []
         self.errors = [self.error(Choice())]
-        items = _items(form)
+        self.items = items = _items(form)
         while best := self._best(items):
             item, gain, items = best
             self._books.choose(item)
@@ -154,6 +155,16 @@ class Gains:
         """NMSE estimated for a choice: the sum over what stays in 8 bits."""
         return math.fsum(self._left(choice).values())
 
+    def price(self, choice: Choice) -> float:
+        """What a choice costs: the share of the network's multiplications, or of its layers."""
+        near, owners = self._books.near, self._form.plan.by_tensor
+        paid = {*choice.float_layers}.union(*(near[owners[name].name] for name in choice.int16))
+        return math.fsum(self._books.price[name] for name in paid)
+
+    def leaves_int8(self, choice: Choice) -> bool:
+        """Whether a layer is left that is not in float."""
+        return len({*choice.float_layers}) < len(self._form.plan.layers)
+
     def without_each(self, choice: Choice) -> dict[Item, float]:
         """NMSE estimated for a choice without each tensor and layer of it."""
         items = [Item(int16=(name,)) for name in choice.int16]
@@ -162,12 +173,10 @@ class Gains:
 
     def least_needed(self, choice: Choice) -> list[Item]:
         """The parts of a choice, first those that gain least for what they cost."""
-        now, price = self.error(choice), self._books.price
-        near, owners = self._books.near, self._form.plan.by_tensor
-        worth = {}
+        now, worth = self.error(choice), {}
         for item, error in self.without_each(choice).items():
-            paid = {*item.float_layers}.union(*(near[owners[name].name] for name in item.int16))
-            worth[item] = (error - now) / max(math.fsum(price[name] for name in paid), LEAST_COST)
+            cost = self.price(Choice(item.int16, item.float_layers))
+            worth[item] = (error - now) / max(cost, LEAST_COST)
         return sorted(worth, key=lambda item: worth[item])
 
     def worst(self, choice: Choice, count: int) -> list[str]:

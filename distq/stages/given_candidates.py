@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from distq.config import LAYER_OPTIONS, AutoOptions, TuneOptions
 from distq.errors import ModelError, UsageError
 from distq.options import make_options, unknown_name
+from distq.run.auto_report import short_name
 from distq.run.context import Run
 from distq.run.prepare import prepare_model
 from distq.stages.budget import require_budget
 from distq.stages.candidates import Candidate
+from distq.stages.cheapest import Explored
 from distq.stages.form import Form
 from distq.stages.search import chosen_quantizers
+from distq.stages.trials import TimeIsUp, Trials
 
 _SEARCH = ("effort", "strategy", "equalize", "layers", "ignore_layers", "int16_budget", "float_budget")
 _SETTABLE = (
@@ -43,14 +46,54 @@ def require_names(run: Run, options: AutoOptions, candidates: Sequence[Candidate
         UsageError: it has not; the message names the combination.
     """
     for candidate in candidates:
-        own = candidate.options(options)
         try:
-            loaded, plan = prepare_model(own, run.loaded.without)
-            chosen_quantizers(own, Form.given(replace(run, loaded=loaded, plan=plan)))
-        except UsageError as error:
-            raise UsageError(f"--try {candidate.name}: {error}") from None
-        except ModelError:
-            continue  # of this network: said when it is made
+            _named(run, candidate.options(options))
+        except (UsageError, ModelError):  # of a name, or of what the options come to together?
+            for name, value in candidate.changes.items():
+                _alone(run, options, candidate.name, {name: value})
+
+
+def _alone(run: Run, options: AutoOptions, text: str, changes: Mapping[str, object]) -> None:
+    """Refuse an option of a combination for itself; what only the combination rules out is said later."""
+    try:
+        _named(run, Candidate(text, changes).options(options))
+    except UsageError as error:
+        raise UsageError(f"--try {text}: {error}") from None
+    except ModelError:
+        pass
+
+
+def _named(run: Run, options: AutoOptions) -> None:
+    loaded, plan = prepare_model(options, run.loaded.without)
+    chosen_quantizers(options, Form.given(replace(run, loaded=loaded, plan=plan)))
+
+
+def run_given(run: Run, trials: Trials, candidates: Sequence[Candidate], time: str | None) -> Explored:
+    """Exactly the combinations that were given by hand; one that cannot be made ends none of the others.
+
+    Raises:
+        UsageError, ModelError: none could be made; the first one's reason.
+    """
+    in_time, failed = True, dict[str, UsageError | ModelError]()
+    for candidate in candidates:
+        try:
+            trials.of([candidate])
+        except TimeIsUp:
+            in_time = False
+            break
+        except (UsageError, ModelError) as error:
+            failed[candidate.name] = error
+            run.warn(f"--try {candidate.name} could not be made: {error}")
+    if len(failed) == len(candidates):
+        raise next(iter(failed.values()))
+    answer = trials.answer()
+    obstacles = []
+    if not answer.met:
+        obstacles.append(f"of {len(trials.every)} networks {short_name(answer.name)} comes closest")
+        if not in_time:
+            obstacles.append(f"--time {time} was over before all were tried")
+    not_made = {name: str(error) for name, error in failed.items()}
+    return Explored(answer, None, {}, tuple(obstacles), in_time and not failed, not_made)
 
 
 def _candidate(options: AutoOptions, text: str) -> Candidate:

@@ -243,13 +243,14 @@ def test_a_wrong_combination_is_refused_before_any_is_tried(
 
 
 def test_a_combination_that_cannot_be_made_ends_none_of_the_others(place: Path, tmp_path: Path) -> None:
-    tries = ["float-budget=9", "float-layers=bad"]
+    tries = ["float-budget=9", "float-layers=first,bad,y; int16-layers=x", "float-layers=bad"]
     found = auto(place, "bad", tmp_path / "run", "sqnr:30", tries=tries).auto
     assert found is not None
     assert [network.name for network in found.tried] == ["INT8", "float-layers=bad"]
     assert found.reached
     assert not found.complete
     assert "leaves none of the model" in found.not_made["float-budget=9"]
+    assert "--int16-layers names x" in found.not_made[tries[1]]
     with pytest.raises(UsageError, match="leaves none of the model"):
         auto(place, "bad", tmp_path / "none", "sqnr:30", tries=tries[:1])
 
