@@ -24,7 +24,7 @@ from distq.data.ahead import load_ahead
 from distq.data.boxes import Box
 from distq.data.caffe_lmdb import LmdbSource
 from distq.data.fit import array_remedy, fit, in_wider_integers
-from distq.data.images import decode_image, read_image_file
+from distq.data.images import pixels_of
 from distq.data.labels import find_label, load_labels
 from distq.data.layout import image_channels, image_layout, image_remedy, require_image_input
 from distq.data.plugin import Plugin, open_plugin
@@ -35,7 +35,6 @@ from distq.data.samples import (
     ImageFile,
     InputSpec,
     Item,
-    Pixels,
     Sample,
     Source,
     UnreadableSample,
@@ -265,12 +264,7 @@ class SourceDataset:
         if isinstance(preprocessing, Plugin):
             return fit(self._run(preprocessing, item, spec), spec, name, "make the plug-in return this size")
         require_image_input(spec)
-        if isinstance(item, Pixels):
-            pixels = item.array
-        elif isinstance(item, ImageFile):
-            pixels = decode_image(read_image_file(item.path), str(item.path), self.spec.pixel_limit)
-        else:
-            pixels = decode_image(item.data, name, self.spec.pixel_limit)
+        pixels = pixels_of(item, name, self.spec.pixel_limit)
         if preprocessing is None:
             steps = default_steps(image_channels(spec), image_layout(spec))
         else:
