@@ -10,9 +10,9 @@ from distq.exchange.formats import Format
 from distq.exchange.names import Named, with_tensor_names
 from distq.exchange.network import Network, describe
 from distq.exchange.own import DISTQ, METHOD, rows_of
-from distq.exchange.registry import load_content, read_content
+from distq.exchange.registry import read_content
 from distq.exchange.table import Entry, row_of_entry
-from distq.exchange.text import Content, listed
+from distq.exchange.text import Content, listed, load_content
 from distq.graph.plan import Plan, Quantizer
 from distq.graph.read import Reader, read_onnx
 from distq.quant.table import Row, Table

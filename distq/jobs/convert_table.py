@@ -13,10 +13,10 @@ from distq.exchange.formats import Format, Request
 from distq.exchange.model_file import network_reader
 from distq.exchange.names import with_tensor_names
 from distq.exchange.network import Network, describe
-from distq.exchange.registry import find_format, load_content, read_content, recognise
+from distq.exchange.registry import find_format, read_content, recognise
 from distq.exchange.run_source import table_of_run
 from distq.exchange.table import Convention, ExchangeTable
-from distq.exchange.text import listed
+from distq.exchange.text import listed, load_content
 from distq.files import atomic_write
 from distq.quant.table import read_table
 from distq.run.rundir import RunDir
