@@ -51,7 +51,6 @@ from distq.options import make_options, on_command_line
 Values = dict[str, object]
 
 app = typer.Typer(
-    help="Find the INT8 thresholds that keep an ONNX or Caffe network closest to float, on Ray.",
     epilog=example("distq demo"),
     context_settings={"help_option_names": ["--help", "-h"]},
 )
@@ -69,7 +68,7 @@ def root(
         bool, typer.Option("--version", metavar="", help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Find the INT8 thresholds that keep an ONNX network closest to float, on Ray."""
+    """Find the INT8 thresholds that keep an ONNX or Caffe network closest to float, on Ray."""
     if version:
         typer.echo(f"distq {distq.__version__}")
         raise typer.Exit
