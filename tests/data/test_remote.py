@@ -86,8 +86,8 @@ def test_what_lies_behind_a_url_is_what_lies_here(
         indices = range(len(here.open()))
         assert manifest(there, indices).sha256 == manifest(here, indices).sha256
         assert manifest(there, indices).source == f"{root}/{name}"
-        assert describe_source(there).shapes == describe_source(local / name).shapes
-        assert describe_source(there).bytes == describe_source(local / name).bytes
+        assert describe_source(Path(there.source)).shapes == describe_source(local / name).shapes
+        assert describe_source(Path(there.source)).bytes == describe_source(local / name).bytes
     labelled = spec(f"{root}/list.txt", labels=f"{root}/labels.txt")
     assert [label for _, label, _ in everything(labelled)] == [7, 8]
 
