@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from distq.errors import plural
 from distq.run.figures import ComparedFigures, MeasureFigures, Speed
 from distq.run.results import DiffResult
 
@@ -26,11 +27,6 @@ def figures_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[st
     for row in rows:
         table.add_row(*map(Text, compress(row, filled)))
     return table
-
-
-def plural(count: int, noun: str) -> str:
-    """A count with its noun."""
-    return f"{count} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def number(value: float | None) -> str:

@@ -43,7 +43,7 @@ from distq.data.samples import (
 from distq.data.sniff import open_source
 from distq.data.staging import LocalCopy, Stage, local_copy
 from distq.data.text_list import TextListSource
-from distq.errors import ExecutionError, PreprocessError
+from distq.errors import ExecutionError, PreprocessError, plural
 from distq.memory import is_out_of_memory, out_of_memory
 from distq.urls import location
 
@@ -116,7 +116,7 @@ class DatasetSpec:
         files = () if isinstance(preprocess, Preprocessing) else preprocessing_files(preprocess)
         if len(files) > 1 and len(files) != len(inputs):
             raise PreprocessError(
-                f"{len(files)} preprocessing files for {len(inputs)} inputs: give one, or one for each"
+                f"{len(files)} preprocessing files for {plural(len(inputs), 'input')}: give one, or as many"
             )
         loaded: Preprocessing | Plugin | None = None
         if isinstance(preprocess, Preprocessing):

@@ -64,7 +64,9 @@ def _read(path: Path) -> bytes:
     try:
         return read_regular(path)
     except OSError as error:
-        raise PreprocessError(f"mean file {path} cannot be read: {error.strerror}") from None
+        raise PreprocessError(
+            f"mean file {path} cannot be read: {error.strerror}; give the .binaryproto of a mean image"
+        ) from None
 
 
 def _blob(data: bytes) -> NDArray[np.float32]:

@@ -102,7 +102,7 @@ def load_plugin(path: Path, source: bytes, *, allow_code: bool) -> Plugin:
 def _load_function(path: str, sha256: str) -> Callable[..., object]:
     function = getattr(load_module(path, sha256), _FUNCTION, None)
     if not callable(function):
-        raise PreprocessError(f"plug-in {path} has no function {_FUNCTION}(img_path, norm=True)")
+        raise PreprocessError(f"plug-in {path} has no function {_FUNCTION}(img_path, norm=True): write it")
     return function  # type: ignore[no-any-return]  # callable() does not narrow Any
 
 

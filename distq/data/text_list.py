@@ -61,7 +61,7 @@ def raw_lines(path: Path) -> Iterator[tuple[int, str]]:
                     raise _no_list(path)
                 yield number, line.strip(_BLANKS)
     except OSError as error:
-        raise DataError(f"list {path} cannot be read: {error.strerror}") from None
+        raise DataError(f"list {path} cannot be read: {error.strerror}; give a text file") from None
     except UnicodeDecodeError:
         raise _no_list(path) from None
 

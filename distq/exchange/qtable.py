@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from distq.errors import plural
 from distq.exchange.formats import Format, Request
 from distq.exchange.table import Convention, ExchangeTable
 from distq.exchange.text import Content, quoted
@@ -48,7 +49,7 @@ def _read(content: Content, convention: Convention) -> ExchangeTable:
         if not fields or fields[0].startswith("#"):
             continue
         if len(fields) != 2:
-            content.fail(f"has {len(fields)} fields; a row is 'name mode'", number)
+            content.fail(f"has {plural(len(fields), 'field')}; a row is 'name mode'", number)
         name, mode = fields[0], fields[1].upper()
         if mode not in MODES:
             content.fail(f"{quoted(fields[1])} is no mode of TPU-MLIR", number)

@@ -38,6 +38,7 @@ _RECOGNISED_IN_ORDER = (
     *(RKNN, BITMAIN_PROTOTXT, AMCT, TPU_MLIR, QTABLE, CSV, NCNN, BITMAIN_TEXT, BITMAIN),
 )
 PICKLE = b"\x80"
+_NETWORKS = (".onnx", ".prototxt", ".caffemodel")
 
 
 def find_format(name: str) -> Format:
@@ -66,6 +67,11 @@ def recognise(content: Content) -> Format:
         )
     if is_two_columns(content):
         return _two_columns(content)
+    if content.where.lower().endswith(_NETWORKS):
+        raise FileFormatError(
+            f"{content.where} is a network or its weights, not a threshold table: distq calibrate computes "
+            "thresholds, give the RUN/thresholds.json that it writes"
+        )
     why = content.why_no_json()
     raise FileFormatError(
         f"{content.where} is not a threshold table: "

@@ -156,7 +156,7 @@ def load_content(path: Path, what: str = "threshold table") -> Content:
     except OSError as error:
         raise FileFormatError(f"cannot read {path}: {error.strerror}; give a {what}") from error
     if len(data) > LARGEST:
-        raise FileFormatError(f"{path} is no {what}: it has over {LARGEST >> 20} MiB")
+        raise FileFormatError(f"{path} is no {what}, it has over {LARGEST >> 20} MiB: give one")
     if not data.strip():
         raise FileFormatError(f"{path} is empty: give a {what}")
     return Content(str(path), data)

@@ -64,7 +64,7 @@ def convert_table(options: ConvertOptions, reporter: Reporter) -> ConvertResult:
     if options.source.resolve() == options.out.resolve() or options.out.is_dir():
         raise UsageError(f"--out {options.out} is the source or a folder: give another file")
     if not options.out.parent.is_dir():
-        raise UsageError(f"--out {options.out} is in no folder that exists")
+        raise UsageError(f"--out {options.out} is in no folder that exists: make it first")
     _require_replaceable(options.out, wanted)
     found, table, model, weights = _source(options)
     network = None
@@ -171,7 +171,7 @@ def _named(found: Format, wanted: Format, table: ExchangeTable, network: Network
     warnings = named.table.warnings
     if named.surplus:
         names = listed(list(named.surplus))
-        warnings += (f"{len(named.surplus)} entries are of nothing in the model and left out: {names}",)
+        warnings += (f"left out, as the model has nothing of these names: {names}",)
     return replace(named.table, warnings=warnings, details=rows)
 
 

@@ -15,6 +15,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from distq.engine.ray_cluster import machine_cores
+from distq.errors import plural
 
 _GIB = 1 << 30
 _SMALL_OBJECT_STORE = 1 * _GIB
@@ -109,7 +110,7 @@ def _onnxruntime() -> Iterator[Check]:
 def _devices(gpus: int, *, cuda: bool) -> Check:
     if not gpus:
         return Check(name="devices", value="cpu")
-    value = f"cpu and {gpus} GPU{'s' if gpus > 1 else ''}"
+    value = f"cpu and {plural(gpus, 'GPU')}"
     if cuda:
         return Check(name="devices", value=value)
     remedy = "this ONNX Runtime has no CUDA: pip install 'distq[cuda]' to use --device cuda"

@@ -139,7 +139,7 @@ def file_identity(path: Path) -> str:
     try:
         return sha256_file(path) if url is None else sha256_bytes(read_url(url))
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
+        raise InputError(f"cannot read {path}: {error.strerror}; give a file that is there") from error
 
 
 def versions() -> dict[str, str]:
