@@ -16,6 +16,8 @@ from distq.files import BROKEN_ARCHIVE, sha256_bytes
 from distq.memory import memory_limit, out_of_memory
 from distq.urls import shown, url_of
 
+_SHOWN = 5
+
 
 class ArraySource:
     """Samples along the leading axis of one array per input; a sample's name is its row."""
@@ -135,7 +137,8 @@ def check_keys(place: Path | str, keys: list[str], names: tuple[str, ...] | None
     """
     if names is not None and set(keys) != set(names):
         raise DataError(
-            f"{place} has keys {', '.join(sorted(keys)) or '(none)'}, "
+            f"{place} has keys {', '.join(sorted(keys)[:_SHOWN]) or '(none)'}"
+            f"{', ...' if len(keys) > _SHOWN else ''}, "
             f"the model's inputs are {', '.join(names)}: save one array per input under its name"
         )
 

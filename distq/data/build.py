@@ -115,7 +115,7 @@ def build_lmdb(
         on_image: Called after every image.
 
     Raises:
-        UsageError: the database exists.
+        UsageError: the database exists, or the root does not.
         DataError: the list is wrong, no image can be read, or ``check_size`` finds two sizes.
         DistqError: the database cannot be written.
     """
@@ -124,6 +124,8 @@ def build_lmdb(
         raise UsageError(f"{database} exists: choose another name or remove it")
     if not database.absolute().parent.is_dir():
         raise UsageError(f"folder {database.absolute().parent} does not exist: make it first")
+    if not root.is_dir():
+        raise UsageError(f"{root} is no folder: give the one that the listed paths start at")
     lines = _labelled_lines(list_file)
     order = permutation(len(lines), options.seed) if options.shuffle else range(len(lines))
     if on_start is not None:

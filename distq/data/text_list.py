@@ -74,7 +74,9 @@ def _open_text(path: Path) -> TextIO:
 
 
 def _no_list(path: Path) -> DataError:
-    return DataError(f"{shown(path)} is no UTF-8 text list, image folder, LMDB folder, .npz or .npy")
+    return DataError(
+        f"{shown(path)} is no UTF-8 text list, image folder, LMDB folder, .npz or .npy: give one"
+    )
 
 
 def split_label(entry: str) -> tuple[str, int | None]:

@@ -167,9 +167,7 @@ def test_one_may_be_a_plug_in_and_the_other_steps(tmp_path):
 
 
 def test_as_many_files_as_inputs(tmp_path):
-    with pytest.raises(
-        PreprocessError, match="3 preprocessing files for 2 inputs: give one, or as many"
-    ):
+    with pytest.raises(PreprocessError, match="3 preprocessing files for 2 inputs: give one, or as many"):
         two_files(tmp_path, f",{tmp_path}/a.py")
 
 
