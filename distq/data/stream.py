@@ -73,9 +73,11 @@ def as_array(value: object, number: int) -> NDArray[Any]:
         array = np.asarray(value)
     except Exception as error:  # whatever the user's class raises
         reason = " ".join(str(error).split())
-        raise DataError(f"item {number} is a {type(value).__name__}, no array: {reason}") from error
+        raise DataError(f"item {number} is of type {type(value).__name__}, no array: {reason}") from error
     if array.dtype.kind not in "biufcUS":
-        raise DataError(f"item {number} is a {type(value).__name__}, no array: give numpy arrays of numbers")
+        raise DataError(
+            f"item {number} is of type {type(value).__name__}, no array: give numpy arrays of numbers"
+        )
     return array
 
 
