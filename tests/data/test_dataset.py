@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from data_helpers import encoded, image_input, picture, raw_datum, write_lmdb, write_picture
 
-from distq.data.dataset import DatasetSpec, InputSpec, UnreadableSample, load_ahead, manifest
+from distq.data.dataset import DatasetSpec, InputSpec, UnreadableSample, load_ahead
+from distq.data.manifest import manifest
 from distq.data.text_list import TextListSource
 from distq.errors import DataError, PreprocessError
 

@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 from data_helpers import image_input
 
-from distq.data.dataset import DatasetSpec, InputSpec, UnreadableSample, manifest
+from distq.data.dataset import DatasetSpec, InputSpec, UnreadableSample
 from distq.data.info import describe_source
+from distq.data.manifest import manifest
 from distq.errors import DataError, PreprocessError
 from distq.urls import url_of
 
