@@ -22,7 +22,7 @@ from distq.data.fit import array_remedy, fit, in_wider_integers
 from distq.data.images import pixels_of
 from distq.data.labels import find_label, load_labels
 from distq.data.layout import image_channels, image_layout, image_remedy, require_image_input
-from distq.data.plugin import Plugin, open_plugin
+from distq.data.plugin import Plugin
 from distq.data.preprocess import Preprocessing, default_steps, load_preprocessing, preprocessing_files
 from distq.data.samples import (
     DEFAULT_PIXEL_LIMIT,
@@ -61,11 +61,9 @@ class DatasetSpec:
         source: Folder of images or arrays, text list, LMDB folder, .npz or .npy; a list or array also
             behind a URL.
         inputs: The model's inputs, in its order.
-        preprocessing: Steps for images; None is RGB, unscaled (gray where the input has one channel), in the
-            layout of the input.
-        plugin: A Python file that preprocesses instead of steps.
+        preprocessing: Steps for images, or a Python file, which workers refuse where it differs; None is RGB,
+            unscaled (gray where the input has one channel), in the layout of the input.
         labels: A file of ``name label`` lines, which goes before labels the source itself holds.
-        plugin_sha256: SHA-256 of the plug-in; workers refuse a file that differs.
         pixel_limit: Images of more pixels are unreadable.
         stage: What a worker copies to its node's own disk and reads there instead.
         root: Where relative paths of a text list start; None is the list's folder.
@@ -75,10 +73,8 @@ class DatasetSpec:
 
     source: str
     inputs: tuple[InputSpec, ...]
-    preprocessing: Preprocessing | None = None
-    plugin: str | None = None
+    preprocessing: Preprocessing | Plugin | None = None
     labels: str | None = None
-    plugin_sha256: str | None = None
     pixel_limit: int = DEFAULT_PIXEL_LIMIT
     stage: Stage | None = None
     root: str | None = None
@@ -112,13 +108,10 @@ class DatasetSpec:
             loaded = preprocess
         elif len(files) == 1:
             loaded = load_preprocessing(files[0], allow_code)
-        plugin = loaded if isinstance(loaded, Plugin) else None
         return cls(
             source=location(source),
             inputs=tuple(inputs),
-            preprocessing=loaded if isinstance(loaded, Preprocessing) else None,
-            plugin=plugin.path if plugin else None,
-            plugin_sha256=plugin.sha256 if plugin else None,
+            preprocessing=loaded,
             labels=location(labels) if labels else None,
             root=str(root.absolute()) if root else None,
             notes=notes,
@@ -130,7 +123,12 @@ class DatasetSpec:
     @property
     def runs_code(self) -> bool:
         """Whether a user's Python file makes the inputs."""
-        return self.plugin is not None or any(isinstance(one, Plugin) for one in self.each)
+        return any(isinstance(one, Plugin) for one in (self.preprocessing, *self.each))
+
+    @property
+    def plugin_sha256(self) -> str | None:
+        """SHA-256 of the Python file that makes every input; None where there is none."""
+        return self.preprocessing.sha256 if isinstance(self.preprocessing, Plugin) else None
 
     def remarks(self) -> list[str]:
         """What a person should know about how samples become inputs."""
@@ -170,8 +168,6 @@ class DatasetSpec:
         """What the preprocessing is, JSON-able: the same for the same pixels, wherever the files are."""
         if self.each:
             return {"each": [one.describe() for one in self.each]}
-        if self.plugin is not None:
-            return {"plugin": Path(self.plugin).name, "sha256": self.plugin_sha256}
         if self.preprocessing is not None:
             return self.preprocessing.describe()
         layouts = {image_layout(spec).upper() for spec in self.inputs if len(spec.shape) == 4} or {"NCHW"}
@@ -185,8 +181,7 @@ class SourceDataset:
         self.spec = spec
         self.source = source
         self._labels = labels
-        plugin = open_plugin(spec.plugin, spec.plugin_sha256) if spec.plugin else None
-        every = spec.each or (plugin or spec.preprocessing,) * len(spec.inputs)
+        every = spec.each or (spec.preprocessing,) * len(spec.inputs)
         self._by_input = dict(zip([one.name for one in spec.inputs], every, strict=True))
 
     def __len__(self) -> int:
