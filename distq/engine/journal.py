@@ -18,9 +18,9 @@ import time
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from distq.engine.closing import Closing
 from distq.engine.packing import pack_arrays, unpack_arrays
 from distq.errors import FileFormatError, UsageError
 from distq.files import BROKEN_ARCHIVE, atomic_write, cannot_write, is_full, sha256_bytes, sha256_file
@@ -35,7 +35,7 @@ _LINE = re.compile(rb'\{"crc32":"([0-9a-f]{8})","record":(.*)\}\n', re.DOTALL)
 _KEY = re.compile(r"[0-9A-Za-z_-]{1,128}")
 
 
-class Journal:
+class Journal(Closing):
     """The journal of one run folder; one process at a time has it open.
 
     Every record is written at once, so a killed process loses none. The disk is made to keep them (fsync) at
@@ -155,14 +155,6 @@ class Journal:
             finally:
                 os.close(self._file)
                 self._file = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _lock(self) -> None:
         try:

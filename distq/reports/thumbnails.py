@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
-from distq.data.images import decode_image, read_image_file
-from distq.data.samples import DEFAULT_PIXEL_LIMIT, ImageBytes, ImageFile, Item, Pixels
+from distq.data.images import pixels_of
+from distq.data.samples import Item, Values
 from distq.data.sniff import open_source
 from distq.errors import DistqError
 from distq.reports.facts import SamplePicture
@@ -51,9 +49,9 @@ def pictures(manifest: Mapping[str, Any], indices: Sequence[int], *, images: boo
 
 def _thumbnail(items: Sequence[Item]) -> str:
     """The first input as a JPEG in a data URI; empty where it is no picture."""
-    pixels = _pixels(items[0])
-    if pixels is None:
+    if isinstance(items[0], Values):
         return ""
+    pixels = pixels_of(items[0], "sample")
     height, width = pixels.shape[:2]
     factor = _SIDE / max(height, width)
     size = max(1, round(width * factor)), max(1, round(height * factor))
@@ -61,15 +59,3 @@ def _thumbnail(items: Sequence[Item]) -> str:
     small = cv2.resize(pixels, size, interpolation=method)
     done, encoded = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode() if done else ""
-
-
-def _pixels(item: Item) -> NDArray[np.uint8] | None:
-    match item:
-        case ImageFile(path):
-            return decode_image(read_image_file(path), str(path), DEFAULT_PIXEL_LIMIT)
-        case ImageBytes(data):
-            return decode_image(data, "sample", DEFAULT_PIXEL_LIMIT)
-        case Pixels(array):
-            return array
-        case _:
-            return None
