@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from distq import memory
-from distq.memory import is_out_of_memory, memory_limit, out_of_memory, peak_rss_mb
+from distq.memory import is_out_of_memory, memory_limit, out_of_memory, peak_rss_mb, system_kills
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,25 @@ def test_the_smallest_limit_of_the_control_groups_counts(
     assert memory_limit() == 65536
     limit.write_text("max\n")
     assert memory_limit() > 65536
+
+
+@pytest.mark.parametrize(
+    ("lines", "name"),
+    [("0::/job/step\n", "job/step/memory.events"), ("3:memory:/job\n", "memory/job/memory.oom_control")],
+)
+def test_who_was_killed_for_memory_is_counted_by_the_own_control_group_then_by_the_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, lines: str, name: str
+) -> None:
+    (tmp_path / "own").write_text(lines)
+    (tmp_path / "vmstat").write_text("oom_kill_disable 9\noom_kill 7\n")
+    monkeypatch.setattr(memory, "_GROUPS", tmp_path / "groups")
+    monkeypatch.setattr(memory, "_OWN_GROUPS", tmp_path / "own")
+    monkeypatch.setattr(memory, "_COUNTERS", tmp_path / "vmstat")
+    assert system_kills() == 7
+    counters = tmp_path / "groups" / name
+    counters.parent.mkdir(parents=True)
+    counters.write_text("under_oom 0\noom_kill 3\n")
+    assert system_kills() == 3
 
 
 def test_an_address_space_counts(monkeypatch: pytest.MonkeyPatch) -> None:
