@@ -24,8 +24,9 @@ _SAID = (
     "Insufficient memory",
     "Cannot allocate memory",
     "Unable to allocate",
+    "can't start new thread",
 )
-"""In what libraries say of it: C++'s own, ONNX Runtime, OpenCV, the system, numpy and Ray."""
+"""In what libraries say of it: C++'s own, ONNX Runtime, OpenCV, the system, numpy, Ray, Python."""
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _OWN_PAGES, _COUNTERS = Path("/proc/self/statm"), Path("/proc/vmstat")

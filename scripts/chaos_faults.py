@@ -21,8 +21,8 @@ ENDS_DRIVER = ("driver", "interrupt", "full disk", "flip")
 EXIT_CODES = {"interrupt": {130}, "full disk": {3}, "memory": {3}}
 """With which the driver may end because of a fault; it is then started again."""
 
-MESSAGES = re.compile(r"(?!distq: failed with )(distq|warning): .")
-"""What drivers may say; "failed with" is a fault of distq."""
+MESSAGES = re.compile(r"(?!.*(failed with|a fault in distq))(distq|warning): .")
+"""What drivers may say."""
 
 
 def strike(
