@@ -63,8 +63,7 @@ def require_address_space(least: int, remedy: str) -> None:
     given, _ = resource.getrlimit(resource.RLIMIT_AS)
     if given != resource.RLIM_INFINITY and given < least:
         raise UsageError(
-            f"ulimit -v gives {given / (1 << 30):.1f} GiB of address space, "
-            f"distq needs {least >> 30} GiB of it: {remedy}"
+            f"ulimit -v gives {given >> 20} MiB of address space, distq needs {least >> 20}: {remedy}"
         )
 
 

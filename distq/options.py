@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -76,6 +77,8 @@ def _first_line(kind: type[BaseModel], error: ValidationError, spell: Callable[[
 def _shorten(value: Any) -> str:  # noqa: ANN401  # whatever the user gave
     if isinstance(value, list) and len(value) == 1:  # an option that can be given again
         value = value[0]
+    if isinstance(value, Path):
+        value = str(value)
     text = value if isinstance(value, str) and value.strip() else repr(value)
     text = " ".join(text.split())
     return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"
