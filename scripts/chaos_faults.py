@@ -21,8 +21,10 @@ ENDS_DRIVER = ("driver", "interrupt", "full disk", "flip")
 EXIT_CODES = {"interrupt": {130}, "full disk": {3}, "memory": {3}}
 """With which the driver may end because of a fault; it is then started again."""
 
-MESSAGES = re.compile(r"(?!.*(failed with|a fault in distq))(distq|warning): .")
-"""What drivers may say."""
+MESSAGES = re.compile(
+    r"(?!.*(failed with|a fault in distq))(distq|warning): .|\[\*\*\* LOG ERROR .*ray_log_sink"
+)
+"""What drivers may say; the last is Ray's own word on its log where the disk is full."""
 
 
 def strike(

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from distq import memory
+from distq.errors import ExecutionError
 from distq.memory import is_out_of_memory, memory_limit, out_of_memory, peak_rss_mb, system_kills
+from distq.run.open import interruptible
 
 
 @pytest.mark.parametrize(
@@ -74,3 +76,16 @@ def test_libraries_say_it_in_their_words(error: Exception) -> None:
     assert out_of_memory("tensor t", error).startswith("tensor t: out of memory")
     assert "Traceback" not in out_of_memory("tensor t", error)
     assert "\n" not in out_of_memory("tensor t", RuntimeError("bad_alloc\nhere"))
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("pthread_create failed: Cannot allocate memory")]
+)
+def test_a_driver_without_memory_ends_with_an_error_of_distqs(error: Exception) -> None:
+    with pytest.raises(ExecutionError, match=r"^the driver: out of memory.*: give it more"), interruptible():
+        raise error
+
+
+def test_other_errors_of_a_driver_stay_what_they_are() -> None:
+    with pytest.raises(ZeroDivisionError), interruptible():
+        raise ZeroDivisionError

@@ -21,7 +21,7 @@ from distq.graph.dynamic import feeding_outputs_of_dynamic_shape
 from distq.graph.heads import parts, reported, with_places
 from distq.graph.load import LoadedModel
 from distq.graph.plan import Plan
-from distq.memory import out_of_memory
+from distq.memory import is_out_of_memory, out_of_memory
 from distq.replica.worker import WorkerSettings
 from distq.run.configured import tell_differences
 from distq.run.context import Run
@@ -201,7 +201,11 @@ def interruptible() -> Iterator[None]:
     """
     try:
         yield
-    except MemoryError as error:
-        raise ExecutionError(out_of_memory("the driver", error)) from error
     except KeyboardInterrupt:
         raise InterruptedRun("interrupted: continue with the same command and --resume") from None
+    except DistqError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise ExecutionError(out_of_memory("the driver", error)) from error
+        raise
