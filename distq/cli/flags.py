@@ -139,7 +139,8 @@ FLAGS = {
     "cache_memory": Flag(
         PLACE,
         "Memory in which a worker keeps what it would otherwise compute again "
-        "(default: its part of a quarter of the machine's or container's, 64 to 1024).",
+        "(default: its part of a quarter of the machine's or container's, 64 to 1024); at least the "
+        "network's largest tensor, of one sample.",
         "MiB",
     ),
     "decode_workers": Flag(

@@ -20,6 +20,7 @@ from distq.exchange.text import listed, load_content
 from distq.files import atomic_write
 from distq.quant.table import read_table
 from distq.run.rundir import RunDir
+from distq.run.seal import require_undamaged
 
 NOTE = ".note.txt"
 """What the name of the note beside a table ends with, which says what the format has no place for."""
@@ -112,6 +113,7 @@ def _require_replaceable(out: Path, wanted: Format) -> None:
 def _source(options: ConvertOptions) -> tuple[Format, ExchangeTable, Path | None, Path | None]:
     """The format, the table, and the network it is of and its weights, where they are known."""
     if not options.source.is_dir():
+        require_undamaged(options.source)
         content = load_content(options.source)
         found, table = read_content(content, options.source_format, options.source_convention)
         return found, table, options.model, options.weights
@@ -121,9 +123,12 @@ def _source(options: ConvertOptions) -> tuple[Format, ExchangeTable, Path | None
     if not rundir.run.exists():
         raise UsageError(f"{options.source} is a folder but no run of distq: give a run or a table")
     identity = rundir.identity()
+    require_undamaged(rundir.thresholds, rundir.calibrated)
     rows, evened = read_table(rundir.thresholds), False
     if any(row.has_headroom for row in rows.values()):
         rows, evened = read_table(rundir.calibrated), True
+    else:
+        require_undamaged(rundir.model)
     table = table_of_run(rows, rundir.run, None if evened else rundir.model)
     if evened:
         warning = (

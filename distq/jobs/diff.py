@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from distq.config import DiffOptions, TuneOptions
+from distq.ending import temporary_folder
 from distq.engine.progress import Reporter
 from distq.errors import UsageError
 from distq.exchange.given import read_given
@@ -42,8 +42,8 @@ def diff(options: DiffOptions, reporter: Reporter) -> DiffResult:
     if sum(asked.values()) > 1:
         both = " and ".join(name for name, wanted in asked.items() if wanted)
         raise UsageError(f"{both} ask for different comparisons: take one")
-    with TemporaryDirectory(prefix="distq-diff-") as folder:
-        tuning = _options(options, Path(folder) / "run")
+    with temporary_folder("distq-diff-") as folder:
+        tuning = _options(options, folder / "run")
         with interruptible(), open_run(tuning, "diff", reporter) as run:
             if isinstance(run, RunResult):
                 raise UsageError(f"{folder} is in use: try again")

@@ -43,8 +43,7 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> EvaluateResult:
         InputError: a model or data that cannot be used.
         InterruptedRun: Ctrl-C.
     """
-    for path in (options.candidate, options.against):
-        require_undamaged(path)
+    require_undamaged(options.candidate, options.against)
     require_data(options.data, options.candidate, options.against)
     candidate = _read(options, options.candidate, reporter)
     against = None if options.against is None else _read(options, options.against, reporter)

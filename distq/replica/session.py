@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +13,7 @@ import onnxruntime
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from distq.activity import doing
-from distq.ending import stopped_by
+from distq.ending import stopped_by, temporary_folder
 from distq.errors import ExecutionError, UsageError
 from distq.graph import weight_files
 from distq.graph.weight_files import WEIGHTS_FOLDER, has_files, outside_bytes
@@ -189,8 +188,8 @@ def optimized(model: bytes, settings: WorkerSettings) -> bytes:
     Raises:
         ExecutionError: ONNX Runtime cannot load the model, or has no room for the graph.
     """
-    with tempfile.TemporaryDirectory(dir=weight_files.folder() if has_files(model) else None) as folder:
-        path, weights = Path(folder) / "fused.onnx", Path(folder) / "fused.weights"
+    with temporary_folder(place=weight_files.folder() if has_files(model) else None) as folder:
+        path, weights = folder / "fused.onnx", folder / "fused.weights"
         options = session_options(settings, NAMED)
         options.optimized_model_filepath = str(path)
         if has_files(model):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -15,12 +16,12 @@ from distq.engine.factory import open_executor
 from distq.engine.journal import Journal
 from distq.engine.progress import Reporter
 from distq.engine.stalls import watched
-from distq.errors import ExecutionError, InputError, InterruptedRun
+from distq.errors import DistqError, ExecutionError, InputError, InterruptedRun
 from distq.graph.dynamic import feeding_outputs_of_dynamic_shape
 from distq.graph.heads import parts, reported, with_places
 from distq.graph.load import LoadedModel
 from distq.graph.plan import Plan
-from distq.memory import out_of_memory
+from distq.memory import is_out_of_memory, out_of_memory
 from distq.replica.worker import WorkerSettings
 from distq.run.configured import tell_differences
 from distq.run.context import Run
@@ -89,7 +90,7 @@ def open_run(
     made = rundir.claim(own_identity, resume=options.resume)
     ours = False
     if finished:
-        yield read_result(rundir)
+        yield _finished(rundir)
         return
     if damaged:
         names = ", ".join(path.name for path in damaged)
@@ -141,6 +142,16 @@ def open_run(
         raise
 
 
+def _finished(rundir: RunDir) -> RunResult:
+    """The result of a finished run; what a process left that was killed at its very end is removed."""
+    if rundir.parts.is_dir():
+        # who else has the run open does it, and a folder that cannot be written to stays as it is
+        with contextlib.suppress(DistqError, OSError), Journal(rundir.journal) as journal:
+            rundir.remove_leftovers()
+            journal.remove_parts()
+    return read_result(rundir)
+
+
 def _notes(loaded: LoadedModel, plan: Plan, *, compared: bool) -> Iterator[str]:
     """What a person should know of the network before it is worked on."""
     yield from loaded.notes
@@ -190,7 +201,11 @@ def interruptible() -> Iterator[None]:
     """
     try:
         yield
-    except MemoryError as error:
-        raise ExecutionError(out_of_memory("the driver", error)) from error
     except KeyboardInterrupt:
         raise InterruptedRun("interrupted: continue with the same command and --resume") from None
+    except DistqError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise ExecutionError(out_of_memory("the driver", error)) from error
+        raise

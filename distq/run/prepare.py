@@ -23,6 +23,7 @@ from distq.run.configured import wide_tensors
 from distq.run.entries import read_entries
 from distq.run.identity import set_by_layer
 from distq.run.layer_settings import formed, with_thresholds
+from distq.run.least_cache import too_small
 from distq.run.rundir import RunDir
 from distq.run.seal import require_undamaged
 from distq.targets import find_target
@@ -32,7 +33,7 @@ SHOWN_NODES = 2000
 
 
 def prepare_shown(options: CalibrateOptions, reporter: Reporter) -> tuple[LoadedModel, Plan]:
-    """The prepared model; of a large one loading is shown as a stage."""
+    """The prepared model; loading a large one is shown as a stage, too small a --cache-memory is said."""
     counted = 0
 
     def show(nodes: int) -> None:
@@ -45,6 +46,9 @@ def prepare_shown(options: CalibrateOptions, reporter: Reporter) -> tuple[Loaded
     if counted:
         reporter.advance(counted)
         reporter.finish()
+    too_little = too_small(options.cache_memory, prepared[0].model)
+    if too_little is not None:
+        reporter.warn(too_little)
     return prepared
 
 

@@ -86,6 +86,11 @@ class RunDir:
         return self.path / "journal.jsonl"
 
     @property
+    def parts(self) -> Path:
+        """Large results, which belong to the journal of a run that is not finished."""
+        return self.path / "parts"
+
+    @property
     def report(self) -> Path:
         """The page that shows all of this."""
         return self.path / "report.html"
