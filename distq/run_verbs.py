@@ -6,13 +6,15 @@ Jobs are imported when called, as in :mod:`distq.verbs`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from distq.engine.progress import Reporter
     from distq.jobs.export import ExportResult
     from distq.jobs.report import ReportResult
+    from distq.run.watching import Status
 
 FilePath = str | os.PathLike[str]
 
@@ -77,3 +79,22 @@ def export(
 
     options = make_options(ExportOptions, {"run": run, "out": out, "best_so_far": best_so_far})
     return job(options, reporter or SilentReporter())
+
+
+def watch(run: FilePath, *, every: float = 2.0) -> Iterator[Status]:
+    """Look at a run that another process is at, until it ends.
+
+    Args:
+        run: the ``out`` of calibrate, tune or auto.
+        every: Seconds between two looks.
+
+    Yields:
+        Stage, rate, time left, workers, the best network so far and the last decisions; the last look is of
+        the end.
+
+    Raises:
+        InputError: The folder is no run (exit code 2 of the command).
+    """
+    from distq.jobs.watch import watch_run as job  # noqa: PLC0415  # lazy, see above
+
+    yield from job(Path(run), every)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from distq.engine.journal import unit_arrays
+from distq.engine.journal_read import unit_arrays
 from distq.replica.evaluate import STATISTICS
 from distq.replica.worker import Arrays
 from distq.reports.facts import HeldOut, Interval

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from distq.calibration.distributions import DistributionSet
 from distq.calibration.histogram import Distribution
-from distq.engine.journal import read_records
+from distq.engine.journal_read import read_records
 from distq.errors import FileFormatError, UsageError
 from distq.files import sha256_file
 from distq.quant.table import Row, read_table
