@@ -216,7 +216,7 @@ class RunFacts:
 
     @property
     def command(self) -> str:
-        """``calibrate`` or ``tune``."""
+        """``calibrate``, ``tune`` or ``auto``."""
         return str(self.record.get("job", {}).get("command", ""))
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,11 +56,17 @@ def held_out(
     expected = {"before": reported.before, "after": reported.after}
     if any(_differs(nmse(joined[name]), expected[name]) for name in names):
         return None
+    draws = _draws(images)
+    drawn = {
+        name: _resampled(statistics, draws)
+        for name, statistics in joined.items()
+        if len(statistics.error) > 1 and np.isfinite(statistics.error).all()
+    }
     known = [index for i in order for index in samples[i]]
     return HeldOut(
         statistics=joined,
-        sqnr_db=_intervals(joined),
-        gain_db=_gain(joined),
+        sqnr_db={name: _interval([decibels(value) for value in values]) for name, values in drawn.items()},
+        gain_db=_gain(drawn),
         samples=tuple(known) if len(known) == images and not shuffled else None,
         top1={
             name: np.concatenate([parts[i]["top1"][m] for i in order])
@@ -89,29 +95,20 @@ def _draws(images: int) -> npt.NDArray[np.int64]:
     return np.stack([np.bincount(row, minlength=images) for row in drawn])
 
 
-def _resampled(statistics: ImageStatistics) -> npt.NDArray[np.float64]:
+def _resampled(statistics: ImageStatistics, draws: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
     """NMSE of each draw (bootstrap: B. Efron, Bootstrap Methods, Annals of Statistics 7, 1979)."""
-    draws = _draws(len(statistics.error))
     error, power = draws @ statistics.error, draws @ statistics.power
     images = len(statistics.error)
     shares: npt.NDArray[np.float64] = np.mean(error / np.where(power > 0, power, images), axis=1)
     return shares
 
 
-def _intervals(by_model: dict[str, ImageStatistics]) -> dict[str, Interval]:
-    return {
-        name: _interval([decibels(value) for value in _resampled(statistics)])
-        for name, statistics in by_model.items()
-        if len(statistics.error) > 1 and np.isfinite(statistics.error).all()
-    }
-
-
-def _gain(by_model: dict[str, ImageStatistics]) -> Interval | None:
+def _gain(drawn: Mapping[str, npt.NDArray[np.float64]]) -> Interval | None:
     """Of the same draws for both models, as the samples are the same."""
-    if "after" not in by_model or len(_intervals(by_model)) < 2:
+    if not {"before", "after"} <= drawn.keys():
         return None
-    before, after = (_resampled(by_model[name]) for name in ("before", "after"))
-    gains = [decibels(a) - decibels(b) for a, b in zip(after, before, strict=True) if a > 0 and b > 0]
+    pairs = zip(drawn["after"], drawn["before"], strict=True)
+    gains = [decibels(after) - decibels(before) for after, before in pairs if after > 0 and before > 0]
     return _interval(gains) if gains else None
 
 

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from distq.calibration.distributions import DistributionSet
 from distq.calibration.histogram import Distribution
 from distq.engine.journal_read import read_records
-from distq.errors import FileFormatError, UsageError
-from distq.files import sha256_file
+from distq.errors import FileFormatError, InputError, UsageError
+from distq.exchange.model_file import files_of_network, network_reader
 from distq.quant.table import Row, read_table
 from distq.regular import read_regular
 from distq.reports.facts import Choice, RunFacts, TensorFacts
@@ -82,7 +82,7 @@ def read_measured(path: Path) -> DiffResult:
 
 def _record(rundir: RunDir) -> dict[str, Any]:
     if not rundir.run.is_file():
-        raise UsageError(f"{rundir.path} is not a run of distq: give the --out of calibrate or tune")
+        raise UsageError(f"{rundir.path} is not a run of distq: give the --out of calibrate, tune or auto")
     try:
         record = read_sealed(rundir.run)
         rundir.identity()
@@ -170,9 +170,15 @@ def _size(*paths: Path) -> int | None:
 
 
 def _float_size(record: Mapping[str, Any]) -> int | None:
-    """Of the user's model, where it is still what the run was given."""
+    """Of the user's model and the files with its weights, where it is still what the run was given."""
     model = record.get("model")
     if not isinstance(model, dict) or not Path(str(model.get("path"))).is_file():
         return None
-    path = Path(model["path"])
-    return path.stat().st_size if sha256_file(path) == model.get("sha256") else None
+    path, given = Path(model["path"]), record.get("options", {}).get("weights")
+    weights = None if given is None else Path(given)
+    try:
+        if network_reader(weights)(path).sha256 != model.get("sha256"):
+            return None
+        return _size(*files_of_network(path, weights))
+    except InputError:
+        return None

@@ -124,6 +124,7 @@ def open_run(
                 reported=shown,
                 measuring=measuring,
                 diff=lowered,
+                alone=lender is None,
             )
             for note in (*_notes(loaded, plan, compared=bool(shown)), *data.notes):
                 run.warn(note)

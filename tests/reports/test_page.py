@@ -31,6 +31,9 @@ def test_the_numbers_are_those_of_the_metrics(page: Path, tuned: RunResult) -> N
             assert {f"{part}/{stage}/{name}" for name in ("sqnr_db", "nmse", "cosine")} <= shown.keys()
     assert {"cost/seconds", "cost/int8_forwards", "curve/0/sqnr_db", "holdout/images"} <= shown.keys()
     assert any(place.startswith("holdout/measures/1/after/") for place in shown)
+    assert {f"speed/{model}/median_ms" for model in ("against", "candidate")} | {
+        "speed/ratio"
+    } <= shown.keys()
     for place, values in shown.items():
         assert {float(value) for value in values} == {float(at(metrics, place))}, place
 
