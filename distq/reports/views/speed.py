@@ -55,4 +55,5 @@ def _ms(value: float) -> str:
 def _conditions(found: Speed) -> str:
     provider = found.provider.removesuffix("ExecutionProvider")
     threads = "1 thread" if found.threads == 1 else f"{found.threads} threads"
-    return f"One sample on {provider} with {threads}, {found.runs} times each in turns, where the run was started"
+    times = f"{found.runs} times each in turns, on the machine of the driver"
+    return f"One sample on {provider} with {threads}, {times}"
