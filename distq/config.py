@@ -289,6 +289,7 @@ class ReportOptions(BaseModel):
     out: Path
     measured: tuple[Path, ...] = ()
     images: bool = True
+    model_explorer: bool = False
 
 
 class ExportOptions(BaseModel):

@@ -25,6 +25,7 @@ def report(
     out: FilePath,
     measured: Iterable[FilePath] = (),
     images: bool = True,
+    model_explorer: bool = False,
     reporter: Reporter | None = None,
 ) -> ReportResult:
     """Write one HTML page of finished runs, which opens from disk and needs no other file.
@@ -33,6 +34,7 @@ def report(
         runs: A run folder, several to show side by side, or the folder of a sweep.
         out: The page; one that exists is replaced.
         measured: Files with what ``distq diff --json`` printed of the run.
+        model_explorer: Also write node data for Google's Model Explorer beside the page, of one run.
         images: With small pictures of the worst samples, where the run's data is still there.
         reporter: Told of progress; silent by default.
 
@@ -49,7 +51,13 @@ def report(
     from distq.options import make_options  # noqa: PLC0415  # lazy, see above
 
     folders = (runs,) if isinstance(runs, str | os.PathLike) else tuple(runs)
-    values = {"runs": folders, "out": out, "measured": tuple(measured), "images": images}
+    values = {
+        "runs": folders,
+        "out": out,
+        "measured": tuple(measured),
+        "images": images,
+        "model_explorer": model_explorer,
+    }
     return job(make_options(ReportOptions, values), reporter or SilentReporter())
 
 
