@@ -13,6 +13,7 @@ from distq.replica.worker import WorkerSettings
 from distq.run.auto_report import AutoReport
 from distq.run.context import Run
 from distq.run.figures import Speed
+from distq.run.held_out import record_held_out
 from distq.run.measures import first_sample
 from distq.run.records import close_run, run_record
 from distq.run.results import Comparison, RunResult, SearchedLayer
@@ -63,6 +64,8 @@ def finish(run: Run, before: Form, after: Form | None = None, report: AutoReport
             run, stage, models, run.holdout_data, run.selection.holdout, measuring=run.measuring
         )
         holdout = comparison(results, 0, tuned, run.measuring)
+        kept = run.readable(run.selection.holdout, run.holdout_data)
+        record_held_out(run.journal, results, kept, run.measuring)
     timed = _speed(run, final) if run.options.report and run.alone else None
     for line in _far_from_float(final, holdout or tuning):
         run.warn(line)
