@@ -45,10 +45,10 @@ def report(
         InputError: A run is missing, unfinished or damaged (exit code 2 of the command).
         ExecutionError: The page cannot be written (exit code 3).
     """
-    from distq.config import ReportOptions  # noqa: PLC0415  # lazy, see above
     from distq.engine.progress import SilentReporter  # noqa: PLC0415  # lazy, see above
     from distq.jobs.report import report as job  # noqa: PLC0415  # lazy, see above
     from distq.options import make_options  # noqa: PLC0415  # lazy, see above
+    from distq.run_options import ReportOptions  # noqa: PLC0415  # lazy, see above
 
     folders = (runs,) if isinstance(runs, str | os.PathLike) else tuple(runs)
     values = {
@@ -80,10 +80,10 @@ def export(
             of the command).
         ExecutionError: The files cannot be written (exit code 3).
     """
-    from distq.config import ExportOptions  # noqa: PLC0415  # lazy, see above
     from distq.engine.progress import SilentReporter  # noqa: PLC0415  # lazy, see above
     from distq.jobs.export import export as job  # noqa: PLC0415  # lazy, see above
     from distq.options import make_options  # noqa: PLC0415  # lazy, see above
+    from distq.run_options import ExportOptions  # noqa: PLC0415  # lazy, see above
 
     options = make_options(ExportOptions, {"run": run, "out": out, "best_so_far": best_so_far})
     return job(options, reporter or SilentReporter())

@@ -140,7 +140,9 @@ class Journal:
         Raises:
             ExecutionError: the disk does not take it; the journal stays readable.
         """
-        self._append({"type": "status", "fields": fields})
+        line = _encode({"type": "status", "fields": fields})
+        with self._writing:  # without waiting for the disk: what a power cut takes of this, nobody misses
+            self._write(line)
 
     def notes(self, kind: str) -> list[dict[str, Any]]:
         """The fields of all notes of one kind, in the order written."""

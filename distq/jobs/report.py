@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from distq.config import ReportOptions
 from distq.engine.progress import Reporter
 from distq.errors import UsageError
 from distq.regular import open_regular
@@ -13,6 +12,7 @@ from distq.reports.model_explorer import write_node_data
 from distq.reports.page import write_page
 from distq.reports.read import read_measured
 from distq.reports.runs import read_runs
+from distq.run_options import ReportOptions
 from distq.sweeps.page import is_sweep_folder, write_sweep_page
 
 _HEAD_BYTES = 4096

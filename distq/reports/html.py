@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 
 NOTHING = "–"
@@ -138,6 +138,10 @@ def table(
 
     rows = list(rows)
     right = [any(row[i].numeric for row in rows if i < len(row)) for i in range(len(heads))]
+    rows = [
+        [replace(cell, numeric=right[i]) if cell.html == NOTHING else cell for i, cell in enumerate(row)]
+        for row in rows
+    ]
     labels = zip(heads, right, strict=True)
     top = element(
         "tr", *(element("th", head(name), scope="col", class_="n" if n else None) for name, n in labels)
