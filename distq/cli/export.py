@@ -10,6 +10,7 @@ import typer
 
 from distq.cli.flags import OUTPUT, Output, example, switch
 from distq.cli.perform import perform
+from distq.cli.tables_figures import plural
 from distq.options import make_options
 from distq.run_options import ExportOptions
 
@@ -43,7 +44,7 @@ def export(
 
 
 def _show(result: ExportResult) -> None:
-    moved = f", {len(result.moved)} thresholds moved since" if result.moved else ""
+    moved = f", {plural(len(result.moved), 'threshold')} moved since" if result.moved else ""
     typer.echo(f"the network as it is: {result.stage}{moved}")
     for path in result.files:
         typer.echo(f"  {path}")

@@ -38,6 +38,8 @@ def export(options: ExportOptions, reporter: Reporter) -> ExportResult:
         ExecutionError: the disk does not take the files.
     """
     rundir, folder = RunDir(options.run), RunDir(options.out)
+    if not rundir.run.is_file():
+        raise UsageError(f"{rundir.path} is not a run of distq: give the --out of calibrate, tune or auto")
     rundir.identity()
     own = (folder.model, folder.weights, folder.thresholds, folder.tensors)
     _require_place(folder.path, own)

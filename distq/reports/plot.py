@@ -100,16 +100,16 @@ def histogram(
     tops = [up(math.log10(height) + 0.02 * most) if height >= 1 else up(0) for height in heights]
     path = element("path", d=_steps([across(edge) for edge in edges], tops, up(0)), class_="counts")
     ticks = [(up(power), f"{10**power:g}") for power in range(int(most) + 1)]
-    content = [_grid(ticks, top), path, _bottom_axis(across, "value"), *(_mark(m, across) for m in marks)]
+    content = [_grid(ticks, top), path, _bottom_axis(across, "value"), *_marks(marks, across)]
     return _figure(content, "distribution of the values, counts on a logarithmic axis")
 
 
 def _steps(edges: Sequence[float], tops: Sequence[float], ground: float) -> str:
     """The outline of columns; relative moves, which are the shortest."""
     drawn, x, y = [f"M{edges[0]:g} {ground:g}"], edges[0], ground
-    for left, top in zip(edges, [*(min(top, ground) for top in tops), ground], strict=True):
+    for left, top in zip(edges, [*(round(min(top, ground)) for top in tops), ground], strict=True):
         if top != y or left == edges[-1]:
-            drawn.append(f"h{round(left - x, 1):g}v{round(top - y, 1):g}")
+            drawn.append(f"h{round(left - x, 1):g}v{round(top - y):g}")
             x, y = left, top
     return "".join(drawn) + "z"
 
@@ -227,10 +227,19 @@ def _labels(up: str, across: str) -> str:
     )
 
 
-def _mark(mark: Mark, across: Axis) -> str:
-    x, y = across(mark.position), TOP + _LINE * mark.level
-    # near the right edge the label stands to the left of its line
-    side, shift = ("left", -4) if x > WIDTH / 2 else ("start", 4)
-    drawn = element("path", d=f"M{x:g} {y - 8}V{HEIGHT - BOTTOM}", class_=f"mark {mark.kind}")
-    said = element("text", text(mark.label), x=f"{x + shift:g}", y=y, class_=f"{side} {mark.kind}")
-    return drawn + (said if mark.label else "")
+def _marks(marks: Sequence[Mark], across: Axis) -> list[str]:
+    """The marks of each kind together: one path for their lines, and their labels."""
+    drawn = []
+    for kind in dict.fromkeys(mark.kind for mark in marks):
+        own = [(across(mark.position), TOP + _LINE * mark.level, mark) for mark in marks if mark.kind == kind]
+        lines = "".join(f"M{x:g} {y - 8}V{HEIGHT - BOTTOM}" for x, y, _ in own)
+        said = [_label(x, y, mark.label) for x, y, mark in own if mark.label]
+        drawn.append(element("g", element("path", d=lines, class_="mark"), *said, class_=kind))
+    return drawn
+
+
+def _label(x: float, y: float, label: str) -> str:
+    """Beside its line: near the right edge to the left of it."""
+    left = x > WIDTH / 2
+    place = f"{x - 4 if left else x + 4:g}"
+    return element("text", text(label), x=place, y=y, class_="left" if left else None)

@@ -17,8 +17,8 @@ from distq.data.sniff import open_source
 from distq.errors import DistqError
 from distq.reports.facts import SamplePicture
 
-_SIDE, _QUALITY = 112, 75
-_LARGE_SIDE = 320
+_SIDE, _QUALITY = 112, 70
+_LARGE_SIDE = 256
 """Of a picture that boxes are drawn on."""
 
 
