@@ -32,7 +32,11 @@ def watch(
     ],
     address: Annotated[
         str | None,
-        typer.Option("--address", metavar="URL", help="The head's dashboard, of a job that was submitted."),
+        typer.Option(
+            "--address",
+            metavar="URL",
+            help="The head's dashboard, of a submitted job (default: $RAY_ADDRESS).",
+        ),
     ] = None,
     every: Annotated[
         float, typer.Option("--every", metavar="SECONDS", min=0.1, max=3600, help="Between two looks.")
@@ -44,9 +48,10 @@ def watch(
 ) -> None:
     """Show what a run is at until it ends: stage, time left, workers, the best network so far."""
     from distq.jobs.watch import watch_job, watch_run
+    from distq.submission.head import is_job
 
     ending.say("interrupted; the run goes on")
-    if address is None:
+    if address is None and not (is_job(run) and not Path(run).exists()):
         looks = watch_run(Path(run), every, wait=wait)
     else:
         looks = watch_job(run, address, every, make_reporter(quiet=True, json=json))
