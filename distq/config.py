@@ -280,17 +280,6 @@ class DiffOptions(LayerOptions):
     sensitivity: bool = False
 
 
-class ReportOptions(BaseModel):
-    """Options of ``distq report``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    runs: Annotated[tuple[Path, ...], Field(min_length=1)]
-    out: Path
-    measured: tuple[Path, ...] = ()
-    images: bool = True
-
-
 MOST_BINS = 1 << 20
 """Distributions are no finer: more bins than that share out the same counts, and take memory per tensor."""
 

@@ -19,6 +19,7 @@ from distq.run.speed import speed
 from distq.search.goal import Floats, Goal, Seen
 from distq.stages.candidates import Candidate, Made, Maker
 from distq.stages.compare import compare_models, statistics
+from distq.stages.keep import keep
 
 FIRST_SAMPLES = 32
 """Samples that every candidate is measured on before the others are."""
@@ -155,6 +156,8 @@ class Trials:
             for i, (one, own) in enumerate(zip(made, seen, strict=True))
         ]
         self.every += found
+        best = self.cheapest or self.closest
+        keep(run, best.name, best.made.form)
         return found
 
     def _trial(self, made: Made, seen: Seen, *, dropped: bool) -> Trial:
@@ -172,6 +175,8 @@ class Trials:
         if latency is not None:
             work += f", {latency:.3g} ms"
         self._run.reporter.line(f"{trial.name}: {reading}, {work}: {says}")
+        if trial.name not in {note["name"] for note in self._run.journal.notes("trial")}:
+            self._run.journal.note("trial", name=trial.name, reading=f"{reading}, {says}")
         return trial
 
     def _latency(self, made: Made) -> float:
