@@ -121,7 +121,11 @@ FLAGS = {
     ),
     "annotations": Flag(COMPARISON, "Boxes for detection: COCO's JSON, or a folder of VOC's XML.", "PLACE"),
     "speed": Flag(COMPARISON, "Also time the models on this machine, one thread unless --cpus-per-worker."),
-    "int8_layers": Flag(COMPARISON, "Only these layers in INT8, the rest in float.", "NAME,NAME"),
+    "int8_layers": Flag(
+        COMPARISON,
+        "Only these layers in INT8, the rest in float: names, patterns, or a FILE of them.",
+        "NAME,NAME",
+    ),
     "progressive": Flag(COMPARISON, "A line per layer, as INT8 grows layer by layer."),
     "sensitivity": Flag(COMPARISON, "What each tensor costs, alone and inside the INT8 network."),
     "executor": Flag(PLACE, "Ray actors, or this process alone"),

@@ -88,7 +88,8 @@ class Evaluate:
                     worker, self.float_model, self.data, sample.index, sample.inputs, keep=self.again
                 )
                 if self.lowered is not None:
-                    losses.append([self._loss(worker, sample.index, o, reference) for o in outputs])
+                    beside = self.lowered.beside(worker, self.data, sample.index, reference)
+                    losses.append([self.lowered.error(one, beside) for one in outputs])
                 rows = [compare(o, reference) for o in outputs]
                 for held, name in zip(statistics, STATISTICS, strict=True):
                     held.append([getattr(row, name)[0] for row in rows])
@@ -112,12 +113,6 @@ class Evaluate:
         both = np.array(hits, np.int8).reshape(images, compared, 2)
         result["top1"], result["top5"] = both[..., 0].T, both[..., 1].T
         return result
-
-    def _loss(
-        self, worker: Worker, index: int, outputs: list[npt.NDArray[Any]], reference: list[npt.NDArray[Any]]
-    ) -> npt.NDArray[np.float64]:
-        assert self.lowered is not None  # noqa: S101  # asked for by run
-        return self.lowered.error(worker, self.data, index, outputs, reference)
 
 
 def _hits(logits: npt.NDArray[Any], label: int | None) -> tuple[int, int]:
