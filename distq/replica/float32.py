@@ -15,6 +15,7 @@ from distq.calibration.counter import Counter, Memory
 from distq.data.dataset import DatasetSpec, Sample, UnreadableSample
 from distq.errors import DataError
 from distq.replica.keys import content_key
+from distq.replica.open_sizes import run_sample
 from distq.replica.outputs import as_numbers
 from distq.replica.samples import kept_inputs, read_samples
 from distq.replica.session import Session, cached_bytes, is_float
@@ -68,8 +69,8 @@ class Observe:
         return result
 
     def _values(self, session: Session, sample: Sample) -> Arrays:
-        found = dict(zip(session.outputs, session.run(sample.inputs), strict=True))
-        return found | sample.inputs
+        outputs = run_sample(session, self.data.inputs, sample.inputs, f"sample {sample.name}")
+        return dict(zip(session.outputs, outputs, strict=True)) | sample.inputs
 
     def _refuse_nonfinite(self, worker: Worker, session: Session) -> None:
         """Look for the first sample with NaN or inf in a tensor: samples are counted several at once.

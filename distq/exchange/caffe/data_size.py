@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from distq.data.images import decode_image, read_image_file
 from distq.data.preprocess import InputSteps
+from distq.data.resize import Resize
 from distq.data.samples import DEFAULT_PIXEL_LIMIT, ImageBytes, ImageFile, Values
-from distq.data.shape_steps import CenterCrop, Resize, Transpose
+from distq.data.shape_steps import CenterCrop, Transpose
 from distq.data.sniff import open_source
 from distq.data.value_steps import Color
 from distq.errors import DataError, PreprocessError
