@@ -40,9 +40,7 @@ def session(path: Path) -> Session:
 
 def test_the_multiple_that_the_network_takes_is_named(path: Path) -> None:
     feeds = {"x": np.zeros((1, 3, 27, 40), np.float32)}
-    with pytest.raises(
-        DataError, match="sample cat: the model leaves the size of input 'x' open and " + HINT
-    ):
+    with pytest.raises(DataError, match="sample cat: the model leaves the size of input 'x'.*" + HINT):
         run_sample(session(path), [OPEN], feeds, "sample cat")
     assert run_sample(session(path), [OPEN], {"x": np.zeros((1, 3, 32, 48), np.float32)}, "")[0].size
 
