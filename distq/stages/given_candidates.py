@@ -10,7 +10,7 @@ from distq.stages.candidates import Candidate
 
 _SEARCH = ("effort", "strategy", "equalize", "layers", "ignore_layers", "int16_budget", "float_budget")
 _SETTABLE = (
-    *(name for name in LAYER_OPTIONS if name not in {"input_shape", "layer_config"}),
+    *(name for name in LAYER_OPTIONS if name not in {"input_shape", "state", "sequence", "layer_config"}),
     *("method", "bins", "scheme", "int16_layers", "rounding", "bias_correction"),
     *_SEARCH,
 )
