@@ -157,6 +157,7 @@ class LayerOptions(CommonOptions):
     conv_groups: Annotated[int, Field(ge=2, le=64)] | None = None
     concat: ConcatRule = "auto"
     per_tensor_weights: bool = False
+    quantize_front_end: bool = False
     input_shape: InputShapes = ()
     state: StatePairs = ()
     sequence: Annotated[int, Field(ge=1)] | None = None

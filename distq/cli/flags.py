@@ -90,6 +90,9 @@ FLAGS = {
         LAYERS, "Whether inputs of a Concat share its threshold: where ranges are alike, always, or never"
     ),
     "per_tensor_weights": Flag(LAYERS, "One weight scale a layer, not one a channel."),
+    "quantize_front_end": Flag(
+        LAYERS, "Also quantize the STFT, CQT or mel filters that a network of sound begins with."
+    ),
     "input_shape": Flag(
         DATA, "Sizes of an input whose dimensions the model leaves open; again for each.", "NAME=1,3,640,640"
     ),

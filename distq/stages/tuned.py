@@ -5,6 +5,7 @@ from __future__ import annotations
 from distq.config import TuneOptions
 from distq.run.context import Run
 from distq.stages.budget import reconsider, spend
+from distq.stages.confirm import confirmed
 from distq.stages.evened_budget import even_out_anew
 from distq.stages.form import Form
 from distq.stages.search import search, searched_quantizers
@@ -21,7 +22,7 @@ def tuned(run: Run, options: TuneOptions, before: Form) -> Form:
         before: what ``calibrate`` exports.
     """
     # the method and the equalization that are closest to float: a search wins back neither
-    start = choose_start(run, options, before)
+    start = confirmed(run, options, "start", before, choose_start(run, options, before))
     # 16 bits and float before the search, so that thresholds are found for the network as it will be
     spent = spend(run, options, start)
     # what a budget has replaced is not searched, nor what has headroom
@@ -30,8 +31,9 @@ def tuned(run: Run, options: TuneOptions, before: Form) -> Form:
     # each tensor's threshold by the error of the network outputs
     found = search(run, options, spent, searched)
     # weights and biases were made for the thresholds before the search
-    settled = settle(run, spent, found)
+    settled = confirmed(run, options, "search", spent, settle(run, spent, found))
     # better thresholds may change what a budget is best spent on
     chosen = reconsider(run, options, start, settled)
     # with 16 bits in place other channels are worth evening out
-    return even_out_anew(run, before, start, chosen)
+    evened = even_out_anew(run, before, start, chosen)
+    return confirmed(run, options, "equalization", chosen, evened)
