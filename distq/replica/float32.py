@@ -193,17 +193,22 @@ class Outputs:
 
 @dataclass(frozen=True)
 class ChannelRanges:
-    """Smallest value, largest value and mean square of each channel of tensors, a row a sample."""
+    """Smallest value, largest value and mean square of each channel of tensors, a row a sample.
+
+    Channels are the second axis; of tensors named in ``rows`` the last one.
+    """
 
     model: Blob  # the float model with ``tensors`` as outputs
     tensors: tuple[str, ...]
     data: DatasetSpec
     indices: Sequence[int]
+    rows: tuple[str, ...] = ()
 
     @cached_property
     def key(self) -> str:
         """Identity of the unit."""
-        return content_key("channel ranges", self.model.sha256, self.tensors, self.data.source, self.indices)
+        own = ("channel ranges", self.model.sha256, self.tensors, self.data.source, self.indices)
+        return content_key(*own, *([self.rows] if self.rows else ()))
 
     @property
     def label(self) -> str:
@@ -218,7 +223,8 @@ class ChannelRanges:
             values = dict(zip(session.outputs, session.run(inputs), strict=True))
             for i, name in enumerate(self.tensors):
                 value = values[name]
-                axes = (0, *range(2, value.ndim))
+                channels = value.ndim - 1 if name in self.rows else 1
+                axes = tuple(axis for axis in range(value.ndim) if axis != channels)
                 rows.setdefault(f"{i}/low", []).append(value.min(axis=axes))
                 rows.setdefault(f"{i}/high", []).append(value.max(axis=axes))
                 rows.setdefault(f"{i}/power", []).append(np.mean(np.square(value), axis=axes))
