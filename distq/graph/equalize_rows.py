@@ -1,9 +1,9 @@
 """Channels of the rows that linear layers multiply, scaled as those of pictures are.
 
 In a transformer few channels of a LayerNormalization's output are many times wider than the others. Its own
-scale and bias take the inverse of the factors, and the weights of all layers that read it the factors (Xiao et
-al., "SmoothQuant: Accurate and Efficient Post-Training Quantization for Large Language Models", ICML 2023).
-Behind an activation such as a GELU a multiplication takes the inverse.
+scale and bias take the inverse of the factors, and the weights of all layers that read it the factors
+(Xiao et al., "SmoothQuant: Accurate and Efficient Post-Training Quantization for Large Language Models", ICML
+2023). Behind an activation such as a GELU a multiplication takes the inverse.
 """
 
 from __future__ import annotations
