@@ -69,7 +69,8 @@ def front_end(graph: ir.Graph, carried: AbstractSet[str]) -> list[ir.Node]:
     found: list[ir.Node] = []
     nodes = list(graph)
     for node in nodes:
-        origin = next((sources[v] for v in node.inputs if v is not None and v in sources), None)
+        data = node.inputs if node.op_type in {"Concat", *FACTOR} else node.inputs[:1]
+        origin = next((sources[v] for v in data if v is not None and v in sources), None)
         if origin is None:
             continue
         if _keeps_values(node):
