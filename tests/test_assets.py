@@ -69,7 +69,9 @@ def test_the_transformer_is_one_as_exporters_write_them() -> None:
 
 
 @pytest.mark.parametrize("target", ["ort", "openvino"])
-def test_the_transformer_is_quantized_with_every_linear_layer_on_integers(tmp_path: Path, target: str) -> None:
+def test_the_transformer_is_quantized_with_every_linear_layer_on_integers(
+    tmp_path: Path, target: str
+) -> None:
     run = distq.calibrate(
         model=ASSETS / "vit.onnx",
         data=ASSETS / "labels.txt",
