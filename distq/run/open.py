@@ -72,7 +72,7 @@ def open_run(
     tell_differences(options, reporter)
     with watched(f"loading {options.model} and its data", reporter.warn):
         loaded, plan = prepare_shown(options, reporter)
-        data, holdout_data, selection = prepare_data(options, loaded)
+        data, holdout_data, selection = prepare_data(options, loaded, reporter)
     for line in data.remarks():
         reporter.line(line)
     rundir = RunDir(options.out)

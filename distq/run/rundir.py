@@ -106,6 +106,16 @@ class RunDir:
         return self.path / "data"
 
     @property
+    def states(self) -> Path:
+        """Samples of a recurrent model with the states that they find."""
+        return self.path / "states"
+
+    @property
+    def held_out_states(self) -> Path:
+        """The same of samples that are held out, where these are other data."""
+        return self.path / "holdout_states"
+
+    @property
     def free(self) -> bool:
         """Whether a new run may begin here: there is nothing, or only samples recorded for it."""
         if not self.path.exists():
