@@ -5,8 +5,8 @@
     result = distq.tune(model="model.onnx", data="photos/", preprocess="preprocess.yaml", out="run")
     print(result.holdout.after.sqnr_db)
 
-The functions do what ``distq calibrate``, ``tune``, ``auto``, ``eval``, ``diff``, ``convert``, ``report`` and
-``sweep`` do, and raise what distq.errors lists. Nothing is printed unless a reporter is given.
+The functions do what ``distq calibrate``, ``tune``, ``auto``, ``eval``, ``diff``, ``convert``, ``report``,
+``export`` and ``sweep`` do, and raise what distq.errors lists. Nothing is printed unless a reporter is given.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from distq.errors import (
     PreprocessError,
     UsageError,
 )
+from distq.run_verbs import export, report
 from distq.verbs import (
     auto,
     build_dataset,
@@ -35,7 +36,6 @@ from distq.verbs import (
     diff,
     evaluate,
     plan_sweep,
-    report,
     sweep,
     tune,
 )
@@ -85,6 +85,7 @@ __all__ = [
     "dataset_info",
     "diff",
     "evaluate",
+    "export",
     "plan_sweep",
     "report",
     "sweep",

@@ -291,6 +291,16 @@ class ReportOptions(BaseModel):
     images: bool = True
 
 
+class ExportOptions(BaseModel):
+    """Options of ``distq export``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run: Path
+    out: Path
+    best_so_far: bool = False
+
+
 MOST_BINS = 1 << 20
 """Distributions are no finer: more bins than that share out the same counts, and take memory per tensor."""
 

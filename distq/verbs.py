@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from distq.jobs.convert_network import ConvertedNetwork
     from distq.jobs.convert_table import ConvertResult
     from distq.jobs.dataset_info import DataInfo
-    from distq.jobs.report import ReportResult
     from distq.run.results import DiffResult, EvaluateResult, RunResult
     from distq.sweeps.plan import SweepPlan
     from distq.sweeps.results import SweepResult
@@ -263,39 +262,6 @@ def convert(
 
     values = {"source": source, "to": to, "out": out, **options}
     return job(make_options(ConvertOptions, values), reporter or _silent())
-
-
-def report(
-    runs: FilePath | Iterable[FilePath],
-    *,
-    out: FilePath,
-    measured: Iterable[FilePath] = (),
-    images: bool = True,
-    reporter: Reporter | None = None,
-) -> ReportResult:
-    """Write one HTML page of finished runs, which opens from disk and needs no other file.
-
-    Args:
-        runs: A run folder, several to show side by side, or the folder of a sweep.
-        out: The page; one that exists is replaced.
-        measured: Files with what ``distq diff --json`` printed of the run.
-        images: With small pictures of the worst samples, where the run's data is still there.
-        reporter: Told of progress; silent by default.
-
-    Returns:
-        What was written.
-
-    Raises:
-        InputError: A run is missing, unfinished or damaged (exit code 2 of the command).
-        ExecutionError: The page cannot be written (exit code 3).
-    """
-    from distq.config import ReportOptions  # noqa: PLC0415  # lazy, see above
-    from distq.jobs.report import report as job  # noqa: PLC0415  # lazy, see above
-    from distq.options import make_options  # noqa: PLC0415  # lazy, see above
-
-    folders = (runs,) if isinstance(runs, str | os.PathLike) else tuple(runs)
-    values = {"runs": folders, "out": out, "measured": tuple(measured), "images": images}
-    return job(make_options(ReportOptions, values), reporter or _silent())
 
 
 def sweep(

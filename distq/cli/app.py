@@ -24,6 +24,7 @@ from distq.cli.cascade import cascade
 from distq.cli.cluster import cluster
 from distq.cli.convert import converting
 from distq.cli.dataset import dataset
+from distq.cli.export import exporting
 from distq.cli.flags import OUTPUT, PLACE_FLAGS, Output, example, switch, takes
 from distq.cli.perform import perform, show_result
 from distq.cli.report import reporting
@@ -59,6 +60,7 @@ app.add_typer(dataset, name="dataset")
 app.add_typer(cascade)
 app.add_typer(cluster)
 app.add_typer(converting)
+app.add_typer(exporting)
 app.add_typer(reporting)
 
 

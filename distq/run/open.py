@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol, TypeVar
 
@@ -21,6 +22,7 @@ from distq.graph.heads import parts, reported, with_places
 from distq.graph.load import LoadedModel
 from distq.graph.plan import Plan
 from distq.memory import out_of_memory
+from distq.replica.reference import Feeds
 from distq.replica.worker import WorkerSettings
 from distq.run.configured import tell_differences
 from distq.run.context import Run
@@ -76,12 +78,8 @@ def open_run(
     finished = rundir.finished and not damaged
     if not finished:
         with watched(f"comparing the simplified network with {options.model}", reporter.warn):
-            same = checked(loaded, first_samples(data, selection.calibration), WorkerSettings())
-        if same is not loaded:
-            reporter.warn(
-                f"{options.model}: not simplified by {', '.join(sorted(same.without))}, which changes it"
-            )
-            loaded, plan = prepare_model(options, same.without)
+            first = first_samples(data, selection.calibration)
+            loaded, plan = _unchanged(options, loaded, plan, first, reporter)
     with watched("reading the samples for their SHA-256", reporter.warn):
         manifests = manifest(data, selection.calibration), manifest(holdout_data, selection.holdout)
     own_identity = identity(options=options, command=command, loaded=loaded, data=data, manifests=manifests)
@@ -99,10 +97,7 @@ def open_run(
         with Journal(rundir.journal) as journal, ExitStack() as stack:
             rundir.remove_leftovers()
             ours = made
-            executor: Executor = (
-                open_workers(options, reporter) if lender is None else lender.lend(own_identity)
-            )
-            stack.enter_context(executor)
+            executor = stack.enter_context(_workers(options, reporter, lender, own_identity))
             stack.enter_context(loaded_set_aside())
             places, shown = parts(loaded.model, plan), reported(loaded.model)
             original = with_places(loaded.serialized(), shown)
@@ -135,10 +130,22 @@ def open_run(
                 ours = ours and not journal.notes("layer")
                 raise
             journal.remove_parts()
+            shutil.rmtree(rundir.best, ignore_errors=True)
     except InputError:
         if ours:
             rundir.discard(keep_folder=existed)
         raise
+
+
+def _unchanged(
+    options: CalibrateOptions, loaded: LoadedModel, plan: Plan, samples: Sequence[Feeds], reporter: Reporter
+) -> tuple[LoadedModel, Plan]:
+    """The network and its plan, without simplifications that change what it gives for the samples."""
+    same = checked(loaded, samples, WorkerSettings())
+    if same is loaded:
+        return loaded, plan
+    reporter.warn(f"{options.model}: not simplified by {', '.join(sorted(same.without))}, which changes it")
+    return prepare_model(options, same.without)
 
 
 def _notes(loaded: LoadedModel, plan: Plan, *, compared: bool) -> Iterator[str]:
@@ -170,6 +177,13 @@ def as_begun(options: Options) -> Options:
     stored = rundir.identity()
     kept = {name: stored[name] for name in CHANGED_DEFAULTS if name in stored}
     return options.model_copy(update={n: v for n, v in kept.items() if n not in options.model_fields_set})
+
+
+def _workers(
+    options: CommonOptions, reporter: Reporter, lender: Lender | None, identity: Mapping[str, Any]
+) -> Executor:
+    """Workers of the run's own, or borrowed ones."""
+    return open_workers(options, reporter) if lender is None else lender.lend(identity)
 
 
 def open_workers(options: CommonOptions, reporter: Reporter) -> Pool:

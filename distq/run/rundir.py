@@ -86,6 +86,11 @@ class RunDir:
         return self.path / "journal.jsonl"
 
     @property
+    def best(self) -> Path:
+        """The best network so far, while the run goes on."""
+        return self.path / "best_so_far"
+
+    @property
     def report(self) -> Path:
         """The page that shows all of this."""
         return self.path / "report.html"

@@ -158,4 +158,10 @@ class Maker:
         if not made.candidate.tuned:
             return made
         made.run.reporter.line(f"{made.candidate.name}: thresholds are searched")
-        return replace(made, form=tuned(made.run.by_diff(), made.options, made.form))
+        return replace(made, form=tuned(made.run.by_diff(), made.options, made.form, _not_kept))
+
+
+def _not_kept(run: Run, stage: str, form: Form) -> Form:
+    """A candidate is not the best so far before it is measured."""
+    del run, stage
+    return form

@@ -15,6 +15,7 @@ from distq.run.results import SearchCost
 from distq.search.strategy import STRATEGIES, Decision
 from distq.stages.decide import open_decider
 from distq.stages.form import Form
+from distq.stages.keep import Moves
 
 COLUMNS = "{:12} {:20} {:>6} {:>7} {:>4} {}"
 """A line a layer; its name comes last, as it may be of any length."""
@@ -60,6 +61,7 @@ def search(run: Run, options: TuneOptions, form: Form, searched: list[Quantizer]
     images = len(run.tuning)
     began, forwards = time.monotonic(), run.cost_so_far.int8_forwards
     decisions: list[Decision] = []
+    moves = Moves(run, form)
     run.reporter.start("search", len(searched), "layers")
     run.reporter.line(COLUMNS.format("threshold", "diff", "scored", "dropped", "secs", "layer"))
     while remaining := searched[len(decisions) :]:
@@ -67,6 +69,7 @@ def search(run: Run, options: TuneOptions, form: Form, searched: list[Quantizer]
             decision, start = found.decision, form.table[quantizer.name].threshold
             if decision.threshold != start:
                 form = _decided(form, quantizer, decision, options.strategy)
+                moves.note(form, quantizer.name)
             decisions.append(decision)
             _record(run, quantizer, start, decision, found.seconds)
             run.reporter.advance()

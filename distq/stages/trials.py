@@ -19,6 +19,7 @@ from distq.run.speed import speed
 from distq.search.goal import Floats, Goal, Seen
 from distq.stages.candidates import Candidate, Made, Maker
 from distq.stages.compare import compare_models, statistics
+from distq.stages.keep import keep
 
 FIRST_SAMPLES = 32
 """Samples that every candidate is measured on before the others are."""
@@ -155,6 +156,8 @@ class Trials:
             for i, (one, own) in enumerate(zip(made, seen, strict=True))
         ]
         self.every += found
+        best = self.cheapest or self.closest
+        keep(run, best.name, best.made.form)
         return found
 
     def _trial(self, made: Made, seen: Seen, *, dropped: bool) -> Trial:
