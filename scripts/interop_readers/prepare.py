@@ -59,7 +59,8 @@ def sqnr(found: list[list[np.ndarray]], wanted: list[list[np.ndarray]]) -> float
 def main(work: Path, job_file: Path, calibration: int, held_out: int) -> None:
     """Make what is not there yet."""
     (work / "tables").mkdir(parents=True, exist_ok=True)
-    options = load_job(job_file, {"out": work / "run", "executor": "local"}).options
+    run = work / "run"
+    options = load_job(job_file, {"out": run, "executor": "local", "resume": run.exists()}).options
     if not RunDir(work / "run").finished:
         tune(options, SilentReporter())
     data, held, selection = prepare_data(options, load_model(options.model))
