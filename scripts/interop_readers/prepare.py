@@ -36,7 +36,9 @@ def stacked(data, indices) -> dict[str, np.ndarray]:
 
 def outputs(model: Path, inputs: dict[str, np.ndarray]) -> list[list[np.ndarray]]:
     """The outputs of a model for each sample."""
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # no warning of every initializer that is an input as well
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     count = len(next(iter(inputs.values())))
     return [
         session.run(None, {name: values[i : i + 1] for name, values in inputs.items()}) for i in range(count)
