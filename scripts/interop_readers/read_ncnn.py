@@ -108,7 +108,7 @@ def read(case: Case) -> Rows:
         scales[name] = np.array(values, np.float32)
     names = list(case.heldout)
     floats = case.sqnr(runner(param, names))
-    assert floats > 60, f"pnnx's network is {floats:.1f} dB from the ONNX file"  # noqa: PLR2004, S101
+    assert floats > 60, f"pnnx's network is {floats:.1f} dB from the ONNX file"  # noqa: S101
     done = quantized(param, scales, folder / "int8.param")
     taken = f"yes, by what ncnn2int8 does; {done} layers"
     reader = f"ncnn {version('ncnn')}, pnnx {version('pnnx')}"
