@@ -25,7 +25,7 @@ from distq.graph.passes.neutral import DropNeutral
 from distq.graph.passes.open_sizes import open_negative_sizes, restore_sizes
 from distq.graph.passes.overridable import FixWeights
 from distq.graph.passes.pad import PadAllAxes, PadIntoConv
-from distq.graph.passes.pool import MeanToPool
+from distq.graph.passes.pool import MeanToPool, PlainPool
 from distq.graph.passes.products import PlainProducts
 from distq.graph.passes.reshaped_bias import BiasBeforeReshape
 from distq.graph.passes.resize import CubicOfRows, ResizeAllAxes
@@ -60,6 +60,7 @@ OPTIONAL_STEPS: dict[str, Callable[[], ir.passes.InPlacePass]] = {
     "BatchNormToConv": BatchNormToConv,
     "AffineToConv": AffineToConv,
     "PlainArithmetic": PlainArithmetic,
+    "PlainPool": PlainPool,
     "MeanToPool": MeanToPool,
     "PadAllAxes": PadAllAxes,
     "PadIntoConv": PadIntoConv,

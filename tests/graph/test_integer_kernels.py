@@ -133,10 +133,12 @@ for kind in ("AveragePool", "MaxPool"):
             "padded unevenly": {"pads": [0, 1, 2, 1]},
             "rounded up": {"strides": [2, 2], "ceil_mode": 1, "kernel_shape": [3, 2]},
             "rounded up and padded": {"strides": [2, 2], "ceil_mode": 1, "pads": [1, 0, 1, 0]},
+            "rounded up beyond its pads": {"strides": [4, 2], "ceil_mode": 1, "pads": [0, 0, 1, 0]},
             "of the same size": {"auto_pad": "SAME_UPPER", "strides": [2, 2]},
             "of the same size, lower": {"auto_pad": "SAME_LOWER", "strides": [2, 2]},
             "dilated": {"opset": 19, "dilations": [2, 2]},
             "dilated and padded": {"opset": 22, "dilations": [1, 2], "pads": [1] * 4},
+            "dilated by one": {"opset": 19, "dilations": [1, 1]},
             "one row": {"kernel_shape": [1, 5]},
         }.items()
     }

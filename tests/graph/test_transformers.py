@@ -144,11 +144,12 @@ def test_a_product_stays_a_matmul_for_every_target(load, target):
     ("target", "scheme"),
     [("ort", "auto"), ("openvino", "auto"), ("openvino", "symmetric"), ("tensorrt", "auto")],
 )
-def test_linear_layers_load_in_onnx_runtime_as_it_is(load, target, scheme, opset):
+@pytest.mark.parametrize("shape", [[1, 5, 8], [8]])
+def test_linear_layers_load_in_onnx_runtime_as_it_is(load, target, scheme, opset, shape):
     b = Builder(1)
     hidden = b.node("Relu", b.node("Add", b.node("MatMul", "x", b.random(8, 8)), b.random(8)))
     b.node("MatMul", hidden, b.random(8, 6), output="y")
-    quantized = Quantized(load(b.model({"x": [1, 5, 8]}, ["y"], opset)), target, scheme)
+    quantized = Quantized(load(b.model({"x": shape}, ["y"], opset)), target, scheme)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(quantized.exported, options, providers=["CPUExecutionProvider"])

@@ -1,4 +1,4 @@
-"""Bring means over images into the operator that has an integer kernel."""
+"""Bring pools and means over images into a form that has an integer kernel."""
 
 from __future__ import annotations
 
@@ -7,6 +7,21 @@ import onnx_ir as ir
 from distq.graph.edits import new_node, take_over
 from distq.graph.passes.among import between_layers
 from distq.graph.values import constant, is_float
+
+
+class PlainPool(ir.passes.InPlacePass):
+    """AveragePool loses dilations of one: the integer kernel knows no such attribute and fails to load."""
+
+    def call(self, model: ir.Model) -> ir.passes.PassResult:
+        """Rewrite each such node in place."""
+        modified = False
+        for node in model.graph:
+            if node.op_type != "AveragePool" or node.domain:
+                continue
+            if set(node.attributes.get_ints("dilations", [])) == {1}:
+                del node.attributes["dilations"]
+                modified = True
+        return ir.passes.PassResult(model, modified)
 
 
 class MeanToPool(ir.passes.InPlacePass):
