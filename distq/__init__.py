@@ -25,7 +25,7 @@ from distq.errors import (
     PreprocessError,
     UsageError,
 )
-from distq.run_verbs import export, report
+from distq.run_verbs import export, report, watch
 from distq.verbs import (
     auto,
     build_dataset,
@@ -90,4 +90,5 @@ __all__ = [
     "report",
     "sweep",
     "tune",
+    "watch",
 ]

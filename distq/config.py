@@ -280,27 +280,6 @@ class DiffOptions(LayerOptions):
     sensitivity: bool = False
 
 
-class ReportOptions(BaseModel):
-    """Options of ``distq report``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    runs: Annotated[tuple[Path, ...], Field(min_length=1)]
-    out: Path
-    measured: tuple[Path, ...] = ()
-    images: bool = True
-
-
-class ExportOptions(BaseModel):
-    """Options of ``distq export``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    run: Path
-    out: Path
-    best_so_far: bool = False
-
-
 MOST_BINS = 1 << 20
 """Distributions are no finer: more bins than that share out the same counts, and take memory per tensor."""
 

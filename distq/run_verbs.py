@@ -6,13 +6,15 @@ Jobs are imported when called, as in :mod:`distq.verbs`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from distq.engine.progress import Reporter
     from distq.jobs.export import ExportResult
     from distq.jobs.report import ReportResult
+    from distq.run.watching import Status
 
 FilePath = str | os.PathLike[str]
 
@@ -23,6 +25,7 @@ def report(
     out: FilePath,
     measured: Iterable[FilePath] = (),
     images: bool = True,
+    model_explorer: bool = False,
     reporter: Reporter | None = None,
 ) -> ReportResult:
     """Write one HTML page of finished runs, which opens from disk and needs no other file.
@@ -31,6 +34,7 @@ def report(
         runs: A run folder, several to show side by side, or the folder of a sweep.
         out: The page; one that exists is replaced.
         measured: Files with what ``distq diff --json`` printed of the run.
+        model_explorer: Also write node data for Google's Model Explorer beside the page, of one run.
         images: With small pictures of the worst samples, where the run's data is still there.
         reporter: Told of progress; silent by default.
 
@@ -41,13 +45,19 @@ def report(
         InputError: A run is missing, unfinished or damaged (exit code 2 of the command).
         ExecutionError: The page cannot be written (exit code 3).
     """
-    from distq.config import ReportOptions  # noqa: PLC0415  # lazy, see above
     from distq.engine.progress import SilentReporter  # noqa: PLC0415  # lazy, see above
     from distq.jobs.report import report as job  # noqa: PLC0415  # lazy, see above
     from distq.options import make_options  # noqa: PLC0415  # lazy, see above
+    from distq.run_options import ReportOptions  # noqa: PLC0415  # lazy, see above
 
     folders = (runs,) if isinstance(runs, str | os.PathLike) else tuple(runs)
-    values = {"runs": folders, "out": out, "measured": tuple(measured), "images": images}
+    values = {
+        "runs": folders,
+        "out": out,
+        "measured": tuple(measured),
+        "images": images,
+        "model_explorer": model_explorer,
+    }
     return job(make_options(ReportOptions, values), reporter or SilentReporter())
 
 
@@ -70,10 +80,29 @@ def export(
             of the command).
         ExecutionError: The files cannot be written (exit code 3).
     """
-    from distq.config import ExportOptions  # noqa: PLC0415  # lazy, see above
     from distq.engine.progress import SilentReporter  # noqa: PLC0415  # lazy, see above
     from distq.jobs.export import export as job  # noqa: PLC0415  # lazy, see above
     from distq.options import make_options  # noqa: PLC0415  # lazy, see above
+    from distq.run_options import ExportOptions  # noqa: PLC0415  # lazy, see above
 
     options = make_options(ExportOptions, {"run": run, "out": out, "best_so_far": best_so_far})
     return job(options, reporter or SilentReporter())
+
+
+def watch(run: FilePath, *, every: float = 2.0) -> Iterator[Status]:
+    """Look at a run that another process is at, until it ends.
+
+    Args:
+        run: the ``out`` of calibrate, tune or auto.
+        every: Seconds between two looks.
+
+    Yields:
+        Stage, rate, time left, workers, the best network so far and the last decisions; the last look is of
+        the end.
+
+    Raises:
+        InputError: The folder is no run (exit code 2 of the command).
+    """
+    from distq.jobs.watch import watch_run as job  # noqa: PLC0415  # lazy, see above
+
+    yield from job(Path(run), every)

@@ -35,6 +35,7 @@ from distq.cli.tables import (
     print_evaluate_result,
     print_run_result,
 )
+from distq.cli.watch import watching
 from distq.config import (
     AutoOptions,
     CalibrateOptions,
@@ -61,6 +62,7 @@ app.add_typer(cascade)
 app.add_typer(cluster)
 app.add_typer(converting)
 app.add_typer(exporting)
+app.add_typer(watching)
 app.add_typer(reporting)
 
 

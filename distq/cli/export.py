@@ -10,8 +10,8 @@ import typer
 
 from distq.cli.flags import OUTPUT, Output, example, switch
 from distq.cli.perform import perform
-from distq.config import ExportOptions
 from distq.options import make_options
+from distq.run_options import ExportOptions
 
 if TYPE_CHECKING:
     from distq.jobs.export import ExportResult

@@ -67,6 +67,8 @@ def print_run_result(result: RunResult, console: Console | None = None) -> None:
             f"{100 * ran.multiplications:.1f} % of the multiplications",
             highlight=False,
         )
+    if result.speed is not None:
+        console.print(speed_table(result.speed, "INT8"))
     print_float_layers(result.float_layers, console)
     for warning in result.warnings:
         console.print(Text.assemble(("warning: ", "yellow"), warning), soft_wrap=True)

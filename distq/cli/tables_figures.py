@@ -62,11 +62,12 @@ def measures_table(measures: Sequence[MeasureFigures]) -> Table:
     return figures_table("Measures", ("measure", "figure", "float", "candidate"), rows)
 
 
-def speed_table(speed: Speed) -> Table:
+def speed_table(speed: Speed, name_of_candidate: str = "candidate") -> Table:
     """Latency, memory and size of the models that were timed, and how many times as fast as float each is."""
     columns = ("model", "median ms", "10 to 90 %", "memory MB", "file MB", "times float")
     rows = []
-    for name, model, ratio in (("float", speed.against, None), ("candidate", speed.candidate, speed.ratio)):
+    timed = (("float", speed.against, None), (name_of_candidate, speed.candidate, speed.ratio))
+    for name, model, ratio in timed:
         if model is not None:
             spread = f"{model.low_ms:.2f} to {model.high_ms:.2f}"
             sizes = (f"{model.memory_mb:.1f}", f"{model.file_mb:.2f}")

@@ -51,6 +51,7 @@ class LocalExecutor:
         self._on_event = on_event
         self._caller = Caller()
         self._stalls = Stalls()
+        self._now = ""
 
     @property
     def workers(self) -> int:
@@ -69,7 +70,11 @@ class LocalExecutor:
             DistqError: what a unit raised, unchanged.
         """
         for position, unit in enumerate(units):
-            outcome = self._run(unit)
+            self._now = unit.label
+            try:
+                outcome = self._run(unit)
+            finally:
+                self._now = ""
             if isinstance(outcome, DistqError):
                 raise outcome
             yield position, outcome
@@ -91,6 +96,10 @@ class LocalExecutor:
             again = "given up" if number == self._retries else "again"
             self._on_event(f"no answer within --unit-timeout {self._unit_timeout:g} s; {again}: {unit.label}")
         return too_slow(unit.label, self._unit_timeout, self._retries + 1)
+
+    def doing(self) -> Sequence[tuple[str, str]]:
+        """This process, and the unit it is at."""
+        return [("this process", self._now)]
 
     def peak_rss_mb(self) -> tuple[float, ...]:
         """None: there is no process beside this one."""

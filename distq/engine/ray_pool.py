@@ -244,6 +244,10 @@ class RayExecutor:
                 f"cluster has {described(self._cluster.nodes())}: take --device cpu or cuda"
             ) from error
 
+    def doing(self) -> Sequence[tuple[str, str]]:
+        """Each worker's host and process, and the unit it is at."""
+        return [(seat.where or "starting", seat.label) for seat in list(self._seats)]
+
     def peak_rss_mb(self) -> tuple[float, ...]:
         """The most memory that each worker has had so far; of those that answer."""
         asked = [reference for seat in self._seats if (reference := seat.ask_memory()) is not None]

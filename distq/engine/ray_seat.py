@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from distq.engine.executor import Unit
 from distq.engine.ray_actor import BESIDE
 from distq.memory import system_kills
 
@@ -29,6 +30,7 @@ class Seat:
             create: gives an actor, and the placement group that holds it and its decode actors, or None.
         """
         self.in_flight: deque[tuple[int, Any]] = deque()
+        self._labels: deque[str] = deque()
         self.failed_starts = 0
         self.where: str | None = None
         self.processor = ""
@@ -52,6 +54,13 @@ class Seat:
         if not self.ready:
             return self._greeting
         return self.in_flight[0][1] if self.in_flight else None
+
+    @property
+    def label(self) -> str:
+        """Of the first of its units; empty where there is none. It may be asked from any thread."""
+        with contextlib.suppress(IndexError):
+            return self._labels[0]
+        return ""
 
     @property
     def seconds_busy(self) -> float:
@@ -79,15 +88,17 @@ class Seat:
         self.where, self.processor, self._kills = self._ray.get(self._greeting)
         self.failed_starts = 0
 
-    def give(self, position: int, unit: Any) -> None:  # noqa: ANN401  # a unit, or a reference to one
+    def give(self, position: int, unit: Unit) -> None:
         """Send a unit."""
         if not self.in_flight:
             self._busy_since = time.monotonic()
         self.in_flight.append((position, self._actor.run.remote(unit)))
+        self._labels.append(unit.label)
 
     def take(self) -> None:
         """The first unit is done; the actor is at the next."""
         self.in_flight.popleft()
+        self._labels.popleft()
         self._busy_since = time.monotonic()
 
     def at(self) -> tuple[bool, tuple[str, float] | None]:
@@ -115,6 +126,7 @@ class Seat:
         """End the actor at once; the positions it had not finished are returned."""
         unfinished = [position for position, _ in self.in_flight]
         self.in_flight.clear()
+        self._labels.clear()
         self.where = None
         if self._actor is not None:
             with contextlib.suppress(Exception):  # Ray may be gone before us

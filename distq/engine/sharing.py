@@ -71,6 +71,10 @@ class SharingExecutor:
         """Give bytes to all workers."""
         return self._executor.share(data)
 
+    def doing(self) -> Sequence[tuple[str, str]]:
+        """What the workers are at."""
+        return self._executor.doing()
+
     def peak_rss_mb(self) -> tuple[float, ...]:
         """Of the workers."""
         return self._executor.peak_rss_mb()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from distq.config import ExportOptions
 from distq.engine.progress import Reporter
 from distq.errors import FileFormatError, UsageError
 from distq.files import atomic_copy, make_run_folder
 from distq.run.best_so_far import read_best_so_far
 from distq.run.rundir import RunDir
+from distq.run_options import ExportOptions
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from distq.engine.journal import Journal, read_records
+from distq.engine.journal import Journal
+from distq.engine.journal_read import read_records
 from distq.engine.packing import pack_arrays, unpack_arrays
 from distq.errors import FileFormatError, UsageError
 from distq.files import BROKEN_ARCHIVE, atomic_copy, atomic_write, cannot_write

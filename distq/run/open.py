@@ -30,6 +30,7 @@ from distq.run.identity import identity
 from distq.run.loading import checked, first_samples
 from distq.run.measures import measures_of
 from distq.run.prepare import prepare_model, prepare_shown
+from distq.run.pulse import Pulse
 from distq.run.records import read_result
 from distq.run.results import RunResult
 from distq.run.rundir import RunDir
@@ -97,7 +98,9 @@ def open_run(
         with Journal(rundir.journal) as journal, ExitStack() as stack:
             rundir.remove_leftovers()
             ours = made
-            executor = stack.enter_context(_workers(options, reporter, lender, own_identity))
+            said = {"command": command, "model": str(options.model)}
+            reporter = pulse = stack.enter_context(Pulse(journal, reporter, said))
+            pulse.executor = executor = stack.enter_context(_workers(options, pulse, lender, own_identity))
             stack.enter_context(loaded_set_aside())
             places, shown = parts(loaded.model, plan), reported(loaded.model)
             original = with_places(loaded.serialized(), shown)
@@ -121,6 +124,7 @@ def open_run(
                 reported=shown,
                 measuring=measuring,
                 diff=lowered,
+                alone=lender is None,
             )
             for note in (*_notes(loaded, plan, compared=bool(shown)), *data.notes):
                 run.warn(note)

@@ -107,6 +107,8 @@ def _record(run: Run, quantizer: Quantizer, start: float, decision: Decision, se
     """Write the decision into the journal, once, and say it."""
     if quantizer.name not in {note["name"] for note in run.journal.notes("layer")}:
         note = {"name": quantizer.name, "start": start, "seconds": round(seconds, 3), **asdict(decision)}
+        for one in note["tried"]:  # images as the source has them, where those scored on have their places
+            one["decisive"] = [(run.tuning[place], part) for place, part in one["decisive"]]
         run.journal.note("layer", **note)
     threshold = _change(start, decision.threshold)
     diff = _change(decision.before, decision.after)

@@ -175,6 +175,8 @@ class Trials:
         if latency is not None:
             work += f", {latency:.3g} ms"
         self._run.reporter.line(f"{trial.name}: {reading}, {work}: {says}")
+        if trial.name not in {note["name"] for note in self._run.journal.notes("trial")}:
+            self._run.journal.note("trial", name=trial.name, reading=f"{reading}, {says}")
         return trial
 
     def _latency(self, made: Made) -> float:
