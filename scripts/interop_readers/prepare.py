@@ -82,7 +82,9 @@ def main(work: Path, job_file: Path, calibration: int, held_out: int) -> None:
         except InputError as error:
             lost[name] = (str(error),)
     ours = sqnr(outputs(work / "run" / "model.int8.onnx", tested), wanted)
-    facts = {"model": str(options.model.resolve()), "sqnr": ours, "lost": lost}
+    equalized = RunDir(run).equalized
+    model = equalized if equalized.exists() else options.model
+    facts = {"model": str(model.resolve()), "sqnr": ours, "lost": lost}
     (work / "job.json").write_text(json.dumps(facts, indent=1))
     sys.stdout.write(
         f"{options.model.name}: distq's INT8 model {ours:.2f} dB on {held_out} held-out samples\n"
