@@ -56,6 +56,10 @@ FLOAT_LAYOUT = "NchwcTransformer"
 around them, so that a part of a network would not compute the bits of the whole."""
 
 
+class RunError(ExecutionError):
+    """ONNX Runtime does not run a network on what it was fed."""
+
+
 class Session:
     """A loaded network.
 
@@ -92,7 +96,8 @@ class Session:
         """Outputs in order, or those named in ``wanted``; feeds may hold more than the session reads.
 
         Raises:
-            ExecutionError: what ONNX Runtime says went wrong.
+            RunError: what ONNX Runtime says went wrong.
+            ExecutionError: there is no memory for it.
         """
         measured = self._measured < _MEASURED_RUNS
         before = rss_bytes() if measured else 0
@@ -110,7 +115,7 @@ class Session:
         except Exception as error:  # ONNX Runtime's own exceptions share no root
             if is_out_of_memory(error):
                 raise ExecutionError(out_of_memory("ONNX Runtime", error)) from error
-            raise ExecutionError(f"ONNX Runtime failed: {_first_line(error)}") from error
+            raise RunError(f"ONNX Runtime failed: {_first_line(error)}") from error
         if measured:
             self._measured += 1
             self.held += max(0, rss_bytes() - before - sum(map(kept_bytes, found)))

@@ -72,7 +72,7 @@ def open_run(
     tell_differences(options, reporter)
     with watched(f"loading {options.model} and its data", reporter.warn):
         loaded, plan = prepare_shown(options, reporter)
-        data, holdout_data, selection = prepare_data(options, loaded)
+        data, holdout_data, selection = prepare_data(options, loaded, reporter)
     for line in data.remarks():
         reporter.line(line)
     rundir = RunDir(options.out)
@@ -86,7 +86,7 @@ def open_run(
         manifests = manifest(data, selection.calibration), manifest(holdout_data, selection.holdout)
     own_identity = identity(options=options, command=command, loaded=loaded, data=data, manifests=manifests)
     existed = rundir.path.exists()
-    made = rundir.claim(own_identity, resume=options.resume)
+    made = rundir.claim(own_identity, resume=options.resume, options=options.model_dump(mode="json"))
     ours = False
     if finished:
         yield _finished(rundir)

@@ -113,7 +113,7 @@ def _require_rows(options: CalibrateOptions, table: Path, loaded: LoadedModel, p
     try:
         given_table(plan, rows)
     except FileFormatError:
-        job = _job_of(table)
+        job = job_of(table)
         own = job.get("target", plan.target.name)
         if own != plan.target.name:
             raise UsageError(f"{table} is of a run with --target {own}: give --target {own}") from None
@@ -132,7 +132,7 @@ def _require_rows(options: CalibrateOptions, table: Path, loaded: LoadedModel, p
         raise
 
 
-def _job_of(table: Path) -> dict[str, Any]:
+def job_of(table: Path) -> dict[str, Any]:
     """The job of the run in whose folder a table lies; empty where it lies elsewhere."""
     try:
         return RunDir(table.parent).identity()

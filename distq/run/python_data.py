@@ -137,11 +137,13 @@ def _held_out(options: CommonOptions) -> int:
 
 
 def model_inputs(options: CommonOptions) -> tuple[InputSpec, ...]:
-    """The inputs of the model that a job is for.
+    """The inputs of the model that a job is for, without states that ``--state`` gives.
 
     Raises:
         ModelError: it cannot be read.
     """
     path = options.candidate if isinstance(options, EvaluateOptions) else getattr(options, "model")  # noqa: B009  # of every other job
     weights = getattr(options, "weights", None) if is_caffe(path) else None
-    return input_specs(from_proto(read_network(path, weights).proto))
+    states = dict(getattr(options, "state", ()))
+    inputs = input_specs(from_proto(read_network(path, weights).proto))
+    return tuple(spec for spec in inputs if spec.name not in states)
