@@ -89,7 +89,7 @@ def read_job_file(path: Path) -> dict[str, object]:
     try:
         content = parse_yaml(read_regular(path))
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
+        raise UsageError(f"{path}: cannot be read: {error.strerror}; give a YAML file") from None
     except ValueError as error:
         raise UsageError(f"{path}: is not YAML: {error}") from None
     if not isinstance(content, dict):

@@ -76,7 +76,7 @@ def test_overrides_replace_values_and_start_at_the_current_folder(write, tmp_pat
         ("command: tune\nmodel: m\nout: r\nxyzzy: 1", "unknown option xyzzy: allowed are address, "),
         ("command: calibrate\nmodel: m\nout: r\nlayers: a", "unknown option layers"),
         ("command: tune\nmodel: m", "out is missing"),
-        ("command: tune\nmodel: 3\nout: r", "model 3: input"),
+        ("command: tune\nmodel: 3\nout: r", "model 3: give one path"),
         ("command: tune\nmodel: m\nout: r\nsamples: few", "samples few: input should be a valid integer"),
         ("command: tune\nmodel: m\nout: r\nmethod: odd", "method odd: input should be 'auto', 'max'"),
         ("command: tune\nmodel: m\nout: r\nlayers: 5", "layers 5: input should be a valid tuple"),

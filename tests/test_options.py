@@ -16,8 +16,9 @@ GIVEN = {"model": "m.onnx", "out": "run"}
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"model": "m.onnx"}, "--out is missing"),
-        ({"out": "run"}, "MODEL is missing"),
+        ({"model": "m.onnx"}, "--out is missing: give one"),
+        ({"out": "run"}, "MODEL is missing: give one"),
+        ({"out": "run", "model": ["a.onnx"]}, "MODEL a.onnx: give one path"),
         ({**GIVEN, "skip_bad": -1}, "--skip-bad -1: input should be greater than or equal to 0"),
         ({**GIVEN, "device": "tpu"}, "--device tpu: input should be cpu, auto, cuda or cuda:N"),
         ({**GIVEN, "sample": 3}, "unknown option sample: did you mean samples?"),

@@ -53,7 +53,6 @@ from distq.options import make_options, on_command_line
 Values = dict[str, object]
 
 app = typer.Typer(
-    help="Find the INT8 thresholds that keep an ONNX or Caffe network closest to float, on Ray.",
     epilog=example("distq demo"),
     context_settings={"help_option_names": ["--help", "-h"]},
 )
@@ -73,7 +72,7 @@ def root(
         bool, typer.Option("--version", metavar="", help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Find the INT8 thresholds that keep an ONNX network closest to float, on Ray."""
+    """Find the INT8 thresholds that keep an ONNX or Caffe network closest to float, on Ray."""
     if version:
         typer.echo(f"distq {distq.__version__}")
         raise typer.Exit
@@ -238,7 +237,7 @@ def invoke(arguments: Sequence[str]) -> int:
         _require_values(arguments)
         code = app(args=list(arguments), prog_name="distq", standalone_mode=False)
     except typer.TyperException as error:
-        return _fail(error.format_message(), 2)
+        return _fail(_usage(error), 2)
     except DistqError as error:
         return _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
@@ -248,6 +247,14 @@ def invoke(arguments: Sequence[str]) -> int:
     if code == InterruptedRun.exit_code:  # Typer's own answer to Ctrl-C before a job has begun
         return _fail("interrupted", code)
     return code if isinstance(code, int) else 0
+
+
+def _usage(error: typer.TyperException) -> str:
+    """What Typer says of a command line, and where the remedy is."""
+    context = getattr(error, "ctx", None)
+    command = "distq" if context is None else context.command_path
+    said = error.format_message().replace("Value error, ", "").rstrip(".?")
+    return f"{said}; {command} --help shows what it takes"
 
 
 def _require_values(arguments: Sequence[str]) -> None:

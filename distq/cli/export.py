@@ -10,7 +10,7 @@ import typer
 
 from distq.cli.flags import OUTPUT, Output, example, switch
 from distq.cli.perform import perform
-from distq.cli.tables_figures import plural
+from distq.errors import plural
 from distq.options import make_options
 from distq.run_options import ExportOptions
 

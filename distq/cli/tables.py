@@ -19,10 +19,10 @@ from distq.cli.tables_figures import (
     compared_table,
     figures_table,
     measures_table,
-    plural,
     print_diff_details,
     speed_table,
 )
+from distq.errors import plural
 from distq.run.results import (
     Accuracy,
     Comparison,
@@ -97,7 +97,8 @@ def print_evaluate_result(result: EvaluateResult, console: Console | None = None
     console = console or Console()
     models = {"float": result.against, "candidate": result.candidate}
     console.print()
-    console.print(_accuracy_table(f"On {plural(result.images, 'image')}", models))
+    if any(accuracy is not None for accuracy in models.values()):
+        console.print(_accuracy_table(f"On {plural(result.images, 'image')}", models))
     if result.measures:
         console.print(measures_table(result.measures))
     if result.speed is not None:

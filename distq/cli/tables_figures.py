@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import compress
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from distq.errors import plural
 from distq.run.figures import ComparedFigures, MeasureFigures, Speed
 from distq.run.results import DiffResult
 
@@ -16,19 +18,15 @@ _NAMED = frozenset({"layer", "tensor", "added", "model", "measure", "figure"})
 
 
 def figures_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """Names on the left, numbers on the right."""
+    """Names on the left, numbers on the right; a column in which no row has anything is left out."""
     table = Table(title=title, title_justify="left", title_style="bold")
-    for column in columns:
+    filled = [not rows or any(row[i] for row in rows) for i in range(len(columns))]
+    for column in compress(columns, filled):
         named = column in _NAMED
         table.add_column(column, justify="left" if named else "right", overflow="fold", no_wrap=not named)
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*map(Text, compress(row, filled)))
     return table
-
-
-def plural(count: int, noun: str) -> str:
-    """A count with its noun."""
-    return f"{count} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def number(value: float | None) -> str:

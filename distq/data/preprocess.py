@@ -25,6 +25,8 @@ from distq.files import sha256_bytes
 from distq.regular import read_regular
 from distq.yaml_text import parse_yaml
 
+_REMEDY = "give a .yaml, an image_params .json or a .py"
+
 
 def _parsed(raw: object, info: ValidationInfo) -> object:
     return parse_step(raw, info.context)
@@ -157,12 +159,14 @@ def load_preprocessing(path: Path | None, allow_code: bool = False) -> Preproces
     try:
         data = read_regular(path)
     except OSError as error:
-        raise PreprocessError(f"preprocessing file {path} cannot be read: {error.strerror}") from None
+        raise PreprocessError(
+            f"preprocessing file {path} cannot be read: {error.strerror}; {_REMEDY}"
+        ) from None
     suffix = path.suffix.lower()
     if suffix == ".py":
         return load_plugin(path, data, allow_code=allow_code)
     if suffix not in {".yaml", ".yml", ".json"}:
-        raise PreprocessError(f"preprocessing file {path} is none of .yaml, .json (image_params) and .py")
+        raise PreprocessError(f"preprocessing file {path} has another ending: {_REMEDY}")
     try:
         content = json.loads(data) if suffix == ".json" else parse_yaml(data)
         if suffix == ".json":

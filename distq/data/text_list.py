@@ -61,7 +61,7 @@ def raw_lines(path: Path) -> Iterator[tuple[int, str]]:
                     raise _no_list(path)
                 yield number, line.strip(_BLANKS)
     except OSError as error:
-        raise DataError(f"list {path} cannot be read: {error.strerror}") from None
+        raise DataError(f"list {path} cannot be read: {error.strerror}; give a text file") from None
     except UnicodeDecodeError:
         raise _no_list(path) from None
 
@@ -74,7 +74,9 @@ def _open_text(path: Path) -> TextIO:
 
 
 def _no_list(path: Path) -> DataError:
-    return DataError(f"{shown(path)} is no UTF-8 text list, image folder, LMDB folder, .npz or .npy")
+    return DataError(
+        f"{shown(path)} is no UTF-8 text list, image folder, LMDB folder, .npz or .npy: give one"
+    )
 
 
 def split_label(entry: str) -> tuple[str, int | None]:

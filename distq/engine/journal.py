@@ -20,9 +20,9 @@ import time
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from distq.engine.closing import Closing
 from distq.engine.journal_read import decode_line
 from distq.engine.packing import pack_arrays, unpack_arrays
 from distq.errors import FileFormatError, UsageError
@@ -36,7 +36,7 @@ _SYNC_SECONDS = 1.0
 _KEY = re.compile(r"[0-9A-Za-z_-]{1,128}")
 
 
-class Journal:
+class Journal(Closing):
     """The journal of one run folder; one process at a time has it open.
 
     Every record is written at once, so a killed process loses none. The disk is made to keep them (fsync) at
@@ -169,14 +169,6 @@ class Journal:
             finally:
                 os.close(self._file)
                 self._file = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _lock(self) -> None:
         try:

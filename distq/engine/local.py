@@ -6,12 +6,12 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from types import TracebackType
 from typing import Self
 
 from distq.activity import longest
 from distq.engine.attempt import attempt, too_slow
 from distq.engine.calls import Caller
+from distq.engine.closing import Closing
 from distq.engine.executor import Unit
 from distq.engine.stalls import Stalls, stalled
 from distq.errors import DistqError
@@ -22,7 +22,7 @@ from distq.replica.worker import Arrays, Blob, Worker, WorkerSettings
 _LOOK_SECONDS = 1.0
 
 
-class LocalExecutor:
+class LocalExecutor(Closing):
     """Runs every unit in this process; a model's bytes are their own handle."""
 
     def __init__(
@@ -120,14 +120,6 @@ class LocalExecutor:
         """Forget what the worker kept."""
         self._caller.leave()
         self._worker = Worker(self._worker.settings, fetch=_fetch)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _fetch(blob: Blob) -> bytes:

@@ -13,10 +13,10 @@ from distq.exchange.formats import Format, Request
 from distq.exchange.model_file import network_reader
 from distq.exchange.names import with_tensor_names
 from distq.exchange.network import Network, describe
-from distq.exchange.registry import find_format, load_content, read_content, recognise
+from distq.exchange.registry import find_format, read_content, recognise
 from distq.exchange.run_source import table_of_run
 from distq.exchange.table import Convention, ExchangeTable
-from distq.exchange.text import listed
+from distq.exchange.text import listed, load_content
 from distq.files import atomic_write
 from distq.quant.table import read_table
 from distq.run.rundir import RunDir
@@ -64,7 +64,7 @@ def convert_table(options: ConvertOptions, reporter: Reporter) -> ConvertResult:
     if options.source.resolve() == options.out.resolve() or options.out.is_dir():
         raise UsageError(f"--out {options.out} is the source or a folder: give another file")
     if not options.out.parent.is_dir():
-        raise UsageError(f"--out {options.out} is in no folder that exists")
+        raise UsageError(f"--out {options.out} is in no folder that exists: make it first")
     _require_replaceable(options.out, wanted)
     found, table, model, weights = _source(options)
     network = None
@@ -171,7 +171,7 @@ def _named(found: Format, wanted: Format, table: ExchangeTable, network: Network
     warnings = named.table.warnings
     if named.surplus:
         names = listed(list(named.surplus))
-        warnings += (f"{len(named.surplus)} entries are of nothing in the model and left out: {names}",)
+        warnings += (f"left out, as the model has nothing of these names: {names}",)
     return replace(named.table, warnings=warnings, details=rows)
 
 

@@ -94,9 +94,12 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> EvaluateResult:
             reporter.warn(
                 f"--measure {measure.name} says nothing: has no sample what it needs, such as a label?"
             )
+    found = top_k_accuracy(results, 0) if reference is None else accuracy(results, 0)
+    if found is None and not measuring.measures and not options.speed:
+        reporter.warn("nothing was measured: give --against FLOAT, or labels with --labels FILE")
     return EvaluateResult(
         images=len(indices) - skipped,
-        candidate=top_k_accuracy(results, 0) if reference is None else accuracy(results, 0),
+        candidate=found,
         against=None if reference is None else top_k_accuracy(results, -1),
         measures=tuple(
             measured(measure, records_of(results, i, 0), records_of(results, i, 1))

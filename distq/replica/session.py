@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import platform
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from distq.graph import weight_files
 from distq.graph.weight_files import WEIGHTS_FOLDER, has_files, outside_bytes
 from distq.memory import is_out_of_memory, out_of_memory, rss_bytes
 from distq.replica import cuda
+from distq.replica.instructions import has_exact_integer_kernels
 from distq.replica.outputs import kept_bytes
 from distq.replica.worker import Worker, WorkerSettings
 
@@ -245,38 +245,6 @@ def device_of(settings: WorkerSettings) -> str:
     raise UsageError(
         f"--device {settings.device}: ONNX Runtime finds no CUDA device here; take --device cpu or auto"
     )
-
-
-def integer_instructions() -> str:
-    """The processor's integer instruction set that decides the bits of integer kernels."""
-    flags = _cpu_flags()
-    for name, flag in (
-        ("avx512_vnni", "avx512_vnni"),
-        ("avx_vnni", "avx_vnni"),
-        ("avx512", "avx512bw"),
-        ("avx2", "avx2"),
-        ("neon_dot", "asimddp"),
-    ):
-        if flag in flags:
-            return f"{platform.machine()} {name}"
-    return platform.machine()
-
-
-def has_exact_integer_kernels() -> bool:
-    """Whether uint8 x int8 products accumulate without saturating: not so on AVX2 and AVX512 without VNNI."""
-    name = integer_instructions()
-    return "vnni" in name or not name.startswith(("x86_64", "AMD64"))
-
-
-@cache
-def _cpu_flags() -> frozenset[str]:
-    path = Path("/proc/cpuinfo")
-    if not path.is_file():
-        return frozenset()
-    for line in path.read_text(errors="replace").splitlines():
-        if line.startswith(("flags", "Features")):
-            return frozenset(line.partition(":")[2].split())
-    return frozenset()
 
 
 def _open(

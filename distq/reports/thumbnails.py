@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from distq.data.images import decode_image, read_image_file
-from distq.data.samples import DEFAULT_PIXEL_LIMIT, ImageBytes, ImageFile, Item, Pixels, Source
+from distq.data.images import pixels_of
+from distq.data.samples import Source, Values
 from distq.data.sniff import open_source
 from distq.errors import DistqError
 from distq.reports.facts import SamplePicture
@@ -47,7 +47,8 @@ def pictures(
 
 
 def _sample(source: Source, index: int, side: int, *, images: bool) -> SamplePicture:
-    pixels = _pixels(source.read(index)[0]) if images else None
+    first = source.read(index)[0] if images else None
+    pixels = None if first is None or isinstance(first, Values) else pixels_of(first, "sample")
     size = None if pixels is None else (pixels.shape[0], pixels.shape[1])
     picture = "" if pixels is None else _thumbnail(pixels, side)
     return SamplePicture(index, source.name(index), picture, source.label(index), size)
@@ -62,15 +63,3 @@ def _thumbnail(pixels: NDArray[np.uint8], side: int) -> str:
     small = cv2.resize(pixels, size, interpolation=method)
     done, encoded = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode() if done else ""
-
-
-def _pixels(item: Item) -> NDArray[np.uint8] | None:
-    match item:
-        case ImageFile(path):
-            return decode_image(read_image_file(path), str(path), DEFAULT_PIXEL_LIMIT)
-        case ImageBytes(data):
-            return decode_image(data, "sample", DEFAULT_PIXEL_LIMIT)
-        case Pixels(array):
-            return array
-        case _:
-            return None

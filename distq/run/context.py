@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from distq.config import CalibrateOptions
-from distq.data.dataset import DatasetSpec, Manifest
+from distq.data.dataset import DatasetSpec
+from distq.data.manifest import Manifest
 from distq.data.shards import Selection, shard
 from distq.engine.executor import Executor, Unit
 from distq.engine.journal import Journal

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol, TypeVar
 
 from distq.config import CalibrateOptions, CommonOptions
-from distq.data.dataset import manifest
+from distq.data.manifest import manifest
 from distq.engine.collector import loaded_set_aside
 from distq.engine.executor import Executor, Pool
 from distq.engine.factory import open_executor

@@ -94,7 +94,9 @@ def _iterable(name: str, items: object) -> Iterable[object]:
         return (dict(zip(items, row, strict=True)) for row in zip(*items.values(), strict=True))
     if not isinstance(items, Iterable):
         hint = "call it" if callable(items) else "give a path, an array, or anything that gives samples"
-        raise UsageError(f"{name} is a {type(items).__name__}, which gives no samples one by one: {hint}")
+        raise UsageError(
+            f"{name} is of type {type(items).__name__}, which gives no samples one by one: {hint}"
+        )
     return items
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from distq.data.dataset import DatasetSpec, Manifest
+from distq.data.dataset import DatasetSpec
+from distq.data.manifest import Manifest
 from distq.errors import FileFormatError
 from distq.run.context import Run
 from distq.run.identity import versions

@@ -28,11 +28,13 @@ def chosen_quantizers(options: TuneOptions, form: Form) -> list[Quantizer]:
     searched.
 
     Raises:
-        UsageError: an unknown layer, or one of ``--layers`` whose range is fixed.
+        UsageError: an unknown layer, one of ``--layers`` whose range is fixed, or none that is not ignored.
     """
     model, plan = form.model, form.plan
     wanted = set(resolve_names(model, plan, options.layers, "--layers"))
     ignored = set(resolve_names(model, plan, options.ignore_layers, "--ignore-layers"))
+    if wanted and wanted <= ignored:
+        raise UsageError("--ignore-layers leaves none of --layers to tune: leave one of the two out")
     for q in plan.quantizers:
         if q.fixed and q.name in wanted:
             raise UsageError(f"--layers names {q.name}, whose threshold --layer-config fixes: leave one out")

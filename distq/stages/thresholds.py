@@ -48,7 +48,7 @@ def _given(run: Run, form: Form, path: Path) -> Table:
     rows = dict(given.rows)
     if given.missing:
         run.warn(
-            f"the table lacks {len(given.missing)} tensors, whose thresholds are computed from the samples: "
+            "the table lacks, and thresholds are computed from the samples for: "
             f"{listed(list(given.missing))}"
         )
         lacking = tuple(q for q in form.plan.quantizers if q.name in given.missing)

@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 from data_helpers import image_input
 
-from distq.data.dataset import DatasetSpec, InputSpec, UnreadableSample, manifest
+from distq.data.dataset import DatasetSpec, InputSpec, UnreadableSample
 from distq.data.info import describe_source
+from distq.data.manifest import manifest
 from distq.errors import DataError, PreprocessError
 from distq.urls import url_of
 
@@ -86,8 +87,8 @@ def test_what_lies_behind_a_url_is_what_lies_here(
         indices = range(len(here.open()))
         assert manifest(there, indices).sha256 == manifest(here, indices).sha256
         assert manifest(there, indices).source == f"{root}/{name}"
-        assert describe_source(there).shapes == describe_source(local / name).shapes
-        assert describe_source(there).bytes == describe_source(local / name).bytes
+        assert describe_source(Path(there.source)).shapes == describe_source(local / name).shapes
+        assert describe_source(Path(there.source)).bytes == describe_source(local / name).bytes
     labelled = spec(f"{root}/list.txt", labels=f"{root}/labels.txt")
     assert [label for _, label, _ in everything(labelled)] == [7, 8]
 

@@ -18,7 +18,8 @@ import distq
 from distq.cli.app import invoke
 from distq.engine.progress import SilentReporter
 from distq.errors import FileFormatError, UsageError
-from distq.exchange.registry import FORMATS, load_content, recognise
+from distq.exchange.registry import FORMATS, recognise
+from distq.exchange.text import load_content
 from distq.run.results import RunResult
 
 PLAIN = [name for name in FORMATS if name != "rknn"]

@@ -15,6 +15,7 @@ class PlainProducts(ir.passes.InPlacePass):
     * A Conv or Gemm whose bias is computed, or a Gemm whose bias is a matrix, adds it behind. Its beta is 1.
     * A Gemm that transposes its input gets it from a Transpose.
     * A MatMul with its constant on the left, a matrix, multiplies from the right, between two Transposes.
+    * A MatMul of a vector and a matrix multiplies a matrix of one row, between two Reshapes.
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
@@ -24,7 +25,8 @@ class PlainProducts(ir.passes.InPlacePass):
             if node.domain or not all(map(is_float, (*node.inputs[:2], node.outputs[0]))):
                 continue
             if node.op_type == "MatMul":
-                modified |= _multiply_from_the_right(model.graph, node)
+                rewrite = _multiply_one_row if _has_vector(node) else _multiply_from_the_right
+                modified |= rewrite(model.graph, node)
             elif node.op_type in {"Conv", "Gemm"} and constant(node.inputs[1]) is not None:
                 changed = [_transpose_before(model.graph, node), _add_behind(model.graph, node)]
                 modified |= any(changed)
@@ -72,6 +74,29 @@ def _add_behind(graph: ir.Graph, node: ir.Node) -> bool:
     return True
 
 
+def _has_vector(node: ir.Node) -> bool:
+    return any(v is not None and v.shape is not None and len(v.shape) == 1 for v in node.inputs)
+
+
+def _multiply_one_row(graph: ir.Graph, node: ir.Node) -> bool:
+    side = 1 if constant(node.inputs[0]) is None else 0
+    weight, data = constant(node.inputs[side]), node.inputs[1 - side]
+    if weight is None or weight.ndim != 2 or data is None or constant(data) is not None:
+        return False
+    name = node.outputs[0].name
+    matrix = np.ascontiguousarray(weight if side else weight.T)
+    right = node.inputs[1] if side else add_initializer(graph, f"{name}_right", matrix)
+    row = new_node(graph, node, _reshaped(graph, data, [1, len(matrix)]), f"{name}_as_row")
+    row.shape = ir.Shape([1, len(matrix)])
+    product = new_node(graph, node, ir.node("MatMul", [row, right], name=node.name), f"{name}_row")
+    product.shape = ir.Shape([1, matrix.shape[1]])
+    behind = _reshaped(graph, product, [matrix.shape[1]])
+    behind.name = f"Reshape_{name}"
+    graph.insert_before(node, behind)
+    take_over(behind.outputs[0], node)
+    return True
+
+
 def _multiply_from_the_right(graph: ir.Graph, node: ir.Node) -> bool:
     weight, data = constant(node.inputs[0]), node.inputs[1]
     if weight is None or weight.ndim != 2 or data is None or constant(data) is not None or data.shape is None:
@@ -97,3 +122,8 @@ def _multiply_from_the_right(graph: ir.Graph, node: ir.Node) -> bool:
 
 def _transposed(value: ir.Value, order: list[int]) -> ir.Node:
     return ir.node("Transpose", [value], {"perm": order})
+
+
+def _reshaped(graph: ir.Graph, value: ir.Value, shape: list[int]) -> ir.Node:
+    sizes = add_initializer(graph, f"{value.name}_shape", np.array(shape, np.int64))
+    return ir.node("Reshape", [value, sizes])

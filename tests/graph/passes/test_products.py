@@ -32,6 +32,16 @@ def left(shape):
     return b.model({"x": shape}, ["y"])
 
 
+def vector(side):
+    b = Builder(1)
+    first, second = ([8, 5], [5, 3]) if side == "right" else ([5, 8], [3, 5])
+    step = -1 if side == "left" else 1
+    hidden = b.node("MatMul", *("x", b.random(*first))[::step])
+    hidden = b.node("Relu", b.node("Add", hidden, b.random(5)))
+    b.node("MatMul", *(hidden, b.random(*second))[::step], output="y")
+    return b.model({"x": [8]}, ["y"])
+
+
 PRODUCTS = {
     "Conv that computes its bias": conv_bias(2),
     "Conv of one dimension that computes its bias": conv_bias(1),
@@ -43,6 +53,8 @@ PRODUCTS = {
     "MatMul of a constant and a matrix": left([8, 4]),
     "MatMul of a constant and a stack": left([2, 8, 4]),
     "MatMul of a constant and stacks": left([2, 3, 8, 4]),
+    "MatMul of a vector and a constant": vector("right"),
+    "MatMul of a constant and a vector": vector("left"),
 }
 
 
@@ -74,6 +86,3 @@ def test_other_products_stay(load):
     b.node("MatMul", b.random(3, 1, 2), a, output="y")
     proto = b.model({"x": [2, 8], "v": [2, 5]}, ["y"])
     assert node_types(load(proto)) == ["Relu", "Gemm", "MatMul"]
-    b = Builder()
-    b.node("MatMul", b.random(3, 8), "x", output="y")
-    assert node_types(load(b.model({"x": [8]}, ["y"]))) == ["MatMul"]
