@@ -18,6 +18,9 @@ _OTHER_LINES = 14
 
 _LEAST_WORKERS = 3
 
+_LONGEST = 80
+"""Characters of what a network is called, which of ``auto`` names every layer in float."""
+
 _STATES = {
     "starting": "has not begun",
     "finished": "has finished",
@@ -120,4 +123,5 @@ def _best(status: Status) -> str:
     if best is None:
         return ""
     moved = f", {plural(best.moved, 'threshold')} moved since" if best.moved else ""
-    return f"{best.stage}{moved}" + (f", {best.reading}" if best.reading else "")
+    stage = best.stage if len(best.stage) <= _LONGEST else f"{best.stage[:_LONGEST]}…"
+    return (f"{best.reading}: " if best.reading else "") + f"{stage}{moved}"
