@@ -118,6 +118,8 @@ def rooted(folder: Path, kind: type[CommonOptions], name: str, value: object) ->
         return _rooted_measures(folder, value)
     if name == "diff" and isinstance(value, str) and value.endswith(".py"):
         return str(folder / value)
+    if name == "int8_layers" and isinstance(value, str) and (folder / value).is_file():
+        return str(folder / value)
     takes_path = get_type_hints(kind)[name] in (Path, Path | None)
     return folder / value if takes_path and isinstance(value, str) and url_of(value) is None else value
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -83,6 +84,8 @@ def _first_line(
 def _shorten(value: Any) -> str:  # noqa: ANN401  # whatever the user gave
     if isinstance(value, list) and value and all(isinstance(one, str) for one in value):
         value = " ".join(value)  # an option that can be given again
+    if isinstance(value, Path):
+        value = str(value)
     text = value if isinstance(value, str) and value.strip() else repr(value)
     text = " ".join(text.split())
     return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"

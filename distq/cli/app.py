@@ -45,7 +45,13 @@ from distq.config import (
     TuneOptions,
 )
 from distq.errors import DistqError, InterruptedRun, UsageError
-from distq.memory import LOCAL_ADDRESS_SPACE, RAY_ADDRESS_SPACE, out_of_memory, require_address_space
+from distq.memory import (
+    LOCAL_ADDRESS_SPACE,
+    RAY_ADDRESS_SPACE,
+    is_out_of_memory,
+    out_of_memory,
+    require_address_space,
+)
 from distq.options import make_options, on_command_line
 
 # ruff: noqa: PLC0415  # a command imports its job
@@ -274,7 +280,7 @@ def _require_values(arguments: Sequence[str]) -> None:
 
 
 def _unexpected(error: Exception) -> str:
-    if isinstance(error, MemoryError):
+    if is_out_of_memory(error):
         return out_of_memory("the driver", error)
     where = "" if _debugging() else "; set DISTQ_DEBUG=1 to see the traceback"
     return f"failed with {type(error).__name__}: {error}{where}"

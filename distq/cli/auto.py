@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -12,8 +13,9 @@ from distq.cli.flags import Output
 from distq.cli.perform import perform
 from distq.cli.tables import print_run_result
 from distq.config import AutoOptions
+from distq.engine.progress import folded
 from distq.errors import DistqError
-from distq.run.auto_report import AutoReport, TriedNetwork, price_of
+from distq.run.auto_report import AutoReport, TriedNetwork, price_of, short_name
 from distq.run.results import RunResult
 
 
@@ -28,11 +30,16 @@ def run_auto(options: AutoOptions, output: Output) -> None:
     result = perform(partial(job, options), print_auto_result, output, resumable=True)
     report = result.auto
     if report is not None and not report.reached:
-        why = "; ".join(report.obstacles)
+        for obstacle in report.obstacles:
+            _say(f"in the way: {obstacle}")
         raise DistqError(
-            f"--goal {report.goal} was not reached: {report.chosen} has {_reading(report.answer)} "
-            f"{report.measure}; {why}"
+            f"--goal {report.goal} was not reached: {_reading(report.answer)} {report.measure} is closest"
         )
+
+
+def _say(text: str) -> None:
+    for line in folded(text, "  "):
+        typer.echo(line, err=True)
 
 
 def print_auto_result(result: RunResult, console: Console | None = None) -> None:
@@ -43,13 +50,14 @@ def print_auto_result(result: RunResult, console: Console | None = None) -> None
         console.print()
         console.print(_tried_table(report))
         verdict = "meets" if report.reached else "does not meet"
-        console.print(Text(f"{report.chosen} {verdict} {report.goal}"), soft_wrap=True)
-        if not report.complete:
-            console.print("Not all was tried")
+        lines = folded(f"{short_name(report.chosen)} {verdict} {report.goal}", "  ")
+        lines += ["Not all was tried"] * (not report.complete)
+        for name, why in report.not_made.items():
+            lines += folded(f"could not be made: {name}: {why}", "  ")
         for reason in report.reasons:
-            console.print(Text(f"  {reason.text}"), soft_wrap=True)
-        for obstacle in report.obstacles:
-            console.print(Text(f"  in the way: {obstacle}"), soft_wrap=True)
+            lines += folded(f"  {reason.text}", "    ")
+        for line in lines:
+            console.print(Text(line), soft_wrap=True)
     print_run_result(result, console)
 
 
@@ -64,7 +72,15 @@ def _tried_table(report: AutoReport) -> Table:
         verdict = "met" if one.met else "given up" if one.dropped else "missed"
         mark = "*" if one.pareto else ""
         took = ("" if one.latency_ms is None else f"{one.latency_ms:.3g}",) if timed else ()
-        cells = (one.name, _reading(one), f"{one.macs:.1%}", str(one.layers), *took, verdict, mark)
+        cells = (
+            short_name(one.name),
+            _reading(one),
+            f"{one.macs:.1%}",
+            str(one.layers),
+            *took,
+            verdict,
+            mark,
+        )
         table.add_row(*map(Text, cells))
     return table
 

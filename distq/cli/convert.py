@@ -36,7 +36,8 @@ def convert(  # noqa: PLR0917  # flags
     source: Annotated[
         Path,
         typer.Argument(
-            metavar="TABLE|RUN|NET.prototxt", help="A threshold table, a run, or a Caffe network."
+            metavar="TABLE|RUN|NET.prototxt",
+            help="A threshold table, a run, also while it goes on, or a Caffe network.",
         ),
     ],
     out: Annotated[

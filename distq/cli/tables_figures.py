@@ -9,12 +9,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from distq.engine.progress import folded
 from distq.errors import plural
 from distq.run.figures import ComparedFigures, MeasureFigures, Speed
 from distq.run.results import DiffResult
 
 _NAMED = frozenset({"layer", "tensor", "added", "model", "measure", "figure"})
 """Columns of names."""
+
+_SHOWN_GROUPS = 5
+"""So many layers of several nodes are named."""
 
 
 def figures_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
@@ -88,6 +92,11 @@ def print_diff_details(result: DiffResult, console: Console) -> None:
             for s in result.steps
         ]
         console.print(figures_table("INT8 from the first layer to", columns, steps))
+        unit = "" if by_measure else " dB"
+        grew = [(s.layer, f"{s.before:.4g}", f"{s.after:.4g}") for s in result.largest]
+        console.print(figures_table("The largest steps", ("layer", f"from{unit}", f"to{unit}"), grew))
+    for line in _folded_lines(result):
+        console.print(Text(line), soft_wrap=True)
     if result.tensors:
         if by_measure:
             columns = ("tensor", "bits", "alone", "without it", "part of diff")
@@ -100,3 +109,13 @@ def print_diff_details(result: DiffResult, console: Console) -> None:
             for t, error in zip(result.tensors, errors, strict=True)
         ]
         console.print(figures_table("What each tensor costs, the worst first", columns, costs))
+
+
+def _folded_lines(result: DiffResult) -> list[str]:
+    """What cannot be told apart: the names of layers that are several nodes."""
+    lines = []
+    for layer, names in list(result.folded.items())[:_SHOWN_GROUPS]:
+        lines += folded(f"One layer, in INT8 together: {', '.join((layer, *names))}", "  ")
+    if (more := len(result.folded) - _SHOWN_GROUPS) > 0:
+        lines.append(f"and {plural(more, 'layer')} more of several nodes: --json has all")
+    return lines

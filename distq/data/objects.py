@@ -16,8 +16,9 @@ from distq.data.layout import image_channels, image_layout
 from distq.data.picture import Step
 from distq.data.plugin import Plugin
 from distq.data.preprocess import default_steps
+from distq.data.resize import Resize
 from distq.data.samples import InputSpec, Item, Values
-from distq.data.shape_steps import CenterCrop, Flip, Resize, Transpose
+from distq.data.shape_steps import CenterCrop, Flip, Pad, Transpose
 from distq.errors import PreprocessError
 
 Size = tuple[int, int]
@@ -126,6 +127,9 @@ def move(steps: Sequence[Step], corners: Objects, size: Size) -> tuple[Objects, 
             cut = step.size(height, width)
             points = points - np.array([_before(width, cut[1]), _before(height, cut[0])])
             height, width = cut
+        elif isinstance(step, Pad):
+            points = points + np.array(step.before(height, width)[::-1])
+            height, width = step.size(height, width)
         elif isinstance(step, Flip):
             sides = np.array([width, height], np.float64)
             turned = np.array([step.value in {"horizontal", "both"}, step.value in {"vertical", "both"}])

@@ -16,7 +16,7 @@ from distq.data.image_params import from_image_params
 from distq.data.layout import Layout
 from distq.data.picture import Picture, Step
 from distq.data.plugin import Plugin, load_plugin
-from distq.data.shape_steps import Resize
+from distq.data.resize import Resize
 from distq.data.steps import ARITHMETIC, parse_step
 from distq.data.strict import StrictModel, one_line, unknown
 from distq.data.value_steps import Color

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Protocol
+
+WIDTH = 80
+"""Columns that every terminal has."""
 
 
 class Reporter(Protocol):
@@ -41,3 +45,10 @@ class SilentReporter:
 
     def warn(self, text: str) -> None:
         """Nothing."""
+
+
+def folded(text: str, indent: str = "") -> list[str]:
+    """A text in lines of at most ``WIDTH`` columns, those behind the first indented; names stay whole."""
+    wrap = textwrap.TextWrapper(WIDTH, subsequent_indent=indent, break_long_words=False)
+    wrap.break_on_hyphens = False
+    return wrap.wrap(text)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import platform
 import time
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Self
 
 from distq.engine.executor import Unit
 from distq.engine.ray_actor import BESIDE
 from distq.memory import system_kills
 
 _ANSWER_SECONDS = 3.0
+_LOOK_SECONDS = 5.0  # until a process of Ray's has looked at a node
 
 
 class Seat:
@@ -33,7 +33,7 @@ class Seat:
         self._labels: deque[str] = deque()
         self.failed_starts = 0
         self.where: str | None = None
-        self.processor = ""
+        self.processor = self.node = ""
         self._kills = 0
         self._ray = ray
         self._create = create
@@ -85,7 +85,7 @@ class Seat:
         Raises:
             RayError: it did not start.
         """
-        self.where, self.processor, self._kills = self._ray.get(self._greeting)
+        self.where, self.node, self.processor, self._kills = self._ray.get(self._greeting)
         self.failed_starts = 0
 
     def give(self, position: int, unit: Unit) -> None:
@@ -110,11 +110,27 @@ class Seat:
             return False, None
         return True, answer
 
-    @property
-    def killed_for_memory(self) -> bool:
-        """Whether this machine's system has killed a process for memory since the actor started on it."""
-        here = str(self.where).startswith(f"{platform.node()},")
-        return here and system_kills() > self._kills
+    def killed_for_memory(self, others: Iterable[Self]) -> bool:
+        """Whether the system of its node has killed a process for memory since the actor started there.
+
+        Args:
+            others: who of them is on the same node is asked; where nobody is, a new process looks.
+        """
+        beside = next((seat for seat in others if seat.ready and seat.node == self.node), None)
+        try:
+            kills = self._look() if beside is None else beside._kills_now()
+        except self._ray.exceptions.RayError:  # its node is as good as gone
+            return False
+        return kills > self._kills
+
+    def _kills_now(self) -> int:
+        asked = self._actor.kills.options(concurrency_group=BESIDE).remote()
+        return int(self._ray.get(asked, timeout=_ANSWER_SECONDS))
+
+    def _look(self) -> int:
+        there = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(self.node, soft=False)
+        look = self._ray.remote(system_kills).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
+        return int(self._ray.get(self._ray.start_actor(look.remote), timeout=_LOOK_SECONDS))
 
     def ask_memory(self) -> Any | None:  # noqa: ANN401  # a Ray object reference
         """A reference to the most memory that the actor has had; None where there is none that is ready."""

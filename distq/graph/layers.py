@@ -13,7 +13,7 @@ import numpy as np
 
 from distq.graph.linear import bias_add, result_of
 from distq.graph.values import constant, first_written, is_float, is_overridable, only_reader
-from distq.targets.operators import ARITHMETIC, CONNECTING, LAYERS, PASS_THROUGH
+from distq.targets.operators import ARITHMETIC, CONNECTING, LAYERS, PASS_THROUGH, SWISHES
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -223,7 +223,7 @@ def connects(node: ir.Node, kernels: AbstractSet[str] = CONNECTING) -> str | Non
     """
     if node.domain:
         return f"{node.domain}.{node.op_type} is not an ONNX operator"
-    if node.op_type in ACTIVATIONS and not (node.op_type in kernels and gates(node)):
+    if node.op_type in ACTIVATIONS - (kernels & SWISHES) and not (node.op_type in kernels and gates(node)):
         return f"{node.op_type} is computed in float between two quantizers"
     if node.op_type not in kernels:
         return f"{node.op_type} has no integer form"

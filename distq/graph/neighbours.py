@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from distq.graph.layers import ACTIVATIONS, float_data, has_constant_operand, is_gate, saturating_follower
 from distq.graph.linear import bias_add, can_write_float
 from distq.graph.values import constant, is_float
-from distq.targets.operators import ABSORBING, ARITHMETIC, PASS_THROUGH, PICKING
+from distq.targets.operators import ABSORBING, ARITHMETIC, PASS_THROUGH, PICKING, SWISHES
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -28,9 +28,10 @@ def depends_on_neighbours(node: ir.Node) -> bool:
     """Whether an operator that has an integer kernel runs on it only beside other integer kernels.
 
     One that picks values shares the quantizer of its input, which an integer kernel has to write. Arithmetic
-    with a constant writes a tensor with a quantizer of its own, which integer kernels alone have to read.
+    with a constant writes a tensor with a quantizer of its own, which integer kernels alone have to read; so
+    does an activation that is made up of arithmetic.
     """
-    return not node.domain and (node.op_type in PICKING or has_constant_operand(node))
+    return not node.domain and (node.op_type in PICKING | SWISHES or has_constant_operand(node))
 
 
 def stranded(
@@ -103,7 +104,7 @@ class _Beside:
         if not all(constant(v) is not None or self._is_written(v) for v in float_data(node)):
             return f"{node.op_type} reads what is computed in float"
         if node.op_type not in PICKING and not self._read_on_integers(node):
-            return f"{node.op_type} with a constant is read in float"
+            return f"{node.op_type}{'' if node.op_type in SWISHES else ' with a constant'} is read in float"
         return None
 
     def _read_on_integers(self, node: ir.Node) -> bool:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from distq.graph.layers import Layer, compute_layer
+from distq.graph.layers import Layer, layer_name
 from distq.graph.plan import Plan
-from distq.graph.values import constant
+from distq.targets.operators import LAYERS
 
 
 @dataclass(frozen=True)
@@ -34,34 +34,46 @@ class NetworkCost:
 
 def network_cost(model: ir.Model, plan: Plan) -> NetworkCost:
     """The cost of a network with this plan; float counts like 16 bits."""
-    quantized = {layer.node for layer in plan.layers}
+    quantized = {layer.node: layer for layer in plan.layers}
     wide = {tensor for q in plan.quantizers if q.bits == 16 for tensor in q.tensors}
-    work, in_float, in_16_bits = {}, [], []
+    in_float, in_16_bits, paid = [], [], []
+    parts = shares(model)
     for node in model.graph:
-        layer = compute_layer(node)
-        if not isinstance(layer, Layer):
-            continue
-        work[layer.name] = multiplications(model, layer)
-        if layer.node not in quantized:
-            in_float.append(layer.name)
-        elif not wide.isdisjoint(_near(plan, layer)):
+        layer = quantized.get(node.name or "")
+        if layer is None and node.name in parts:
+            in_float.append(layer_name(node))
+        elif layer is not None and not wide.isdisjoint(_near(plan, layer)):
             in_16_bits.append(layer.name)
-    total = math.fsum(work.values())
-    share = math.fsum(work[name] for name in (*in_float, *in_16_bits)) / total if total else 0.0
-    return NetworkCost(tuple(in_float), tuple(in_16_bits), share)
+        else:
+            continue
+        paid.append(parts[node.name or ""])
+    return NetworkCost(tuple(in_float), tuple(in_16_bits), min(1.0, math.fsum(paid)))
 
 
-def multiplications(model: ir.Model, layer: Layer) -> int:
-    """Of one sample through a layer; a dimension that the model leaves open counts as 1."""
-    node = model.graph.node(layer.node)
-    read, written = _sizes(node.inputs[0]), _sizes(node.outputs[0])
-    weight = constant(node.inputs[1])
-    if weight is None:  # a product of two activations
-        return math.prod(written) * (read[-1] if read else 1)
-    if layer.op == "ConvTranspose":  # each input value meets the weights of its channel
-        return int(math.prod(read) * weight.size // max(1, weight.shape[0]))
-    channels = weight.shape[layer.axis] if layer.axis is not None else 1
-    return int(math.prod(written) * weight.size // max(1, channels))
+def shares(model: ir.Model) -> dict[str, float]:
+    """What part of the network's multiplications each compute node does, by node name."""
+    nodes = [node for node in model.graph if node.op_type in LAYERS and not node.domain]
+    found = {node.name or "": multiplications(node) for node in nodes}
+    total = sum(found.values()) or 1
+    return {name: count / total for name, count in found.items()}
+
+
+def multiplications(node: ir.Node) -> int:
+    """Products of a weight and a value in one forward through a compute node.
+
+    A dimension that the model leaves open counts as 1; where no shape is known, each weight counts once.
+    """
+    read, weights, written = map(_sizes, (node.inputs[0], node.inputs[1], node.outputs[0]))
+    if weights is None:
+        return math.prod(written or [])
+    if node.op_type == "ConvTranspose":  # each value that is read meets the weights of its channel
+        met, each = read, math.prod(weights[1:])
+    elif node.op_type == "Conv":  # each value that is written is a sum over these
+        met, each = written, math.prod(weights[1:])
+    else:
+        across = node.op_type == "Gemm" and node.attributes.get_int("transB", 0) == 1
+        met, each = written, weights[-1] if across or len(weights) < 2 else weights[-2]
+    return math.prod(weights) if met is None else math.prod(met) * each
 
 
 def _near(plan: Plan, layer: Layer) -> set[str]:
@@ -70,6 +82,6 @@ def _near(plan: Plan, layer: Layer) -> set[str]:
     return near | {layer.name, layer.output} if plan.target.placement == "everywhere" else near
 
 
-def _sizes(value: ir.Value | None) -> list[int]:
+def _sizes(value: ir.Value | None) -> list[int] | None:
     shape = None if value is None else value.shape
-    return [] if shape is None else [size if isinstance(size, int) and size > 0 else 1 for size in shape]
+    return None if shape is None else [size if isinstance(size, int) and size > 0 else 1 for size in shape]

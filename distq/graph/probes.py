@@ -15,7 +15,7 @@ from distq.graph.layers import Layer
 from distq.graph.plan import Plan
 from distq.graph.qdq import quantized_model
 from distq.graph.state import State, float_weight, has_bias
-from distq.graph.values import constant, reads
+from distq.graph.values import reads
 
 
 def with_outputs(model: ir.Model, tensors: Collection[str]) -> bytes:
@@ -90,36 +90,6 @@ def stages(model: ir.Model, plan: Plan, behind: Collection[str] | None = None) -
             if concerned or value.name in (behind or ()):
                 reached.add(value)
     return [found[d] for d in sorted(found)]
-
-
-def shares(model: ir.Model) -> dict[str, float]:
-    """What part of the network's multiplications each compute node does, by node name.
-
-    A node whose shapes are unknown counts one multiplication a weight.
-    """
-    found: dict[str, float] = {}
-    for node in model.graph:
-        if node.op_type not in {"Conv", "ConvTranspose", "Gemm", "MatMul"} or node.domain:
-            continue
-        weight = constant(node.inputs[1])
-        value = node.inputs[0] if node.op_type == "ConvTranspose" else node.outputs[0]
-        shape = (
-            None
-            if value is None or value.shape is None
-            else [d if isinstance(d, int) else 1 for d in value.shape]
-        )
-        if weight is None:
-            left = node.inputs[0].shape if node.inputs[0] is not None else None
-            inner = left[-1] if left is not None and isinstance(left[-1], int) else 1
-            found[node.name or ""] = float(np.prod(shape or [1])) * inner
-            continue
-        image = node.op_type in {"Conv", "ConvTranspose"}
-        positions = 1.0
-        if shape is not None:  # of all samples that are fed together
-            positions = float(np.prod([shape[0], *shape[2:]] if image else shape[:-1]))
-        found[node.name or ""] = weight.size * positions
-    total = sum(found.values()) or 1.0
-    return {name: count / total for name, count in found.items()}
 
 
 def _axes(model: ir.Model, layer: Layer) -> list[int] | None:

@@ -18,6 +18,7 @@ from distq.graph.large import outline, put_away
 from distq.graph.layers import Layer, wrongly_fused
 from distq.graph.plan import Plan
 from distq.graph.state import PARTS, Constants, Names, State, constants, has_bias
+from distq.graph.swish import write_swishes
 from distq.graph.values import constant, values_of
 from distq.quant.scheme import encode
 
@@ -41,6 +42,7 @@ def quantized_model(model: ir.Model, plan: Plan, state: State) -> ir.Model:
     names = Names.free_in(model)
     writer = _Writer(copy, plan, names, constants(plan, state, names))
     writer.drop_saturated()
+    write_swishes(copy.graph, plan, names)
     nodes = {node.name or "": node for node in copy.graph}
     for layer in plan.layers:
         writer.quantize_layer(layer, nodes)

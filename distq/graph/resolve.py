@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from distq.errors import UsageError
 from distq.graph.equalize import EQUALIZED
-from distq.graph.named import nearest, nodes_by_name, with_aliases
+from distq.graph.named import matching, nearest, nodes_by_name, with_aliases
 from distq.graph.plan import Plan
 from distq.targets.operators import PASS_THROUGH
 
@@ -48,19 +48,39 @@ def resolve_names(model: ir.Model, plan: Plan, names: Iterable[str], option: str
     return tuple(dict.fromkeys(found))
 
 
+def layers_by_name(model: ir.Model, plan: Plan) -> dict[str, str]:
+    """The compute layer that each name means: of a tensor, of a node, or of what is folded into it."""
+    of_node = {layer.node: layer.name for layer in plan.layers}
+    nodes = nodes_by_name(model.graph, plan.settings.aliases).items()
+    known = {name: of_node[node.name] for name, node in nodes if node.name in of_node}
+    return known | {
+        name: layer.name for layer in plan.layers for name in (layer.node, layer.output, layer.name)
+    }
+
+
+def folded_into(model: ir.Model, plan: Plan) -> dict[str, tuple[str, ...]]:
+    """The other names of layers that are several nodes of the user's model, such as a Conv and its Relu."""
+    nodes = {layer.name: layer.node for layer in plan.layers}
+    others: dict[str, list[str]] = {}
+    for name, layer in layers_by_name(model, plan).items():
+        if name not in {layer, nodes[layer]}:
+            others.setdefault(layer, []).append(name)
+    return {layer: tuple(others[layer]) for layer in nodes if layer in others}
+
+
 def resolve_layers(model: ir.Model, plan: Plan, names: Iterable[str], option: str) -> tuple[str, ...]:
-    """Names of compute layers for what a user calls them: an output tensor, a node, or one folded into it.
+    """Names of compute layers for what a user calls them, or for patterns of it (``fnmatch``).
 
     Raises:
         UsageError: an unknown name, with the nearest known one.
     """
-    of_node = {layer.node: layer.name for layer in plan.layers}
-    nodes = nodes_by_name(model.graph, plan.settings.aliases).items()
-    known = {name: of_node[node.name] for name, node in nodes if node.name in of_node}
-    known |= {name: layer.name for layer in plan.layers for name in (layer.node, layer.output, layer.name)}
+    known = layers_by_name(model, plan)
+    found: dict[str, None] = {}
     for name in names:
-        if name not in known:
+        meant = matching(known, name)
+        if not meant:
             raise UsageError(
                 f"{option} names {name}, which is no compute layer of the model{nearest(name, known)}"
             )
-    return tuple(dict.fromkeys(known[name] for name in names))
+        found.update(dict.fromkeys(known[one] for one in meant))
+    return tuple(found)

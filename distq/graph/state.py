@@ -27,6 +27,12 @@ Constants = dict[str, npt.NDArray[Any]]
 PARTS = ("quantized", "scale", "zero_point")
 """What a weight or bias is stored as."""
 
+SWISH_PARTS = (
+    *("zero_point", "quantized", "three_scale", "six_scale", "one_scale"),
+    *("shift_value", "sum_value", "clip_value", "gate_value"),
+)
+"""Constants and tensors that a HardSwish is written with."""
+
 
 @dataclass(frozen=True)
 class IntegerWeight:
@@ -109,6 +115,7 @@ class Names:
             self.captured(tensor),
             self.float_bias(tensor),
             *(f"{stem}_{part}" for stem in stems for part in (*PARTS, "dequantized", "row", "axis")),
+            *(f"{self.swish(tensor)}_{part}" for part in SWISH_PARTS),
         ]
 
     def quantized(self, tensor: str) -> str:
@@ -150,6 +157,10 @@ class Names:
     def operand(self, tensor: str) -> str:
         """Stem of the constant operand of the node that writes a tensor."""
         return f"{tensor}{self.tag}_operand"
+
+    def swish(self, tensor: str) -> str:
+        """Stem of what a HardSwish is written as."""
+        return f"{tensor}{self.tag}_swish"
 
     def float_bias(self, layer: str) -> str:
         """A layer's bias where the plan keeps biases in float."""

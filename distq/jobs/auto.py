@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from distq.config import AutoOptions
+from distq.data.dataset import SourceDataset
 from distq.engine.progress import Reporter
 from distq.errors import UsageError
 from distq.replica.measured import NOTHING, Measuring
@@ -13,13 +14,13 @@ from distq.run.context import Run
 from distq.run.given_data import require_data
 from distq.run.open import Lender, as_begun, interruptible, open_run
 from distq.run.results import RunResult
-from distq.search.goal import OF_A_MEASURE, Goal
+from distq.search.goal import NO_LABELS, OF_A_MEASURE, Goal, RightAnswers
 from distq.stages.auto_report import report_of, write_answer
 from distq.stages.candidates import Maker
-from distq.stages.cheapest import explore, run_given
+from distq.stages.cheapest import explore
 from distq.stages.finish import finish
 from distq.stages.form import Form
-from distq.stages.given_candidates import given_candidates
+from distq.stages.given_candidates import given_candidates, require_names, run_given
 from distq.stages.search import chosen_quantizers
 from distq.stages.trials import Trials
 
@@ -48,14 +49,17 @@ def auto(options: AutoOptions, reporter: Reporter, lender: Lender | None = None)
     with interruptible(), open_run(options, "auto", reporter, lender) as run:
         if isinstance(run, RunResult):
             return with_report(run, wanted=options.report)
-        chosen_quantizers(options, Form.given(run))  # a wrong name in --layers is found before any work
+        # wrong names and missing labels are found before any work
+        chosen_quantizers(options, Form.given(run))
+        require_names(run, options, by_hand)
         # what is to be reached, and the network in INT8, from which all others differ
         measuring = _judging(run, options)
         goal = Goal.parse(options.goal, *measuring.measures)
+        _require_labels(run, goal)
         maker = Maker(run, options)
         trials = Trials(run, goal, maker, options.cost, seconds=_seconds(options.time), measuring=measuring)
         # others are made and measured, those first that promise most
-        given = run_given(trials, by_hand, options.time) if by_hand else None
+        given = run_given(run, trials, by_hand, options.time) if by_hand else None
         found = given or explore(run, options, goal, trials)
         # what was found, why, and how to make it again
         report = report_of(goal, options.goal, options.cost, trials, found)
@@ -88,6 +92,19 @@ def _with_measure(options: AutoOptions) -> AutoOptions:
     if name == "map" and not any(str(one).partition(":")[0] == "detection" for one in options.measure):
         return options.model_copy(update={"measure": (*options.measure, "detection")})
     return options
+
+
+def _require_labels(run: Run, goal: Goal) -> None:
+    """Refuse a goal in right answers on samples without any.
+
+    Raises:
+        UsageError: no tuning sample has a label.
+    """
+    if not isinstance(goal.judge, RightAnswers):
+        return
+    data = run.data.open()
+    if isinstance(data, SourceDataset) and all(data.label(index) is None for index in run.tuning):
+        raise UsageError(NO_LABELS.format(goal.judge.count))
 
 
 def _judging(run: Run, options: AutoOptions) -> Measuring:

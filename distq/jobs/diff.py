@@ -4,24 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from distq.config import DiffOptions, TuneOptions
+from distq.ending import temporary_folder
 from distq.engine.progress import Reporter
 from distq.errors import UsageError
 from distq.exchange.given import read_given
 from distq.exchange.model_file import network_reader
 from distq.graph.plan import Plan
-from distq.graph.resolve import resolve_layers
+from distq.graph.resolve import folded_into, layers_by_name, resolve_layers
 from distq.graph.variants import FloatPart
+from distq.options import on_command_line
 from distq.run.context import Run
+from distq.run.listed_layers import with_listed
 from distq.run.open import interruptible, open_run
-from distq.run.results import Accuracy, DiffResult, LayerStep, RunResult, TensorCost
+from distq.run.prepare import job_of
+from distq.run.results import Accuracy, DiffResult, LargestStep, LayerStep, RunResult, TensorCost
 from distq.search.metrics import cosine, decibels, mean_over_images, nmse, sqnr_db
 from distq.stages.calibrated import calibrated
 from distq.stages.compare import accuracy, compare_models, image_diffs
 from distq.stages.form import Form
 from distq.stages.sensitivity import Cost, PartError, Variants, sensitivity, touches
+
+LARGEST = 3
+"""Steps of a curve that are named."""
 
 
 def diff(options: DiffOptions, reporter: Reporter) -> DiffResult:
@@ -42,21 +48,27 @@ def diff(options: DiffOptions, reporter: Reporter) -> DiffResult:
     if sum(asked.values()) > 1:
         both = " and ".join(name for name, wanted in asked.items() if wanted)
         raise UsageError(f"{both} ask for different comparisons: take one")
-    with TemporaryDirectory(prefix="distq-diff-") as folder:
-        tuning = _options(options, Path(folder) / "run")
+    with temporary_folder("distq-diff-") as folder:
+        tuning = _options(options, folder / "run", reporter)
         with interruptible(), open_run(tuning, "diff", reporter) as run:
             if isinstance(run, RunResult):
                 raise UsageError(f"{folder} is in use: try again")
-            chosen = resolve_layers(run.loaded.model, run.plan, options.int8_layers, "--int8-layers")
+            model, plan, option = run.loaded.model, run.plan, "--int8-layers"
+            names = with_listed(options.int8_layers, layers_by_name(model, plan), option)
+            chosen = resolve_layers(model, plan, names, option)
             form = calibrated(run)
             compared = run.by_diff()
             network, loss = _of_layers(compared, form, chosen) if chosen else _whole(compared, form)
+            steps = _progressive(compared, form) if options.progressive else ()
+            shown = {*chosen, *(step.layer for step in steps)}
             return DiffResult(
                 images=len(run.tuning),
                 layers=chosen or None,
                 network=network,
                 diff=loss,
-                steps=_progressive(compared, form) if options.progressive else (),
+                steps=steps,
+                largest=_largest(steps),
+                folded={name: parts for name, parts in folded_into(model, plan).items() if name in shown},
                 tensors=_tensor_costs(*sensitivity(compared, form)) if options.sensitivity else (),
             )
 
@@ -68,10 +80,20 @@ class _Options(TuneOptions):
     holdout: int | None = 0
 
 
-def _options(options: DiffOptions, out: Path) -> TuneOptions:
+OF_THE_RUN = ("target", "scheme")
+"""What a table is of, where it lies in the folder of a run and the user says nothing else."""
+
+
+def _options(options: DiffOptions, out: Path, reporter: Reporter) -> TuneOptions:
     """A job of the same samples and settings; what has 16 bits in the table gets them."""
     own = {"int8_layers", "progressive", "sensitivity"}
     given = {name: getattr(options, name) for name in options.model_fields_set - own}
+    job = job_of(options.table)
+    for name in OF_THE_RUN:
+        stated = job.get(name, getattr(options, name))
+        if name not in given and stated != getattr(options, name):
+            reporter.line(f"{on_command_line(name)} {stated}, as the run of {options.table}")
+            given[name] = stated
     wide = read_given(options.table, options.model, read=network_reader(options.weights)).wide
     return _Options(**given, int16_layers=wide, out=out)
 
@@ -110,6 +132,19 @@ def _progressive(run: Run, form: Form) -> tuple[LayerStep, ...]:
         step = LayerStep(layer=layer.name, nmse=value.nmse, sqnr_db=decibels(value.nmse), diff=value.diff)
         steps.append(step)
     return tuple(steps)
+
+
+def _largest(steps: Sequence[LayerStep]) -> tuple[LargestStep, ...]:
+    """The layers that the error grew most with."""
+    errors = [0.0, *(step.nmse if step.diff is None else step.diff for step in steps)]
+    grew = sorted(range(len(steps)), key=lambda i: errors[i] - errors[i + 1])
+    by_measure = any(step.diff is not None for step in steps)
+    shown = errors if by_measure else [decibels(error) for error in errors]
+    return tuple(
+        LargestStep(layer=steps[i].layer, before=shown[i], after=shown[i + 1])
+        for i in grew[:LARGEST]
+        if errors[i + 1] > errors[i]
+    )
 
 
 def _grown(variants: Variants, plan: Plan, count: int) -> FloatPart:

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from distq.data.dataset import DatasetSpec, UnreadableSample
+from distq.data.dataset import DatasetSpec, Sample, UnreadableSample
 from distq.replica.float32 import float_outputs, open_session, unreadable_arrays
 from distq.replica.keys import content_key
 from distq.replica.lowered import Lowered
 from distq.replica.measured import NOTHING, Measuring, Records
+from distq.replica.open_sizes import run_sample
 from distq.replica.outputs import as_numbers
 from distq.replica.samples import read_samples
 from distq.replica.worker import Arrays, Blob, Worker
@@ -81,14 +82,15 @@ class Evaluate:
             if isinstance(sample, UnreadableSample):
                 unreadable.append(sample)
                 continue
-            outputs = [as_numbers(open_session(worker, m).run(sample.inputs)) for m in self.models]
+            outputs = [as_numbers(self._run(worker, model, sample)) for model in self.models]
             reference = None
             if self.float_model is not None:
                 reference = float_outputs(
                     worker, self.float_model, self.data, sample.index, sample.inputs, keep=self.again
                 )
                 if self.lowered is not None:
-                    losses.append([self._loss(worker, sample.index, o, reference) for o in outputs])
+                    beside = self.lowered.beside(worker, self.data, sample.index, reference)
+                    losses.append([self.lowered.error(one, beside) for one in outputs])
                 rows = [compare(o, reference) for o in outputs]
                 for held, name in zip(statistics, STATISTICS, strict=True):
                     held.append([getattr(row, name)[0] for row in rows])
@@ -113,11 +115,9 @@ class Evaluate:
         result["top1"], result["top5"] = both[..., 0].T, both[..., 1].T
         return result
 
-    def _loss(
-        self, worker: Worker, index: int, outputs: list[npt.NDArray[Any]], reference: list[npt.NDArray[Any]]
-    ) -> npt.NDArray[np.float64]:
-        assert self.lowered is not None  # noqa: S101  # asked for by run
-        return self.lowered.error(worker, self.data, index, outputs, reference)
+    def _run(self, worker: Worker, model: Blob, sample: Sample) -> list[npt.NDArray[Any]]:
+        session = open_session(worker, model)
+        return run_sample(session, self.data.inputs, sample.inputs, f"sample {sample.name}")
 
 
 def _hits(logits: npt.NDArray[Any], label: int | None) -> tuple[int, int]:

@@ -79,15 +79,18 @@ class Score:
         for i, (index, crossing) in enumerate(zip(self.indices, crossings, strict=True)):
             outputs = float_outputs(worker, self.float_model, self.advance.data, index)
             reference = [outputs[o] for o in reached]
-            rest = self._unreached(worker, net, reached, index) if self.lowered else {}
+            rest, beside = {}, None
+            if self.lowered is not None:
+                rest = self._unreached(worker, net, reached, index)
+                beside = self.lowered.beside(worker, self.advance.data, index, outputs)
             for c, candidate in enumerate(self.candidates):
                 found = as_numbers(tail.run({**crossing, **{n: candidate[n] for n in promoted}}))
-                if self.lowered is None:
+                if self.lowered is None or beside is None:
                     error[c, i, reached] = compare(found, reference).error[0]
                     continue
                 every = rest | dict(zip(reached, found, strict=True))
                 ordered = [every[o] for o in range(len(net.outputs))]
-                error[c, i] = self.lowered.error(worker, self.advance.data, index, ordered, outputs)
+                error[c, i] = self.lowered.error(ordered, beside)
         return {"error": error, "forwards": np.array(forwards)}
 
     def _unreached(
@@ -141,5 +144,6 @@ class Errors:
             if self.lowered is None:
                 rows.append(compare(found, reference).error[0])
             else:
-                rows.append(self.lowered.error(worker, self.advance.data, index, found, reference))
+                beside = self.lowered.beside(worker, self.advance.data, index, reference)
+                rows.append(self.lowered.error(found, beside))
         return {"error": np.array(rows), "forwards": np.array(forwards)}

@@ -38,30 +38,32 @@ class Lowered:
         """Identity."""
         return self.measure.key, self.names
 
-    def error(
-        self,
-        worker: Worker,
-        data: DatasetSpec,
-        index: int,
-        outputs: Sequence[npt.NDArray[Any]],
-        reference: Sequence[npt.NDArray[Any]],
-    ) -> npt.NDArray[np.float64]:
-        """The loss of a sample in the place of each output's squared error, (outputs,).
+    def beside(
+        self, worker: Worker, data: DatasetSpec, index: int, reference: Sequence[npt.NDArray[Any]]
+    ) -> Facts:
+        """What every candidate is compared with on a sample: made once for all of them.
 
         Args:
             worker: has the sample.
             data: where it is.
             index: of it.
-            outputs: of the candidate.
-            reference: of the float network.
+            reference: outputs of the float network.
         """
         (sample,) = read_samples(worker, data, [index], keep=True)
         if not isinstance(sample, Sample):
             raise sample
         facts = facts_of(worker, data, sample, None)
-        beside = self.measure.postprocess(self._named(reference), facts)
-        facts = Facts(facts.index, facts.name, facts.inputs, facts.label, None, beside)
-        loss = self.measure.loss(self.measure.postprocess(self._named(outputs), facts), facts)
+        found = self.measure.postprocess(self._named(reference), facts)
+        return Facts(facts.index, facts.name, facts.inputs, facts.label, None, found)
+
+    def error(self, outputs: Sequence[npt.NDArray[Any]], beside: Facts) -> npt.NDArray[np.float64]:
+        """The loss of a sample in the place of each output's squared error, (outputs,).
+
+        Args:
+            outputs: of the candidate.
+            beside: the sample, and what float makes of it.
+        """
+        loss = self.measure.loss(self.measure.postprocess(self._named(outputs), beside), beside)
         return np.full(len(outputs), loss if math.isfinite(loss) else math.inf)
 
     def _named(self, outputs: Sequence[npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:

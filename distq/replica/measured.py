@@ -17,7 +17,7 @@ from distq.data.samples import InputSpec
 from distq.errors import DataError, ModelError
 from distq.replica.samples import open_dataset
 from distq.replica.worker import Arrays, Worker
-from distq.search.measures.measure import Facts, Measure, Record
+from distq.search.measures.measure import Facts, Measure, Outputs, Record
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,12 @@ class Records:
             return
         facts = facts_of(worker, data, sample, self._measuring.truth)
         for m, measure in enumerate(self._measuring.measures):
-            compared = reference and measure.postprocess(self._named(reference), facts)
+            compared = None if reference is None else measure.postprocess(self._named(reference), facts)
             beside = Facts(**{**vars(facts), "float_outputs": compared})
             for i, one in enumerate(outputs):
-                self._score(m, i, measure, one, beside)
-            if reference is not None and not measure.needs_float:
-                self._score(m, self._models, measure, reference, facts)
+                self._score(m, i, measure, measure.postprocess(self._named(one), beside), beside)
+            if compared is not None and not measure.needs_float:
+                self._score(m, self._models, measure, compared, facts)
 
     def arrays(self) -> Arrays:
         """``record/MEASURE/MODEL/N`` of each, float64; the float model is the last."""
@@ -93,10 +93,8 @@ class Records:
             for n, record in enumerate(records)
         }
 
-    def _score(
-        self, m: int, model: int, measure: Measure, outputs: Sequence[npt.NDArray[Any]], facts: Facts
-    ) -> None:
-        record = measure.score(measure.postprocess(self._named(outputs), facts), facts)
+    def _score(self, m: int, model: int, measure: Measure, found: Outputs, facts: Facts) -> None:
+        record = measure.score(found, facts)
         if record is None:
             return
         values = np.asarray(record, np.float64)

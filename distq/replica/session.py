@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +13,7 @@ import onnxruntime
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from distq.activity import doing
-from distq.ending import stopped_by
+from distq.ending import stopped_by, temporary_folder
 from distq.errors import ExecutionError, UsageError
 from distq.graph import weight_files
 from distq.graph.weight_files import WEIGHTS_FOLDER, has_files, outside_bytes
@@ -57,6 +56,10 @@ FLOAT_LAYOUT = "NchwcTransformer"
 around them, so that a part of a network would not compute the bits of the whole."""
 
 
+class RunError(ExecutionError):
+    """ONNX Runtime does not run a network on what it was fed."""
+
+
 class Session:
     """A loaded network.
 
@@ -93,7 +96,8 @@ class Session:
         """Outputs in order, or those named in ``wanted``; feeds may hold more than the session reads.
 
         Raises:
-            ExecutionError: what ONNX Runtime says went wrong.
+            RunError: what ONNX Runtime says went wrong.
+            ExecutionError: there is no memory for it.
         """
         measured = self._measured < _MEASURED_RUNS
         before = rss_bytes() if measured else 0
@@ -111,7 +115,7 @@ class Session:
         except Exception as error:  # ONNX Runtime's own exceptions share no root
             if is_out_of_memory(error):
                 raise ExecutionError(out_of_memory("ONNX Runtime", error)) from error
-            raise ExecutionError(f"ONNX Runtime failed: {_first_line(error)}") from error
+            raise RunError(f"ONNX Runtime failed: {_first_line(error)}") from error
         if measured:
             self._measured += 1
             self.held += max(0, rss_bytes() - before - sum(map(kept_bytes, found)))
@@ -189,8 +193,8 @@ def optimized(model: bytes, settings: WorkerSettings) -> bytes:
     Raises:
         ExecutionError: ONNX Runtime cannot load the model, or has no room for the graph.
     """
-    with tempfile.TemporaryDirectory(dir=weight_files.folder() if has_files(model) else None) as folder:
-        path, weights = Path(folder) / "fused.onnx", Path(folder) / "fused.weights"
+    with temporary_folder(place=weight_files.folder() if has_files(model) else None) as folder:
+        path, weights = folder / "fused.onnx", folder / "fused.weights"
         options = session_options(settings, NAMED)
         options.optimized_model_filepath = str(path)
         if has_files(model):

@@ -69,7 +69,8 @@ class VariantErrors:
             found = as_numbers(session.run(inputs))
             rows.append(compare(found, reference))
             if self.lowered is not None:
-                losses.append(self.lowered.error(worker, self.data, index, found, reference).mean())
+                beside = self.lowered.beside(worker, self.data, index, reference)
+                losses.append(self.lowered.error(found, beside).mean())
         return asdict(merge(rows)) | ({"loss": np.array(losses)} if self.lowered else {})
 
 

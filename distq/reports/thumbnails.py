@@ -47,8 +47,8 @@ def pictures(
 
 
 def _sample(source: Source, index: int, side: int, *, images: bool) -> SamplePicture:
-    first = source.read(index)[0] if images else None
-    pixels = None if first is None or isinstance(first, Values) else pixels_of(first, "sample")
+    item = source.read(index)[0] if images else None
+    pixels = None if item is None or isinstance(item, Values) else pixels_of(item, "sample")
     size = None if pixels is None else (pixels.shape[0], pixels.shape[1])
     picture = "" if pixels is None else _thumbnail(pixels, side)
     return SamplePicture(index, source.name(index), picture, source.label(index), size)

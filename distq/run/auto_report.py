@@ -5,7 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from pydantic import Field
+
 from distq.run.figures import Result
+
+SHOWN_LAYERS = 3
+"""So many layers of a list are shown to a person."""
 
 
 class TriedNetwork(Result):
@@ -39,6 +44,17 @@ class TriedNetwork(Result):
     wide_layers: tuple[str, ...] = ()
     latency_ms: float | None = None
     pareto: bool = False
+
+
+def short_name(name: str) -> str:
+    """A network's name with no more than three of the layers that each part of it lists."""
+    searched = ", searched" if name.endswith(", searched") else ""
+    parts = []
+    for part in name.removesuffix(searched).split("; "):
+        layers = part.split(", ")
+        more = len(layers) - SHOWN_LAYERS
+        parts.append(part if more < 2 else f"{', '.join(layers[:SHOWN_LAYERS])} and {more} more")
+    return "; ".join(parts) + searched
 
 
 def price_of(network: TriedNetwork, cost: str) -> float:
@@ -79,6 +95,7 @@ class AutoReport(Result):
         tried: every network that was measured, in order.
         reasons: why each tensor or layer of it is better than 8 bit.
         obstacles: what stands in the way where the goal was not reached.
+        not_made: combinations given by hand that could not be made, and why.
     """
 
     goal: str
@@ -91,6 +108,7 @@ class AutoReport(Result):
     tried: tuple[TriedNetwork, ...]
     reasons: tuple[Reason, ...] = ()
     obstacles: tuple[str, ...] = ()
+    not_made: dict[str, str] = Field(default_factory=dict)
 
     @property
     def answer(self) -> TriedNetwork:

@@ -97,6 +97,7 @@ def keep_network(
     exported: bytes,
     table: bytes,
     *,
+    equalized: bytes | None,
     stage: str,
     float_layers: Sequence[tuple[str, str]],
 ) -> None:
@@ -109,6 +110,7 @@ def keep_network(
         journal: of the run.
         exported: the QDQ model.
         table: content of its ``thresholds.json``.
+        equalized: the float network that it is of, where that is not the user's; else None.
         stage: what was done to it last.
         float_layers: what stays float, with the reason.
 
@@ -124,6 +126,7 @@ def keep_network(
         rundir.best.mkdir(exist_ok=True)
     except OSError as error:
         raise cannot_write(rundir.best, error) from error
+    rundir.write_equalized(equalized)
     atomic_write(path, beside(exported, _weights_of(path)) if has_files(exported) else exported)
     atomic_write(_table_in(rundir, key), table)
     if key not in noted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,12 +17,12 @@ from distq.engine.factory import open_executor
 from distq.engine.journal import Journal
 from distq.engine.progress import Reporter
 from distq.engine.stalls import watched
-from distq.errors import ExecutionError, InputError, InterruptedRun
+from distq.errors import DistqError, ExecutionError, InputError, InterruptedRun
 from distq.graph.dynamic import feeding_outputs_of_dynamic_shape
 from distq.graph.heads import parts, reported, with_places
 from distq.graph.load import LoadedModel
 from distq.graph.plan import Plan
-from distq.memory import out_of_memory
+from distq.memory import is_out_of_memory, out_of_memory
 from distq.replica.reference import Feeds
 from distq.replica.worker import WorkerSettings
 from distq.run.configured import tell_differences
@@ -71,7 +72,7 @@ def open_run(
     tell_differences(options, reporter)
     with watched(f"loading {options.model} and its data", reporter.warn):
         loaded, plan = prepare_shown(options, reporter)
-        data, holdout_data, selection = prepare_data(options, loaded)
+        data, holdout_data, selection = prepare_data(options, loaded, reporter)
     for line in data.remarks():
         reporter.line(line)
     rundir = RunDir(options.out)
@@ -85,10 +86,10 @@ def open_run(
         manifests = manifest(data, selection.calibration), manifest(holdout_data, selection.holdout)
     own_identity = identity(options=options, command=command, loaded=loaded, data=data, manifests=manifests)
     existed = rundir.path.exists()
-    made = rundir.claim(own_identity, resume=options.resume)
+    made = rundir.claim(own_identity, resume=options.resume, options=options.model_dump(mode="json"))
     ours = False
     if finished:
-        yield read_result(rundir)
+        yield _finished(rundir)
         return
     if damaged:
         names = ", ".join(path.name for path in damaged)
@@ -139,6 +140,16 @@ def open_run(
         if ours:
             rundir.discard(keep_folder=existed)
         raise
+
+
+def _finished(rundir: RunDir) -> RunResult:
+    """The result of a finished run; what a process left that was killed at its very end is removed."""
+    if rundir.parts.is_dir():
+        # who else has the run open does it, and a folder that cannot be written to stays as it is
+        with contextlib.suppress(DistqError, OSError), Journal(rundir.journal) as journal:
+            rundir.remove_leftovers()
+            journal.remove_parts()
+    return read_result(rundir)
 
 
 def _unchanged(
@@ -208,7 +219,11 @@ def interruptible() -> Iterator[None]:
     """
     try:
         yield
-    except MemoryError as error:
-        raise ExecutionError(out_of_memory("the driver", error)) from error
     except KeyboardInterrupt:
         raise InterruptedRun("interrupted: continue with the same command and --resume") from None
+    except DistqError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise ExecutionError(out_of_memory("the driver", error)) from error
+        raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from distq.run.auto_report import AutoReport
 from distq.run.figures import Bounded, ComparedFigures, MeasureFigures, Result, Speed, Unbounded
@@ -210,6 +210,19 @@ class LayerStep(Result):
     diff: Unbounded | None = None
 
 
+class LargestStep(Result):
+    """A layer with which the error grew most, as INT8 grew from layer to layer.
+
+    Attributes:
+        layer: that came into INT8.
+        before, after: SQNR of the outputs in dB without and with it; the mean loss where a measure was named.
+    """
+
+    layer: str
+    before: Unbounded
+    after: Unbounded
+
+
 class TensorCost(Result):
     """What one quantizer costs.
 
@@ -242,6 +255,8 @@ class DiffResult(Result):
         network: the network with these layers in INT8 against float.
         diff: its mean loss of the measure that ``--diff`` names; None: the NMSE is compared.
         steps: where asked for, a line per layer in graph order.
+        largest: those of them that the error grew most with, the largest first.
+        folded: of the layers compared that are several nodes, such as a Conv and its Relu, the other names.
         tensors: where asked for, a line per quantizer, the worst inside the network first.
     """
 
@@ -250,6 +265,8 @@ class DiffResult(Result):
     network: Accuracy
     diff: Unbounded | None = None
     steps: tuple[LayerStep, ...] = ()
+    largest: tuple[LargestStep, ...] = ()
+    folded: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     tensors: tuple[TensorCost, ...] = ()
 
 

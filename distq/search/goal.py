@@ -20,6 +20,10 @@ Floats = npt.NDArray[np.float64]
 SURE = 0.99
 """Confidence with which a network is given up on the first samples."""
 
+NO_LABELS = (
+    "--goal top{} needs labels and one row of class scores: give --labels FILE, or --goal sqnr:DECIBELS"
+)
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -127,10 +131,7 @@ class RightAnswers:
         ours, exact = seen.hits[self.count], seen.float_hits[self.count]
         labelled = (ours >= 0) & (exact >= 0)
         if not labelled.any():
-            raise UsageError(
-                f"--goal top{self.count} needs labels and one row of class scores: give --labels FILE, or "
-                "--goal sqnr:DECIBELS"
-            )
+            raise UsageError(NO_LABELS.format(self.count))
         return np.asarray(exact[labelled] - ours[labelled], np.float64)
 
     def loss(self, seen: Seen, power: Floats) -> float:
@@ -250,11 +251,17 @@ class Goal:
         """Whether a network with this loss meets it; what rounding adds counts for nothing."""
         return loss <= self.limit + 1e-12 * max(1.0, abs(self.limit))
 
-    def hopeless(self, losses: Floats | None) -> bool:
-        """Whether the first samples, (samples,), show already that it will be missed."""
+    def hopeless(self, losses: Floats | None, rival: Floats | None = None) -> bool:
+        """Whether the first samples show already that it will be missed.
+
+        Args:
+            losses: of these samples, (samples,); None where the loss is no mean.
+            rival: of another network, on these and further samples, in place of the goal.
+        """
         if losses is None or self.met(mean_over_images(losses)):
             return False
-        return significant_improvement(np.full_like(losses, self.limit), losses, confidence=SURE).accepted
+        wanted = np.full_like(losses, self.limit) if rival is None else rival[: len(losses)]
+        return significant_improvement(wanted, losses, confidence=SURE).accepted
 
     def promising(self, nmse: float, slack: float) -> bool:
         """Whether a network with this error of its outputs may meet it, estimates being off by so much."""

@@ -48,6 +48,7 @@ def report_of(goal: Goal, text: str, cost: str, trials: Trials, found: Explored)
         tried=tuple(_tried(goal, trial, pareto=trial in front) for trial in trials.every),
         reasons=tuple(_reasons(found)),
         obstacles=found.obstacles,
+        not_made=dict(found.not_made),
     )
 
 
@@ -96,7 +97,11 @@ def _tried(goal: Goal, trial: Trial, *, pareto: bool) -> TriedNetwork:
 
 def _reasons(found: Explored) -> list[Reason]:
     """Of what was chosen, the most needed first."""
+    island, chosen = found.island, found.answer.made.options.float_layers
     reasons = []
+    if island is not None and {*island.layers} <= {*chosen}:
+        name = ", ".join(island.layers)
+        reasons.append(Reason(name=name, kind="float", without_sqnr_db=None, text=island.text))
     for item, error in sorted(found.without.items(), key=lambda pair: -pair[1]):
         kind, sqnr = ("16 bits" if item.int16 else "float"), decibels(error)
         text = f"{kind} for {item.name}: in 8 bits it would leave {sqnr:.1f} dB of the outputs, by estimate"

@@ -11,9 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from distq.config import AutoOptions
+from distq.engine.progress import folded
 from distq.graph.heads import parts, with_places
 from distq.graph.probes import stages
 from distq.options import make_options
+from distq.run.auto_report import short_name
 from distq.run.context import Run
 from distq.run.prepare import prepare_model
 from distq.stages.calibrated import calibrated
@@ -44,13 +46,14 @@ class Candidate:
     def options(self, given: AutoOptions) -> AutoOptions:
         """The options of ``tune`` that make it; a choice adds to what the user set."""
         values: dict[str, object] = {name: getattr(given, name) for name in given.model_fields_set}
+        changed = make_options(AutoOptions, {**values, **self.changes})
         values |= self.changes
         for name, chosen in (
             ("int16_layers", self.choice.int16),
             ("float_layers", self.choice.float_layers),
         ):
             if chosen:
-                values[name] = (*getattr(given, name), *chosen)
+                values[name] = (*getattr(changed, name), *chosen)
         return make_options(AutoOptions, values)
 
 
@@ -157,7 +160,8 @@ class Maker:
     def _finished(self, made: Made) -> Made:
         if not made.candidate.tuned:
             return made
-        made.run.reporter.line(f"{made.candidate.name}: thresholds are searched")
+        for line in folded(f"{short_name(made.candidate.name)}: thresholds are searched", "  "):
+            made.run.reporter.line(line)
         return replace(made, form=tuned(made.run.by_diff(), made.options, made.form, _not_kept))
 
 

@@ -6,17 +6,20 @@ decided: how many of that order it takes, which can go again, and whether search
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from distq.config import AutoOptions
+from distq.engine.progress import folded
 from distq.errors import ModelError, UsageError
 from distq.run.context import Run
 from distq.search.goal import Goal
 from distq.stages.candidates import Candidate
+from distq.stages.exchanges import cheaper_choices
+from distq.stages.float_islands import Island, faster_in_float
 from distq.stages.form import Choice
 from distq.stages.gains import Gains, Item, less
-from distq.stages.trials import TimeIsUp, Trial, Trials
+from distq.stages.trials import TimeIsUp, Trial, Trials, as_good
 
 SLACK = 1.5
 """An estimated error up to so many times the limit is tried: making a network anew lowers it, as a rule."""
@@ -36,6 +39,15 @@ SEARCH_REACH = 2.0
 MOST_PRUNED = 8
 """Rounds in which something chosen is taken back."""
 
+MOST_EXCHANGED = 3
+"""Rounds in which something chosen is exchanged for something else."""
+
+WORSE = 1.25
+"""Times the error that the goal allows which an exchange may have by estimate."""
+
+MOST_LEFT = 3
+"""Layers of which each is tried as the last in INT8, where the goal is out of reach."""
+
 
 @dataclass(frozen=True)
 class Explored:
@@ -43,15 +55,19 @@ class Explored:
 
     Attributes:
         answer: the cheapest trial that meets the goal, else the closest to it.
+        island: what is faster in float, where latency is the cost.
         without: NMSE estimated for the answer without each part of what it has better.
         obstacles: what stands in the way where none meets it.
         complete: whether it came to its end: ``--time`` was not over, and every network could be made.
+        not_made: combinations given by hand that could not be made, and why.
     """
 
     answer: Trial
+    island: Island | None = None
     without: Mapping[Item, float] = field(default_factory=dict)
     obstacles: tuple[str, ...] = ()
     complete: bool = True
+    not_made: Mapping[str, str] = field(default_factory=dict)
 
 
 def explore(run: Run, options: AutoOptions, goal: Goal, trials: Trials) -> Explored:
@@ -69,28 +85,7 @@ def explore(run: Run, options: AutoOptions, goal: Goal, trials: Trials) -> Explo
     answer = trials.answer()
     without = {} if search.gains is None else search.gains.without_each(answer.made.candidate.choice)
     obstacles = () if answer.met else (stopped,) if stopped else search.obstacles()
-    return Explored(answer, without, obstacles, complete=not stopped)
-
-
-def run_given(trials: Trials, candidates: Sequence[Candidate], time: str | None) -> Explored:
-    """Exactly the combinations that were given by hand."""
-    complete, obstacles = True, list[str]()
-    for candidate in candidates:
-        try:
-            trials.of([candidate])
-        except TimeIsUp:
-            complete = False
-            break
-        except (UsageError, ModelError) as error:
-            if candidate is candidates[0]:  # nothing is lost yet
-                raise
-            obstacles.append(f"--try {candidate.name}: {error}")
-    answer = trials.answer()
-    if not answer.met:
-        obstacles.append(f"of {len(trials.every)} networks {answer.name} comes closest")
-        if not complete:
-            obstacles.append(f"--time {time} was over before all were tried")
-    return Explored(answer, {}, tuple(obstacles), complete)
+    return Explored(answer, search.island, without, obstacles, complete=not stopped)
 
 
 class _Search:
@@ -102,20 +97,37 @@ class _Search:
         self._start = trials.base
         self._tunes = options.effort >= TUNING_EFFORT
         self.gains: Gains | None = None
+        self.island: Island | None = None
 
     def go(self) -> None:
         """All steps, from what costs nothing to what costs most; then back."""
-        if self._trials.base.met or self._without_cost():
+        faster = self._options.cost == "latency" and self._faster()
+        if faster or self._trials.base.met or self._without_cost():
             return
         self.gains = gains = Gains(self._start.made.run, self._start.made.form, self._options.cost)
         fails, meets = self._enough(gains)
         if meets is None:
-            self._search_thresholds(gains.choice(len(gains.chain)))
+            self._closest(gains)
             return
         best = self._fewest(gains, fails, meets)
-        best = self._pruned(gains, best)
+        best = self._exchanged(gains, self._pruned(gains, best))
         if self._tunes:
             self._fewer_by_search(gains, best.made.candidate.choice)
+
+    def _faster(self) -> bool:
+        """Try in float what gains no time on integers; the others begin with that network."""
+        base = self._start.made
+        self.island = island = faster_in_float(base.run, base.form)
+        if island is None:
+            return False
+        for line in folded(island.text, "  "):
+            self._run.reporter.line(line)
+        layers = (*self._options.float_layers, *island.layers)
+        changes = {**base.candidate.changes, "float_layers": layers}
+        (found,) = self._trials.of([Candidate(f"INT8; faster in float: {', '.join(island.layers)}", changes)])
+        if not found.dropped and found.loss < self._start.loss:
+            self._start = found
+        return found.met
 
     def obstacles(self) -> tuple[str, ...]:
         """What stands in the way, in sentences."""
@@ -205,9 +217,16 @@ class _Search:
         (trial,) = self._trials.of([self._candidate(gains.choice(meets))])
         return trial
 
-    def _pruned(self, gains: Gains, best: Trial) -> Trial:
-        """Take back what is not needed: the half that gains least for its cost, or a quarter, down to one."""
+    def _pruned(self, gains: Gains, best: Trial, rival: Trial | None = None) -> Trial:
+        """Take back what is not needed: the half that gains least for its cost, or a quarter, down to one.
+
+        Args:
+            gains: the order.
+            best: a network that meets the goal.
+            rival: where none does, the closest: what is as good as it stays.
+        """
         part = len(best.made.candidate.choice) // 2
+        most = None if rival is None else SLACK * gains.error(rival.made.candidate.choice)
         for _ in range(MOST_PRUNED):
             choice = best.made.candidate.choice
             order = gains.least_needed(choice)
@@ -220,16 +239,47 @@ class _Search:
                 fewer = choice
                 for item in order[:count]:
                     fewer = less(fewer, item)
-                candidate = self._candidate(gains.in_effect(fewer))
-                if candidate.name not in known and self._goal.promising(gains.error(fewer), SLACK):
+                candidate, error = self._candidate(gains.in_effect(fewer)), gains.error(fewer)
+                promising = self._goal.promising(error, SLACK) if most is None else error <= most
+                if candidate.name not in known and promising:
                     tried.append(candidate)
-            met = [trial for trial in self._trials.of(tried) if trial.met] if tried else []
-            cheaper = min([best, *met], key=lambda trial: (self._trials.price(trial), trial.loss))
+            found = self._trials.of(tried, rival) if tried else []
+            kept = [t for t in found if (t.met if rival is None else not t.dropped and as_good(t, rival))]
+            cheaper = min([best, *kept], key=lambda trial: (self._trials.price(trial), trial.loss))
             if cheaper is best:
                 part //= 2 * TOGETHER
                 continue
             best = cheaper
         return best
+
+    def _exchanged(self, gains: Gains, best: Trial) -> Trial:
+        """Take something else in the place of what is chosen, where that costs less, as long as one does."""
+        for _ in range(MOST_EXCHANGED):
+            known = {trial.name for trial in self._trials.every}
+            choice, most = best.made.candidate.choice, gains.error(best.made.candidate.choice)
+            if self._goal.judge.of_error(most) is not None and best.loss > 0:  # as far off as for this one
+                most *= self._goal.limit / best.loss
+            choices = cheaper_choices(gains, choice, WORSE * most)
+            others = [self._candidate(choice) for choice in choices]
+            tried = [one for one in others if one.name not in known][:TOGETHER]
+            met = [trial for trial in self._trials.of(tried) if trial.met]
+            cheaper = min([best, *met], key=lambda trial: (self._trials.price(trial), trial.loss))
+            if cheaper is best:
+                break
+            best = cheaper
+        return best
+
+    def _closest(self, gains: Gains) -> None:
+        """Where all that can be made better is not enough: what is closest, and as little of it as does."""
+        base = self._trials.base
+        most = [gains.choice(len(gains.chain)), *gains.all_but_one()[:MOST_LEFT]]
+        for start in range(0, len(most), TOGETHER):
+            self._trials.of([self._candidate(choice) for choice in most[start : start + TOGETHER]], base)
+        closest = self._trials.closest()
+        if closest.made.candidate.tuned or closest is base:
+            return
+        found = self._pruned(gains, closest, closest)
+        self._search_thresholds(found.made.candidate.choice)
 
     def _fewer_by_search(self, gains: Gains, choice: Choice) -> None:
         """Search the thresholds of networks with one part less each, as long as these meet the goal."""

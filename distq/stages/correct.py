@@ -18,8 +18,9 @@ import numpy as np
 
 from distq.data.shards import deal
 from distq.graph.layers import Layer
+from distq.graph.network_cost import shares
 from distq.graph.patches import Geometry
-from distq.graph.probes import shares, stages, with_means
+from distq.graph.probes import stages, with_means
 from distq.graph.state import Names, float_weight
 from distq.graph.subgraph import Network
 from distq.replica.chain import Chain, CorrectChain, Uncorrected

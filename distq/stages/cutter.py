@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from distq.engine.portions import in_order, portions
+from distq.graph.network_cost import shares
 from distq.graph.plan import Quantizer
-from distq.graph.probes import shares
 from distq.graph.state import (
     PARTS,
     Names,

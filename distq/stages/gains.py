@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from distq.config import CostName
 from distq.graph.islands import is_depthwise
-from distq.graph.network_cost import multiplications
+from distq.graph.network_cost import shares
 from distq.graph.plan import plan_again
 from distq.run.context import Run
 from distq.stages.correct import corrected
@@ -97,7 +97,8 @@ class Gains:
     """Items in the order in which they are best chosen, and what the first of them leave of the error.
 
     Attributes:
-        chain: all items, the best first.
+        items: all of them.
+        chain: those that do not put the last layer in float, the best first.
         errors: NMSE estimated with the first 0, 1, 2 and so on of them.
     """
 
@@ -118,7 +119,7 @@ class Gains:
         self._books = _books(run, form, cost)
         self.chain: list[Item] = []
         self.errors = [self.error(Choice())]
-        items = _items(form)
+        self.items = items = _items(form)
         while best := self._best(items):
             item, gain, items = best
             self._books.choose(item)
@@ -130,19 +131,39 @@ class Gains:
         return self.in_effect(_together(self.chain[:count]))
 
     def in_effect(self, choice: Choice) -> Choice:
-        """A choice without tensors that have no quantizer left, as only float layers read them."""
-        if not choice.float_layers:
-            return choice
+        """A choice in graph order, its tensors called as the network with its float layers calls them.
+
+        What only float layers read has no quantizer left; where a part of what shared one has, it is another.
+        """
         form, settings = self._form, self._form.plan.settings
-        nodes = {layer.name: layer.node for layer in form.plan.layers}
-        floats = (*settings.floats, *((nodes[name], name) for name in choice.float_layers))
+        nodes = {layer.name: layer.node for layer in form.plan.layers if layer.name in choice.float_layers}
+        floats = (*settings.floats, *((node, name) for name, node in nodes.items()))
         as_given = replace(form.plan, settings=replace(settings, floats=floats))
-        left = {q.name for q in plan_again(as_given, form.model).quantizers}
-        return replace(choice, int16=tuple(name for name in choice.int16 if name in left))
+        owners, left = form.plan.by_tensor, plan_again(as_given, form.model).by_tensor
+        wide = {owners[name].name for name in choice.int16}
+        shared = (tensor for q in form.plan.quantizers if q.name in wide for tensor in q.tensors)
+        return Choice(tuple(dict.fromkeys(left[t].name for t in shared if t in left)), tuple(nodes))
+
+    def all_but_one(self) -> list[Choice]:
+        """All in 16 bits and float but one layer, which stays in INT8: first where that one loses least."""
+        layers = [layer.name for layer in self._form.plan.layers]
+        wide = tuple(dict.fromkeys(name for item in self.chain for name in item.int16))
+        found = [Choice(wide, tuple(n for n in layers if n != kept)) for kept in layers]
+        return [self.in_effect(choice) for choice in sorted(found, key=self.error)]
 
     def error(self, choice: Choice) -> float:
         """NMSE estimated for a choice: the sum over what stays in 8 bits."""
-        return math.fsum(self._books.left(choice.float_layers, choice.int16).values())
+        return math.fsum(self._left(choice).values())
+
+    def price(self, choice: Choice) -> float:
+        """What a choice costs: the share of the network's multiplications, or of its layers."""
+        near, owners = self._books.near, self._form.plan.by_tensor
+        paid = {*choice.float_layers}.union(*(near[owners[name].name] for name in choice.int16))
+        return math.fsum(self._books.price[name] for name in paid)
+
+    def leaves_int8(self, choice: Choice) -> bool:
+        """Whether a layer is left that is not in float."""
+        return len({*choice.float_layers}) < len(self._form.plan.layers)
 
     def without_each(self, choice: Choice) -> dict[Item, float]:
         """NMSE estimated for a choice without each tensor and layer of it."""
@@ -152,18 +173,20 @@ class Gains:
 
     def least_needed(self, choice: Choice) -> list[Item]:
         """The parts of a choice, first those that gain least for what they cost."""
-        now, price = self.error(choice), self._books.price
-        near = self._books.near
-        worth = {}
+        now, worth = self.error(choice), {}
         for item, error in self.without_each(choice).items():
-            paid = {*item.float_layers}.union(*(near[name] for name in item.int16))
-            worth[item] = (error - now) / max(math.fsum(price[name] for name in paid), LEAST_COST)
+            cost = self.price(Choice(item.int16, item.float_layers))
+            worth[item] = (error - now) / max(cost, LEAST_COST)
         return sorted(worth, key=lambda item: worth[item])
 
     def worst(self, choice: Choice, count: int) -> list[str]:
         """What costs most of the error with a choice, the worst first, for a person."""
-        left = self._books.left(choice.float_layers, choice.int16)
+        left = self._left(choice)
         return sorted(left, key=lambda name: -left[name])[:count]
+
+    def _left(self, choice: Choice) -> dict[str, float]:
+        owners = self._form.plan.by_tensor
+        return self._books.left(choice.float_layers, {owners[name].name for name in choice.int16})
 
     def _best(self, items: Collection[Item]) -> tuple[Item, float, list[Item]] | None:
         """The item that gains most for its cost, its gain, and the others; one layer stays in INT8."""
@@ -187,15 +210,14 @@ def _books(run: Run, form: Form, cost: CostName) -> _Books:
         parts.append(variants.part(plan.by_tensor.keys(), rest))
     errors = variants.nmse("what each part costs", parts)
     count = len(plan.quantizers)
-    work = {x.name: multiplications(form.model, x) if cost != "layers" else 1 for x in plan.layers}
-    total = max(1, sum(work.values()))
+    work = shares(form.model) if cost != "layers" else {x.node: 1 / len(plan.layers) for x in plan.layers}
     return _Books(
         activations={q.name: error for q, error in zip(plan.quantizers, errors[:count], strict=True)},
         weights={x.name: error for x, error in zip(weighted, errors[count:], strict=True)},
         near={
             q.name: frozenset(x.name for x in plan.layers if touches(plan, q, [x])) for q in plan.quantizers
         },
-        price={name: part / total for name, part in work.items()},
+        price={layer.name: work[layer.node] for layer in plan.layers},
     )
 
 

@@ -22,6 +22,7 @@ def keep(run: Run, stage: str, form: Form) -> Form:
         run.journal,
         form.exported,
         form.table_bytes,
+        equalized=form.equalized,
         stage=stage,
         float_layers=form.plan.float_nodes,
     )

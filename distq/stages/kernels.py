@@ -9,8 +9,8 @@ import onnx_ir as ir
 
 from distq.graph.layers import Layer, float_name, saturating_follower
 from distq.graph.linear import FUSED, bias_add
+from distq.graph.network_cost import shares
 from distq.graph.plan import Plan
-from distq.graph.probes import shares
 from distq.graph.subgraph import Network
 from distq.graph.values import is_float
 from distq.replica.session import optimized

@@ -20,6 +20,7 @@ from distq.replica.worker import Arrays, stable_sum
 from distq.run.context import Run
 from distq.search.metrics import ImageStatistics, mean_over_images, nmse
 from distq.stages.form import Form, Means
+from distq.targets.operators import SWISHES
 
 IMAGES = 8
 """Images that rank tensors for a budget: the worst cost many times what the others do, so few show them."""
@@ -66,7 +67,8 @@ class Variants:
         self._run = run
         self._form = form
         self._names = Names.free_in(form.model)
-        with_activations = replace(form, plan=replace(form.plan, dropped=frozenset()))
+        target = replace(form.plan.target, kernels=form.plan.target.kernels - SWISHES)
+        with_activations = replace(form, plan=replace(form.plan, dropped=frozenset(), target=target))
         exported = with_places(with_activations.exported, run.places if in_parts else run.reported)
         self._exported = run.executor.share(exported)
         self._reference = run.float_parts if in_parts else run.float_model

@@ -73,8 +73,8 @@ def calibrated_table(plan: Plan, distributions: Mapping[str, Distribution], meth
     for quantizer in plan.quantizers:
         if quantizer.name not in distributions:
             raise FileFormatError(
-                f"the distributions lack {quantizer.name}: gather them again for --target {plan.target.name} "
-                "and with the same settings by layer"
+                f"the distributions lack {quantizer.name}: give --data, from which it is gathered, "
+                f"or those of a run with --target {plan.target.name} and the same settings by layer"
             )
         distribution = distributions[quantizer.name]
         setting = quantizer.setting or ThresholdSetting()

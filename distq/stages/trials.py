@@ -5,18 +5,22 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from distq.config import CostName
+from distq.engine.progress import folded
 from distq.graph.network_cost import NetworkCost, network_cost
 from distq.replica.measured import Measuring, records_of
-from distq.replica.worker import Blob, WorkerSettings
+from distq.replica.timing import ROUNDS, Timing
+from distq.replica.worker import Blob
+from distq.run.auto_report import short_name
 from distq.run.context import Run
-from distq.run.measures import first_sample
-from distq.run.speed import speed
+from distq.search.acceptance import significant_improvement
+from distq.search.choice import CONFIDENCE
 from distq.search.goal import Floats, Goal, Seen
+from distq.search.metrics import mean_over_images
 from distq.stages.candidates import Candidate, Made, Maker
 from distq.stages.compare import compare_models, statistics
 from distq.stages.keep import keep
@@ -40,6 +44,7 @@ class Trial:
         samples: that it was measured on.
         dropped: given up after the first samples.
         met: whether it meets the goal.
+        losses: of each sample, (samples,); None where the loss is no mean over samples.
         latency: median milliseconds of a forward on this machine; None where they were not asked for.
     """
 
@@ -49,6 +54,7 @@ class Trial:
     samples: int
     dropped: bool
     met: bool
+    losses: Floats | None = field(default=None, compare=False, repr=False)
     latency: float | None = None
 
     @property
@@ -92,11 +98,16 @@ class Trials:
         self._seconds = seconds
         self._measuring = measuring
         self._power: Floats = np.zeros(0)
+        self._seen_of: dict[str, Seen] = {}
         self.every: list[Trial] = []
         (self.base,) = self._measured([maker.base])
 
-    def of(self, candidates: Sequence[Candidate]) -> list[Trial]:
+    def of(self, candidates: Sequence[Candidate], rival: Trial | None = None) -> list[Trial]:
         """Make and measure candidates.
+
+        Args:
+            candidates: to be tried.
+            rival: a network that they are to be as good as; None: they are to meet the goal.
 
         Raises:
             TimeIsUp: before that.
@@ -104,8 +115,9 @@ class Trials:
         if self._seconds is not None and time.monotonic() - self._run.started > self._seconds:
             raise TimeIsUp
         known = {trial.name: trial for trial in self.every}
-        new = [candidate for candidate in candidates if candidate.name not in known]
-        known |= {trial.name: trial for trial in self._measured(self._maker.make(new))}
+        new = {candidate.name: candidate for candidate in candidates if candidate.name not in known}
+        made = self._maker.make([*new.values()])
+        known |= {trial.name: trial for trial in self._measured(made, rival)}
         return [known[candidate.name] for candidate in candidates]
 
     def price(self, trial: Trial) -> tuple[float, int, int]:
@@ -117,8 +129,8 @@ class Trials:
         return first, len(cost.float_layers), len(cost.wide_layers)
 
     def answer(self) -> Trial:
-        """The cheapest that meets the goal, else the closest to it; made as its job file makes it."""
-        while (best := self.cheapest or self.closest).made.shared:
+        """The cheapest that meets the goal, else of the closest to it; made as its job file makes it."""
+        while (best := self.cheapest or self.cheapest_of_closest()).made.shared:
             (anew,) = self._measured(self._maker.make([best.made.candidate], share=False))
             self.every = [anew if trial is best else trial for trial in self.every if trial is not anew]
         return best
@@ -129,36 +141,65 @@ class Trials:
         met = [trial for trial in self.every if trial.met]
         return min(met, key=lambda trial: (self.price(trial), trial.loss)) if met else None
 
-    @property
-    def closest(self) -> Trial:
-        """Of all that were measured the one that loses least, of equals the cheapest."""
-        return min(self.every, key=lambda trial: (trial.loss, self.price(trial)))
+    def cheapest_of_closest(self) -> Trial:
+        """Of the one that loses least and those that the paired test finds equal to it the cheapest."""
+        best = self.closest()
+        equal = [trial for trial in self.every if not trial.dropped and as_good(trial, best)]
+        return min(equal, key=lambda trial: (self.price(trial), trial.loss))
 
-    def _measured(self, made: Sequence[Made]) -> list[Trial]:
+    def closest(self) -> Trial:
+        """The one that loses least on all samples; what was given up may turn out to be."""
+        while True:
+            best = self._closest_of_whole()
+            doubtful = [t for t in self.every if t.dropped and (t is best or _ahead(t, best))]
+            if not doubtful:
+                return best
+            done = dict(zip(map(id, doubtful), self._completed(doubtful), strict=True))
+            self.every = [done.get(id(trial), trial) for trial in self.every]
+
+    def _closest_of_whole(self) -> Trial:
+        """Of those that were measured on all samples the one that loses least; of all where none was."""
+        whole = [trial for trial in self.every if not trial.dropped] or self.every
+        return min(whole, key=lambda trial: (trial.loss, self.price(trial)))
+
+    def _measured(self, made: Sequence[Made], rival: Trial | None = None) -> list[Trial]:
         """Trials of the networks: on the first samples all, on the others those that may still do."""
         if not made:
             return []
-        run, goal = self._run, self._goal
+        run = self._run
         blobs = [run.share_reported(one.form.exported) for one in made]
         samples = run.selection.tuning
         first = samples if not self._power.size else samples[:FIRST_SAMPLES]
         seen = self._seen(blobs, first)
-        alive = [
-            i for i, own in enumerate(seen) if not goal.hopeless(self._goal.judge.losses(own, self._power))
-        ]
+        beside = None if rival is None else rival.losses
+        alive = [i for i, own in enumerate(seen) if not self._goal.hopeless(self._losses(own), beside)]
         rest = samples[len(first) :]
         if alive and rest:
             for i, more in zip(alive, self._seen([blobs[i] for i in alive], rest), strict=True):
                 seen[i] = seen[i].and_then(more)
         whole = set(alive) if rest else set(range(len(made)))
-        found = [
-            self._trial(one, own, dropped=i not in whole)
-            for i, (one, own) in enumerate(zip(made, seen, strict=True))
-        ]
+        found = []
+        for i, (one, own) in enumerate(zip(made, seen, strict=True)):
+            found.append(self._trial(one, own, dropped=i not in whole))
+            if found[-1].dropped:
+                self._seen_of[one.candidate.name] = own
         self.every += found
-        best = self.cheapest or self.closest
+        best = self.cheapest or self._closest_of_whole()
         keep(run, best.name, best.made.form)
         return found
+
+    def _completed(self, dropped: Sequence[Trial]) -> list[Trial]:
+        """What was given up, measured on the other samples as well."""
+        run = self._run
+        blobs = [run.share_reported(trial.made.form.exported) for trial in dropped]
+        found = self._seen(blobs, run.selection.tuning[FIRST_SAMPLES:])
+        return [
+            self._trial(trial.made, self._seen_of[trial.name].and_then(more), dropped=False)
+            for trial, more in zip(dropped, found, strict=True)
+        ]
+
+    def _losses(self, seen: Seen) -> Floats | None:
+        return self._goal.judge.losses(seen, self._power)
 
     def _trial(self, made: Made, seen: Seen, *, dropped: bool) -> Trial:
         goal, samples = self._goal, len(seen.error)
@@ -166,7 +207,7 @@ class Trials:
         cost = network_cost(made.form.model, made.form.plan)
         met = not dropped and goal.met(loss)
         latency = self._latency(made) if self._cost == "latency" and not dropped else None
-        trial = Trial(made, cost, loss, samples, dropped, met, latency)
+        trial = Trial(made, cost, loss, samples, dropped, met, self._losses(seen), latency)
         says = "meets the goal" if trial.met else "misses the goal"
         if dropped:
             says += f" by far on {samples} samples"
@@ -174,22 +215,21 @@ class Trials:
         work = f"{cost.layers} layers, {cost.macs:.1%} of multiplications not in INT8"
         if latency is not None:
             work += f", {latency:.3g} ms"
-        self._run.reporter.line(f"{trial.name}: {reading}, {work}: {says}")
+        for line in folded(f"{short_name(trial.name)}: {reading}, {work}: {says}", "  "):
+            self._run.reporter.line(line)
         if trial.name not in {note["name"] for note in self._run.journal.notes("trial")}:
             self._run.journal.note("trial", name=trial.name, reading=f"{reading}, {says}")
         return trial
 
     def _latency(self, made: Made) -> float:
-        """Milliseconds of a forward, measured once: a run that is continued takes what it noted."""
-        name, journal = made.candidate.name, self._run.journal
-        for note in journal.notes("latency"):
-            if note["name"] == name:
-                return float(note["ms"])
-        settings = WorkerSettings(self._run.executor.device, self._run.options.cpus_per_worker or 1)
-        sample = first_sample(self._run.data, self._run.tuning)
-        found = speed(made.form.exported, None, sample.inputs, settings).candidate.median_ms
-        journal.note("latency", name=name, ms=found)
-        return found
+        """Milliseconds of a forward on a worker, in turns with the first network, whatever else it does."""
+        run, first = self._run, self._maker.base
+        models = [run.executor.share(one.form.exported) for one in (first, made)[: 1 if made is first else 2]]
+        (result,) = run.results([Timing(tuple(models), run.data, run.tuning[0], ROUNDS)])
+        seconds = np.asarray(result["seconds"], np.float64)
+        if made is first:
+            return float(1000 * np.median(seconds[0]))
+        return (self.base.latency or math.nan) * float(np.median(seconds[1] / seconds[0]))
 
     def _seen(self, models: Sequence[Blob], indices: Sequence[int]) -> list[Seen]:
         """What each model does on each of the samples."""
@@ -212,3 +252,17 @@ class Trials:
             )
             for i in range(len(models))
         ]
+
+
+def as_good(trial: Trial, best: Trial) -> bool:
+    """Whether the paired test finds no network that loses less in ``best``, both measured on all samples."""
+    if trial.losses is None or best.losses is None:
+        return trial.loss <= best.loss
+    return not significant_improvement(best.losses, trial.losses, confidence=CONFIDENCE).accepted
+
+
+def _ahead(dropped: Trial, best: Trial) -> bool:
+    """Whether a network that was given up loses less on the samples that both were measured on."""
+    if dropped.losses is None or best.losses is None:
+        return dropped.loss < best.loss
+    return mean_over_images(dropped.losses) < mean_over_images(best.losses[: len(dropped.losses)])

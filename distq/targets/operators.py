@@ -36,5 +36,8 @@ PASS_THROUGH = PICKING | frozenset(
 GATES = frozenset({"Sigmoid"})
 """Activations that may run on integers where they only multiply their own input: those of a SiLU."""
 
+SWISHES = frozenset({"HardSwish"})
+"""Activations that integer kernels of other operators make up."""
+
 CONNECTING = ARITHMETIC | AVERAGES | PASS_THROUGH | {"Concat"}
 """What can run on integers between layers."""

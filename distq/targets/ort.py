@@ -6,14 +6,14 @@ then misses fusions.
 
 from __future__ import annotations
 
-from distq.targets.operators import CONNECTING, GATES, LAYERS
+from distq.targets.operators import CONNECTING, GATES, LAYERS, SWISHES
 from distq.targets.target import Target
 
 ORT = Target(
     name="ort",
     placement="everywhere",
     layers=LAYERS,
-    kernels=CONNECTING | GATES,
+    kernels=CONNECTING | GATES | SWISHES,
     schemes=("auto", "symmetric"),
     signed=False,
     bias="int32",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from distq.errors import UsageError
-from distq.targets.operators import CONNECTING, GATES, LAYERS
+from distq.targets.operators import CONNECTING, GATES, LAYERS, SWISHES
 
 Scheme = Literal["auto", "symmetric"]
 """How the range of an activation becomes integers: with a zero point, or around 0."""
@@ -62,7 +62,7 @@ class Target:
             UsageError: an operator that no quantizer can stand around, a width that is neither 8 nor 16, no
                 scheme, or saturation of tensors that have no quantizer.
         """
-        unknown = sorted((self.layers - LAYERS) | (self.kernels - CONNECTING - GATES))
+        unknown = sorted((self.layers - LAYERS) | (self.kernels - CONNECTING - GATES - SWISHES))
         if unknown:
             raise UsageError(
                 f"target {self.name} lists {unknown[0]}: take operators of distq/targets/operators.py"

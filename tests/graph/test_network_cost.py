@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from networks import Builder, load
 
-from distq.graph.network_cost import multiplications, network_cost
+from distq.graph.network_cost import multiplications, network_cost, shares
 from distq.graph.plan import make_plan
 from distq.targets import find_target
 
@@ -27,8 +27,13 @@ def plan_of(loaded, **choice):
     return make_plan(loaded.model, find_target("ort"), "auto", **choice)
 
 
+def work_of(loaded):
+    nodes = {node.name: node for node in loaded.model.graph}
+    return {layer.name: multiplications(nodes[layer.node]) for layer in plan_of(loaded).layers}
+
+
 def test_multiplications_of_each_kind_of_layer(loaded) -> None:
-    work = {layer.name: multiplications(loaded.model, layer) for layer in plan_of(loaded).layers}
+    work = work_of(loaded)
     assert work == {
         "first": 4 * 64 * 3 * 9,
         "depthwise": 4 * 64 * 9,
@@ -60,5 +65,27 @@ def test_a_product_of_activations(tmp_path: Path) -> None:
     graph.node("MatMul", "a", "b", output="product")
     graph.node("MatMul", "product", graph.random(4, 2), output="y")
     found = load(tmp_path, graph.model({"a": [1, 3, 5], "b": [1, 5, 4]}, ["y"]))
-    work = {layer.name: multiplications(found.model, layer) for layer in plan_of(found).layers}
-    assert work == {"product": 3 * 4 * 5, "y": 3 * 2 * 4}
+    assert work_of(found) == {"product": 3 * 4 * 5, "y": 3 * 2 * 4}
+
+
+def test_matrices_of_a_batch_are_multiplied_each_by_its_own(tmp_path: Path) -> None:
+    graph = Builder()
+    graph.node("MatMul", "a", graph.random(2, 5, 4), output="product")
+    graph.node("MatMul", "product", graph.random(4, 3), output="y")
+    found = load(tmp_path, graph.model({"a": [2, 7, 5]}, ["y"]))
+    assert work_of(found) == {"product": 2 * 7 * 5 * 4, "y": 2 * 7 * 4 * 3}
+
+
+def test_shares_are_of_all_multiplications_and_what_int8_cannot_carry_costs(tmp_path: Path) -> None:
+    graph = Builder()
+    graph.conv("x", (4, 4), output="first")
+    graph.node("ConvTranspose", "first", graph.random(4, 1, 2, 2), output="up", strides=[2, 2], group=4)
+    graph.conv("up", (4, 2), output="y")
+    found = load(tmp_path, graph.model({"x": [1, 4, 8, 8]}, ["y"]))
+    parts = shares(found.model)
+    assert sum(parts.values()) == pytest.approx(1)
+    counts = [4 * 64 * 4 * 9, 4 * 64 * 4, 2 * 256 * 4 * 9]
+    assert [*parts.values()] == pytest.approx([count / sum(counts) for count in counts])
+    cost = network_cost(found.model, plan_of(found))
+    assert cost.float_layers == ("up",)
+    assert cost.macs == pytest.approx(counts[1] / sum(counts))

@@ -160,8 +160,10 @@ def test_a_goal_out_of_reach_ends_with_the_closest_and_what_is_in_the_way(
     arguments += ["--method", "max", "--effort", "1", "--out", str(tmp_path / "command")]
     code = invoke(["auto", str(place / "bad.onnx"), "--goal", "sqnr:150", *arguments])
     assert code == 3
-    last = capsys.readouterr().err.strip().splitlines()[-1]
-    assert last.startswith("distq: --goal sqnr:150 was not reached: ")
+    said = capsys.readouterr().err.strip().splitlines()
+    assert said[-1].startswith("distq: --goal sqnr:150 was not reached: ")
+    assert any(line.startswith("in the way: ") for line in said)
+    assert max(map(len, said)) <= 80
     assert (tmp_path / "command" / "model.int8.onnx").is_file()
 
 
@@ -222,13 +224,35 @@ def test_combinations_by_hand_are_tried_exactly(place: Path, tmp_path: Path) -> 
         ("per-channel=1", r"--try per-channel=1: give per-channel alone"),
         ("method=best", r"--try method=best: method best: input should be"),
         ("int16-budget=2; strategy=bitmain", r"--int16-budget and --float-budget need --strategy default"),
-        ("float-layers=bda", r"--float-layers names bda.*the nearest is bad"),
+        ("float-layers=bda", r"--try float-layers=bda: --float-layers names bda.*the nearest is bad"),
+        ("tune; layers=frist", r"--try tune; layers=frist: --layers names frist.*the nearest is first"),
+        ("method=kl; method=mse", r"--try .*: method=kl and method=mse contradict each other"),
+        ("per-channel; per-tensor", r"per-channel and per-tensor contradict each other: leave one out"),
+        ("float-layers=bad; float-layers=y", r"float-layers=bad and float-layers=y contradict each other"),
     ],
 )
-def test_a_wrong_combination_is_refused(place: Path, tmp_path: Path, text: str, message: str) -> None:
+def test_a_wrong_combination_is_refused_before_any_is_tried(
+    place: Path, tmp_path: Path, text: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work: list[str] = []
+    use_watched(monkeypatch, work)
     with pytest.raises(UsageError, match=message):
-        auto(place, "bad", tmp_path / "run", "sqnr:30", tries=[text])
+        auto(place, "bad", tmp_path / "run", "sqnr:30", tries=["method=kl", text])
     assert not (tmp_path / "run").exists()
+    assert not work
+
+
+def test_a_combination_that_cannot_be_made_ends_none_of_the_others(place: Path, tmp_path: Path) -> None:
+    tries = ["float-budget=9", "float-layers=first,bad,y; int16-layers=x", "float-layers=bad"]
+    found = auto(place, "bad", tmp_path / "run", "sqnr:30", tries=tries).auto
+    assert found is not None
+    assert [network.name for network in found.tried] == ["INT8", "float-layers=bad"]
+    assert found.reached
+    assert not found.complete
+    assert "leaves none of the model" in found.not_made["float-budget=9"]
+    assert "--int16-layers names x" in found.not_made[tries[1]]
+    with pytest.raises(UsageError, match="leaves none of the model"):
+        auto(place, "bad", tmp_path / "none", "sqnr:30", tries=tries[:1])
 
 
 @pytest.mark.parametrize(
@@ -242,12 +266,15 @@ def test_a_wrong_combination_is_refused(place: Path, tmp_path: Path, text: str, 
         ({"goal": "score:-1", "measure": "odd"}, "no measure is called 'odd'"),
     ],
 )
-def test_wrong_options_are_refused(
-    place: Path, tmp_path: Path, options: dict[str, Any], message: str
+def test_wrong_options_are_refused_before_any_work(
+    place: Path, tmp_path: Path, options: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    work: list[str] = []
+    use_watched(monkeypatch, work)
     with pytest.raises(UsageError, match=message):
         auto(place, "bad", tmp_path / "run", **options)
     assert not (tmp_path / "run").exists()
+    assert not work
 
 
 def test_a_job_file_may_be_of_auto(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

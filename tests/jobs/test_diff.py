@@ -15,6 +15,7 @@ from job_helpers import calibrate, samples, tree, write_model
 from distq.cli.app import invoke
 from distq.config import DiffOptions
 from distq.engine.progress import SilentReporter
+from distq.errors import UsageError
 from distq.jobs.diff import diff
 from distq.run.results import DiffResult, RunResult
 
@@ -64,6 +65,30 @@ def test_the_whole_network_is_what_the_run_with_the_table_measured(place: Place,
     assert tuning is not None
     assert found.network == tuning.before
     assert (found.images, found.layers, found.steps, found.tensors) == (8, None, (), ())
+
+
+def test_a_table_in_the_folder_of_a_run_is_taken_with_the_target_of_the_run(place: Place) -> None:
+    given = {"model": place.model, "data": place.data, "table": place.table("openvino"), "executor": "local"}
+    lines = Lines()
+    found = diff(DiffOptions(**given), lines)
+    assert found.network == place.diff("openvino").network
+    assert f"--target openvino, as the run of {place.table('openvino')}" in lines.lines
+    with pytest.raises(UsageError, match="give --target openvino"):
+        diff(DiffOptions(**given, target="ort"), lines)
+    code = invoke(
+        [
+            "diff",
+            str(place.model),
+            "--table",
+            str(place.table("tensorrt")),
+            "--data",
+            str(place.data),
+            "--executor",
+            "local",
+            "--quiet",
+        ]
+    )
+    assert code == 0
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -117,6 +142,37 @@ def test_a_layer_is_also_known_by_its_node(place: Place) -> None:
     assert found.layers == ("a",)
 
 
+def test_the_layers_are_listed_in_a_file_and_named_by_patterns(place: Place, tmp_path: Path) -> None:
+    listed = tmp_path / "layers.txt"
+    listed.write_text("# the first two\na\n\n  wide  \n")
+    assert place.diff("ort", int8_layers=(str(listed),)).layers == ("a", "wide")
+    assert place.diff("ort", int8_layers=("?", "w*")).layers == ("a", "wide", "c", "y")
+
+
+def test_the_curve_names_the_layers_that_it_grows_most_with(place: Place) -> None:
+    found = place.diff("ort", progressive=True)
+    errors = [0.0, *(step.nmse for step in found.steps)]
+    grew = {step.layer: errors[i + 1] - errors[i] for i, step in enumerate(found.steps)}
+    named = [step.layer for step in found.largest]
+    assert named == sorted(grew, key=lambda name: -grew[name])[: len(named)]
+    first = found.largest[0]
+    at = next(i for i, step in enumerate(found.steps) if step.layer == first.layer)
+    assert first.after == found.steps[at].sqnr_db
+    assert place.diff("ort").largest == ()
+
+
+def test_what_cannot_be_told_apart_is_said(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    """``wide`` is a Conv and its Relu, one kernel."""
+    found = place.diff("ort", int8_layers=("wide",))
+    assert found.layers == ("wide",)
+    assert set(found.folded) == {"wide"}
+    assert place.diff("ort", int8_layers=found.folded["wide"][:1]).layers == ("wide",)
+    assert invoke(arguments(place, "--progressive")) == 0
+    shown = capsys.readouterr().out
+    assert "The largest steps" in shown
+    assert "One layer, in INT8 together: wide, " in shown
+
+
 def test_what_has_16_bits_in_the_table_has_them_here(place: Place, tmp_path: Path) -> None:
     run = calibrate(
         place.model, place.data, tmp_path / "run", method="max", holdout=0, int16_layers=("wide",)
@@ -165,6 +221,8 @@ def test_as_tables(place: Place, capsys: pytest.CaptureFixture[str], more: list[
     [
         (["--progressive", "--sensitivity"], "--progressive and --sensitivity ask for different"),
         (["--int8-layers", "wid"], "the nearest is wide"),
+        (["--int8-layers", "x*"], "names x*, which is no compute layer"),
+        (["--int8-layers", "missing.txt"], "--int8-layers missing.txt: cannot be read"),
         (["--tune-samples", "99"], "--tune-samples 8"),
         (["--table", "missing.json"], "missing.json"),
     ],

@@ -7,7 +7,10 @@ from replica_helpers import Bench
 from distq.data.dataset import DatasetSpec, InputSpec
 from distq.engine.local import LocalExecutor
 from distq.replica.evaluate import STATISTICS, Evaluate
+from distq.replica.lowered import Lowered
+from distq.replica.measured import Measuring
 from distq.replica.session import Session
+from distq.search.measures.measure import Measure
 from distq.search.metrics import compare
 
 
@@ -78,3 +81,30 @@ def test_without_labels_nothing_is_counted(tmp_path):
 def test_a_label_beyond_the_classes_is_not_counted(tmp_path):
     result = evaluate(*rows(tmp_path, np.eye(3, dtype=np.float32), [0, 1, 99]), against=False)
     assert result["top1"].tolist() == [[1, 1, -1]]
+
+
+def test_what_float_gives_is_postprocessed_once_a_sample_whatever_is_measured_of_it(tmp_path):
+    """For records of two candidates and of float itself, and for the loss of both."""
+    seen: list[int] = []
+
+    class Counted(Measure):
+        name = "counted"
+
+        def postprocess(self, outputs, sample):
+            seen.append(sample.index)
+            return outputs
+
+        def score(self, outputs, sample):
+            assert sample.index in seen
+            return float(next(iter(outputs.values())).sum())
+
+    loaded, data = rows(tmp_path, np.eye(3, dtype=np.float32))
+    measure, names = Counted(), ("y",)
+    with LocalExecutor(SETTINGS) as executor:
+        model = executor.share(loaded.serialized())
+        measuring, lowered = Measuring((measure,), names), Lowered(measure, names)
+        unit = Evaluate((model, model), model, data, (0, 1, 2), measuring=measuring, lowered=lowered)
+        result = next(executor.run([unit]))[1]
+    assert result["record/0/2/1"] == 1.0
+    assert result["loss"].tolist() == [[[-1.0]] * 3] * 2
+    assert seen == [i for i in range(3) for _ in range(3 + 3)]

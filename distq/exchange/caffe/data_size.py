@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from distq.data.images import pixels_of
 from distq.data.preprocess import InputSteps
+from distq.data.resize import Resize
 from distq.data.samples import Values
-from distq.data.shape_steps import CenterCrop, Resize, Transpose
+from distq.data.shape_steps import CenterCrop, Transpose
 from distq.data.sniff import open_source
 from distq.data.value_steps import Color
 from distq.errors import DataError, PreprocessError

@@ -33,13 +33,14 @@ def _panel(report: AutoReport) -> str:
     said = f"Goal {report.goal}: {'reached' if report.reached else 'not reached'}; taken: {report.chosen}."
     if not report.complete:
         said += " The search did not come to its end."
+    failed = [f"{name} could not be made: {why}" for name, why in report.not_made.items()]
     heads = ["network", report.measure, "not in INT8", "layers", "latency, ms", "samples", "goal", "best"]
     rows = [_row(network, place, report) for place, network in enumerate(report.tried)]
     reasons = [[words(reason.name), words(reason.kind), words(reason.text)] for reason in report.reasons]
     return "".join(
         (
             paragraph(text(said), class_="lead"),
-            *(paragraph(text(obstacle), class_="reason") for obstacle in report.obstacles),
+            *(paragraph(text(said), class_="reason") for said in (*report.obstacles, *failed)),
             paragraph(
                 "Measured on the tuning samples. Not in INT8: share of the multiplications. Best: none "
                 "measured on all samples is better and costs no more.",
