@@ -5,8 +5,8 @@
     result = distq.tune(model="model.onnx", data="photos/", preprocess="preprocess.yaml", out="run")
     print(result.holdout.after.sqnr_db)
 
-The functions do what ``distq calibrate``, ``tune``, ``auto``, ``eval``, ``diff``, ``convert``, ``report`` and
-``sweep`` do, and raise what distq.errors lists. Nothing is printed unless a reporter is given.
+The functions do what ``distq calibrate``, ``tune``, ``auto``, ``eval``, ``diff``, ``convert``, ``report``,
+``export`` and ``sweep`` do, and raise what distq.errors lists. Nothing is printed unless a reporter is given.
 """
 
 from __future__ import annotations
@@ -25,17 +25,14 @@ from distq.errors import (
     PreprocessError,
     UsageError,
 )
+from distq.file_verbs import build_dataset, convert, convert_network, dataset_info
+from distq.run_verbs import export, report, watch
 from distq.verbs import (
     auto,
-    build_dataset,
     calibrate,
-    convert,
-    convert_network,
-    dataset_info,
     diff,
     evaluate,
     plan_sweep,
-    report,
     sweep,
     tune,
 )
@@ -85,8 +82,10 @@ __all__ = [
     "dataset_info",
     "diff",
     "evaluate",
+    "export",
     "plan_sweep",
     "report",
     "sweep",
     "tune",
+    "watch",
 ]

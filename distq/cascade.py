@@ -205,6 +205,8 @@ class Cascade:
         if isinstance(data, str | os.PathLike):
             data = items_of(Path(data))
         if not isinstance(data, Iterable):
-            raise UsageError(f"data is a {type(data).__name__}, which gives no items one by one")
+            raise UsageError(
+                f"data is of type {type(data).__name__}, which gives no items one by one: give a list"
+            )
         verbs = Verbs(calibrate, tune)
         return quantize_cascade(self.models, self.forward, data, wanted, verbs, reporter or SilentReporter())

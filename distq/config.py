@@ -19,6 +19,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from distq.errors import UsageError, one_of
+from distq.named_values import InputShapes, StatePairs
 from distq.targets import TARGETS
 from distq.targets.target import ConcatRule, Scheme
 from distq.urls import shown, why_unusable
@@ -63,34 +64,6 @@ def _known_target(value: object) -> object:
 
 TargetName = Annotated[str, BeforeValidator(_known_target)]
 """A name in ``TARGETS``."""
-
-
-def _shapes(value: object) -> object:
-    """Shapes by input, from ``NAME=1,3,640,640``, a list of these, or a mapping of names to sizes."""
-    if isinstance(value, str):
-        value = [value]
-    if isinstance(value, Mapping):
-        return tuple((name, _sizes(sizes)) for name, sizes in value.items())
-    if isinstance(value, list | tuple):
-        return tuple(_shape(one) if isinstance(one, str) else one for one in value)
-    return value
-
-
-def _shape(text: str) -> tuple[str, object]:
-    name, equals, sizes = text.rpartition("=")
-    if not equals or not name.strip():
-        raise PydanticCustomError("input_shape", "Give NAME=1,3,640,640, with the name of a model input")
-    return name.strip(), _sizes(sizes)
-
-
-def _sizes(sizes: object) -> object:
-    return tuple(part.strip() for part in sizes.split(",")) if isinstance(sizes, str) else sizes
-
-
-InputShapes = Annotated[
-    tuple[tuple[str, tuple[Annotated[int, Field(ge=1)], ...]], ...], BeforeValidator(_shapes)
-]
-"""Shapes of model inputs by name; as text ``NAME=1,3,640,640``."""
 
 
 def _split_measures(value: object) -> object:
@@ -184,7 +157,10 @@ class LayerOptions(CommonOptions):
     conv_groups: Annotated[int, Field(ge=2, le=64)] | None = None
     concat: ConcatRule = "auto"
     per_tensor_weights: bool = False
+    quantize_front_end: bool = False
     input_shape: InputShapes = ()
+    state: StatePairs = ()
+    sequence: Annotated[int, Field(ge=1)] | None = None
 
 
 LAYER_OPTIONS = tuple(name for name in LayerOptions.model_fields if name not in CommonOptions.model_fields)
@@ -258,6 +234,8 @@ class EvaluateOptions(CommonOptions):
     annotations: Path | None = None
     speed: bool = False
     input_shape: InputShapes = ()
+    state: StatePairs = ()
+    sequence: Annotated[int, Field(ge=1)] | None = None
 
 
 class DiffOptions(LayerOptions):
@@ -278,17 +256,6 @@ class DiffOptions(LayerOptions):
     int8_layers: Names = ()
     progressive: bool = False
     sensitivity: bool = False
-
-
-class ReportOptions(BaseModel):
-    """Options of ``distq report``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    runs: Annotated[tuple[Path, ...], Field(min_length=1)]
-    out: Path
-    measured: tuple[Path, ...] = ()
-    images: bool = True
 
 
 MOST_BINS = 1 << 20

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 SECONDS_TO_END = 4.5
 """From the signal to the end, at most."""
@@ -43,6 +47,23 @@ def at_last(clean: Callable[[], object]) -> None:
     _lasts.append(clean)
 
 
+@contextmanager
+def temporary_folder(prefix: str = "distq-", place: Path | None = None) -> Iterator[Path]:
+    """A folder that goes at the end of the block, or of the process where that is ended from outside.
+
+    Args:
+        prefix: of its name.
+        place: where it is made; None: where temporary files are.
+    """
+    with TemporaryDirectory(prefix=prefix, dir=place, ignore_cleanup_errors=True) as folder:
+        remove = partial(shutil.rmtree, folder, ignore_errors=True)
+        _lasts.append(remove)
+        try:
+            yield Path(folder)
+        finally:
+            _lasts.remove(remove)
+
+
 def say(message: str) -> None:
     """What is said where the process has to be ended from outside: what to do to continue."""
     global _message  # noqa: PLW0603  # of the one command that a process runs
@@ -69,7 +90,7 @@ def _wait(reading: int) -> None:
     while time.monotonic() < end:  # what begins meanwhile is stopped too
         _call(list(_stops.values()))
         time.sleep(0.1)
-    _call(_lasts)
+    _call(list(_lasts))
     if not _told.is_set():
         with contextlib.suppress(OSError):
             os.write(2, f"distq: {_message}\n".encode())

@@ -64,3 +64,8 @@ def one_of(names: Iterable[str]) -> str:
     """What a message lists to choose from: ``a, b or c``."""
     *others, last = names
     return f"{', '.join(others)} or {last}" if others else last
+
+
+def plural(count: int, noun: str) -> str:
+    """A count with its noun: ``1 layer``, ``1,200 layers``."""
+    return f"{count} {noun}" if count == 1 else f"{count:,} {noun}s"

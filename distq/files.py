@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import shutil
 import tempfile
 import zipfile
 import zlib
@@ -77,6 +78,19 @@ def atomic_write(path: Path, data: bytes) -> None:
     """
     try:
         _replace(path, data)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def atomic_copy(source: Path, path: Path) -> None:
+    """Replace ``path`` by a copy of a file of any size, as :func:`atomic_write` does.
+
+    Raises:
+        ExecutionError: it cannot be read or written; nothing was replaced.
+    """
+    try:
+        with open_regular(source) as content, atomic_stream(path) as stream:
+            shutil.copyfileobj(content, stream)
     except OSError as error:
         raise cannot_write(path, error) from error
 

@@ -24,8 +24,9 @@ _SAID = (
     "Insufficient memory",
     "Cannot allocate memory",
     "Unable to allocate",
+    "can't start new thread",
 )
-"""In what libraries say of it: C++'s own, ONNX Runtime, OpenCV, the system, numpy and Ray."""
+"""In what libraries say of it: C++'s own, ONNX Runtime, OpenCV, the system, numpy, Ray, Python."""
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _OWN_PAGES, _COUNTERS = Path("/proc/self/statm"), Path("/proc/vmstat")
@@ -62,8 +63,7 @@ def require_address_space(least: int, remedy: str) -> None:
     given, _ = resource.getrlimit(resource.RLIMIT_AS)
     if given != resource.RLIM_INFINITY and given < least:
         raise UsageError(
-            f"ulimit -v gives {given / (1 << 30):.1f} GiB of address space, "
-            f"distq needs {least >> 30} GiB of it: {remedy}"
+            f"ulimit -v gives {given >> 20} MiB of address space, distq needs {least >> 20}: {remedy}"
         )
 
 
@@ -76,13 +76,15 @@ def rss_bytes() -> int:
 
 
 def system_kills() -> int:
-    """Processes of this machine that the system has killed for memory; 0 where it does not say."""
-    with contextlib.suppress(OSError, ValueError):
-        for line in _COUNTERS.read_text(encoding="ascii").splitlines():
-            name, _, count = line.partition(" ")
-            if name == "oom_kill":
-                return int(count)
-    return 0
+    """Processes that the system has killed for memory, as the closest source counts that there is.
+
+    That is this process's control group, else the whole machine; 0 where nobody says.
+    """
+    for version_1, folder in _own_groups():
+        counted = _counted(folder / ("memory.oom_control" if version_1 else "memory.events"))
+        if counted is not None:
+            return counted
+    return _counted(_COUNTERS) or 0
 
 
 def peak_rss_mb() -> float:
@@ -100,20 +102,37 @@ def peak_bytes() -> int:
     return round(peak_rss_mb() * (1 << 20))
 
 
+def _counted(path: Path) -> int | None:
+    """The line ``oom_kill`` of a file of the system's."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in path.read_text(encoding="ascii").splitlines():
+            name, _, count = line.partition(" ")
+            if name == "oom_kill":
+                return int(count)
+    return None
+
+
 def _group_limits() -> list[int]:
     """Limits of the control groups that this process is in, of both versions."""
+    found = []
+    for version_1, own in _own_groups():
+        root = _GROUPS / "memory" if version_1 else _GROUPS
+        name = "memory.limit_in_bytes" if version_1 else "memory.max"
+        for folder in (own, *own.parents):
+            if not folder.is_relative_to(root):
+                break
+            with contextlib.suppress(OSError, ValueError):  # "max", and a root without the file
+                found.append(int((folder / name).read_text(encoding="ascii")))
+    return found
+
+
+def _own_groups() -> list[tuple[bool, Path]]:
+    """Folders of the control groups that count this process's memory; whether they are of version 1."""
     found = []
     with contextlib.suppress(OSError):
         for line in _OWN_GROUPS.read_text(encoding="utf-8", errors="replace").splitlines():
             _, controllers, place = line.split(":", 2)
-            if controllers and "memory" not in controllers.split(","):
-                continue
-            root = _GROUPS / "memory" if controllers else _GROUPS
-            name = "memory.limit_in_bytes" if controllers else "memory.max"
-            own = root / place.lstrip("/")
-            for folder in (own, *own.parents):
-                if not folder.is_relative_to(root):
-                    break
-                with contextlib.suppress(OSError, ValueError):  # "max", and a root without the file
-                    found.append(int((folder / name).read_text(encoding="ascii")))
+            if not controllers or "memory" in controllers.split(","):
+                root = _GROUPS / "memory" if controllers else _GROUPS
+                found.append((bool(controllers), root / place.lstrip("/")))
     return found

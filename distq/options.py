@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -22,8 +23,9 @@ _PATTERNS = {
     "device": "cpu, auto, cuda or cuda:N",
     "goal": "sqnr:DECIBELS, top1:POINTS, top5:POINTS, map:POINTS or score:N, such as sqnr:30 or top1:-0.5",
     "time": "a number of seconds, or one with s, m or h behind it, such as 30m",
+    "input_shape": "NAME=1,3,640,640, with the name of a model input and whole numbers from 1",
 }
-"""What a regular expression says, for a person."""
+"""What a regular expression or the type of a part says, for a person."""
 
 _LONGEST_VALUE = 60
 
@@ -50,7 +52,7 @@ def make_options(
     try:
         return kind.model_validate(dict(values))
     except ValidationError as error:
-        raise UsageError(_first_line(kind, error, spell)) from None
+        raise UsageError(_first_line(kind, error, values, spell)) from None
 
 
 def unknown_name(name: str, allowed: Mapping[str, object], what: str = "option") -> str:
@@ -60,22 +62,30 @@ def unknown_name(name: str, allowed: Mapping[str, object], what: str = "option")
     return f"unknown {what} {name}: {remedy}"
 
 
-def _first_line(kind: type[BaseModel], error: ValidationError, spell: Callable[[str], str]) -> str:
+def _first_line(
+    kind: type[BaseModel],
+    error: ValidationError,
+    values: Mapping[str, object],
+    spell: Callable[[str], str],
+) -> str:
     first = error.errors(include_url=False)[0]
     name = str(first["loc"][0]) if first["loc"] else "options"
     if first["type"] == "extra_forbidden":
         return unknown_name(name, kind.model_fields)
     if first["type"] == "missing":
-        return f"{spell(name)} is missing"
-    message = first["msg"]
-    if first["type"] == "string_pattern_mismatch" and name in _PATTERNS:
+        return f"{spell(name)} is missing: give one"
+    message = "give one path" if first["type"] == "path_type" else first["msg"]
+    if (first["type"] == "string_pattern_mismatch" or len(first["loc"]) > 1) and name in _PATTERNS:
         message = f"input should be {_PATTERNS[name]}"
-    return f"{spell(name)} {_shorten(first['input'])}: {message[0].lower()}{message[1:]}"
+    given = values.get(name, first["input"])  # all of it, where what is wrong is a part
+    return f"{spell(name)} {_shorten(given)}: {message[0].lower()}{message[1:]}"
 
 
 def _shorten(value: Any) -> str:  # noqa: ANN401  # whatever the user gave
-    if isinstance(value, list) and len(value) == 1:  # an option that can be given again
-        value = value[0]
+    if isinstance(value, list) and value and all(isinstance(one, str) for one in value):
+        value = " ".join(value)  # an option that can be given again
+    if isinstance(value, Path):
+        value = str(value)
     text = value if isinstance(value, str) and value.strip() else repr(value)
     text = " ".join(text.split())
     return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"

@@ -1,139 +1,49 @@
 """Calibrate and tune the demo's network on a Ray of three nodes, and do harm to it again and again.
 
-    scripts/chaos [--kills 100] [--seed 0] [--samples 320] [--jobs calibrate,tune] [--kinds actor,driver]
+    scripts/chaos [--faults 100] [--seed 0] [--record FILE] [--samples 320] [--jobs calibrate,tune]
 
 In turn, in an order and at moments that the seed decides: kill -9 of an actor; of a node's raylet; of a whole
-node (both are replaced by new nodes); of the driver. An actor is stopped. The driver is interrupted, or its
-disk full; an actor gets no more memory; the driver is killed and a bit flipped of what RUN holds. A driver
-that ended is started again with --resume. Each run's thresholds.json and model.int8.onnx are compared with
-those of an undisturbed run, and its journal is searched for units that were finished twice (but for what a
-flip cost). Exit code 1 where a byte differs, a unit was finished twice, a line is no message, or a run fails
-or hangs.
+node (both are replaced by new nodes); of the driver. An actor is stopped; a raylet, Ray's head or the driver
+stands still for some seconds. The driver is interrupted, or its disk full; an actor gets no more memory; the
+driver is killed and a bit flipped of what RUN holds. A driver that ended is started again with --resume. Each
+run's thresholds.json and model.int8.onnx are compared with those of an undisturbed run, its journal is
+searched for units that were finished twice (but for what a flip cost), and RUN, the folder of temporary files
+and the processes for what is left behind. Exit code 1 where a byte differs, a unit was finished twice, a line
+is no message, something is left, or a run fails or hangs.
+
+With --record, each run is noted in that file as it ends, and the same command goes on behind the last one.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import itertools
 import json
+import os
 import random
-import re
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
 
-from chaos_faults import EXIT_CODES, KINDS, MESSAGES, OTHERS, flip, strike
-from chaos_machines import NODES, Machines
+import chaos_report
+from chaos_faults import EXIT_CODES, KINDS, OTHERS, flip, strike
+from chaos_machines import Machines
+from chaos_run import POLL_SECONDS, Fault, Run
 
-import distq
-
-ASSETS = Path(distq.__file__).parent / "assets"
-FILES = ("thresholds.json", "model.int8.onnx")
-MOST_UNITS = 80  # between two kills
-LATE_SECONDS = 0.2  # a kill comes up to so long after a unit, not just behind it
+MOST_UNITS = 80  # between two faults
+LATE_SECONDS = 0.2  # a fault comes up to so long after a unit, not just behind it
 HANGING_SECONDS = 60.0
-UNIT_SECONDS = 10.0  # --unit-timeout
-POLL_SECONDS = 0.01
-_REQUEUED = re.compile(r"lost a worker on .*; again: (.*)")
-
-
-@dataclass(frozen=True)
-class Kill:
-    """One kill, in seconds of ``time.monotonic``."""
-
-    kind: str
-    when: float
-
-
-@dataclass
-class Run:
-    """A job and its journal while it is killed and resumed.
-
-    Attributes:
-        units: when each was seen to be finished, and its key.
-        again: when distq said that units are run again, and how many.
-    """
-
-    command: str
-    out: Path
-    address: str
-    samples: int
-    kills: list[Kill] = field(default_factory=list)
-    units: list[tuple[float, str]] = field(default_factory=list)
-    again: list[tuple[float, int]] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-    flips: list[int] = field(default_factory=list)  # units there were then
-    expected: set[int] = field(default_factory=set)  # exit codes, because of what was done
-
-    def start(self) -> subprocess.Popen[str]:
-        """Start the driver, which goes on where the journal ends."""
-        resume = ["--resume"] if self.out.exists() else []
-        tune = ["--tune-samples", str(self.samples // 4)] if self.command == "tune" else []
-        command = [
-            sys.executable, "-m", "distq", self.command, str(ASSETS / "digits.onnx"),
-            "--data", str(ASSETS / "labels.txt"), "--preprocess", str(ASSETS / "preprocess.yaml"),
-            "--samples", str(self.samples), "--holdout", "100", "--shard-size", "2", *tune,
-            "--workers", str(NODES), "--address", self.address, "--unit-timeout", str(UNIT_SECONDS),
-            "--quiet", "--out", str(self.out), *resume,
-        ]  # fmt: skip
-        driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        threading.Thread(target=self._listen, args=(driver.stderr,), daemon=True).start()
-        return driver
-
-    def follow(self, over: threading.Event) -> None:
-        """Watch the journal grow until the run is over."""
-        position = 0
-        while not over.wait(POLL_SECONDS):
-            position = self._take_in(position)
-        self._take_in(position)
-
-    def finished_twice(self) -> int:
-        """Units that the journal has more than once, of those between two flips."""
-        ends = [0, *self.flips, len(self.units)]
-        between = (Counter(key for _, key in self.units[a:b]) for a, b in itertools.pairwise(ends))
-        return sum(count - 1 for counts in between for count in counts.values())
-
-    def content(self) -> dict[str, bytes]:
-        """The files that must not change."""
-        return {name: (self.out / name).read_bytes() for name in FILES if (self.out / name).exists()}
-
-    def _take_in(self, position: int) -> int:
-        """Read what the journal says behind a position; returns where its last whole line ends."""
-        with contextlib.suppress(FileNotFoundError), (self.out / "journal.jsonl").open("rb") as journal:
-            journal.seek(position)
-            for line in journal:
-                if not line.endswith(b"\n"):
-                    break
-                position += len(line)
-                try:
-                    record = json.loads(line)["record"]
-                except ValueError:  # a flipped bit
-                    continue
-                if record["type"] == "unit":
-                    self.units.append((time.monotonic(), record["key"]))
-        return position
-
-    def _listen(self, stream: IO[str]) -> None:
-        for line in stream:
-            requeued = _REQUEUED.search(line)
-            if requeued:
-                self.again.append((time.monotonic(), requeued[1].count(" and ") + 1))
-            else:
-                self.errors.append(line.rstrip())
+LEAVING_SECONDS = 10.0  # within which actors of a driver that ended end too
 
 
 def disturb(run: Run, machines: Machines, kinds: list[str], choice: random.Random) -> int:
-    """Run a job to its end and kill something of it now and then; kinds that were killed leave the list.
+    """Run a job to its end and do harm to it now and then; kinds that were done leave the list.
 
     Returns:
         The exit code of the last driver.
@@ -142,7 +52,7 @@ def disturb(run: Run, machines: Machines, kinds: list[str], choice: random.Rando
     watcher = threading.Thread(target=run.follow, args=(over,))
     watcher.start()
     driver, began = run.start(), time.monotonic()
-    next_kill = choice.randint(1, MOST_UNITS)
+    next_fault = choice.randint(1, MOST_UNITS)
     while driver.poll() is None or driver.returncode in run.expected:
         if driver.poll() is not None:
             run.expected = set()
@@ -153,11 +63,11 @@ def disturb(run: Run, machines: Machines, kinds: list[str], choice: random.Rando
             driver.kill()
             driver.wait()
             break
-        if kinds and len(run.units) >= next_kill:
+        if kinds and len(run.units) >= next_fault:
             time.sleep(choice.uniform(0, LATE_SECONDS))
             before, driver = driver, harm(run, driver, machines, kinds, choice)
             began = began if driver is before else time.monotonic()
-            next_kill = len(run.units) + choice.randint(1, MOST_UNITS)
+            next_fault = len(run.units) + choice.randint(1, MOST_UNITS)
         time.sleep(POLL_SECONDS)
     over.set()
     watcher.join()
@@ -180,65 +90,41 @@ def harm(
         time.sleep(10 * POLL_SECONDS)  # what it had finished is not its successor's
         if kind == "driver" or flip(run.out, choice):
             run.flips += [len(run.units)] if kind == "flip" else []
-            run.kills.append(Kill(kinds.pop(0), time.monotonic()))
+            run.faults.append(Fault(kinds.pop(0), time.monotonic()))
         return run.start()
-    if kind in OTHERS:
+    if kind == "paused":
+        machines.pause(driver.pid, choice)
+        done = True
+    elif kind in OTHERS:
         done = strike(kind, driver, machines.actors(), run.out, choice)
         run.expected |= EXIT_CODES.get(kind, set()) if done else set()
     else:
         done = machines.kill(kind, choice)
-        machines.replace_dead()
+    machines.replace_dead()
     if done:
-        run.kills.append(Kill(kinds.pop(0), when))
+        run.faults.append(Fault(kinds.pop(0), when))
     return driver
 
 
-def report(runs: list[Run], undisturbed: dict[str, float], bad: Counter[str]) -> None:
-    """Print what was killed and how soon it went on."""
-    print(f"\n{'fault':10}{'times':>6}{'units repeated':>16}{'recovery p50':>14}{'p95':>8}")
-    for kind in (*KINDS, "all"):
-        kills = repeated = 0
-        seconds: list[float] = []
-        for run in runs:
-            for kill, following in itertools.pairwise([*run.kills, Kill("end", float("inf"))]):
-                if kind in {kill.kind, "all"}:
-                    kills += 1
-                    after = [when - kill.when for when, _ in run.units if when > kill.when]
-                    seconds += after[:1]
-                    repeated += sum(n for when, n in run.again if kill.when < when <= following.when)
-        p50, p95 = (f"{s:.2f} s" for s in percentiles(seconds)) if seconds else ("-", "-")
-        count = "-" if kind in {"driver", "flip", "interrupt", "full disk"} else str(repeated)
-        if kills:
-            print(f"{kind:10}{kills:6}{count:>16}{p50:>14}{p95:>8}")
-    for command, seconds_alone in undisturbed.items():
-        of_it = [run for run in runs if run.command == command]
-        units = len(of_it[0].units) if of_it else 0
-        print(
-            f"{len(of_it)} runs of {command}, {units} units each; undisturbed it takes {seconds_alone:.1f} s"
-        )
-    for what in (
-        "lines that are no message",
-        "runs that failed",
-        "files that differ",
-        "units finished twice",
-    ):
-        print(f"{what}: {bad[what]}")
-
-
-def percentiles(values: list[float]) -> tuple[float, float]:
-    """The 50th and the 95th."""
-    if len(values) == 1:
-        return values[0], values[0]
-    cuts = statistics.quantiles(values, n=20, method="inclusive")
-    return cuts[9], cuts[18]
+def left_behind(machines: Machines, temporary: Path) -> Iterator[str]:
+    """What is there of a run that has ended: actors, files."""
+    end = time.monotonic() + LEAVING_SECONDS
+    while machines.actors() and time.monotonic() < end:
+        time.sleep(10 * POLL_SECONDS)
+    yield from (f"process {pid}: an actor" for pid in machines.actors())
+    for path in temporary.iterdir():
+        yield f"a temporary file {path.name}"
+        shutil.rmtree(path, ignore_errors=True)
+        path.unlink(missing_ok=True)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--kills", type=int, default=100, metavar="N")
+    parser.add_argument("--faults", type=int, default=100, metavar="N")
     parser.add_argument("--seed", type=int, default=0, metavar="N")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="outcome of each run, to go on from")
     parser.add_argument(
         "--samples", type=int, default=320, metavar="N", help="to calibrate with, at most 328"
     )
@@ -247,49 +133,47 @@ def main() -> int:
     given = parser.parse_args()
     if not Path("/proc/self/environ").exists():
         parser.error("processes are looked up in /proc: run it on Linux")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # drivers would inherit a shell's ignoring it
     commands = given.jobs.split(",")
     wanted = given.kinds.split(",")
-    choice = random.Random(given.seed)  # noqa: S311  # moments, not secrets
-    turns = itertools.chain.from_iterable(choice.sample(wanted, len(wanted)) for _ in itertools.count())
-    kinds = list(itertools.islice(turns, given.kills))
+    order = random.Random(given.seed)  # noqa: S311  # moments, not secrets
+    turns = itertools.chain.from_iterable(order.sample(wanted, len(wanted)) for _ in itertools.count())
+    outcomes = chaos_report.read(given.record)
+    done = sum(len(found["faults"]) for found in outcomes)
+    kinds = list(itertools.islice(turns, given.faults))[done:]
     folder = Path(tempfile.mkdtemp(prefix="chaos-", dir="/tmp"))  # Ray's sockets need a short path
-    machines: Any = None
-    runs: list[Run] = []
-    bad: Counter[str] = Counter()
-    expected: dict[str, dict[str, bytes]] = {}
-    undisturbed: dict[str, float] = {}
+    temporary = folder / "temporary"
+    temporary.mkdir()
+    os.environ["TMPDIR"] = str(temporary)
+    machines = Machines(folder)
     try:
-        machines = Machines(folder)
+        undisturbed: dict[str, Run] = {}
         for command in commands:
-            began = time.monotonic()
-            alone = Run(command, folder / command, machines.address, given.samples)
-            if disturb(alone, machines, [], choice) or alone.finished_twice():
+            alone = undisturbed[command] = Run(command, folder / command, machines.address, given.samples)
+            if disturb(alone, machines, [], order) or alone.finished_twice():
                 print(f"{command} fails undisturbed: {alone.errors}", file=sys.stderr)
                 return 1
-            expected[command], undisturbed[command] = alone.content(), time.monotonic() - began
-        for number in itertools.count():
-            if not kinds:
-                break
+        while kinds:
+            number = len(outcomes)
             command = commands[number % len(commands)]
+            choice = random.Random(f"{given.seed}/{number}")  # noqa: S311  # the same
             run = Run(command, folder / f"{command}{number}", machines.address, given.samples)
+            began = time.monotonic()
             code = disturb(run, machines, kinds, choice)
-            runs.append(run)
-            found = run.content()
-            differing = [name for name in FILES if found.get(name) != expected[command].get(name)]
-            bad["runs that failed"] += code != 0
-            bad["lines that are no message"] += sum(not line.startswith(MESSAGES) for line in run.errors)
-            bad["files that differ"] += len(differing)
-            bad["units finished twice"] += run.finished_twice()
-            killed = ", ".join(kill.kind for kill in run.kills) or "nothing"
-            outcome = "same bytes" if not (code or differing) else f"exit code {code}, differ: {differing}"
-            print(f"{command}: {killed}: {outcome}", *run.errors, sep="\n  ", flush=True)
+            seconds = time.monotonic() - began
+            left = list(left_behind(machines, temporary))
+            found = chaos_report.outcome(run, code, seconds, undisturbed[command], left)
+            outcomes.append(found)
+            if given.record is not None:
+                with given.record.open("a", encoding="utf-8") as stream:
+                    stream.write(json.dumps(found) + "\n")
+            print(chaos_report.line(number, found), flush=True)
             shutil.rmtree(run.out, ignore_errors=True)
     finally:
-        if machines is not None:
-            machines.close()
+        machines.close()
         shutil.rmtree(folder, ignore_errors=True)
-    report(runs, undisturbed, bad)
-    return 1 if bad.total() else 0
+    print(chaos_report.table(outcomes))
+    return 1 if chaos_report.total(outcomes).total() else 0
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import resource
 import signal
 import subprocess
@@ -13,12 +14,17 @@ from pathlib import Path
 
 KILLED = ("actor", "raylet", "node", "driver")
 OTHERS = ("stopped", "interrupt", "full disk", "memory", "flip")
-KINDS = (*KILLED, *OTHERS)
+KINDS = (*KILLED, *OTHERS, "paused")
+ENDS_DRIVER = ("driver", "interrupt", "full disk", "flip")
+"""These cost what was in flight, which the next driver cannot know."""
 
 EXIT_CODES = {"interrupt": {130}, "full disk": {3}, "memory": {3}}
 """With which the driver may end because of a fault; it is then started again."""
 
-MESSAGES = ("distq: ", "warning: ")
+MESSAGES = re.compile(
+    r"(?!.*(failed with|a fault in distq))(distq|warning): .|\[\*\*\* LOG ERROR .*ray_log_sink"
+)
+"""What drivers may say; the last is Ray's own word on its log where the disk is full."""
 
 
 def strike(
@@ -31,7 +37,7 @@ def strike(
     """
     with contextlib.suppress(ProcessLookupError, FileNotFoundError):
         if kind == "interrupt":
-            driver.send_signal(signal.SIGTERM)  # a shell's background job ignores SIGINT
+            driver.send_signal(choice.choice((signal.SIGINT, signal.SIGTERM, signal.SIGHUP)))
         elif kind == "full disk":
             _limit(driver.pid, resource.RLIMIT_FSIZE, (out / "journal.jsonl").stat().st_size)
         elif not actors:

@@ -7,9 +7,11 @@ import os
 import random
 import secrets
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+PAUSE_SECONDS = 1.0, 8.0  # much longer, and Ray's head takes the node for dead
 NODES = 3  # of one worker each, the head among them, which stays
 
 
@@ -43,6 +45,16 @@ class Machines:
             _kill(pid)
         raylet.wait()  # a zombie would look alive to its workers
         return True
+
+    def pause(self, driver: int, choice: random.Random) -> None:
+        """Let one of the driver, the raylets and Ray's head stand still for some seconds."""
+        head = self._cluster.head_node.all_processes
+        nodes = [node.all_processes for node in self._cluster.worker_nodes]
+        raylets = [started["raylet"][0].process.pid for started in (head, *nodes)]
+        pid = choice.choice([driver, head["gcs_server"][0].process.pid, *sorted(raylets)])
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+        threading.Timer(choice.uniform(*PAUSE_SECONDS), _go_on, [pid]).start()
 
     def actors(self) -> list[int]:
         """Processes of the workers."""
@@ -81,6 +93,11 @@ def descendants(root: int) -> list[int]:
     for pid in found:
         found += children.get(pid, ())
     return found
+
+
+def _go_on(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)
 
 
 def _kill(pid: int) -> None:

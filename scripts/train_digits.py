@@ -16,24 +16,28 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import onnx
 import onnxruntime
 import torch
+from digits_data import (
+    CALIBRATION,
+    HELD_OUT,
+    SEED,
+    SIZE,
+    TRAINING,
+    Images,
+    Labels,
+    digits,
+    enlarge,
+    jitter,
+    normalized,
+)
 from onnx import TensorProto, helper, numpy_helper
-from sklearn.datasets import load_digits
 from torch import fx, nn
 
-SEED = 0
-TRAINING = 1200
-CALIBRATION, HELD_OUT = 128, 300
 EPOCHS, BATCH = 30, 32
-SIZE = 32
 OPSET = 13
 ASSETS = Path(__file__).parents[1] / "distq" / "assets"
-
-Images = npt.NDArray[np.uint8]
-Labels = npt.NDArray[np.int64]
 
 
 class ConvNorm(nn.Sequential):
@@ -104,29 +108,9 @@ class Digits(nn.Module):
         return self.classifier(self.flatten(self.pool(x)))
 
 
-def digits() -> tuple[Images, Labels]:
-    """All 1797 digits (N,8,8) uint8, white on black, in the order of the fixed permutation."""
-    bunch = load_digits()
-    order = np.random.default_rng(SEED).permutation(len(bunch.target))
-    images = np.floor(bunch.images * 255 / 16 + 0.5).astype(np.uint8)
-    return images[order], bunch.target[order].astype(np.int64)
-
-
-def enlarge(image: Images) -> Images:
-    """What preprocess.yaml does before the arithmetic: 8x8 to 32x32, linear, uint8."""
-    return cv2.resize(image, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
-
-
 def normalize(images: Images) -> torch.Tensor:
     """The arithmetic of preprocess.yaml: (N,32,32) uint8 to (N,1,32,32) float32 of mean 0 and deviation 1."""
-    return torch.from_numpy((images.astype(np.float32) / 255 - 0.3) / 0.35)[:, None]
-
-
-def jitter(image: Images, random: np.random.Generator) -> Images:
-    """A copy turned, scaled and shifted a little."""
-    matrix = cv2.getRotationMatrix2D((SIZE / 2, SIZE / 2), random.uniform(-10, 10), random.uniform(0.9, 1.1))
-    matrix[:, 2] += random.uniform(-2, 2, 2)
-    return cv2.warpAffine(image, matrix, (SIZE, SIZE))
+    return torch.from_numpy(normalized(images))
 
 
 def train(images: Images, labels: Labels) -> Digits:

@@ -135,3 +135,28 @@ distq.run.open.manifest = stuck
     code, said, seconds = interrupted([*arguments, "--out", tmp_path / "run"], setup)
     assert (code, said) == (130, "distq: interrupted: continue with the same command and --resume\n")
     assert seconds < SECONDS
+
+
+STUCK = """
+import signal, time
+from distq import ending
+ending.SECONDS_TO_END = 0.2
+signal.signal(signal.SIGINT, lambda *_: None)
+ending.watch()
+with ending.temporary_folder() as folder:
+    (folder / "run").mkdir()
+    print(folder, flush=True)
+    while True:
+        time.sleep(1)
+"""
+
+
+def test_a_temporary_folder_goes_also_where_the_process_is_ended_from_outside() -> None:
+    with subprocess.Popen([sys.executable, "-c", STUCK], stdout=subprocess.PIPE, text=True) as process:  # noqa: S603  # our own code
+        assert process.stdout is not None
+        folder = Path(process.stdout.readline().strip())
+        there = (folder / "run").is_dir()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 130
+    assert there
+    assert not folder.exists()

@@ -177,7 +177,7 @@ def held_out_diffs(
         data_spec(options, GivenData(source, options.preprocess), input_specs(loaded.model), None)
         for source in (options.data, options.holdout_data or options.data)
     )
-    indices = choose_samples(options, data, held, options.tune_samples).holdout
+    indices = choose_samples(options, data, held).holdout
     with LocalExecutor(WorkerSettings()) as executor:
         models = tuple(executor.share((run.out / "model.int8.onnx").read_bytes()) for run in (start, found))
         units = units_of(models, executor.share(loaded.serialized()), held, indices)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from distq.cascades.items import Program, Reached, Wish, evenly, run_here, run_on
 from distq.cascades.models import Arrays
-from distq.data.images import decode_image, read_image_file
+from distq.data.images import pixels_of
 from distq.data.recorded import RecordedSource, Recorder
-from distq.data.samples import DEFAULT_PIXEL_LIMIT, ImageBytes, ImageFile, Item
+from distq.data.samples import Item, Values
 from distq.data.sniff import open_source
 from distq.data.stream import as_array, expected
 from distq.engine.executor import Executor
@@ -67,11 +67,7 @@ def items_of(path: Path) -> Iterator[object]:
 
 
 def _decoded(item: Item, name: str) -> object:
-    if isinstance(item, ImageFile):
-        return decode_image(read_image_file(item.path), str(item.path), DEFAULT_PIXEL_LIMIT)
-    if isinstance(item, ImageBytes):
-        return decode_image(item.data, name, DEFAULT_PIXEL_LIMIT)
-    return item.array
+    return item.array if isinstance(item, Values) else pixels_of(item, name)
 
 
 def _arguments(item: object) -> dict[str, object]:

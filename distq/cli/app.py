@@ -24,6 +24,7 @@ from distq.cli.cascade import cascade
 from distq.cli.cluster import cluster
 from distq.cli.convert import converting
 from distq.cli.dataset import dataset
+from distq.cli.export import exporting
 from distq.cli.flags import OUTPUT, PLACE_FLAGS, Output, example, switch, takes
 from distq.cli.perform import perform, show_result
 from distq.cli.report import reporting
@@ -34,6 +35,7 @@ from distq.cli.tables import (
     print_evaluate_result,
     print_run_result,
 )
+from distq.cli.watch import watching
 from distq.config import (
     AutoOptions,
     CalibrateOptions,
@@ -43,7 +45,13 @@ from distq.config import (
     TuneOptions,
 )
 from distq.errors import DistqError, InterruptedRun, UsageError
-from distq.memory import LOCAL_ADDRESS_SPACE, RAY_ADDRESS_SPACE, out_of_memory, require_address_space
+from distq.memory import (
+    LOCAL_ADDRESS_SPACE,
+    RAY_ADDRESS_SPACE,
+    is_out_of_memory,
+    out_of_memory,
+    require_address_space,
+)
 from distq.options import make_options, on_command_line
 
 # ruff: noqa: PLC0415  # a command imports its job
@@ -51,7 +59,6 @@ from distq.options import make_options, on_command_line
 Values = dict[str, object]
 
 app = typer.Typer(
-    help="Find the INT8 thresholds that keep an ONNX or Caffe network closest to float, on Ray.",
     epilog=example("distq demo"),
     context_settings={"help_option_names": ["--help", "-h"]},
 )
@@ -59,6 +66,8 @@ app.add_typer(dataset, name="dataset")
 app.add_typer(cascade)
 app.add_typer(cluster)
 app.add_typer(converting)
+app.add_typer(exporting)
+app.add_typer(watching)
 app.add_typer(reporting)
 
 
@@ -69,7 +78,7 @@ def root(
         bool, typer.Option("--version", metavar="", help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Find the INT8 thresholds that keep an ONNX network closest to float, on Ray."""
+    """Find the INT8 thresholds that keep an ONNX or Caffe network closest to float, on Ray."""
     if version:
         typer.echo(f"distq {distq.__version__}")
         raise typer.Exit
@@ -234,7 +243,7 @@ def invoke(arguments: Sequence[str]) -> int:
         _require_values(arguments)
         code = app(args=list(arguments), prog_name="distq", standalone_mode=False)
     except typer.TyperException as error:
-        return _fail(error.format_message(), 2)
+        return _fail(_usage(error), 2)
     except DistqError as error:
         return _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
@@ -244,6 +253,14 @@ def invoke(arguments: Sequence[str]) -> int:
     if code == InterruptedRun.exit_code:  # Typer's own answer to Ctrl-C before a job has begun
         return _fail("interrupted", code)
     return code if isinstance(code, int) else 0
+
+
+def _usage(error: typer.TyperException) -> str:
+    """What Typer says of a command line, and where the remedy is."""
+    context = getattr(error, "ctx", None)
+    command = "distq" if context is None else context.command_path
+    said = error.format_message().replace("Value error, ", "").rstrip(".?")
+    return f"{said}; {command} --help shows what it takes"
 
 
 def _require_values(arguments: Sequence[str]) -> None:
@@ -263,7 +280,7 @@ def _require_values(arguments: Sequence[str]) -> None:
 
 
 def _unexpected(error: Exception) -> str:
-    if isinstance(error, MemoryError):
+    if is_out_of_memory(error):
         return out_of_memory("the driver", error)
     where = "" if _debugging() else "; set DISTQ_DEBUG=1 to see the traceback"
     return f"failed with {type(error).__name__}: {error}{where}"

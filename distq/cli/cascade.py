@@ -44,6 +44,8 @@ _OF_ONE_MODEL = frozenset(
         "float_outputs",
         "float_blocks",
         "input_shape",
+        "state",
+        "sequence",
         "layers",
         "ignore_layers",
     }

@@ -89,7 +89,7 @@ class PlainReporter(QuietReporter):
         total = f"/{self._total}" if self._total else ""  # 0: nobody knows
         parts = [f"{self._stage}: {self._done}{total} {self._unit}"]
         if self._done and elapsed > 0:
-            parts.append(_rate(self._done / elapsed, self._unit))
+            parts.append(rate(self._done / elapsed, self._unit))
             left = (self._total - self._done) * elapsed / self._done
             parts.append(f"{duration(left)} left" if left > 0 else f"took {duration(elapsed)}")
         self._print(", ".join(parts))
@@ -141,7 +141,7 @@ class RichReporter:
 class _SpeedColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text(_rate(speed, str(task.fields["unit"])) if speed else "", style="cyan")
+        return Text(rate(speed, str(task.fields["unit"])) if speed else "", style="cyan")
 
 
 class _TimeColumn(ProgressColumn):
@@ -154,7 +154,8 @@ class _TimeColumn(ProgressColumn):
         return Text(f"{duration(left)} left" if left is not None else "", style="green")
 
 
-def _rate(per_second: float, unit: str) -> str:
+def rate(per_second: float, unit: str) -> str:
+    """A rate as a person says it: ``12 images/s``, ``3.2 s/layer``."""
     if per_second >= 1:
         return f"{per_second:.3g} {unit}/s" if per_second < 1000 else f"{per_second:.0f} {unit}/s"
     return f"{1 / per_second:.3g} s/{unit.removesuffix('s')}"

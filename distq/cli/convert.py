@@ -13,7 +13,7 @@ from rich.text import Text
 from distq.cli.flags import OUTPUT, Output, example, switch
 from distq.cli.perform import perform
 from distq.config import ConvertOptions
-from distq.errors import UsageError
+from distq.errors import UsageError, plural
 from distq.options import make_options
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ def convert(  # noqa: PLR0917  # flags
     source: Annotated[
         Path,
         typer.Argument(
-            metavar="TABLE|RUN|NET.prototxt", help="A threshold table, a run, or a Caffe network."
+            metavar="TABLE|RUN|NET.prototxt",
+            help="A threshold table, a run, also while it goes on, or a Caffe network.",
         ),
     ],
     out: Annotated[
@@ -84,6 +85,8 @@ def convert(  # noqa: PLR0917  # flags
     output = Output(quiet=quiet, json=json)
     if source.suffix.lower() == ".caffemodel":
         raise UsageError(f"{source} has weights alone: give the .prototxt, with --weights {source}")
+    if source.suffix.lower() == ".onnx":
+        raise UsageError(f"{source} is a network already: give the RUN that distq calibrate made of it")
     if to is None or (to == "onnx" and source.suffix.lower() == ".prototxt"):
         tables = {
             "--from": source_format,
@@ -94,7 +97,7 @@ def convert(  # noqa: PLR0917  # flags
         }
         unused = next((name for name, value in tables.items() if value is not None), None)
         if unused is not None or source.suffix.lower() != ".prototxt":
-            raise UsageError(f"--to FORMAT is missing, for {unused or source}: give the format to write")
+            raise UsageError(f"--to FORMAT is missing, for {unused or source}: it is one of {FORMATS}")
         perform(partial(convert_network, source, weights, out), _show_network, output)
         return
     values = {
@@ -113,7 +116,7 @@ def convert(  # noqa: PLR0917  # flags
 
 
 def _show_network(result: ConvertedNetwork) -> None:
-    typer.echo(f"{result.out}: {result.nodes} nodes from {result.source}")
+    typer.echo(f"{result.out}: {plural(result.nodes, 'node')} from {result.source}")
     for kind, tensors in (("input", result.inputs), ("output", result.outputs)):
         for name, shape in tensors.items():
             typer.echo(f"  {kind} {name} ({' x '.join(map(str, shape))})")
@@ -121,9 +124,9 @@ def _show_network(result: ConvertedNetwork) -> None:
 
 def _show_table(result: ConvertResult) -> None:
     console = Console()
-    weights = f", scales of {result.weights} weights" if result.weights else ""
+    weights = f", scales of {plural(result.weights, 'weight')}" if result.weights else ""
     stated = f", scale = threshold / {result.convention}" if result.convention else ""
-    line = f"{result.source_format} to {result.format}: {result.tensors} tensors{weights}{stated}"
+    line = f"{result.source_format} to {result.format}: {plural(result.tensors, 'tensor')}{weights}{stated}"
     console.print(Text(line), soft_wrap=True)
     for path in filter(None, (result.out, result.note)):
         console.print(Text(f"  {path}"), soft_wrap=True)

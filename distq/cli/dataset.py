@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -51,7 +52,6 @@ def dataset_build(
 ) -> None:
     """Build a Caffe LMDB from a list of images; flags are those of convert_imageset."""
     from distq.data.build import BuildOptions, BuildReport, build_lmdb
-    from distq.data.text_list import read_lines
 
     values = {
         "gray": gray,
@@ -67,8 +67,8 @@ def dataset_build(
     options = make_options(BuildOptions, values, "--{}".format)
 
     def job(reporter: Reporter) -> BuildReport:
-        reporter.start("build", sum(1 for _ in read_lines(list_file)), "images")
-        report = build_lmdb(root, list_file, database, options, reporter.advance)
+        begin = partial(reporter.start, "build", unit="images")
+        report = build_lmdb(root, list_file, database, options, on_start=begin, on_image=reporter.advance)
         reporter.finish()
         for reason in report.reasons:
             reporter.warn(reason)

@@ -12,7 +12,7 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from distq.config import CHOICES, LayerOptions, TuneOptions
+from distq.config import CHOICES, TuneOptions
 from distq.options import POSITIONAL, RESERVED
 
 DATA = "Data"
@@ -90,9 +90,18 @@ FLAGS = {
         LAYERS, "Whether inputs of a Concat share its threshold: where ranges are alike, always, or never"
     ),
     "per_tensor_weights": Flag(LAYERS, "One weight scale a layer, not one a channel."),
+    "quantize_front_end": Flag(
+        LAYERS, "Also quantize the STFT, CQT or mel filters that a network of sound begins with."
+    ),
     "input_shape": Flag(
         DATA, "Sizes of an input whose dimensions the model leaves open; again for each.", "NAME=1,3,640,640"
     ),
+    "state": Flag(
+        DATA,
+        "This input of a recurrent model takes what this output gave a sample before; again for each.",
+        "IN=OUT",
+    ),
+    "sequence": Flag(DATA, "States start at 0 every N samples (default: at the first alone).", "N"),
     "tune_samples": Flag(SEARCH, "Score on the first N calibration samples.", "N"),
     "strategy": Flag(SEARCH, "How thresholds are searched"),
     "effort": Flag(SEARCH, "From 1, fast, to 5, best"),
@@ -143,7 +152,8 @@ FLAGS = {
     "cache_memory": Flag(
         PLACE,
         "Memory in which a worker keeps what it would otherwise compute again "
-        "(default: its part of a quarter of the machine's or container's, 64 to 1024).",
+        "(default: its part of a quarter of the machine's or container's, 64 to 1024); at least the "
+        "network's largest tensor, of one sample.",
         "MiB",
     ),
     "decode_workers": Flag(
@@ -256,7 +266,7 @@ def _parameter(name: str, hint: Any, field: FieldInfo, *, optional: bool) -> ins
         notes.append(f"default: {field.default}")
     if notes:
         text = f"{text.removesuffix('.')} ({'; '.join(notes)})."
-    if hint == get_type_hints(LayerOptions)["input_shape"] or name == "tries":  # given again for each
+    if name in {"input_shape", "state", "tries"}:  # given again for each
         hint = list[str]
     if hint in _TEXTS:  # names travel as one string, which distq.config splits
         hint = str

@@ -10,8 +10,8 @@ import typer
 
 from distq.cli.flags import OUTPUT, Output, example, switch
 from distq.cli.perform import perform
-from distq.config import ReportOptions
 from distq.options import make_options
+from distq.run_options import ReportOptions
 
 if TYPE_CHECKING:
     from distq.jobs.report import ReportResult
@@ -24,7 +24,7 @@ reporting = typer.Typer()
 @reporting.command(epilog=example("distq report run --out page.html"))
 def report(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Finished runs, side by side; or a sweep's folder.")
+        list[Path], typer.Argument(metavar="RUN", help="Finished runs, side by side; or a sweep's folder.")
     ],
     out: Annotated[
         Path, typer.Option("--out", metavar="FILE", help="The page to write.", rich_help_panel=OUTPUT)
@@ -39,16 +39,27 @@ def report(
     ] = None,
     *,
     no_images: Annotated[bool, switch("--no-images", "Leave out pictures of the worst samples.")] = False,
+    model_explorer: Annotated[
+        bool, switch("--model-explorer", "Also write node data for Google's Model Explorer, beside the page.")
+    ] = False,
     quiet: Annotated[bool, switch("--quiet", "Print only warnings and errors.")] = False,
     json: Annotated[bool, switch("--json", "Print the result as one JSON document.")] = False,
 ) -> None:
     """Show finished runs on an HTML page: verdict, tensors, distributions, weights, settings."""
     from distq.jobs.report import report as job
 
-    values = {"runs": tuple(runs), "out": out, "measured": tuple(measured or ()), "images": not no_images}
-    options = make_options(ReportOptions, values, lambda name: f"--{name}")
+    values = {
+        "runs": tuple(runs),
+        "out": out,
+        "measured": tuple(measured or ()),
+        "images": not no_images,
+        "model_explorer": model_explorer,
+    }
+    options = make_options(ReportOptions, values, lambda name: f"--{name.replace('_', '-')}")
     perform(partial(job, options), _show, Output(quiet=quiet, json=json))
 
 
 def _show(result: ReportResult) -> None:
     typer.echo(f"{result.out}: {len(result.runs)} {'run' if len(result.runs) == 1 else 'runs'}")
+    for path in result.node_data:
+        typer.echo(f"  {path}")

@@ -19,10 +19,10 @@ from distq.cli.tables_figures import (
     compared_table,
     figures_table,
     measures_table,
-    plural,
     print_diff_details,
     speed_table,
 )
+from distq.errors import plural
 from distq.run.results import (
     Accuracy,
     Comparison,
@@ -67,6 +67,8 @@ def print_run_result(result: RunResult, console: Console | None = None) -> None:
             f"{100 * ran.multiplications:.1f} % of the multiplications",
             highlight=False,
         )
+    if result.speed is not None:
+        console.print(speed_table(result.speed, "INT8"))
     print_float_layers(result.float_layers, console)
     for warning in result.warnings:
         console.print(Text.assemble(("warning: ", "yellow"), warning), soft_wrap=True)
@@ -95,7 +97,8 @@ def print_evaluate_result(result: EvaluateResult, console: Console | None = None
     console = console or Console()
     models = {"float": result.against, "candidate": result.candidate}
     console.print()
-    console.print(_accuracy_table(f"On {plural(result.images, 'image')}", models))
+    if any(accuracy is not None for accuracy in models.values()):
+        console.print(_accuracy_table(f"On {plural(result.images, 'image')}", models))
     if result.measures:
         console.print(measures_table(result.measures))
     if result.speed is not None:

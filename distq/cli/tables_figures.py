@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import compress
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from distq.engine.progress import folded
+from distq.errors import plural
 from distq.run.figures import ComparedFigures, MeasureFigures, Speed
 from distq.run.results import DiffResult
 
@@ -20,19 +22,15 @@ _SHOWN_GROUPS = 5
 
 
 def figures_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """Names on the left, numbers on the right."""
+    """Names on the left, numbers on the right; a column in which no row has anything is left out."""
     table = Table(title=title, title_justify="left", title_style="bold")
-    for column in columns:
+    filled = [not rows or any(row[i] for row in rows) for i in range(len(columns))]
+    for column in compress(columns, filled):
         named = column in _NAMED
         table.add_column(column, justify="left" if named else "right", overflow="fold", no_wrap=not named)
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*map(Text, compress(row, filled)))
     return table
-
-
-def plural(count: int, noun: str) -> str:
-    """A count with its noun."""
-    return f"{count} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def number(value: float | None) -> str:
@@ -66,11 +64,12 @@ def measures_table(measures: Sequence[MeasureFigures]) -> Table:
     return figures_table("Measures", ("measure", "figure", "float", "candidate"), rows)
 
 
-def speed_table(speed: Speed) -> Table:
+def speed_table(speed: Speed, name_of_candidate: str = "candidate") -> Table:
     """Latency, memory and size of the models that were timed, and how many times as fast as float each is."""
     columns = ("model", "median ms", "10 to 90 %", "memory MB", "file MB", "times float")
     rows = []
-    for name, model, ratio in (("float", speed.against, None), ("candidate", speed.candidate, speed.ratio)):
+    timed = (("float", speed.against, None), (name_of_candidate, speed.candidate, speed.ratio))
+    for name, model, ratio in timed:
         if model is not None:
             spread = f"{model.low_ms:.2f} to {model.high_ms:.2f}"
             sizes = (f"{model.memory_mb:.1f}", f"{model.file_mb:.2f}")

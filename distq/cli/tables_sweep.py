@@ -10,6 +10,7 @@ from rich.text import Text
 
 from distq.cli.console import duration
 from distq.cli.tables import print_files
+from distq.errors import plural
 from distq.sweeps.plan import SweepPlan
 from distq.sweeps.results import SweepResult, SweepRow
 
@@ -27,14 +28,14 @@ def print_sweep_result(result: SweepResult, console: Console | None = None) -> N
         )
     for row in result.failed:
         console.print(Text.assemble(("failed: ", "red"), f"{row.name}: {row.error}"), soft_wrap=True)
-    done = f"{len(complete)} of {len(result.rows)} runs complete"
+    done = f"{len(complete)} of {plural(len(result.rows), 'run')} complete"
     console.print(f"{done}, {duration(result.seconds)}", highlight=False)
     print_files(result.files, console)
 
 
 def _network_table(rows: list[SweepRow]) -> Table:
     images = next((row.images for row in rows if row.images is not None), None)
-    title = "Nothing held out" if images is None else f"On {images} images held out"
+    title = "Nothing held out" if images is None else f"On {plural(images, 'image')} held out"
     top1 = any(row.accuracy is not None and row.accuracy.top1 is not None for row in rows)
     table = Table(title=title, title_justify="left", title_style="bold")
     table.add_column("run", overflow="fold")
@@ -74,4 +75,4 @@ def print_sweep_plan(plan: SweepPlan, console: Console | None = None) -> None:
             )
     runs = sum(not run.finished and run.error is None for run in plan.runs)
     total = f"{plan.fp32_forwards:,} float and about {plan.int8_forwards:,} INT8 forwards"
-    console.print(f"{runs} runs to do: {total}", highlight=False)
+    console.print(f"{plural(runs, 'run')} to do: {total}", highlight=False)

@@ -65,7 +65,9 @@ def load_annotations(path: Path) -> Annotations:
     try:
         return _voc(path) if path.is_dir() else _coco(path)
     except OSError as error:
-        raise DataError(f"annotations {path} cannot be read: {error.strerror}") from None
+        raise DataError(
+            f"annotations {path} cannot be read: {error.strerror}; give COCO's JSON or VOC's folder"
+        ) from None
 
 
 def _coco(path: Path) -> Annotations:

@@ -10,14 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distq.data.remote import read_url
-from distq.data.samples import Item, Values
+from distq.data.samples import Item, Numbered, Values
 from distq.errors import DataError
 from distq.files import BROKEN_ARCHIVE, sha256_bytes
 from distq.memory import memory_limit, out_of_memory
 from distq.urls import shown, url_of
 
+_SHOWN = 5
 
-class ArraySource:
+
+class ArraySource(Numbered):
     """Samples along the leading axis of one array per input; a sample's name is its row."""
 
     def __init__(self, kind: Literal["npz", "npy"], arrays: dict[str, NDArray[Any]]) -> None:
@@ -27,15 +29,6 @@ class ArraySource:
 
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values())))
-
-    def name(self, index: int) -> str:  # noqa: D102  # as in Source
-        return str(index)
-
-    def aliases(self, index: int) -> tuple[str, ...]:  # noqa: D102  # as in Source
-        return (str(index),)
-
-    def label(self, index: int) -> None:  # noqa: D102, ARG002  # as in Source
-        return None
 
     def read(self, index: int) -> tuple[Item, ...]:  # noqa: D102  # as in Source
         return tuple(Values(np.asarray(array[index])) for array in self.arrays.values())
@@ -135,7 +128,8 @@ def check_keys(place: Path | str, keys: list[str], names: tuple[str, ...] | None
     """
     if names is not None and set(keys) != set(names):
         raise DataError(
-            f"{place} has keys {', '.join(sorted(keys)) or '(none)'}, "
+            f"{place} has keys {', '.join(sorted(keys)[:_SHOWN]) or '(none)'}"
+            f"{', ...' if len(keys) > _SHOWN else ''}, "
             f"the model's inputs are {', '.join(names)}: save one array per input under its name"
         )
 

@@ -96,6 +96,8 @@ def build_lmdb(
     list_file: Path,
     database: Path,
     options: BuildOptions | None = None,
+    *,
+    on_start: Callable[[int], None] | None = None,
     on_image: Callable[[], None] | None = None,
 ) -> BuildReport:
     """Build an LMDB of Datum records; the folder appears when it is complete, or not at all.
@@ -109,10 +111,11 @@ def build_lmdb(
             comment.
         database: The folder to make.
         options: convert_imageset's flags.
-        on_image: Called after every line.
+        on_start: Called with the number of images before the first, when nothing speaks against the build.
+        on_image: Called after every image.
 
     Raises:
-        UsageError: the database exists.
+        UsageError: the database exists, or the root does not.
         DataError: the list is wrong, no image can be read, or ``check_size`` finds two sizes.
         DistqError: the database cannot be written.
     """
@@ -121,8 +124,12 @@ def build_lmdb(
         raise UsageError(f"{database} exists: choose another name or remove it")
     if not database.absolute().parent.is_dir():
         raise UsageError(f"folder {database.absolute().parent} does not exist: make it first")
+    if not root.is_dir():
+        raise UsageError(f"{root} is no folder: give the one that the listed paths start at")
     lines = _labelled_lines(list_file)
     order = permutation(len(lines), options.seed) if options.shuffle else range(len(lines))
+    if on_start is not None:
+        on_start(sum(line is not None for line in lines))
     temporary = Path(tempfile.mkdtemp(dir=database.absolute().parent, prefix=f".{database.name}."))
     try:
         written, skipped = _write(root, [lines[i] for i in order], temporary, options, on_image)

@@ -6,17 +6,12 @@ The path of one image: ``DatasetSpec.open`` sniffs the source, the source's ``re
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 import cv2
-import numpy as np
 from numpy.typing import NDArray
 
 from distq.activity import doing
@@ -24,10 +19,10 @@ from distq.data.ahead import load_ahead
 from distq.data.boxes import Box
 from distq.data.caffe_lmdb import LmdbSource
 from distq.data.fit import array_remedy, fit, in_wider_integers
-from distq.data.images import decode_image, read_image_file
+from distq.data.images import pixels_of
 from distq.data.labels import find_label, load_labels
 from distq.data.layout import image_channels, image_layout, image_remedy, require_image_input
-from distq.data.plugin import Plugin, open_plugin
+from distq.data.plugin import Plugin
 from distq.data.preprocess import Preprocessing, default_steps, load_preprocessing, preprocessing_files
 from distq.data.samples import (
     DEFAULT_PIXEL_LIMIT,
@@ -35,7 +30,6 @@ from distq.data.samples import (
     ImageFile,
     InputSpec,
     Item,
-    Pixels,
     Sample,
     Source,
     UnreadableSample,
@@ -44,7 +38,7 @@ from distq.data.samples import (
 from distq.data.sniff import open_source
 from distq.data.staging import LocalCopy, Stage, local_copy
 from distq.data.text_list import TextListSource
-from distq.errors import ExecutionError, PreprocessError
+from distq.errors import ExecutionError, PreprocessError, plural
 from distq.memory import is_out_of_memory, out_of_memory
 from distq.urls import location
 
@@ -52,17 +46,11 @@ __all__ = [
     "Dataset",
     "DatasetSpec",
     "InputSpec",
-    "Manifest",
     "Sample",
     "SourceDataset",
     "UnreadableSample",
     "load_ahead",
-    "manifest",
 ]
-
-_HASHED_WHOLE = 10_000
-_PROBES = 1000
-_READERS = 16  # storage behind a network answers many at a time
 
 
 @dataclass(frozen=True)
@@ -73,11 +61,9 @@ class DatasetSpec:
         source: Folder of images or arrays, text list, LMDB folder, .npz or .npy; a list or array also
             behind a URL.
         inputs: The model's inputs, in its order.
-        preprocessing: Steps for images; None is RGB, unscaled (gray where the input has one channel), in the
-            layout of the input.
-        plugin: A Python file that preprocesses instead of steps.
+        preprocessing: Steps for images, or a Python file, which workers refuse where it differs; None is RGB,
+            unscaled (gray where the input has one channel), in the layout of the input.
         labels: A file of ``name label`` lines, which goes before labels the source itself holds.
-        plugin_sha256: SHA-256 of the plug-in; workers refuse a file that differs.
         pixel_limit: Images of more pixels are unreadable.
         stage: What a worker copies to its node's own disk and reads there instead.
         root: Where relative paths of a text list start; None is the list's folder.
@@ -87,10 +73,8 @@ class DatasetSpec:
 
     source: str
     inputs: tuple[InputSpec, ...]
-    preprocessing: Preprocessing | None = None
-    plugin: str | None = None
+    preprocessing: Preprocessing | Plugin | None = None
     labels: str | None = None
-    plugin_sha256: str | None = None
     pixel_limit: int = DEFAULT_PIXEL_LIMIT
     stage: Stage | None = None
     root: str | None = None
@@ -117,20 +101,17 @@ class DatasetSpec:
         files = () if isinstance(preprocess, Preprocessing) else preprocessing_files(preprocess)
         if len(files) > 1 and len(files) != len(inputs):
             raise PreprocessError(
-                f"{len(files)} preprocessing files for {len(inputs)} inputs: give one, or one for each"
+                f"{len(files)} preprocessing files for {plural(len(inputs), 'input')}: give one, or as many"
             )
         loaded: Preprocessing | Plugin | None = None
         if isinstance(preprocess, Preprocessing):
             loaded = preprocess
         elif len(files) == 1:
             loaded = load_preprocessing(files[0], allow_code)
-        plugin = loaded if isinstance(loaded, Plugin) else None
         return cls(
             source=location(source),
             inputs=tuple(inputs),
-            preprocessing=loaded if isinstance(loaded, Preprocessing) else None,
-            plugin=plugin.path if plugin else None,
-            plugin_sha256=plugin.sha256 if plugin else None,
+            preprocessing=loaded,
             labels=location(labels) if labels else None,
             root=str(root.absolute()) if root else None,
             notes=notes,
@@ -142,7 +123,12 @@ class DatasetSpec:
     @property
     def runs_code(self) -> bool:
         """Whether a user's Python file makes the inputs."""
-        return self.plugin is not None or any(isinstance(one, Plugin) for one in self.each)
+        return any(isinstance(one, Plugin) for one in (self.preprocessing, *self.each))
+
+    @property
+    def plugin_sha256(self) -> str | None:
+        """SHA-256 of the Python file that makes every input; None where there is none."""
+        return self.preprocessing.sha256 if isinstance(self.preprocessing, Plugin) else None
 
     def remarks(self) -> list[str]:
         """What a person should know about how samples become inputs."""
@@ -182,8 +168,6 @@ class DatasetSpec:
         """What the preprocessing is, JSON-able: the same for the same pixels, wherever the files are."""
         if self.each:
             return {"each": [one.describe() for one in self.each]}
-        if self.plugin is not None:
-            return {"plugin": Path(self.plugin).name, "sha256": self.plugin_sha256}
         if self.preprocessing is not None:
             return self.preprocessing.describe()
         layouts = {image_layout(spec).upper() for spec in self.inputs if len(spec.shape) == 4} or {"NCHW"}
@@ -197,8 +181,7 @@ class SourceDataset:
         self.spec = spec
         self.source = source
         self._labels = labels
-        plugin = open_plugin(spec.plugin, spec.plugin_sha256) if spec.plugin else None
-        every = spec.each or (plugin or spec.preprocessing,) * len(spec.inputs)
+        every = spec.each or (spec.preprocessing,) * len(spec.inputs)
         self._by_input = dict(zip([one.name for one in spec.inputs], every, strict=True))
 
     def __len__(self) -> int:
@@ -265,12 +248,7 @@ class SourceDataset:
         if isinstance(preprocessing, Plugin):
             return fit(self._run(preprocessing, item, spec), spec, name, "make the plug-in return this size")
         require_image_input(spec)
-        if isinstance(item, Pixels):
-            pixels = item.array
-        elif isinstance(item, ImageFile):
-            pixels = decode_image(read_image_file(item.path), str(item.path), self.spec.pixel_limit)
-        else:
-            pixels = decode_image(item.data, name, self.spec.pixel_limit)
+        pixels = pixels_of(item, name, self.spec.pixel_limit)
         if preprocessing is None:
             steps = default_steps(image_channels(spec), image_layout(spec))
         else:
@@ -288,60 +266,3 @@ class SourceDataset:
                 f"{self.spec.source}: use a folder or a list of paths"
             )
         return plugin.apply(item.path, spec)
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """Which samples a job used.
-
-    Attributes:
-        kind: Kind of source: folder, list, lmdb, npz, npy or recorded.
-        source: Where it was.
-        count: Samples there.
-        selected: Samples used.
-        sha256: Over index, name and content of the selected samples, in the order given.
-        hashed: ``contents``, or ``names and one content in N`` where more than 10,000 are selected: over the
-            names of all samples there, the indices of the selected, and the contents of at most 1000 of them,
-            evenly apart. Only to read a million would take hours on some storage.
-    """
-
-    kind: str
-    source: str
-    count: int
-    selected: int
-    sha256: str
-    hashed: str
-
-
-def manifest(spec: DatasetSpec, indices: Sequence[int]) -> Manifest:
-    """Hash the raw stored bytes of samples: one flipped bit in a JPEG mostly decodes, to other pixels.
-
-    Raises:
-        DataError: the source cannot be opened.
-    """
-    source = spec.open().source
-    total = hashlib.sha256()
-    step = 1
-    if len(indices) > _HASHED_WHOLE:
-        step = -(-len(indices) // _PROBES)
-        total.update(source.names_sha256().encode() + np.asarray(indices, "<i8").tobytes())
-    chosen = indices[::step]
-    with ThreadPoolExecutor(_READERS) as pool:
-        contents = list(pool.map(partial(_content_hash, source), chosen))
-    for index, content in zip(chosen, contents, strict=True):
-        total.update(f"{index}\0".encode() + os.fsencode(source.name(index)) + f"\0{content}\n".encode())
-    return Manifest(
-        kind=source.kind,
-        source=spec.source,
-        count=len(source),
-        selected=len(indices),
-        sha256=total.hexdigest(),
-        hashed="contents" if step == 1 else f"names and one content in {step}",
-    )
-
-
-def _content_hash(source: Source, index: int) -> str:
-    try:
-        return ",".join(hashlib.sha256(part).hexdigest() for part in source.stored(index))
-    except (OSError, ValueError, UnreadableSample):
-        return "unreadable"  # a job may be allowed to leave it out

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distq.data.image_header import image_size
-from distq.data.samples import UnreadableSample
+from distq.data.samples import DEFAULT_PIXEL_LIMIT, ImageBytes, ImageFile, Pixels, UnreadableSample
 from distq.memory import is_out_of_memory
 from distq.regular import read_regular
 
@@ -49,6 +49,29 @@ def decode_image(data: bytes, name: str, pixel_limit: int, *, gray: bool = False
         raise UnreadableSample(f"image {name} cannot be decoded")
     decoded: NDArray[np.uint8] = image.reshape(*image.shape[:2], -1)
     return decoded
+
+
+def pixels_of(
+    item: ImageFile | ImageBytes | Pixels, name: str, pixel_limit: int = DEFAULT_PIXEL_LIMIT
+) -> NDArray[np.uint8]:
+    """The picture that a source stores, decoded.
+
+    Args:
+        item: What the source's ``read`` gave.
+        name: What to call it in an error, where it is no file.
+        pixel_limit: Most pixels (height x width) to decode.
+
+    Returns:
+        uint8 (H, W, 3) in BGR order, or (H, W, 1).
+
+    Raises:
+        UnreadableSample: as of :func:`decode_image` and :func:`read_image_file`.
+    """
+    if isinstance(item, Pixels):
+        return item.array
+    if isinstance(item, ImageFile):
+        return decode_image(read_image_file(item.path), str(item.path), pixel_limit)
+    return decode_image(item.data, name, pixel_limit)
 
 
 def read_image_file(path: Path) -> bytes:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distq.data.caffe_lmdb import LmdbSource
-from distq.data.dataset import DatasetSpec
 from distq.data.folder import FolderSource
 from distq.data.image_header import image_size
 from distq.data.recorded import RecordedSource
@@ -49,17 +48,16 @@ class SourceInfo:
     boxes: bool = False
 
 
-def describe_source(source: DatasetSpec | Path | str, root: Path | None = None) -> SourceInfo:
+def describe_source(path: Path, root: Path | None = None) -> SourceInfo:
     """Look at a source; decodes no image.
 
     Args:
-        source: What ``--data`` takes.
+        path: What ``--data`` takes.
         root: Where relative paths of a text list start; None is its own folder.
 
     Raises:
         DataError: it is missing, damaged or empty.
     """
-    path = Path(source.source if isinstance(source, DatasetSpec) else source)
     opened = open_source(path, None, root)
     count = len(opened)
     if not count:

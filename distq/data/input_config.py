@@ -188,7 +188,9 @@ def read_input_config(path: Path) -> InputConfig:
     try:
         parser.read_string(read_regular(path).decode("utf-8-sig"))
     except OSError as error:
-        raise PreprocessError(f"input_config {path} cannot be read: {error.strerror}") from None
+        raise PreprocessError(
+            f"input_config {path} cannot be read: {error.strerror}; give SigmaStar's input_config.ini"
+        ) from None
     except (configparser.Error, UnicodeDecodeError) as error:
         raise PreprocessError(f"input_config {path}: {' '.join(str(error).split())}") from None
     return _Reader(path, parser).config()

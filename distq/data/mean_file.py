@@ -24,9 +24,9 @@ def mean_file_sha256(path: Path) -> str:
     Raises:
         PreprocessError: it is missing, or no mean picture.
     """
-    sha256 = sha256_bytes(_read(path))
-    load_mean(str(path), sha256)
-    return sha256
+    data = _read(path)
+    _picture(path, data)
+    return sha256_bytes(data)
 
 
 @lru_cache(maxsize=8)
@@ -39,8 +39,12 @@ def load_mean(path: str, sha256: str) -> NDArray[np.float32]:
     data = _read(Path(path))
     if sha256_bytes(data) != sha256:
         raise PreprocessError(f"mean file {path} has changed since the job began: start the job anew")
+    return _picture(Path(path), data)
+
+
+def _picture(path: Path, data: bytes) -> NDArray[np.float32]:
     try:
-        if path.lower().endswith(".npy"):
+        if path.suffix.lower() == ".npy":
             array = np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
         else:
             array = _blob(data)
@@ -60,7 +64,9 @@ def _read(path: Path) -> bytes:
     try:
         return read_regular(path)
     except OSError as error:
-        raise PreprocessError(f"mean file {path} cannot be read: {error.strerror}") from None
+        raise PreprocessError(
+            f"mean file {path} cannot be read: {error.strerror}; give the .binaryproto of a mean image"
+        ) from None
 
 
 def _blob(data: bytes) -> NDArray[np.float32]:

@@ -11,13 +11,14 @@ import numpy as np
 
 from distq.data.annotations import Annotations, Objects, load_annotations
 from distq.data.dataset import SourceDataset
-from distq.data.images import decode_image, read_image_file
+from distq.data.images import pixels_of
 from distq.data.layout import image_channels, image_layout
 from distq.data.picture import Step
 from distq.data.plugin import Plugin
 from distq.data.preprocess import default_steps
-from distq.data.samples import ImageFile, InputSpec, Item, Pixels, Values
-from distq.data.shape_steps import CenterCrop, Flip, Resize, Transpose
+from distq.data.resize import Resize
+from distq.data.samples import InputSpec, Item, Values
+from distq.data.shape_steps import CenterCrop, Flip, Pad, Transpose
 from distq.errors import PreprocessError
 
 Size = tuple[int, int]
@@ -103,14 +104,9 @@ def _steps(dataset: SourceDataset, spec: InputSpec) -> Sequence[Step]:
 
 def _size(item: Item, dataset: SourceDataset, index: int) -> Size:
     """Height and width of a picture, turned as its EXIF says."""
-    if isinstance(item, Pixels):
-        array = item.array
-    elif isinstance(item, ImageFile):
-        array = decode_image(read_image_file(item.path), str(item.path), dataset.spec.pixel_limit)
-    elif isinstance(item, Values):
-        raise PreprocessError("an array has no size of a picture")
-    else:
-        array = decode_image(item.data, dataset.name(index), dataset.spec.pixel_limit)
+    if isinstance(item, Values):
+        raise PreprocessError("an array has no size of a picture: detections are measured on images")
+    array = pixels_of(item, dataset.name(index), dataset.spec.pixel_limit)
     return array.shape[0], array.shape[1]
 
 
@@ -131,6 +127,9 @@ def move(steps: Sequence[Step], corners: Objects, size: Size) -> tuple[Objects, 
             cut = step.size(height, width)
             points = points - np.array([_before(width, cut[1]), _before(height, cut[0])])
             height, width = cut
+        elif isinstance(step, Pad):
+            points = points + np.array(step.before(height, width)[::-1])
+            height, width = step.size(height, width)
         elif isinstance(step, Flip):
             sides = np.array([width, height], np.float64)
             turned = np.array([step.value in {"horizontal", "both"}, step.value in {"vertical", "both"}])

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from distq.data.fit import fits, with_batch
 from distq.data.samples import InputSpec, UnreadableSample
 from distq.errors import PreprocessError
-from distq.files import sha256_bytes, sha256_file
+from distq.files import sha256_bytes
 from distq.regular import require_regular
 
 _FUNCTION = "image_preprocess"
@@ -72,20 +72,6 @@ class Plugin:
         return array
 
 
-def open_plugin(path: str, sha256: str | None) -> Plugin:
-    """A plug-in the user has allowed; without ``sha256`` it is taken as it is now.
-
-    Raises:
-        PreprocessError: the file cannot be read.
-    """
-    if sha256 is None:
-        try:
-            sha256 = sha256_file(Path(path))
-        except OSError as error:
-            raise PreprocessError(f"plug-in {path} cannot be read: {error.strerror}") from None
-    return Plugin(path, sha256)
-
-
 def load_plugin(path: Path, source: bytes, *, allow_code: bool) -> Plugin:
     """Check that a Python file has the function; this runs the file.
 
@@ -102,7 +88,7 @@ def load_plugin(path: Path, source: bytes, *, allow_code: bool) -> Plugin:
 def _load_function(path: str, sha256: str) -> Callable[..., object]:
     function = getattr(load_module(path, sha256), _FUNCTION, None)
     if not callable(function):
-        raise PreprocessError(f"plug-in {path} has no function {_FUNCTION}(img_path, norm=True)")
+        raise PreprocessError(f"plug-in {path} has no function {_FUNCTION}(img_path, norm=True): write it")
     return function  # type: ignore[no-any-return]  # callable() does not narrow Any
 
 

@@ -16,7 +16,7 @@ from distq.data.image_params import from_image_params
 from distq.data.layout import Layout
 from distq.data.picture import Picture, Step
 from distq.data.plugin import Plugin, load_plugin
-from distq.data.shape_steps import Resize
+from distq.data.resize import Resize
 from distq.data.steps import ARITHMETIC, parse_step
 from distq.data.strict import StrictModel, one_line, unknown
 from distq.data.value_steps import Color
@@ -24,6 +24,8 @@ from distq.errors import PreprocessError
 from distq.files import sha256_bytes
 from distq.regular import read_regular
 from distq.yaml_text import parse_yaml
+
+_REMEDY = "give a .yaml, an image_params .json or a .py"
 
 
 def _parsed(raw: object, info: ValidationInfo) -> object:
@@ -157,12 +159,14 @@ def load_preprocessing(path: Path | None, allow_code: bool = False) -> Preproces
     try:
         data = read_regular(path)
     except OSError as error:
-        raise PreprocessError(f"preprocessing file {path} cannot be read: {error.strerror}") from None
+        raise PreprocessError(
+            f"preprocessing file {path} cannot be read: {error.strerror}; {_REMEDY}"
+        ) from None
     suffix = path.suffix.lower()
     if suffix == ".py":
         return load_plugin(path, data, allow_code=allow_code)
     if suffix not in {".yaml", ".yml", ".json"}:
-        raise PreprocessError(f"preprocessing file {path} is none of .yaml, .json (image_params) and .py")
+        raise PreprocessError(f"preprocessing file {path} has another ending: {_REMEDY}")
     try:
         content = json.loads(data) if suffix == ".json" else parse_yaml(data)
         if suffix == ".json":

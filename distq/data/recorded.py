@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, TypeAdapter, ValidationError
 
-from distq.data.samples import Item, UnreadableSample, Values
+from distq.data.samples import Item, Numbered, UnreadableSample, Values
 from distq.errors import DataError
 from distq.files import BROKEN_ARCHIVE, atomic_write, make_run_folder, sha256_bytes
 from distq.regular import open_regular, read_regular
@@ -110,7 +110,7 @@ class Recorder:
         self._pending, self._first = {}, self.count
 
 
-class RecordedSource:
+class RecordedSource(Numbered):
     """Samples of a folder that a :class:`Recorder` wrote; a sample's name is its number."""
 
     kind = "recorded"
@@ -145,15 +145,6 @@ class RecordedSource:
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
-
-    def name(self, index: int) -> str:  # noqa: D102  # as in Source
-        return str(index)
-
-    def aliases(self, index: int) -> tuple[str, ...]:  # noqa: D102  # as in Source
-        return (str(index),)
-
-    def label(self, index: int) -> None:  # noqa: D102, ARG002  # as in Source
-        return None
 
     def read(self, index: int) -> tuple[Item, ...]:  # noqa: D102  # as in Source
         return tuple(Values(array) for array in self.arrays(index).values())

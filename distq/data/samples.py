@@ -172,3 +172,19 @@ class Source(Protocol):
 
     def names_sha256(self) -> str:
         """Over what all samples are called, in their order; reads none of them."""
+
+
+class Numbered:
+    """What a source says of samples that have no names but their numbers, and no labels."""
+
+    def name(self, index: int) -> str:
+        """The row number."""
+        return str(index)
+
+    def aliases(self, index: int) -> tuple[str, ...]:
+        """The same."""
+        return (str(index),)
+
+    def label(self, index: int) -> None:  # noqa: ARG002  # as in Source
+        """None."""
+        return

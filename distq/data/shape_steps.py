@@ -1,160 +1,15 @@
-"""Steps that change a picture's size or turn it: resize, center_crop, flip, transpose."""
+"""Steps that cut, pad and turn a picture: center_crop, pad, flip, transpose."""
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Any, Literal, Self
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from distq.data.picture import Length, Number, Picture, Step
-from distq.data.samples import DEFAULT_PIXEL_LIMIT
+from distq.data.picture import Length, Number, Numbers, Picture, Step
+from distq.data.resize import multiple_above, require_pixels
 from distq.errors import PreprocessError
-
-_INTERPOLATIONS = {
-    "linear": cv2.INTER_LINEAR,
-    "area": cv2.INTER_AREA,
-    "cubic": cv2.INTER_CUBIC,
-    "nearest": cv2.INTER_NEAREST,
-    "lanczos4": cv2.INTER_LANCZOS4,
-}
-
-
-_BORDERS = {
-    "constant": cv2.BORDER_CONSTANT,
-    "reflect": cv2.BORDER_REFLECT_101,
-    "replicate": cv2.BORDER_REPLICATE,
-}
-
-Level = Annotated[int, Field(ge=0, le=255)]
-Levels = Annotated[
-    tuple[Level, ...],
-    BeforeValidator(lambda value: (value,) if isinstance(value, int | float | str) else value),
-    Field(min_length=1),
-]
-
-
-class Resize(Step):
-    """Resize to a shorter side, or to height x width.
-
-    ``letterbox`` keeps the aspect ratio inside height x width and pads the rest, ``cover`` keeps it outside:
-    one side is as asked for, the other is not shorter. ``pad`` is 114 by default, what YOLO models were
-    trained with. ``rounding`` is of the side that keeps the aspect ratio: to the nearest, half up, or
-    ``floor`` of a float32, as Caffe's resize_param does (SSD fork, im_transforms.cpp).
-    """
-
-    key = "resize"
-    shorter_side: Length | None = None
-    height: Length | None = None
-    width: Length | None = None
-    letterbox: Literal["top_left", "center"] | None = None
-    cover: bool = False
-    pad: Levels = (114,)
-    pad_mode: Literal["constant", "reflect", "replicate"] = "constant"
-    rounding: Literal["nearest", "floor"] = "nearest"
-    interpolation: Literal["linear", "area", "cubic", "nearest", "lanczos4"] = "linear"
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Self:
-        if (self.height is None) != (self.width is None) or (self.height is None) == (
-            self.shorter_side is None
-        ):
-            raise ValueError("resize takes either shorter_side or both height and width")
-        if (self.letterbox is not None or self.cover) and self.height is None:
-            raise ValueError(f"{'cover' if self.cover else 'letterbox'} needs height and width")
-        if self.letterbox is not None and self.cover:
-            raise ValueError("letterbox and cover exclude each other: give one")
-        if {"pad", "pad_mode"} & self.model_fields_set and self.letterbox is None:
-            raise ValueError("pad needs letterbox: top_left or center")
-        if self.rounding == "floor" and self.letterbox is None and not self.cover:
-            raise ValueError("rounding: floor needs letterbox or cover")
-        _require_pixels(self.height or self.shorter_side or 1, self.width or self.shorter_side or 1)
-        return self
-
-    def apply(self, picture: Picture) -> Picture:  # noqa: D102  # as in Step
-        height, width = self.target(*picture.array.shape[:2])
-        try:
-            _require_pixels(height, width)
-        except ValueError as error:
-            raise PreprocessError(f"resize: {error}") from None
-        resized = cv2.resize(
-            np.ascontiguousarray(picture.array),
-            (width, height),
-            interpolation=_INTERPOLATIONS[self.interpolation],
-        ).reshape(height, width, -1)
-        if self.letterbox is not None and self.height is not None and self.width is not None:
-            below, right = self.height - height, self.width - width
-            top, left = (below // 2, right // 2) if self.letterbox == "center" else (0, 0)
-            resized = self._padded(resized, (top, below - top, left, right - left))
-        return Picture(resized, picture.order)
-
-    def describe(self) -> Any:  # noqa: ANN401, D102  # as in Step
-        values = super().describe()
-        values["pad"] = self.pad[0] if len(self.pad) == 1 else list(self.pad)
-        if self.letterbox is None:
-            del values["pad"]
-        for name in ("cover", "pad_mode", "rounding"):  # younger than files whose description must stay
-            if values[name] == type(self).model_fields[name].default:
-                del values[name]
-        return values
-
-    def _padded(self, array: NDArray[np.uint8], sides: tuple[int, int, int, int]) -> NDArray[np.uint8]:
-        """The array with rows above and below and columns left and right."""
-        channels = array.shape[2]
-        if len(self.pad) not in {1, channels}:
-            raise PreprocessError(
-                f"resize: pad has {len(self.pad)} numbers, the picture {channels} channels: "
-                f"give 1 or {channels}"
-            )
-        value = [float(level) for level in self.pad] * (channels // len(self.pad))
-        padded = cv2.copyMakeBorder(array, *sides, _BORDERS[self.pad_mode], value=value)
-        return np.asarray(padded, np.uint8).reshape(*padded.shape[:2], -1)
-
-    def target(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width of the resized picture, without padding."""
-        if self.shorter_side is not None:
-            short = self.shorter_side
-            if height <= width:
-                return short, _scaled(width, short, height)
-            return _scaled(height, short, width), short
-        wanted_height, wanted_width = self.height or 1, self.width or 1
-        if self.letterbox is None and not self.cover:
-            return wanted_height, wanted_width
-        if self.rounding == "floor":
-            return self._floored(height, width, wanted_height, wanted_width)
-        keeps_height = wanted_height * width <= wanted_width * height  # inside, the height limits
-        if keeps_height != self.cover:
-            other = _scaled(width, wanted_height, height)
-            return wanted_height, other if self.cover else min(wanted_width, other)
-        other = _scaled(height, wanted_width, width)
-        return other if self.cover else min(wanted_height, other), wanted_width
-
-    def _floored(self, height: int, width: int, wanted_height: int, wanted_width: int) -> tuple[int, int]:
-        """The same in Caffe's arithmetic: a quotient in float32, rounded down."""
-        aspect = np.float32(width) / np.float32(height)
-        wanted = np.float32(wanted_width) / np.float32(wanted_height)
-        if aspect < wanted if self.cover else aspect > wanted:
-            return max(1, math.floor(np.float32(wanted_width) / aspect)), wanted_width
-        return wanted_height, max(1, math.floor(aspect * np.float32(wanted_height)))
-
-
-def _require_pixels(height: int, width: int) -> None:
-    """Refuse to make a picture larger than those that are decoded.
-
-    Raises:
-        ValueError: saying both sizes.
-    """
-    if height * width > DEFAULT_PIXEL_LIMIT:
-        raise ValueError(
-            f"a picture of {height}x{width} pixels is over the limit of {DEFAULT_PIXEL_LIMIT}: resize to less"
-        )
-
-
-def _scaled(length: int, numerator: int, denominator: int) -> int:
-    return max(1, math.floor(length * numerator / denominator + 0.5))
 
 
 class CenterCrop(Step):
@@ -204,6 +59,77 @@ class CenterCrop(Step):
 def _central(length: int, fraction: float) -> int:
     """Sides are cut off symmetrically, so that what stays may be one pixel more than the fraction."""
     return length - 2 * int((length - length * fraction) / 2)
+
+
+class Pad(Step):
+    """Put columns and rows around a picture that is smaller than height or width, or no multiple of a number.
+
+    Before the arithmetic ``fill`` is a level from 0 to 255, behind it any number; one, or one per channel.
+    """
+
+    key = "pad"
+    height: Length | None = None
+    width: Length | None = None
+    multiple_of: Length | None = None
+    place: Literal["top_left", "center"] = "top_left"
+    fill: Numbers = (0.0,)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.height is None and self.width is None) == (self.multiple_of is None):
+            raise ValueError("pad takes height, width or both, or else multiple_of")
+        return self
+
+    def apply(self, picture: Picture) -> Picture:  # noqa: D102  # as in Step
+        array = picture.array
+        height, width = self.size(*array.shape[:2])
+        channels = array.shape[2]
+        if len(self.fill) not in {1, channels}:
+            raise PreprocessError(
+                f"pad: fill has {len(self.fill)} numbers, the picture {channels} channels: "
+                f"give 1 or {channels}"
+            )
+        if array.dtype == np.uint8 and not all(level == np.uint8(level % 256) for level in self.fill):
+            raise PreprocessError(
+                f"pad: fill {list(self.fill)} is no level from 0 to 255: put pad behind scale, mean and std"
+            )
+        padded = np.empty((height, width, channels), array.dtype)
+        padded[:] = np.asarray(self.fill, np.float64).astype(array.dtype)
+        top, left = self.before(*array.shape[:2])
+        padded[top : top + array.shape[0], left : left + array.shape[1]] = array
+        return Picture(padded, picture.order)
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of what a picture of this height and width becomes.
+
+        Raises:
+            PreprocessError: the picture is larger than what is asked for, or that is beyond what is decoded.
+        """
+        if self.multiple_of is None:
+            found = self.height or height, self.width or width
+        else:
+            found = multiple_above(height, self.multiple_of), multiple_above(width, self.multiple_of)
+        if found[0] < height or found[1] < width:
+            raise PreprocessError(
+                f"pad to {found[0]}x{found[1]} does not hold a picture of {height}x{width}: resize first"
+            )
+        try:
+            require_pixels(*found)
+        except ValueError as error:
+            raise PreprocessError(f"pad: {error}") from None
+        return found
+
+    def before(self, height: int, width: int) -> tuple[int, int]:
+        """Rows above and columns left of a picture of this height and width."""
+        if self.place == "top_left":
+            return 0, 0
+        found = self.size(height, width)
+        return (found[0] - height) // 2, (found[1] - width) // 2
+
+    def describe(self) -> Any:  # noqa: ANN401, D102  # as in Step
+        values = super().describe()
+        values["fill"] = self.fill[0] if len(self.fill) == 1 else list(self.fill)
+        return values
 
 
 class Flip(Step):

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pydantic import ValidationError
 
 from distq.data.picture import Step
-from distq.data.shape_steps import CenterCrop, Flip, Resize, Transpose
+from distq.data.resize import Resize
+from distq.data.shape_steps import CenterCrop, Flip, Pad, Transpose
 from distq.data.strict import one_line, unknown
 from distq.data.value_steps import Color, Mean, MeanFile, Scale, Standardize, Std
 
@@ -16,6 +17,7 @@ STEPS: dict[str, type[Step]] = {
     for step in (
         Resize,
         CenterCrop,
+        Pad,
         Flip,
         Transpose,
         Color,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from distq.data.fit import array_remedy, fit
 from distq.data.recorded import Recorder
 from distq.data.samples import InputSpec
-from distq.errors import DataError
+from distq.errors import DataError, plural
 
 
 def expected(items: Iterable[object], most: int | None) -> int:
@@ -73,9 +73,11 @@ def as_array(value: object, number: int) -> NDArray[Any]:
         array = np.asarray(value)
     except Exception as error:  # whatever the user's class raises
         reason = " ".join(str(error).split())
-        raise DataError(f"item {number} is a {type(value).__name__}, no array: {reason}") from error
+        raise DataError(f"item {number} is of type {type(value).__name__}, no array: {reason}") from error
     if array.dtype.kind not in "biufcUS":
-        raise DataError(f"item {number} is a {type(value).__name__}, no array: give numpy arrays of numbers")
+        raise DataError(
+            f"item {number} is of type {type(value).__name__}, no array: give numpy arrays of numbers"
+        )
     return array
 
 
@@ -91,8 +93,8 @@ def _by_input(item: object, inputs: Sequence[InputSpec], number: int) -> Mapping
     values = item if isinstance(item, tuple | list) else (item,)
     if len(values) != len(names):
         raise DataError(
-            f"item {number} holds {len(values)} array{'s' if len(values) != 1 else ''}, the model has "
-            f"{len(names)} input{'s' if len(names) != 1 else ''} ({', '.join(names)}): "
+            f"item {number} holds {plural(len(values), 'array')}, the model has "
+            f"{plural(len(names), 'input')} ({', '.join(names)}): "
             "give a tuple with one array for each"
         )
     return dict(zip(names, values, strict=True))

@@ -17,7 +17,7 @@ from distq.data.array_files import is_array, is_npz, read_arrays
 from distq.data.folder import file_size
 from distq.data.packed import PackedBytes
 from distq.data.remote import read_url, url_size
-from distq.data.samples import ImageBytes, ImageFile, Item
+from distq.data.samples import IMAGE_EXTENSIONS, ImageBytes, ImageFile, Item
 from distq.errors import DataError
 from distq.regular import open_regular, read_regular
 from distq.urls import shown, url_of
@@ -61,7 +61,7 @@ def raw_lines(path: Path) -> Iterator[tuple[int, str]]:
                     raise _no_list(path)
                 yield number, line.strip(_BLANKS)
     except OSError as error:
-        raise DataError(f"list {path} cannot be read: {error.strerror}") from None
+        raise DataError(f"list {path} cannot be read: {error.strerror}; give a text file") from None
     except UnicodeDecodeError:
         raise _no_list(path) from None
 
@@ -74,7 +74,10 @@ def _open_text(path: Path) -> TextIO:
 
 
 def _no_list(path: Path) -> DataError:
-    return DataError(f"{shown(path)} is no UTF-8 text list, image folder, LMDB folder, .npz or .npy")
+    remedy = "the folder that holds it" if path.suffix.lower() in IMAGE_EXTENSIONS else "one"
+    return DataError(
+        f"{shown(path)} is no UTF-8 text list, image folder, LMDB folder, .npz or .npy: give {remedy}"
+    )
 
 
 def split_label(entry: str) -> tuple[str, int | None]:

@@ -64,6 +64,12 @@ class Executor(Protocol):
                 it were finished, and of several failures the first in unit order is raised.
         """
 
+    def doing(self) -> Sequence[tuple[str, str]]:
+        """Who each worker is, and the label of the unit it is at; empty where it waits.
+
+        It may be asked from any thread.
+        """
+
     def peak_rss_mb(self) -> tuple[float, ...]:
         """The most memory that each process of a worker beside this process has had so far, in MiB."""
 

@@ -3,7 +3,8 @@
 A line is ``{"crc32":"1a2b3c4d","record":{...}}`` and a newline; the CRC is of the record's bytes as they
 stand. The first record is ``{"type":"header","format":"distq journal","version":1}``. Then come ``unit``
 records with ``key``, ``label`` and either ``arrays`` (base64 of an npz) or ``part`` (SHA-256 of
-``parts/<key>.npz``), and ``note`` records with ``kind`` and ``fields``.
+``parts/<key>.npz``), ``note`` records with ``kind`` and ``fields``, and ``status`` records with ``fields``:
+how far the run is, for who watches it alone.
 """
 
 from __future__ import annotations
@@ -14,28 +15,28 @@ import json
 import os
 import re
 import shutil
+import threading
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from distq.engine.closing import Closing
+from distq.engine.journal_read import decode_line
 from distq.engine.packing import pack_arrays, unpack_arrays
 from distq.errors import FileFormatError, UsageError
-from distq.files import BROKEN_ARCHIVE, atomic_write, cannot_write, is_full, sha256_bytes, sha256_file
-from distq.regular import open_regular
+from distq.files import atomic_write, cannot_write, is_full, sha256_bytes, sha256_file
 from distq.replica.worker import Arrays
 
 _VERSION = 1
 _FORMAT = "distq journal"
 _INLINE_BYTES = 64 * 1024
 _SYNC_SECONDS = 1.0
-_LINE = re.compile(rb'\{"crc32":"([0-9a-f]{8})","record":(.*)\}\n', re.DOTALL)
 _KEY = re.compile(r"[0-9A-Za-z_-]{1,128}")
 
 
-class Journal:
+class Journal(Closing):
     """The journal of one run folder; one process at a time has it open.
 
     Every record is written at once, so a killed process loses none. The disk is made to keep them (fsync) at
@@ -58,6 +59,7 @@ class Journal:
         ] = {}  # offset and length of the line, SHA of the part
         self._notes: list[tuple[str, dict[str, Any]]] = []
         self._end = 0
+        self._writing = threading.Lock()
         self._synced = time.monotonic()
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -85,7 +87,7 @@ class Journal:
             return None
         offset, length, part = self._units[key]
         if part is None:
-            record = _decode(os.pread(self._file, length, offset))
+            record = decode_line(os.pread(self._file, length, offset))
             return None if record is None else unpack_arrays(base64.b64decode(record["arrays"]))
         try:
             data = self._part(key).read_bytes()
@@ -130,6 +132,18 @@ class Journal:
         self._append({"type": "note", "kind": kind, "fields": fields})
         self._notes.append((kind, fields))
 
+    def status(self, **fields: Any) -> None:  # noqa: ANN401  # what JSON can hold
+        """Write down how far the run is, for who watches it; nothing of it is kept in memory.
+
+        It may be called from another thread than the one that the journal belongs to.
+
+        Raises:
+            ExecutionError: the disk does not take it; the journal stays readable.
+        """
+        line = _encode({"type": "status", "fields": fields})
+        with self._writing:  # without waiting for the disk: what a power cut takes of this, nobody misses
+            self._write(line)
+
     def notes(self, kind: str) -> list[dict[str, Any]]:
         """The fields of all notes of one kind, in the order written."""
         return [dict(fields) for known, fields in self._notes if known == kind]
@@ -156,14 +170,6 @@ class Journal:
                 os.close(self._file)
                 self._file = -1
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def _lock(self) -> None:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -183,7 +189,7 @@ class Journal:
             self._check_header(first)
             self._end = last_good = len(first)
             for line in stream:
-                record = _decode(line)
+                record = decode_line(line)
                 good = record is not None and self._take(record, len(line))
                 self._end += len(line)
                 if good:
@@ -192,7 +198,7 @@ class Journal:
         self._truncate(last_good)
 
     def _check_header(self, line: bytes) -> None:
-        record = _decode(line)
+        record = decode_line(line)
         if record is None or record.get("type") != "header" or record.get("format") != _FORMAT:
             raise FileFormatError(f"{self._path} is not a distq journal; choose another --out")
         if record.get("version") != _VERSION:
@@ -209,15 +215,19 @@ class Journal:
                 self._units[key] = (self._end, length, part)
             case {"type": "note", "kind": str(kind), "fields": dict(fields)}:
                 self._notes.append((kind, fields))
+            case {"type": "status", "fields": dict()}:
+                pass
             case _:
                 return False
         return True
 
     def _append(self, record: dict[str, Any]) -> tuple[int, int]:
-        line, offset = _encode(record), self._end
-        self._write(line)
-        if time.monotonic() - self._synced > _SYNC_SECONDS:
-            self._sync()
+        line = _encode(record)
+        with self._writing:
+            offset = self._end
+            self._write(line)
+            if time.monotonic() - self._synced > _SYNC_SECONDS:
+                self._sync()
         return offset, len(line)
 
     def _write(self, line: bytes) -> None:
@@ -251,45 +261,9 @@ class Journal:
         return self._parts / f"{key}.npz"
 
 
-def read_records(path: Path) -> Iterator[dict[str, Any]]:
-    """The undamaged records of a journal in the order written; the file is left alone, also in use.
-
-    Raises:
-        FileFormatError: it cannot be read.
-    """
-    try:
-        with open_regular(path) as stream:
-            yield from (record for line in stream if (record := _decode(line)) is not None)
-    except OSError as error:
-        raise FileFormatError(f"cannot read the journal {path}: {error.strerror}") from error
-
-
-def unit_arrays(record: dict[str, Any]) -> Arrays | None:
-    """The result of a unit in its record; None where it is too large to stand there, or cannot be read."""
-    arrays = record.get("arrays")
-    if not isinstance(arrays, str):
-        return None
-    try:
-        return unpack_arrays(base64.b64decode(arrays))
-    except BROKEN_ARCHIVE:
-        return None
-
-
 def _encode(record: dict[str, Any]) -> bytes:
     body = json.dumps(record, ensure_ascii=True, separators=(",", ":")).encode("ascii")
     return b'{"crc32":"%08x","record":%b}\n' % (zlib.crc32(body), body)
-
-
-def _decode(line: bytes) -> dict[str, Any] | None:
-    """The record of a line, None where the line is torn or damaged."""
-    match = _LINE.fullmatch(line)
-    if match is None or int(match[1], 16) != zlib.crc32(match[2]):
-        return None
-    try:
-        record = json.loads(match[2])
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) else None
 
 
 def _sha256_or_none(path: Path) -> str | None:

@@ -6,12 +6,12 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from types import TracebackType
 from typing import Self
 
 from distq.activity import longest
 from distq.engine.attempt import attempt, too_slow
 from distq.engine.calls import Caller
+from distq.engine.closing import Closing
 from distq.engine.executor import Unit
 from distq.engine.stalls import Stalls, stalled
 from distq.errors import DistqError
@@ -22,7 +22,7 @@ from distq.replica.worker import Arrays, Blob, Worker, WorkerSettings
 _LOOK_SECONDS = 1.0
 
 
-class LocalExecutor:
+class LocalExecutor(Closing):
     """Runs every unit in this process; a model's bytes are their own handle."""
 
     def __init__(
@@ -51,6 +51,7 @@ class LocalExecutor:
         self._on_event = on_event
         self._caller = Caller()
         self._stalls = Stalls()
+        self._now = ""
 
     @property
     def workers(self) -> int:
@@ -69,7 +70,11 @@ class LocalExecutor:
             DistqError: what a unit raised, unchanged.
         """
         for position, unit in enumerate(units):
-            outcome = self._run(unit)
+            self._now = unit.label
+            try:
+                outcome = self._run(unit)
+            finally:
+                self._now = ""
             if isinstance(outcome, DistqError):
                 raise outcome
             yield position, outcome
@@ -92,6 +97,10 @@ class LocalExecutor:
             self._on_event(f"no answer within --unit-timeout {self._unit_timeout:g} s; {again}: {unit.label}")
         return too_slow(unit.label, self._unit_timeout, self._retries + 1)
 
+    def doing(self) -> Sequence[tuple[str, str]]:
+        """This process, and the unit it is at."""
+        return [("this process", self._now)]
+
     def peak_rss_mb(self) -> tuple[float, ...]:
         """None: there is no process beside this one."""
         return ()
@@ -111,14 +120,6 @@ class LocalExecutor:
         """Forget what the worker kept."""
         self._caller.leave()
         self._worker = Worker(self._worker.settings, fetch=_fetch)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _fetch(blob: Blob) -> bytes:

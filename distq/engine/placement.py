@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from distq.errors import UsageError
+from distq.errors import UsageError, plural
 
 _PARTS = 10_000  # of a GPU: Ray counts no finer
 
@@ -37,9 +37,9 @@ class Booking:
     decoders: int = 0
 
     def __str__(self) -> str:
-        booked = f"{self.cpus} CPU{'s' if self.cpus > 1 else ''}"
+        booked = f"{plural(self.cpus, 'CPU')}"
         if self.decoders:
-            booked += f", {self.decoders} CPU{'s' if self.decoders > 1 else ''} to decode"
+            booked += f", {plural(self.decoders, 'CPU')} to decode"
         return f"{booked} and {self.gpus:g} GPU" if self.gpus else booked
 
     @property

@@ -28,20 +28,20 @@ class UnitActor:
         self._decoders = RayDecoders(settings.decode_actors) if settings.decode_actors else None
         self._worker = Worker(settings, fetch=_fetch, decoders=self._decoders)
 
-    def hello(self) -> tuple[str, str, int]:
-        """Host, process and Ray's node, for a person, the kind of processor, and what its system has killed.
+    def hello(self) -> tuple[str, str, str, int]:
+        """Host, process and Ray's node, for a person, that node, the kind of processor, and :meth:`kills`.
 
         Who answers is ready.
         """
         import ray  # noqa: PLC0415  # this module is also imported where no Ray is wanted
 
-        from distq.replica.session import integer_instructions  # noqa: PLC0415  # the driver needs no ONNX Runtime for it
+        from distq.replica.instructions import integer_instructions  # noqa: PLC0415  # the driver needs no ONNX Runtime for it
 
         if self._decoders is not None:
             self._decoders.require()
-        node = ray.get_runtime_context().get_node_id()[:_NODE_DIGITS]
-        where = f"{platform.node()}, process {os.getpid()}, node {node}"
-        return where, integer_instructions(), system_kills()
+        node = ray.get_runtime_context().get_node_id()
+        where = f"{platform.node()}, process {os.getpid()}, node {node[:_NODE_DIGITS]}"
+        return where, node, integer_instructions(), system_kills()
 
     def at(self) -> tuple[str, float] | None:
         """What has been going on for longest, and for how many seconds; asked beside the units."""
@@ -50,6 +50,10 @@ class UnitActor:
     def memory(self) -> float:
         """The most memory it has had, in MiB; asked beside the units."""
         return peak_rss_mb()
+
+    def kills(self) -> int:
+        """Processes that the system here has killed for memory; asked beside the units."""
+        return system_kills()
 
     def run(self, unit: Unit) -> Arrays | DistqError:
         """One attempt at a unit."""

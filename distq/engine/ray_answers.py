@@ -39,7 +39,11 @@ class BoundedRay:
 
     def init(self, **options: Any) -> None:  # noqa: ANN401  # Ray's own
         """``ray.init``; a new Ray may take long on a busy machine."""
-        self._within(2 * _GIVE_UP_SECONDS, "init", partial(self.module.init, **options))
+        try:
+            self._within(2 * _GIVE_UP_SECONDS, "init", partial(self.module.init, **options))
+        except KeyboardInterrupt:
+            self.silent = True  # it starts still, and would be waited for once more before it can be ended
+            raise
 
     def nodes(self) -> Any:  # noqa: ANN401  # Ray's own
         """``ray.nodes``."""

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from copy import copy
 from dataclasses import replace
-from types import TracebackType
 from typing import Any, Self
 
+from distq.engine.closing import Closing
 from distq.engine.executor import Unit
 from distq.engine.placement import described, plan
 from distq.engine.ray_actor import BESIDE, UnitActor, automatic_device
@@ -34,7 +34,7 @@ def _no_run() -> Generator[tuple[int, Arrays]]:
     yield from ()
 
 
-class RayExecutor:
+class RayExecutor(Closing):
     """Runs units on Ray actors, at most two in flight on each.
 
     Ray neither restarts an actor nor repeats a unit (``max_restarts=0, max_task_retries=0``): after a loss
@@ -244,6 +244,10 @@ class RayExecutor:
                 f"cluster has {described(self._cluster.nodes())}: take --device cpu or cuda"
             ) from error
 
+    def doing(self) -> Sequence[tuple[str, str]]:
+        """Each worker's host and process, and the unit it is at."""
+        return [(seat.where or "starting", seat.label) for seat in list(self._seats)]
+
     def peak_rss_mb(self) -> tuple[float, ...]:
         """The most memory that each worker has had so far; of those that answer."""
         asked = [reference for seat in self._seats if (reference := seat.ask_memory()) is not None]
@@ -264,11 +268,3 @@ class RayExecutor:
         self._seats.clear()
         self.forget()
         self._cluster.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

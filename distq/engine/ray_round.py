@@ -21,6 +21,8 @@ from distq.replica.worker import Arrays, own
 _IN_FLIGHT = 2  # the second is already there when the first ends
 _WAIT_SECONDS = 1.0
 _LESS = "take fewer --workers or a smaller --cache-memory"
+_RAY_ENDED_IT = f"Ray ended it because its node ran out of memory: {_LESS}"
+_LOW = "low on memory"  # in what Ray says then
 
 
 class TooSlow(Exception):  # noqa: N818  # it says what happened, and never reaches a person
@@ -175,7 +177,8 @@ class Round:
         return own(outcome)
 
     def _requeue(self, seat: Seat, error: Exception) -> None:
-        where = f"{seat.where} ({_reason(error, for_memory=seat.killed_for_memory)})"
+        others = [other for other in self._seats if other is not seat]
+        where = f"{seat.where} ({_reason(error, lambda: seat.killed_for_memory(others))})"
         unfinished = seat.leave()
         seat.open()
         alone = len(unfinished) == 1
@@ -217,11 +220,12 @@ class Round:
                 seat.open()
                 return
             self._seats.remove(seat)
+            for_memory = _LOW in str(error)
+            reason = _RAY_ENDED_IT if for_memory else _first_line(error)
             if not self._seats:
-                raise ExecutionError(
-                    f"no worker starts: {_first_line(error)}; distq must be installed alike on every node"
-                ) from error
-            self._on_event(f"a worker does not start ({_first_line(error)}); {len(self._seats)} remain")
+                remedy = "" if for_memory else "; distq must be installed alike on every node"
+                raise ExecutionError(f"no worker starts: {reason}{remedy}") from error
+            self._on_event(f"a worker does not start ({reason}); {len(self._seats)} remain")
             return
         if self._processors is not None:
             require_one_processor(self._processors, seat.processor, str(seat.where))
@@ -273,7 +277,7 @@ def require_one_processor(known: dict[str, str], kind: str, where: str) -> None:
 
     Args:
         known: kinds seen so far, each with who has it; this one is added.
-        kind: as :func:`distq.replica.session.integer_instructions` names it.
+        kind: as :func:`distq.replica.instructions.integer_instructions` names it.
         where: host and process, for a person.
 
     Raises:
@@ -295,15 +299,15 @@ def _poison(label: str, lost: Sequence[str]) -> ExecutionError:
     )
 
 
-def _reason(error: Exception, *, for_memory: bool) -> str:
+def _reason(error: Exception, killed_for_memory: Callable[[], bool]) -> str:
     text = str(error)
     if isinstance(error, TooSlow):
         return text
-    if "low on memory" in text:
-        return f"Ray ended it because its node ran out of memory: {_LESS}"
+    if _LOW in text:
+        return _RAY_ENDED_IT
     if "node has died" in text or "node was terminated" in text:
         return "its node is gone"
-    if for_memory:
+    if killed_for_memory():
         return f"the system killed it for memory: {_LESS}"
     return "a decode worker's process ended" if isinstance(error, DecoderLost) else "its process ended"
 

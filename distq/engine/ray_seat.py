@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import platform
 import time
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Self
 
+from distq.engine.executor import Unit
 from distq.engine.ray_actor import BESIDE
 from distq.memory import system_kills
 
 _ANSWER_SECONDS = 3.0
+_LOOK_SECONDS = 5.0  # until a process of Ray's has looked at a node
 
 
 class Seat:
@@ -29,9 +30,10 @@ class Seat:
             create: gives an actor, and the placement group that holds it and its decode actors, or None.
         """
         self.in_flight: deque[tuple[int, Any]] = deque()
+        self._labels: deque[str] = deque()
         self.failed_starts = 0
         self.where: str | None = None
-        self.processor = ""
+        self.processor = self.node = ""
         self._kills = 0
         self._ray = ray
         self._create = create
@@ -52,6 +54,13 @@ class Seat:
         if not self.ready:
             return self._greeting
         return self.in_flight[0][1] if self.in_flight else None
+
+    @property
+    def label(self) -> str:
+        """Of the first of its units; empty where there is none. It may be asked from any thread."""
+        with contextlib.suppress(IndexError):
+            return self._labels[0]
+        return ""
 
     @property
     def seconds_busy(self) -> float:
@@ -76,18 +85,20 @@ class Seat:
         Raises:
             RayError: it did not start.
         """
-        self.where, self.processor, self._kills = self._ray.get(self._greeting)
+        self.where, self.node, self.processor, self._kills = self._ray.get(self._greeting)
         self.failed_starts = 0
 
-    def give(self, position: int, unit: Any) -> None:  # noqa: ANN401  # a unit, or a reference to one
+    def give(self, position: int, unit: Unit) -> None:
         """Send a unit."""
         if not self.in_flight:
             self._busy_since = time.monotonic()
         self.in_flight.append((position, self._actor.run.remote(unit)))
+        self._labels.append(unit.label)
 
     def take(self) -> None:
         """The first unit is done; the actor is at the next."""
         self.in_flight.popleft()
+        self._labels.popleft()
         self._busy_since = time.monotonic()
 
     def at(self) -> tuple[bool, tuple[str, float] | None]:
@@ -99,11 +110,27 @@ class Seat:
             return False, None
         return True, answer
 
-    @property
-    def killed_for_memory(self) -> bool:
-        """Whether this machine's system has killed a process for memory since the actor started on it."""
-        here = str(self.where).startswith(f"{platform.node()},")
-        return here and system_kills() > self._kills
+    def killed_for_memory(self, others: Iterable[Self]) -> bool:
+        """Whether the system of its node has killed a process for memory since the actor started there.
+
+        Args:
+            others: who of them is on the same node is asked; where nobody is, a new process looks.
+        """
+        beside = next((seat for seat in others if seat.ready and seat.node == self.node), None)
+        try:
+            kills = self._look() if beside is None else beside._kills_now()
+        except self._ray.exceptions.RayError:  # its node is as good as gone
+            return False
+        return kills > self._kills
+
+    def _kills_now(self) -> int:
+        asked = self._actor.kills.options(concurrency_group=BESIDE).remote()
+        return int(self._ray.get(asked, timeout=_ANSWER_SECONDS))
+
+    def _look(self) -> int:
+        there = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(self.node, soft=False)
+        look = self._ray.remote(system_kills).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
+        return int(self._ray.get(self._ray.start_actor(look.remote), timeout=_LOOK_SECONDS))
 
     def ask_memory(self) -> Any | None:  # noqa: ANN401  # a Ray object reference
         """A reference to the most memory that the actor has had; None where there is none that is ready."""
@@ -115,6 +142,7 @@ class Seat:
         """End the actor at once; the positions it had not finished are returned."""
         unfinished = [position for position, _ in self.in_flight]
         self.in_flight.clear()
+        self._labels.clear()
         self.where = None
         if self._actor is not None:
             with contextlib.suppress(Exception):  # Ray may be gone before us

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
+from distq.engine.closing import Closing
 from distq.engine.executor import Executor, Unit
 from distq.engine.journal import Journal
 from distq.errors import FileFormatError
@@ -19,7 +19,7 @@ from distq.replica.worker import Arrays, Blob
 _SECONDS = "seconds of the first run"
 
 
-class SharingExecutor:
+class SharingExecutor(Closing):
     """Runs units on another executor; results of some kinds are kept, and taken by later jobs of one scope.
 
     Attributes:
@@ -71,6 +71,10 @@ class SharingExecutor:
         """Give bytes to all workers."""
         return self._executor.share(data)
 
+    def doing(self) -> Sequence[tuple[str, str]]:
+        """What the workers are at."""
+        return self._executor.doing()
+
     def peak_rss_mb(self) -> tuple[float, ...]:
         """Of the workers."""
         return self._executor.peak_rss_mb()
@@ -107,14 +111,6 @@ class SharingExecutor:
     def close(self) -> None:
         """Hand the workers back."""
         self._executor.forget()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _key(self, unit: Unit) -> str | None:
         return content_key("shared", self._scope, unit.key) if isinstance(unit, self._kinds) else None

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from distq.errors import plural
 from distq.exchange.formats import Format, Request
 from distq.exchange.table import (
     Convention,
@@ -62,7 +63,7 @@ def _read(content: Content, convention: Convention) -> ExchangeTable:
                 rows[fields[0]] = len(lines)
                 lines.append(line)
         else:
-            content.fail(f"has {len(fields)} fields; a row is 'name threshold'", number)
+            content.fail(f"has {plural(len(fields), 'field')}; a row is 'name threshold'", number)
     entries |= {name: replace(entries[name], bits=width) for name, width in bits.items() if name in entries}
     kept = _Kept(tuple(lines), rows)
     return ExchangeTable(entries, weights=weights, naming="layer", details=kept, convention=convention)

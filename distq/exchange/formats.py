@@ -54,7 +54,7 @@ class Request:
         entries = self.table.entries.items()
         names = [name for name, e in entries if not (e.symmetric or (unsigned and e.zero_point == 0))]
         if names:
-            self.warn(f"no zero points: {len(names)} tensors get a range around 0 ({listed(names, 2)})")
+            self.warn(f"no zero points: a range around 0 for {listed(names, 2)}")
 
     def warn_of_bits(self) -> None:
         """Say which tensors a format of 8 bits changes."""

@@ -10,9 +10,9 @@ from distq.exchange.formats import Format
 from distq.exchange.names import Named, with_tensor_names
 from distq.exchange.network import Network, describe
 from distq.exchange.own import DISTQ, METHOD, rows_of
-from distq.exchange.registry import load_content, read_content
+from distq.exchange.registry import read_content
 from distq.exchange.table import Entry, row_of_entry
-from distq.exchange.text import Content, listed
+from distq.exchange.text import Content, listed, load_content
 from distq.graph.plan import Plan, Quantizer
 from distq.graph.read import Reader, read_onnx
 from distq.quant.table import Row, Table
@@ -98,14 +98,12 @@ def _left_out(
     named: Named, entries: Mapping[str, Entry], plan: Plan, network: Network
 ) -> Iterable[str]:  # fmt: skip
     if named.surplus:
-        yield (
-            f"{len(named.surplus)} entries of the table are of nothing in the model and not used: "
-            f"{listed(list(named.surplus))}"
-        )
+        names = listed(list(named.surplus))
+        yield f"not used of the table, as the model has nothing of these names: {names}"
     quantized = {t for q in plan.quantizers for own in q.tensors for t in (own, *network.before(own))}
     others = [name for name in entries if name not in quantized]
     if others:
-        yield f"{len(others)} entries are of tensors that are not quantized, and not used: {listed(others)}"
+        yield f"not used of the table, as they are not quantized: {listed(others)}"
     if named.table.modes:
         yield f"the table's layers in float are not: {listed(list(named.table.modes), 3)}"
 
@@ -121,4 +119,4 @@ def _range_notes(plan: Plan, chosen: Mapping[str, Entry]) -> Iterable[str]:
         if q.name in chosen and not chosen[q.name].ranged and not q.non_negative
     ]
     if signless and plan.scheme == "auto":
-        yield f"the table has no ranges: {len(signless)} tensors get one around 0 ({listed(signless, 3)})"
+        yield f"the table has no ranges: one around 0 for {listed(signless, 3)}"

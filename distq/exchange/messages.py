@@ -21,7 +21,7 @@ Message = Any
 Fields = Mapping[str, tuple[int, str]]
 """Number and kind of each field; a kind is ``[repeated|required ]TYPE``, a message's type by its name."""
 
-_TYPES = {"double": 1, "float": 2, "int32": 5, "bool": 8, "string": 9, "uint32": 13}
+_TYPES = {"double": 1, "float": 2, "int64": 3, "int32": 5, "bool": 8, "string": 9, "bytes": 12, "uint32": 13}
 _LABELS = {"optional": 1, "required": 2, "repeated": 3}
 
 
@@ -42,11 +42,18 @@ def message_classes(package: str, messages: Mapping[str, Fields]) -> dict[str, A
                 added.type = _TYPES[type_name]
             else:
                 added.type, added.type_name = 11, f".{package}.{type_name}"
+    return classes_of(file)
+
+
+def classes_of(file: Message) -> dict[str, Any]:
+    """Classes of the messages that a FileDescriptorProto describes, by their names."""
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return {
-        name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.{name}"))
-        for name in messages
+        message.name: message_factory.GetMessageClass(
+            pool.FindMessageTypeByName(f"{file.package}.{message.name}")
+        )
+        for message in file.message_type
     }
 
 

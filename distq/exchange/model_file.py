@@ -5,14 +5,27 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+import onnx
+from onnx.external_data_helper import ExternalDataInfo, uses_external_data
+
 from distq.errors import ModelError, UsageError
 from distq.exchange.caffe.convert import SUFFIX, WEIGHTS_SUFFIX, read_caffe
 from distq.graph.read import Reader, ReadModel, read_onnx
+from distq.regular import read_regular
 
 
 def is_caffe(path: Path) -> bool:
     """Whether a file is a Caffe network, by its name."""
     return path.suffix.lower() == SUFFIX
+
+
+def files_of_network(path: Path, weights: Path | None = None) -> tuple[Path, ...]:
+    """The files that a network which :func:`read_network` can read lies in."""
+    if is_caffe(path):
+        return path, weights or path.with_suffix(WEIGHTS_SUFFIX)
+    proto = onnx.load_model_from_string(read_regular(path))
+    outside = [t for t in proto.graph.initializer if uses_external_data(t)]
+    return path, *(path.parent / name for name in {ExternalDataInfo(t).location: None for t in outside})
 
 
 def network_reader(weights: Path | None = None) -> Reader:

@@ -132,7 +132,7 @@ def _param_layers(param: Path) -> Iterator[tuple[str, str]]:
     try:
         lines = read_regular(param).decode().splitlines()
     except OSError as error:
-        raise FileFormatError(f"cannot read {param}: {error.strerror}") from error
+        raise FileFormatError(f"cannot read {param}: {error.strerror}; give ncnn's .param") from error
     except UnicodeDecodeError:
         raise FileFormatError(f"{param} is no text .param of ncnn") from None
     if not lines or lines[0].strip() != "7767517":

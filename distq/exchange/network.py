@@ -209,8 +209,9 @@ def describe(path: Path, *, weights: bool = True, read: Reader = read_onnx) -> N
         ModelError: it cannot be read.
     """
     found = read(path)
-    graph = found.proto.graph
-    constants = {t.name for t in graph.initializer} | {
+    proto = found.proto.graph
+    graph = onnx.GraphProto(node=proto.node, input=proto.input, output=proto.output)  # loading changes proto
+    constants = {t.name for t in proto.initializer} | {
         output for node in graph.node if node.op_type == "Constant" for output in node.output
     }
     nodes = tuple(
@@ -223,7 +224,7 @@ def describe(path: Path, *, weights: bool = True, read: Reader = read_onnx) -> N
         for node in graph.node
         if node.op_type != "Constant"
     )
-    weighted = tuple(_weighted(load_model(path, read=read).model, graph)) if weights else ()
+    weighted = tuple(_weighted(load_model(path, read=lambda _: found).model, graph)) if weights else ()
     return Network(
         tuple(value.name for value in graph.input if value.name not in constants),
         tuple(value.name for value in graph.output),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from distq.errors import plural
 from distq.exchange.formats import Format, Request
 from distq.exchange.table import Convention, ExchangeTable
 from distq.exchange.text import Content, quoted
@@ -48,7 +49,7 @@ def _read(content: Content, convention: Convention) -> ExchangeTable:
         if not fields or fields[0].startswith("#"):
             continue
         if len(fields) != 2:
-            content.fail(f"has {len(fields)} fields; a row is 'name mode'", number)
+            content.fail(f"has {plural(len(fields), 'field')}; a row is 'name mode'", number)
         name, mode = fields[0], fields[1].upper()
         if mode not in MODES:
             content.fail(f"{quoted(fields[1])} is no mode of TPU-MLIR", number)
@@ -63,15 +64,14 @@ def _write(request: Request) -> bytes:
         return "\n".join(table.details.lines).encode()
     network = request.require_network("TPU-MLIR names a tensor with the operator that writes it")
     modes = dict(table.modes)
-    for name, entry in network.entries(table.entries).items():
+    own = network.entries(table.entries)
+    for name, entry in own.items():
         if entry.bits == 16 and name in network.producer:
             modes.setdefault(name, FLOAT)
-    entries = network.bounded(network.entries(table.entries))
-    folds = {node.own_output for node in network.weighted if node.folded}
+    typed = network.bounded(own).keys() | network.sizes
+    typed |= {node.own_output for node in network.weighted if node.folded}
     for tensor in network.producer:
-        if (
-            tensor not in entries and tensor not in folds | network.sizes
-        ):  # TPU-MLIR stops at INT8 without a threshold
+        if tensor not in typed:  # TPU-MLIR stops at INT8 without a threshold
             modes.setdefault(tensor, FLOAT)
     if any(entry.bits == 16 for entry in table.entries.values()):
         request.warn(f"no 16-bit integers: what has them gets {FLOAT}")

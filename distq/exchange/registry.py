@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from distq.errors import FileFormatError, UsageError, one_of
 from distq.exchange.aimet import AIMET_0, AIMET_1, AIMET_2
@@ -21,10 +20,9 @@ from distq.exchange.rknn import RKNN
 from distq.exchange.sigmastar import SIGMASTAR
 from distq.exchange.table import Convention, ExchangeTable
 from distq.exchange.tensorrt import TENSORRT
-from distq.exchange.text import LARGEST, Content
+from distq.exchange.text import Content
 from distq.exchange.tpu_mlir import TPU_MLIR
 from distq.exchange.two_columns import is_two_columns
-from distq.regular import open_regular
 
 FORMATS: Mapping[str, Format] = {
     each.name: each
@@ -40,6 +38,7 @@ _RECOGNISED_IN_ORDER = (
     *(RKNN, BITMAIN_PROTOTXT, AMCT, TPU_MLIR, QTABLE, CSV, NCNN, BITMAIN_TEXT, BITMAIN),
 )
 PICKLE = b"\x80"
+_NETWORKS = (".onnx", ".prototxt", ".caffemodel")
 
 
 def find_format(name: str) -> Format:
@@ -51,26 +50,6 @@ def find_format(name: str) -> Format:
     if name not in FORMATS:
         raise UsageError(f"there is no table format {name}: take {one_of(FORMATS)}")
     return FORMATS[name]
-
-
-def load_content(path: Path) -> Content:
-    """A table's bytes.
-
-    Raises:
-        FileFormatError: it cannot be read, is empty, or larger than a table is.
-    """
-    try:
-        with open_regular(path) as stream:
-            data = stream.read(LARGEST + 1)
-    except OSError as error:
-        raise FileFormatError(
-            f"cannot read the table {path}: {error.strerror}; give a threshold table"
-        ) from error
-    if len(data) > LARGEST:
-        raise FileFormatError(f"{path} is not a threshold table: it has over {LARGEST >> 20} MiB")
-    if not data.strip():
-        raise FileFormatError(f"{path} is empty: give a threshold table")
-    return Content(str(path), data)
 
 
 def recognise(content: Content) -> Format:
@@ -88,6 +67,11 @@ def recognise(content: Content) -> Format:
         )
     if is_two_columns(content):
         return _two_columns(content)
+    if content.where.lower().endswith(_NETWORKS):
+        raise FileFormatError(
+            f"{content.where} is a network or its weights, not a threshold table: distq calibrate computes "
+            "thresholds, give the RUN/thresholds.json that it writes"
+        )
     why = content.why_no_json()
     raise FileFormatError(
         f"{content.where} is not a threshold table: "

@@ -10,11 +10,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from distq.errors import FileFormatError, UsageError
+from distq.errors import UsageError
 from distq.exchange.formats import Format, Request
 from distq.exchange.table import Convention, Entry, ExchangeTable, of_quantizer, with_range
-from distq.exchange.text import LARGEST, Content, listed, quoted, without
-from distq.regular import read_regular
+from distq.exchange.text import Content, listed, load_content, quoted, without
 from distq.yaml_text import parse_yaml
 
 _BITS = {"int8": 8, "int16": 16}
@@ -107,11 +106,7 @@ def _write(request: Request) -> bytes:
         raise UsageError(
             "RKNN's names are those of its own graph: give its step-1 .quantization.cfg with --names"
         )
-    try:
-        data = read_regular(request.names)
-    except OSError as error:
-        raise FileFormatError(f"cannot read {request.names}: {error.strerror}") from error
-    content = Content(str(request.names), data[: LARGEST + 1])
+    content = load_content(request.names, ".quantization.cfg of step 1")
     parameters = _parameters(content)
     known = dict(table.entries) if request.network is None else request.network.entries(table.entries)
     wanted = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,27 +14,23 @@ from onnx import numpy_helper
 from distq.exchange.own import of_rows
 from distq.exchange.qtable import FLOAT
 from distq.exchange.table import ExchangeTable, WeightScales
-from distq.graph.read import read_proto
 from distq.quant.table import Table
 
 
-def table_of_run(rows: Table, record: Path, model: Path | None) -> ExchangeTable:
+def table_of_run(rows: Table, float_layers: Iterable[str], model: onnx.ModelProto | None) -> ExchangeTable:
     """The table of a run.
 
     Args:
         rows: of its thresholds.
-        record: ``run.json``, which names layers left in float.
-        model: the INT8 model; None where its weights are of another network than the user's.
-
-    Raises:
-        ModelError: the INT8 model is damaged.
+        float_layers: names of its layers left in float.
+        model: the INT8 model; None where its weights are of another network than the table's.
     """
-    weights = scales_of(read_proto(model)[0]) if model is not None and model.is_file() else {}
-    modes = dict.fromkeys(_float_layers(record), FLOAT)
-    return replace(of_rows(rows), weights=weights, modes=modes)
+    weights = scales_of(model) if model is not None else {}
+    return replace(of_rows(rows), weights=weights, modes=dict.fromkeys(float_layers, FLOAT))
 
 
-def _float_layers(record: Path) -> list[str]:
+def float_layers_of(record: Path) -> list[str]:
+    """Layers left in float that the ``run.json`` of a finished run names."""
     try:
         found = json.loads(record.read_bytes())
         return [str(layer["name"]) for layer in found.get("float_layers", [])]

@@ -8,9 +8,11 @@ import re
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from distq.errors import FileFormatError
+from distq.regular import open_regular
 
 LARGEST = 64 << 20
 """Bytes of the largest table: a million tensors in the longest format."""
@@ -140,6 +142,24 @@ class Content:
         if seen[name] != value:
             self.fail(f"{quoted(name)} came before with another value; leave one of them", line)
         return False
+
+
+def load_content(path: Path, what: str = "threshold table") -> Content:
+    """A file's bytes.
+
+    Raises:
+        FileFormatError: it cannot be read, is empty, or larger than a table is.
+    """
+    try:
+        with open_regular(path) as stream:
+            data = stream.read(LARGEST + 1)
+    except OSError as error:
+        raise FileFormatError(f"cannot read {path}: {error.strerror}; give a {what}") from error
+    if len(data) > LARGEST:
+        raise FileFormatError(f"{path} is no {what}, it has over {LARGEST >> 20} MiB: give one")
+    if not data.strip():
+        raise FileFormatError(f"{path} is empty: give a {what}")
+    return Content(str(path), data)
 
 
 def quoted(value: object) -> str:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from distq.errors import plural
 from distq.exchange.formats import Format, Request
 from distq.exchange.network import Network
 from distq.exchange.table import (
@@ -86,7 +87,7 @@ class _Reading:
         fields = line.split()
         if len(fields) != 4:
             self.content.fail(
-                f"has {len(fields)} fields; a row is 'name threshold min max', and no name has a blank",
+                f"has {plural(len(fields), 'field')}; a row is 'name threshold min max', no name has blanks",
                 number,
             )
         name, threshold, low, high = fields

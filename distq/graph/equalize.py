@@ -9,13 +9,14 @@ no factor on, where a multiplication stays in the network. ``quant.channel_facto
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
 from distq.graph.edits import add_initializer
+from distq.graph.equalize_rows import affine_operands, divide_rows, readers_of_rows
 from distq.graph.layers import clip_bounds, connects
 from distq.graph.neighbours import depends_on_neighbours
 from distq.graph.plan import Plan
@@ -41,6 +42,7 @@ class Site:
             factor.
         writers: nodes of the layers whose outputs take the inverse; none: a multiplication is inserted.
         bound: no channel exceeds it, factors or not: a Clip stands between writers and readers.
+        rows: channels are the last axis, of rows that linear layers multiply; the writer is a normalization.
     """
 
     tensors: tuple[str, ...]
@@ -48,6 +50,7 @@ class Site:
     depthwise: bool
     writers: tuple[str, ...]
     bound: float = float("inf")
+    rows: bool = False
 
     @property
     def quantized(self) -> tuple[str, ...]:
@@ -63,12 +66,10 @@ def sites(model: ir.Model, plan: Plan) -> tuple[Site, ...]:
     """
     floats = dict(plan.float_nodes)
     found = [_through(group, plan) for group in _groups(model.graph)]
-    found += [
-        _inserted(value, plan)
-        for node in model.graph
-        if plan.target.placement == "layer inputs" or _runs_in_float(node, plan, floats)
-        for value in node.outputs
-    ]
+    for node in model.graph:
+        apart = plan.target.placement == "layer inputs" or _runs_in_float(node, plan, floats)
+        found += [_inserted(value, plan) for value in node.outputs if apart]
+        found += [_of_rows(value, plan, apart=apart) for value in node.outputs]
     taken = {tensor for q in plan.quantizers if q.setting is not None for tensor in q.tensors}
     kept = []
     for site in found:
@@ -86,6 +87,8 @@ def reader_weight(model: ir.Model, site: Site, reader: str) -> Floats:
     if weight is None:
         return np.zeros((1, 1, 1))
     weight = weight.astype(np.float64)
+    if node.op_type == "MatMul":
+        return weight.T[:, :, None]
     if node.op_type == "Gemm":
         return (weight if node.attributes.get_int("transB", 0) else weight.T)[:, :, None]
     if site.depthwise:
@@ -104,7 +107,9 @@ def equalized(model: ir.Model, scales: Mapping[Site, Floats]) -> ir.Model:
     for site, scale in scales.items():
         if not site.writers:
             _insert(copy.graph, values[site.tensors[0]], site, scale, taken)
-        for name in site.writers:
+        for name in site.writers if site.rows else ():
+            divide_rows(copy.graph, copy.graph.node(name), scale, taken)
+        for name in () if site.rows else site.writers:
             _divide_outputs(copy.graph, copy.graph.node(name), scale, taken)
         for name in site.readers:
             _multiply_inputs(copy.graph, copy.graph.node(name), scale, taken)
@@ -198,6 +203,24 @@ def _inserted(value: ir.Value, plan: Plan) -> Site | None:
     return _site((value.name,), readers, [], float("inf"))
 
 
+def _of_rows(value: ir.Value, plan: Plan, *, apart: bool) -> Site | None:
+    """The site of rows that linear layers alone read.
+
+    Args:
+        value: any.
+        plan: where quantizers stand.
+        apart: whether a multiplication can stand behind the node that writes them.
+    """
+    readers = readers_of_rows(value) if value.name in plan.by_tensor else None
+    if not readers:
+        return None
+    normalization = value.producer() if affine_operands(value.producer()) else None
+    if normalization is None and not apart:
+        return None
+    site = _site((value.name or "",), readers, [] if normalization is None else [normalization], float("inf"))
+    return None if site is None else replace(site, rows=True)
+
+
 def _site(
     tensors: tuple[str, ...], readers: list[ir.Node], writers: list[ir.Node], bound: float
 ) -> Site | None:
@@ -236,7 +259,7 @@ def _runs_in_float(node: ir.Node, plan: Plan, floats: Collection[str]) -> bool:
 
 
 def _insert(graph: ir.Graph, value: ir.Value, site: Site, scale: Floats, taken: set[str | None]) -> None:
-    shape = (1, -1, *[1] * (len(value.shape or ()) - 2))
+    shape = (-1,) if site.rows else (1, -1, *[1] * (len(value.shape or ()) - 2))
     inverse = (1.0 / scale).astype(np.float32).reshape(shape)
     (name,) = site.quantized
     factor = add_initializer(graph, f"{value.name}_inverse_factors", inverse, taken)
@@ -270,6 +293,8 @@ def _multiply_inputs(graph: ir.Graph, node: ir.Node, scale: Floats, taken: set[s
         return
     if node.op_type == "Gemm":
         shaped = scale if node.attributes.get_int("transB", 0) else scale[:, None]
+    elif node.op_type == "MatMul":
+        shaped = scale[:, None]
     elif node.attributes.get_int("group", 1) > 1:
         shaped = np.repeat(scale, weight.shape[0] // scale.size).reshape(-1, *[1] * (weight.ndim - 1))
     else:

@@ -2,57 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from distq.errors import ModelError, UsageError
-from distq.graph.kernel_tensors import Around, bounds_of, kernel_tensors
-from distq.graph.layers import BOUNDED, Layer, float_name, saturating_follower
+from distq.graph.kernel_tensors import Around, kernel_tensors
+from distq.graph.layers import Layer, float_name, saturating_follower
 from distq.graph.neighbours import keeps_float
 from distq.graph.no_layers import why_no_layers
+from distq.graph.quantizers import Quantizer, make_quantizers, with_bits, with_settings
 from distq.graph.reads import float_reads
 from distq.graph.roles import Roles, constant_operands, find_roles
-from distq.graph.scores import least_high
 from distq.graph.settings import NOTHING_SET, Settings
 from distq.graph.values import values_of
-from distq.quant.layer_config import ThresholdSetting
 from distq.targets.operators import ABSORBING
 from distq.targets.target import Scheme, Target
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-
-@dataclass(frozen=True)
-class Quantizer:
-    """One scale and zero point, and the tensors that share it.
-
-    Attributes:
-        name: the tensor whose distribution sets the threshold.
-        tensors: all that share the quantizer, ``name`` among them, in graph order.
-        bits: 8 or 16.
-        non_negative: its values are never negative, whatever is observed.
-        cap: upper bound of the range: that of the Clip the quantizer replaces.
-        least_high: lower bound of the range's upper end: what a kernel can write at least.
-        keep_range: the whole observed range matters: a network input or a bounded activation, whose ends
-            carry meaning.
-        setting: what the user set for it.
-    """
-
-    name: str
-    tensors: tuple[str, ...]
-    bits: int = 8
-    non_negative: bool = False
-    cap: float = float("inf")
-    least_high: float = 0.0
-    keep_range: bool = False
-    setting: ThresholdSetting | None = None
-
-    @property
-    def fixed(self) -> bool:
-        """Whether the user fixed its range, so that nothing is searched."""
-        return self.setting is not None and self.setting.fixed
+__all__ = ["Plan", "Quantizer", "make_plan", "plan_again"]
 
 
 @dataclass(frozen=True)
@@ -169,12 +139,12 @@ def make_plan(
     if everywhere and only is not None:  # also what float nodes write and only later layers read
         tensors.update(v for v in values_of(model.graph) if v.name in only)
     seconds = {second for _, second in joined}
-    groups = _groups(model.graph, tensors, [*(around.ties if tie else []), *_pairs(tensors, joined)])
+    ties = [*(around.ties if tie else []), *_pairs(tensors, joined)]
     unknown = set(int16) - {v.name for v in tensors}
     if unknown:
         raise UsageError(f"{min(unknown)} is no quantized tensor and cannot have 16 bits")
-    made = (_quantizer(model.graph, group, seconds, tensors) for group in groups)
-    quantizers = tuple(_with_settings(_with_bits(made, int16), dict(settings.thresholds)))
+    made = make_quantizers(model.graph, tensors, ties, seconds)
+    quantizers = tuple(with_settings(with_bits(made, int16), dict(settings.thresholds)))
     kept = {f.name or "" for f in followers.values()}
     absorbed = target.absorbs_saturation and scheme == "auto"
     dropped = frozenset(kept - {f.name or "" for f in around.between}) if absorbed else frozenset[str]()
@@ -245,74 +215,3 @@ def _pairs(tensors: set[ir.Value], joined: Collection[tuple[str, str]]) -> list[
     """Pairs of names as values, where both have quantizers."""
     values = {value.name: value for value in tensors}
     return [(values[a], values[b]) for a, b in joined if a in values and b in values]
-
-
-def _groups(
-    graph: ir.Graph, tensors: set[ir.Value], ties: list[tuple[ir.Value, ir.Value]]
-) -> list[list[ir.Value]]:
-    """Union of tied tensors; each group in graph order, groups in the order of their first tensor."""
-    parent = {t: t for t in tensors}
-
-    def root(value: ir.Value) -> ir.Value:
-        while parent[value] is not value:
-            value = parent[value]
-        return value
-
-    for a, b in ties:
-        if a in parent and b in parent:
-            parent[root(a)] = root(b)
-    members: dict[ir.Value, list[ir.Value]] = {}
-    for value in values_of(graph):
-        if value in parent:
-            members.setdefault(root(value), []).append(value)
-    return list(members.values())
-
-
-def _quantizer(
-    graph: ir.Graph, group: list[ir.Value], seconds: Collection[str], quantized: Collection[ir.Value]
-) -> Quantizer:
-    """The group's last Concat names it: its distribution is the union.
-
-    Else the second of the last two that were joined, else its first tensor behind the activation.
-    """
-    concats = [v for v in group if (p := v.producer()) is not None and p.op_type == "Concat"]
-    joined = [v for v in group if v.name in seconds]
-    source = (concats or joined or group[:1])[-1]
-    if not concats and not joined and (producer := source.producer()) is not None:
-        follower = saturating_follower(producer)
-        source = next((v for v in group if follower is not None and v is follower.outputs[0]), source)
-    producer = source.producer()
-    bounds = bounds_of(source)
-    return Quantizer(
-        name=source.name or "",
-        tensors=tuple(v.name or "" for v in group),
-        non_negative=bounds is not None,
-        cap=bounds[1] if bounds is not None else float("inf"),
-        least_high=least_high(source, quantized),
-        keep_range=source in graph.inputs or (producer is not None and producer.op_type in BOUNDED),
-    )
-
-
-def _with_bits(quantizers: Iterable[Quantizer], int16: Collection[str]) -> Iterable[Quantizer]:
-    for q in quantizers:
-        wide = any(t in int16 for t in q.tensors)
-        yield replace(q, bits=16) if wide else q
-
-
-def _with_settings(
-    quantizers: Iterable[Quantizer], settings: Mapping[str, ThresholdSetting]
-) -> Iterable[Quantizer]:
-    """What the user set for any of the tensors of a quantizer is set for it.
-
-    Raises:
-        UsageError: two of its tensors have different settings.
-    """
-    for q in quantizers:
-        given = [name for name in q.tensors if name in settings]
-        for name in given[1:]:
-            if settings[name] != settings[given[0]]:
-                raise UsageError(
-                    f"{given[0]} and {name} share one threshold, and --layer-config sets them apart: "
-                    "set one of them alone"
-                )
-        yield replace(q, setting=settings[given[0]]) if given else q

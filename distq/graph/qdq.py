@@ -98,7 +98,9 @@ class _Writer:
                 bias = self.constant(self.names.float_bias(layer.name))
             else:
                 bias = self.dequantize(self.names.bias(layer.name), 0, reader)
-            if layer.add is not None and self.has_output_dtype and self.reads_int8(layer):
+            # of a product whose sizes are not known ONNX Runtime makes no Gemm
+            sized = node.inputs[0] is not None and node.inputs[0].shape is not None
+            if layer.add is not None and sized and self.has_output_dtype and self.reads_int8(layer):
                 bias = self.as_row(bias, self.names.bias(layer.name), reader)
             reader.replace_input_with(position, bias)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import onnx
 import onnx_ir as ir
 
+from distq.graph.values import subgraphs
+
 _SMALL_BYTES = 1000
 """Of larger constants only the shape takes part: shape arithmetic has none, and copies take time."""
 
@@ -23,17 +25,40 @@ def infer_shapes(model: ir.Model) -> ir.Model:
         )
     except Exception:  # noqa: BLE001  # onnx raises its own and RuntimeError; shapes are then unknown
         return model
-    for graph, found in zip(model.graphs(), ir.from_proto(inferred).graphs(), strict=True):
-        values = ir.convenience.create_value_mapping(found)
-        for name, value in ir.convenience.create_value_mapping(graph).items():
-            other = values.get(name)
-            if other is None:
-                continue
-            if other.type is not None:
-                value.type = other.type
-            if other.shape is not None:
-                value.shape = other.shape
+    if any(any(subgraphs(node)) for node in model.graph):
+        for graph, found in zip(model.graphs(), ir.from_proto(inferred).graphs(), strict=True):
+            values = ir.convenience.create_value_mapping(found)
+            for name, value in ir.convenience.create_value_mapping(graph).items():
+                if name in values:
+                    _take(value, values[name].type, values[name].shape)
+    else:
+        _take_all(model.graph, inferred.graph)
     return model
+
+
+def _take(value: ir.Value, kind: ir.TypeProtocol | None, shape: ir.Shape | None) -> None:
+    """What is known of a value, as far as it is."""
+    if kind is not None:
+        value.type = kind
+    if shape is not None:
+        value.shape = shape
+
+
+def _take_all(graph: ir.Graph, found: onnx.GraphProto) -> None:
+    """What a graph without subgraphs is found to hold; only this is read of what onnx gives back."""
+    shapes: dict[bytes, ir.Shape | None] = {}  # frozen, so that values of one shape may share it
+    types = {info.name: info.type for info in (*found.value_info, *found.output, *found.input)}
+    values = [*graph.inputs, *(v for node in graph for v in node.outputs), *graph.initializers.values()]
+    for value in values:
+        kind = types.get(value.name or "")
+        if kind is not None:
+            key = kind.SerializeToString()
+            if key not in shapes:
+                shapes[key] = ir.serde.deserialize_type_proto_for_shape(kind)
+            _take(value, ir.serde.deserialize_type_proto_for_type(kind), shapes[key])
+        elif (tensor := value.const_value) is not None:
+            sizes = [size if isinstance(size, int) else None for size in tensor.shape]
+            _take(value, ir.TensorType(tensor.dtype), ir.Shape(sizes, frozen=True))
 
 
 def settle_outputs(model: ir.Model) -> None:
@@ -58,7 +83,7 @@ def _is_large(initializer: ir.Value) -> bool:
 def _outline(model: ir.Model) -> onnx.ModelProto:
     """The model with large constants as inputs.
 
-    ``ir.to_proto`` would look for the kind of each of these objects, for longer than it takes to write it.
+    ``ir.to_proto`` would look for the kind of each of these objects, for longer than writing it takes.
     """
     graph = model.graph
     listed = {v.name for v in graph.inputs}
@@ -69,7 +94,7 @@ def _outline(model: ir.Model) -> onnx.ModelProto:
         if tensor is None:
             continue
         if not _is_large(value):
-            constants.append(ir.to_proto(tensor))
+            constants.append(ir.serde.serialize_tensor(tensor))
             constants[-1].name = name  # of a lifted constant the tensor has another
         if name not in listed:
             shape = [d if isinstance(d, int) else None for d in tensor.shape]

@@ -62,7 +62,7 @@ class Network:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.log_severity_level = 4
         session = onnxruntime.InferenceSession(
-            probe.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            probe.SerializeToString(), options, providers=["CPUExecutionProvider"], enable_fallback=0
         )
         return {o.name: _type_proto(o.type) for o in (*session.get_inputs(), *session.get_outputs())}
 

@@ -21,6 +21,7 @@ import numpy.typing as npt
 import onnx
 from onnx.external_data_helper import ExternalDataInfo
 
+from distq import ending
 from distq.errors import ExecutionError
 from distq.files import atomic_stream, cannot_write, sha256_bytes, sha256_file
 
@@ -56,6 +57,7 @@ def folder() -> Path:
     except OSError as error:
         raise ExecutionError(f"no folder for weights can be made: {error.strerror}; set TMPDIR") from error
     atexit.register(_remove, made, os.getpid())
+    ending.at_last(functools.partial(_remove, made, os.getpid()))
     return made
 
 

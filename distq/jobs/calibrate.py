@@ -24,6 +24,7 @@ from distq.run.rundir import RunDir
 from distq.stages.calibrated import calibrated
 from distq.stages.finish import finish
 from distq.stages.form import Form
+from distq.stages.keep import keep
 from distq.stages.thresholds import calibrated_table
 
 
@@ -46,7 +47,7 @@ def calibrate(options: CalibrateOptions, reporter: Reporter, lender: Lender | No
     with interruptible(), open_run(options, "calibrate", reporter, lender) as run:
         if isinstance(run, RunResult):
             return with_report(run, wanted=options.report)
-        result = finish(run, calibrated(run))
+        result = finish(run, keep(run, "calibrated", calibrated(run)))
     return with_report(result, wanted=options.report)
 
 

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from distq.config import ConvertOptions
 from distq.engine.progress import Reporter
-from distq.errors import FileFormatError, InputError, UsageError
+from distq.errors import FileFormatError, UsageError
 from distq.exchange.formats import Format, Request
 from distq.exchange.model_file import network_reader
 from distq.exchange.names import with_tensor_names
 from distq.exchange.network import Network, describe
-from distq.exchange.registry import find_format, load_content, read_content, recognise
-from distq.exchange.run_source import table_of_run
+from distq.exchange.registry import find_format, read_content, recognise
 from distq.exchange.table import Convention, ExchangeTable
-from distq.exchange.text import listed
+from distq.exchange.text import listed, load_content
 from distq.files import atomic_write
-from distq.quant.table import read_table
+from distq.run.run_table import read_run_table
 from distq.run.rundir import RunDir
+from distq.run.seal import require_undamaged
 
 NOTE = ".note.txt"
 """What the name of the note beside a table ends with, which says what the format has no place for."""
@@ -64,7 +63,7 @@ def convert_table(options: ConvertOptions, reporter: Reporter) -> ConvertResult:
     if options.source.resolve() == options.out.resolve() or options.out.is_dir():
         raise UsageError(f"--out {options.out} is the source or a folder: give another file")
     if not options.out.parent.is_dir():
-        raise UsageError(f"--out {options.out} is in no folder that exists")
+        raise UsageError(f"--out {options.out} is in no folder that exists: make it first")
     _require_replaceable(options.out, wanted)
     found, table, model, weights = _source(options)
     network = None
@@ -112,41 +111,14 @@ def _require_replaceable(out: Path, wanted: Format) -> None:
 def _source(options: ConvertOptions) -> tuple[Format, ExchangeTable, Path | None, Path | None]:
     """The format, the table, and the network it is of and its weights, where they are known."""
     if not options.source.is_dir():
+        require_undamaged(options.source)
         content = load_content(options.source)
         found, table = read_content(content, options.source_format, options.source_convention)
         return found, table, options.model, options.weights
     if options.source_format is not None:
         raise UsageError(f"{options.source} is a folder, so a run: leave --from out")
-    rundir = RunDir(options.source)
-    if not rundir.run.exists():
-        raise UsageError(f"{options.source} is a folder but no run of distq: give a run or a table")
-    identity = rundir.identity()
-    rows, evened = read_table(rundir.thresholds), False
-    if any(row.has_headroom for row in rows.values()):
-        rows, evened = read_table(rundir.calibrated), True
-    table = table_of_run(rows, rundir.run, None if evened else rundir.model)
-    if evened:
-        warning = (
-            "the run evened out channels, and its thresholds are of that network: these are the ones it "
-            "began with; tune with --no-equalize for tuned ones"
-        )
-        table = replace(table, warnings=(*table.warnings, warning))
-    model, weights = options.model, options.weights
-    if model is None:
-        model, weights = _model_of_run(rundir, str(identity.get("model")))
-    return find_format("distq"), table, model, weights
-
-
-def _model_of_run(rundir: RunDir, sha256: str) -> tuple[Path | None, Path | None]:
-    """The network a run was started with and its weights, if it is still there and the same."""
-    try:
-        given = json.loads(rundir.run.read_bytes())["options"]
-        model, weights = Path(given["model"]), given.get("weights")
-        weights = None if weights is None else Path(weights)
-        same = network_reader(weights)(model).sha256 == sha256
-    except (OSError, ValueError, TypeError, KeyError, InputError):
-        return None, None
-    return (model, weights) if same else (None, None)
+    run = read_run_table(RunDir(options.source), options.model, options.weights)
+    return find_format("distq"), run.table, run.model, run.weights
 
 
 def _named(found: Format, wanted: Format, table: ExchangeTable, network: Network | None) -> ExchangeTable:
@@ -171,7 +143,7 @@ def _named(found: Format, wanted: Format, table: ExchangeTable, network: Network
     warnings = named.table.warnings
     if named.surplus:
         names = listed(list(named.surplus))
-        warnings += (f"{len(named.surplus)} entries are of nothing in the model and left out: {names}",)
+        warnings += (f"left out, as the model has nothing of these names: {names}",)
     return replace(named.table, warnings=warnings, details=rows)
 
 

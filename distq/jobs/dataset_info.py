@@ -72,5 +72,5 @@ def _plugin(path: Path) -> DataInfo:
     try:
         require_regular(path)
     except OSError as error:
-        raise DataError(f"plug-in {path} cannot be read: {error.strerror}") from None
+        raise DataError(f"plug-in {path} cannot be read: {error.strerror}; give a Python file") from None
     return DataInfo(plugin=str(path.absolute()))

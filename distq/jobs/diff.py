@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from distq.config import DiffOptions, TuneOptions
+from distq.ending import temporary_folder
 from distq.engine.progress import Reporter
 from distq.errors import UsageError
 from distq.exchange.given import read_given
@@ -14,9 +14,11 @@ from distq.exchange.model_file import network_reader
 from distq.graph.plan import Plan
 from distq.graph.resolve import folded_into, layers_by_name, resolve_layers
 from distq.graph.variants import FloatPart
+from distq.options import on_command_line
 from distq.run.context import Run
 from distq.run.listed_layers import with_listed
 from distq.run.open import interruptible, open_run
+from distq.run.prepare import job_of
 from distq.run.results import Accuracy, DiffResult, LargestStep, LayerStep, RunResult, TensorCost
 from distq.search.metrics import cosine, decibels, mean_over_images, nmse, sqnr_db
 from distq.stages.calibrated import calibrated
@@ -46,8 +48,8 @@ def diff(options: DiffOptions, reporter: Reporter) -> DiffResult:
     if sum(asked.values()) > 1:
         both = " and ".join(name for name, wanted in asked.items() if wanted)
         raise UsageError(f"{both} ask for different comparisons: take one")
-    with TemporaryDirectory(prefix="distq-diff-") as folder:
-        tuning = _options(options, Path(folder) / "run")
+    with temporary_folder("distq-diff-") as folder:
+        tuning = _options(options, folder / "run", reporter)
         with interruptible(), open_run(tuning, "diff", reporter) as run:
             if isinstance(run, RunResult):
                 raise UsageError(f"{folder} is in use: try again")
@@ -78,10 +80,20 @@ class _Options(TuneOptions):
     holdout: int | None = 0
 
 
-def _options(options: DiffOptions, out: Path) -> TuneOptions:
+OF_THE_RUN = ("target", "scheme")
+"""What a table is of, where it lies in the folder of a run and the user says nothing else."""
+
+
+def _options(options: DiffOptions, out: Path, reporter: Reporter) -> TuneOptions:
     """A job of the same samples and settings; what has 16 bits in the table gets them."""
     own = {"int8_layers", "progressive", "sensitivity"}
     given = {name: getattr(options, name) for name in options.model_fields_set - own}
+    job = job_of(options.table)
+    for name in OF_THE_RUN:
+        stated = job.get(name, getattr(options, name))
+        if name not in given and stated != getattr(options, name):
+            reporter.line(f"{on_command_line(name)} {stated}, as the run of {options.table}")
+            given[name] = stated
     wide = read_given(options.table, options.model, read=network_reader(options.weights)).wide
     return _Options(**given, int16_layers=wide, out=out)
 

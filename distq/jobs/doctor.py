@@ -15,6 +15,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from distq.engine.ray_cluster import machine_cores
+from distq.errors import plural
+from distq.replica import instructions
 
 _GIB = 1 << 30
 _SMALL_OBJECT_STORE = 1 * _GIB
@@ -103,13 +105,13 @@ def _onnxruntime() -> Iterator[Check]:
     )
     session = importlib.import_module("distq.replica.session")  # it needs ONNX Runtime
     yield _devices(session.cuda.gpu_count(), cuda="CUDAExecutionProvider" in providers)
-    yield _instructions(session.integer_instructions(), exact=session.has_exact_integer_kernels())
+    yield _instructions(instructions.integer_instructions(), exact=instructions.has_exact_integer_kernels())
 
 
 def _devices(gpus: int, *, cuda: bool) -> Check:
     if not gpus:
         return Check(name="devices", value="cpu")
-    value = f"cpu and {gpus} GPU{'s' if gpus > 1 else ''}"
+    value = f"cpu and {plural(gpus, 'GPU')}"
     if cuda:
         return Check(name="devices", value=value)
     remedy = "this ONNX Runtime has no CUDA: pip install 'distq[cuda]' to use --device cuda"

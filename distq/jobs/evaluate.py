@@ -13,6 +13,7 @@ from distq.config import EvaluateOptions
 from distq.data.dataset import DatasetSpec
 from distq.data.samples import InputSpec, shape_text
 from distq.data.shards import select, shard
+from distq.ending import temporary_folder
 from distq.engine.portions import portions_for
 from distq.engine.progress import Reporter
 from distq.engine.run import run_units
@@ -33,6 +34,7 @@ from distq.run.results import EvaluateResult
 from distq.run.samples import data_spec, input_specs
 from distq.run.seal import require_undamaged
 from distq.run.speed import speed
+from distq.run.states import states_of, with_states
 from distq.stages.compare import accuracy, top_k_accuracy
 
 
@@ -43,8 +45,13 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> EvaluateResult:
         InputError: a model or data that cannot be used.
         InterruptedRun: Ctrl-C.
     """
-    for path in (options.candidate, options.against):
-        require_undamaged(path)
+    with interruptible(), temporary_folder("distq-eval-") as folder:
+        return _evaluated(options, reporter, folder / "states")
+
+
+def _evaluated(options: EvaluateOptions, reporter: Reporter, folder: Path) -> EvaluateResult:
+    """The same; ``folder`` is for samples with the states that they find."""
+    require_undamaged(options.candidate, options.against)
     require_data(options.data, options.candidate, options.against)
     candidate = _read(options, options.candidate, reporter)
     against = None if options.against is None else _read(options, options.against, reporter)
@@ -55,12 +62,16 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> EvaluateResult:
         original = from_proto(against)
         inputs = _shared_inputs(options, inputs, input_specs(original))
         ours, theirs = _comparable(options, (candidate, network), (against, original))
+    outputs = [value.name or "" for value in network.graph.outputs]
+    states = states_of(options, inputs, outputs, lambda: theirs or ours)
+    inputs = inputs if states is None else states.given
     described = options.candidate if is_caffe(options.candidate) else options.against
     given = given_data(described, options.data, options.preprocess, inputs)
-    outputs = [value.name or "" for value in network.graph.outputs]
     data = data_spec(options, given, inputs, options.labels, outputs)
     for note in data.notes:
         reporter.warn(note)
+    if states is not None:
+        data = with_states(states, data, None, folder, reporter)
     indices = _chosen(options, len(data.open()))
     measuring = make_measuring(
         options.measure,
@@ -73,7 +84,7 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> EvaluateResult:
     )
     if against is None and any(measure.needs_float for measure in measuring.measures):
         raise UsageError("--measure compares with a float model: give --against")
-    with interruptible(), open_workers(options, reporter) as executor:
+    with open_workers(options, reporter) as executor:
         model = executor.share(ours)
         reference = None if theirs is None else executor.share(theirs)
         pieces = shard(indices, options.shard_size, portions_for(executor.workers))
@@ -94,9 +105,12 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> EvaluateResult:
             reporter.warn(
                 f"--measure {measure.name} says nothing: has no sample what it needs, such as a label?"
             )
+    found = top_k_accuracy(results, 0) if reference is None else accuracy(results, 0)
+    if found is None and not measuring.measures and not options.speed:
+        reporter.warn("nothing was measured: give --against FLOAT, or labels with --labels FILE")
     return EvaluateResult(
         images=len(indices) - skipped,
-        candidate=top_k_accuracy(results, 0) if reference is None else accuracy(results, 0),
+        candidate=found,
         against=None if reference is None else top_k_accuracy(results, -1),
         measures=tuple(
             measured(measure, records_of(results, i, 0), records_of(results, i, 1))

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from distq.config import ReportOptions
 from distq.engine.progress import Reporter
 from distq.errors import UsageError
 from distq.regular import open_regular
+from distq.reports.model_explorer import write_node_data
 from distq.reports.page import write_page
 from distq.reports.read import read_measured
 from distq.reports.runs import read_runs
+from distq.run_options import ReportOptions
 from distq.sweeps.page import is_sweep_folder, write_sweep_page
 
 _HEAD_BYTES = 4096
@@ -26,6 +27,7 @@ class ReportResult:
 
     Attributes:
         out: the page.
+        node_data: files for Model Explorer.
         runs: folders of the runs that it shows in full.
         bytes: its size.
     """
@@ -33,6 +35,7 @@ class ReportResult:
     out: Path
     runs: tuple[Path, ...]
     bytes: int
+    node_data: tuple[Path, ...] = ()
 
 
 def _is_page(path: Path) -> bool:
@@ -59,13 +62,18 @@ def report(options: ReportOptions, reporter: Reporter) -> ReportResult:
         raise UsageError(f"--out {out} exists and is no page of distq: give another file")
     if len(options.runs) > MOST_RUNS:
         raise UsageError(f"{len(options.runs)} runs do not fit on a page: give at most {MOST_RUNS}")
-    if options.measured and (len(options.runs) > 1 or is_sweep_folder(options.runs[0])):
-        raise UsageError("--measured is of one run: give that run alone")
-    measured = tuple(map(read_measured, options.measured))
+    alone = len(options.runs) == 1 and not is_sweep_folder(options.runs[0])
+    if (options.measured or options.model_explorer) and not alone:
+        name = "--measured" if options.measured else "--model-explorer"
+        raise UsageError(f"{name} is of one run: give that run alone")
+    measured, node_data = tuple(map(read_measured, options.measured)), tuple[Path, ...]()
     reporter.line(f"reading {', '.join(map(str, options.runs))}")
     if len(options.runs) == 1 and is_sweep_folder(options.runs[0]):
         runs = write_sweep_page(options.runs[0], out, images=options.images)
     else:
         runs = options.runs
-        write_page([replace(run, measured=measured) for run in read_runs(runs, images=options.images)], out)
-    return ReportResult(out, runs, out.stat().st_size)
+        shown = [replace(run, measured=measured) for run in read_runs(runs, images=options.images)]
+        if options.model_explorer:
+            node_data = write_node_data(shown[0], out)
+        write_page(shown, out)
+    return ReportResult(out, runs, out.stat().st_size, node_data)

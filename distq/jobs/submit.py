@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from distq.ending import temporary_folder
 from distq.engine.progress import Reporter
 from distq.engine.ray_jobs import ClusterJob, RayJobs
 from distq.errors import ExecutionError
@@ -68,12 +68,10 @@ def submit(
         version = versions().get("distq", "")
         metadata = {"command": submission.command, "file": job_file.name, "distq": version}
         metadata |= {"run": submission.run} if submission.run else {}
-        with tempfile.TemporaryDirectory(prefix="distq-") as folder:
-            submission.write(Path(folder))
+        with temporary_folder() as folder:
+            submission.write(folder)
             try:
-                jobs.submit(
-                    job_id, submission.entrypoint, metadata, folder=Path(folder), environment=_ENVIRONMENT
-                )
+                jobs.submit(job_id, submission.entrypoint, metadata, folder=folder, environment=_ENVIRONMENT)
             except ExecutionError:  # somebody submitted the same at the same time
                 _, running = _attempts(jobs, submission.id)
                 if running is None:

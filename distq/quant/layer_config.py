@@ -117,7 +117,9 @@ def read_layer_config(path: Path) -> dict[str, LayerEntry]:
     try:
         content = parse_yaml(read_regular(path))
     except OSError as error:
-        raise UsageError(f"--layer-config {path} cannot be read: {error.strerror}") from None
+        raise UsageError(
+            f"--layer-config {path} cannot be read: {error.strerror}; give a YAML file or a Caffe prototxt"
+        ) from None
     except ValueError as error:
         raise UsageError(f"--layer-config {path} is not YAML: {error}") from None
     if not isinstance(content, dict) or not content:

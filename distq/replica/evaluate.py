@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from distq.data.dataset import DatasetSpec, UnreadableSample
+from distq.data.dataset import DatasetSpec, Sample, UnreadableSample
 from distq.replica.float32 import float_outputs, open_session, unreadable_arrays
 from distq.replica.keys import content_key
 from distq.replica.lowered import Lowered
 from distq.replica.measured import NOTHING, Measuring, Records
+from distq.replica.open_sizes import run_sample
 from distq.replica.outputs import as_numbers
 from distq.replica.samples import read_samples
 from distq.replica.worker import Arrays, Blob, Worker
@@ -81,7 +82,7 @@ class Evaluate:
             if isinstance(sample, UnreadableSample):
                 unreadable.append(sample)
                 continue
-            outputs = [as_numbers(open_session(worker, m).run(sample.inputs)) for m in self.models]
+            outputs = [as_numbers(self._run(worker, model, sample)) for model in self.models]
             reference = None
             if self.float_model is not None:
                 reference = float_outputs(
@@ -113,6 +114,10 @@ class Evaluate:
         both = np.array(hits, np.int8).reshape(images, compared, 2)
         result["top1"], result["top5"] = both[..., 0].T, both[..., 1].T
         return result
+
+    def _run(self, worker: Worker, model: Blob, sample: Sample) -> list[npt.NDArray[Any]]:
+        session = open_session(worker, model)
+        return run_sample(session, self.data.inputs, sample.inputs, f"sample {sample.name}")
 
 
 def _hits(logits: npt.NDArray[Any], label: int | None) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from distq.calibration.counter import Counter, Memory
 from distq.data.dataset import DatasetSpec, Sample, UnreadableSample
 from distq.errors import DataError
 from distq.replica.keys import content_key
+from distq.replica.open_sizes import run_sample
 from distq.replica.outputs import as_numbers
 from distq.replica.samples import kept_inputs, read_samples
 from distq.replica.session import Session, cached_bytes, is_float
@@ -68,8 +69,8 @@ class Observe:
         return result
 
     def _values(self, session: Session, sample: Sample) -> Arrays:
-        found = dict(zip(session.outputs, session.run(sample.inputs), strict=True))
-        return found | sample.inputs
+        outputs = run_sample(session, self.data.inputs, sample.inputs, f"sample {sample.name}")
+        return dict(zip(session.outputs, outputs, strict=True)) | sample.inputs
 
     def _refuse_nonfinite(self, worker: Worker, session: Session) -> None:
         """Look for the first sample with NaN or inf in a tensor: samples are counted several at once.
@@ -192,17 +193,22 @@ class Outputs:
 
 @dataclass(frozen=True)
 class ChannelRanges:
-    """Smallest value, largest value and mean square of each channel of tensors, a row a sample."""
+    """Smallest value, largest value and mean square of each channel of tensors, a row a sample.
+
+    Channels are the second axis; of tensors named in ``rows`` the last one.
+    """
 
     model: Blob  # the float model with ``tensors`` as outputs
     tensors: tuple[str, ...]
     data: DatasetSpec
     indices: Sequence[int]
+    rows: tuple[str, ...] = ()
 
     @cached_property
     def key(self) -> str:
         """Identity of the unit."""
-        return content_key("channel ranges", self.model.sha256, self.tensors, self.data.source, self.indices)
+        own = ("channel ranges", self.model.sha256, self.tensors, self.data.source, self.indices)
+        return content_key(*own, *([self.rows] if self.rows else ()))
 
     @property
     def label(self) -> str:
@@ -217,7 +223,8 @@ class ChannelRanges:
             values = dict(zip(session.outputs, session.run(inputs), strict=True))
             for i, name in enumerate(self.tensors):
                 value = values[name]
-                axes = (0, *range(2, value.ndim))
+                channels = value.ndim - 1 if name in self.rows else 1
+                axes = tuple(axis for axis in range(value.ndim) if axis != channels)
                 rows.setdefault(f"{i}/low", []).append(value.min(axis=axes))
                 rows.setdefault(f"{i}/high", []).append(value.max(axis=axes))
                 rows.setdefault(f"{i}/power", []).append(np.mean(np.square(value), axis=axes))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import platform
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +13,13 @@ import onnxruntime
 from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 from distq.activity import doing
-from distq.ending import stopped_by
+from distq.ending import stopped_by, temporary_folder
 from distq.errors import ExecutionError, UsageError
 from distq.graph import weight_files
 from distq.graph.weight_files import WEIGHTS_FOLDER, has_files, outside_bytes
 from distq.memory import is_out_of_memory, out_of_memory, rss_bytes
 from distq.replica import cuda
+from distq.replica.instructions import has_exact_integer_kernels
 from distq.replica.outputs import kept_bytes
 from distq.replica.worker import Worker, WorkerSettings
 
@@ -55,6 +54,10 @@ KEPT_FUSED = 4
 FLOAT_LAYOUT = "NchwcTransformer"
 """Float convolutions on blocks of channels: twice as fast, but what they add up inside depends on what is
 around them, so that a part of a network would not compute the bits of the whole."""
+
+
+class RunError(ExecutionError):
+    """ONNX Runtime does not run a network on what it was fed."""
 
 
 class Session:
@@ -93,7 +96,8 @@ class Session:
         """Outputs in order, or those named in ``wanted``; feeds may hold more than the session reads.
 
         Raises:
-            ExecutionError: what ONNX Runtime says went wrong.
+            RunError: what ONNX Runtime says went wrong.
+            ExecutionError: there is no memory for it.
         """
         measured = self._measured < _MEASURED_RUNS
         before = rss_bytes() if measured else 0
@@ -111,7 +115,7 @@ class Session:
         except Exception as error:  # ONNX Runtime's own exceptions share no root
             if is_out_of_memory(error):
                 raise ExecutionError(out_of_memory("ONNX Runtime", error)) from error
-            raise ExecutionError(f"ONNX Runtime failed: {_first_line(error)}") from error
+            raise RunError(f"ONNX Runtime failed: {_first_line(error)}") from error
         if measured:
             self._measured += 1
             self.held += max(0, rss_bytes() - before - sum(map(kept_bytes, found)))
@@ -189,8 +193,8 @@ def optimized(model: bytes, settings: WorkerSettings) -> bytes:
     Raises:
         ExecutionError: ONNX Runtime cannot load the model, or has no room for the graph.
     """
-    with tempfile.TemporaryDirectory(dir=weight_files.folder() if has_files(model) else None) as folder:
-        path, weights = Path(folder) / "fused.onnx", Path(folder) / "fused.weights"
+    with temporary_folder(place=weight_files.folder() if has_files(model) else None) as folder:
+        path, weights = folder / "fused.onnx", folder / "fused.weights"
         options = session_options(settings, NAMED)
         options.optimized_model_filepath = str(path)
         if has_files(model):
@@ -245,38 +249,6 @@ def device_of(settings: WorkerSettings) -> str:
     raise UsageError(
         f"--device {settings.device}: ONNX Runtime finds no CUDA device here; take --device cpu or auto"
     )
-
-
-def integer_instructions() -> str:
-    """The processor's integer instruction set that decides the bits of integer kernels."""
-    flags = _cpu_flags()
-    for name, flag in (
-        ("avx512_vnni", "avx512_vnni"),
-        ("avx_vnni", "avx_vnni"),
-        ("avx512", "avx512bw"),
-        ("avx2", "avx2"),
-        ("neon_dot", "asimddp"),
-    ):
-        if flag in flags:
-            return f"{platform.machine()} {name}"
-    return platform.machine()
-
-
-def has_exact_integer_kernels() -> bool:
-    """Whether uint8 x int8 products accumulate without saturating: not so on AVX2 and AVX512 without VNNI."""
-    name = integer_instructions()
-    return "vnni" in name or not name.startswith(("x86_64", "AMD64"))
-
-
-@cache
-def _cpu_flags() -> frozenset[str]:
-    path = Path("/proc/cpuinfo")
-    if not path.is_file():
-        return frozenset()
-    for line in path.read_text(errors="replace").splitlines():
-        if line.startswith(("flags", "Features")):
-            return frozenset(line.partition(":")[2].split())
-    return frozenset()
 
 
 def _open(

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from distq.ending import temporary_folder
 from distq.errors import ExecutionError, UsageError
 from distq.graph.weight_files import outside_bytes
 from distq.replica.worker import Arrays, WorkerSettings
@@ -65,10 +65,10 @@ def time_models(
         UsageError: the device is not there.
         ExecutionError: a model does not run.
     """
-    with tempfile.TemporaryDirectory(prefix="distq-speed-") as name, ExitStack() as stack:
+    with temporary_folder("distq-speed-") as folder, ExitStack() as stack:
         watches = []
         for i, model in enumerate(models):
-            watches.append(_Stopwatch(Path(name) / str(i), model, feeds, settings))
+            watches.append(_Stopwatch(folder / str(i), model, feeds, settings))
             stack.callback(watches[-1].end)
         for watch in watches:
             watch.wait()

@@ -103,12 +103,12 @@ def open_user_measure(path: Path, *, allow_code: bool) -> UserMeasure:
         PreprocessError: it does not load, or has no ``score``.
     """
     if not path.is_file():
-        raise UsageError(f"measure {path}: there is no such file")
+        raise UsageError(f"measure {path}: there is no such file; give a Python file")
     if not allow_code:
         raise UsageError(f"measure {path} is Python code: give --allow-code to run it")
     found = UserMeasure(str(path.absolute()), sha256_file(path), path.stem)
     if not callable(getattr(load_module(found.path, found.sha256), "score", None)):
-        raise PreprocessError(f"measure {path} has no function score(outputs, sample)")
+        raise PreprocessError(f"measure {path} has no function score(outputs, sample): write it")
     return found
 
 

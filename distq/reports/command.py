@@ -47,6 +47,9 @@ def _flag(name: str, value: object, *, inverted: bool) -> Iterator[str]:
     elif name == "input_shape" and isinstance(value, list):
         for tensor, sizes in value:
             yield from (on_command_line(name), f"{tensor}={','.join(map(str, sizes))}")
+    elif name == "state" and isinstance(value, list):
+        for taken, given in value:
+            yield from (on_command_line(name), f"{taken}={given}")
     else:
         text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
         yield from (on_command_line(name), text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from distq.calibration.histogram import Distribution
 from distq.quant.table import Row
 from distq.run.results import Accuracy, DiffResult, RunResult, SearchedLayer
 from distq.search.metrics import ImageStatistics
+from distq.search.tried import Tried
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class TensorFacts:
         fit, fit_before: what the two thresholds do to the values; None where that cannot be said.
         methods: what each method chooses from the distribution.
         search: what the search made of it; None: it was not searched.
+        tried: every candidate of the search; none where the journal does not have them.
         reason: why it stays float; empty where it does not.
     """
 
@@ -62,6 +64,7 @@ class TensorFacts:
     methods: Mapping[str, Fit]
     search: SearchedLayer | None
     reason: str
+    tried: tuple[Tried, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,10 @@ class Interval:
     high: float
 
 
+Detections = npt.NDArray[np.float64]
+"""Of one sample, (n, 6): left, top, right, bottom, class and score."""
+
+
 @dataclass(frozen=True)
 class HeldOut:
     """The held-out samples one by one.
@@ -99,6 +106,8 @@ class HeldOut:
         gain_db: interval of what the search gained; None where there was none.
         samples: index of each in its source; None where the journal does not tell.
         top1: by model and for ``float``, int8 (samples,): 1 right, 0 wrong, -1 without a label.
+        boxes: of a detector that was measured, by the same names what it is sure of in each sample, with
+            corners as fractions of the network's input.
     """
 
     statistics: Mapping[str, ImageStatistics]
@@ -106,6 +115,7 @@ class HeldOut:
     gain_db: Interval | None
     samples: tuple[int, ...] | None
     top1: Mapping[str, npt.NDArray[np.int8]]
+    boxes: Mapping[str, tuple[Detections, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -117,12 +127,14 @@ class SamplePicture:
         name: empty where it cannot be told.
         picture: a small one as a data URI; empty: none.
         label: of the source itself.
+        size: height and width of the picture as it is stored; None: there is none.
     """
 
     index: int
     name: str
     picture: str
     label: int | None
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -134,12 +146,15 @@ class SampleFacts:
         sqnr_db: of its outputs, by model as in :class:`HeldOut`.
         share: of the error over all held-out samples.
         right: whether the first choice is the label, by model and for ``float``; empty without a label.
+        boxes: that the exported model and ``float`` are sure of, by these names, with corners as fractions of
+            the picture; empty where that is not known.
     """
 
     look: SamplePicture
     sqnr_db: Mapping[str, float]
     share: float
     right: Mapping[str, bool]
+    boxes: Mapping[str, Detections] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -216,7 +231,7 @@ class RunFacts:
 
     @property
     def command(self) -> str:
-        """``calibrate`` or ``tune``."""
+        """``calibrate``, ``tune`` or ``auto``."""
         return str(self.record.get("job", {}).get("command", ""))
 
     @property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 
 NOTHING = "–"
@@ -136,7 +136,16 @@ def table(
         shown = text(name) + (element("small", text(run)) if run else "")
         return element("button", shown, type="button") if sortable and label else shown
 
-    top = element("tr", *(element("th", head(label), scope="col") for label in heads))
+    rows = list(rows)
+    right = [any(row[i].numeric for row in rows if i < len(row)) for i in range(len(heads))]
+    rows = [
+        [replace(cell, numeric=right[i]) if cell.html == NOTHING else cell for i, cell in enumerate(row)]
+        for row in rows
+    ]
+    labels = zip(heads, right, strict=True)
+    top = element(
+        "tr", *(element("th", head(name), scope="col", class_="n" if n else None) for name, n in labels)
+    )
     body = [element("tr", *(cell.render(head=i == 0) for i, cell in enumerate(row))) for row in rows]
     whole = element(
         "table",
@@ -146,6 +155,20 @@ def table(
         class_="sortable" if sortable else None,
     )
     return element("div", whole, class_="scroll", tabindex="0", role="region", aria_label="table")
+
+
+def small_table(heads: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
+    """A table of plain text that is neither sorted nor saved, as short as a page with hundreds needs it.
+
+    Args:
+        heads: of the columns.
+        rows: their cells; all but the first are set to the right, unless the style sheet says more.
+        kind: class by which it does.
+    """
+    top = element("tr", *(element("th", text(head)) for head in heads))
+    body = [element("tr", *(element("td", text(cell)) for cell in row)) for row in rows]
+    whole = element("table", element("thead", top), *body)
+    return element("div", whole, class_=f"scroll small {kind}".rstrip(), tabindex="0")
 
 
 def section(anchor: str, title: str, *content: str) -> str:

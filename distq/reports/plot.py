@@ -97,16 +97,21 @@ def histogram(
     heights, edges = np.histogram(values, bins, (across.low, across.high), weights=counts)
     most = max(1.0, math.log10(max(1.0, float(heights.max()))))
     up = Axis(0, most, HEIGHT - BOTTOM, top)
-    ground, steps, previous = up(0), [f"M{across(edges[0])} {up(0)}"], -1.0
-    for left, height in zip(edges[:-1], heights, strict=True):
-        y = up(math.log10(height) + 0.02 * most) if height >= 1 else ground
-        if y != previous:
-            steps.append(f"H{across(left)}V{min(y, ground)}")
-        previous = y
-    path = element("path", d="".join(steps) + f"H{across(edges[-1])}V{ground}Z", class_="counts")
+    tops = [up(math.log10(height) + 0.02 * most) if height >= 1 else up(0) for height in heights]
+    path = element("path", d=_steps([across(edge) for edge in edges], tops, up(0)), class_="counts")
     ticks = [(up(power), f"{10**power:g}") for power in range(int(most) + 1)]
-    content = [_grid(ticks, top), path, _bottom_axis(across, "value"), *(_mark(m, across) for m in marks)]
+    content = [_grid(ticks, top), path, _bottom_axis(across, "value"), *_marks(marks, across)]
     return _figure(content, "distribution of the values, counts on a logarithmic axis")
+
+
+def _steps(edges: Sequence[float], tops: Sequence[float], ground: float) -> str:
+    """The outline of columns; relative moves, which are the shortest."""
+    drawn, x, y = [f"M{edges[0]:g} {ground:g}"], edges[0], ground
+    for left, top in zip(edges, [*(round(min(top, ground)) for top in tops), ground], strict=True):
+        if top != y or left == edges[-1]:
+            drawn.append(f"h{round(left - x, 1):g}v{round(top - y):g}")
+            x, y = left, top
+    return "".join(drawn) + "z"
 
 
 def bars(points: Sequence[Point], label: str, across_label: str) -> str:
@@ -201,25 +206,18 @@ def _linked(drawn: str, point: Point) -> str:
 
 
 def _grid(ticks: Sequence[tuple[float, str]], top: float) -> str:
-    lines = [
-        element("path", d=f"M{LEFT} {y}H{WIDTH - RIGHT}", class_="grid")
-        + element("text", text(label), x=LEFT - 6, y=y + 4, class_="left")
-        for y, label in ticks
-    ]
-    frame = element("path", d=f"M{LEFT} {top}V{HEIGHT - BOTTOM}H{WIDTH - RIGHT}", class_="axis")
-    return "".join(lines) + frame
+    lines = "".join(f"M{LEFT} {y:g}H{WIDTH - RIGHT}" for y, _ in ticks)
+    said = [element("text", text(label), x=LEFT - 6, y=f"{y + 4:g}") for y, label in ticks]
+    frame = element("path", d=f"M{LEFT} {top:g}V{HEIGHT - BOTTOM}H{WIDTH - RIGHT}", class_="axis")
+    return element("path", d=lines, class_="grid") + element("g", *said, class_="left") + frame
 
 
 def _bottom_axis(across: Axis, label: str) -> str:
-    base = HEIGHT - BOTTOM
-    ticks = [
-        element("path", d=f"M{across(tick)} {base}v4", class_="axis")
-        + element("text", number(tick), x=across(tick), y=base + 16, class_="middle")
-        for tick in across.ticks()
-    ]
-    return "".join(ticks) + element(
-        "text", text(label), x=(LEFT + WIDTH - RIGHT) / 2, y=HEIGHT - 6, class_="middle"
-    )
+    base, ticks = HEIGHT - BOTTOM, [(f"{across(tick):g}", number(tick)) for tick in across.ticks()]
+    lines = "".join(f"M{x} {base}v4" for x, _ in ticks)
+    said = [element("text", shown, x=x, y=base + 16) for x, shown in ticks]
+    said.append(element("text", text(label), x=(LEFT + WIDTH - RIGHT) // 2, y=HEIGHT - 6))
+    return element("path", d=lines, class_="axis") + element("g", *said, class_="middle")
 
 
 def _labels(up: str, across: str) -> str:
@@ -229,11 +227,19 @@ def _labels(up: str, across: str) -> str:
     )
 
 
-def _mark(mark: Mark, across: Axis) -> str:
-    x, y = across(mark.position), TOP + _LINE * mark.level
-    # near the right edge the label stands to the left of its line
-    side, shift = ("left", -4) if x > WIDTH / 2 else ("start", 4)
-    path = f"M{x} {y - 8}V{HEIGHT - BOTTOM}"
-    drawn = element("path", element("title", text(mark.label)), d=path, class_=f"mark {mark.kind}")
-    said = element("text", text(mark.label), x=x + shift, y=y, class_=f"{side} {mark.kind}")
-    return drawn + (said if mark.label else "")
+def _marks(marks: Sequence[Mark], across: Axis) -> list[str]:
+    """The marks of each kind together: one path for their lines, and their labels."""
+    drawn = []
+    for kind in dict.fromkeys(mark.kind for mark in marks):
+        own = [(across(mark.position), TOP + _LINE * mark.level, mark) for mark in marks if mark.kind == kind]
+        lines = "".join(f"M{x:g} {y - 8}V{HEIGHT - BOTTOM}" for x, y, _ in own)
+        said = [_label(x, y, mark.label) for x, y, mark in own if mark.label]
+        drawn.append(element("g", element("path", d=lines, class_="mark"), *said, class_=kind))
+    return drawn
+
+
+def _label(x: float, y: float, label: str) -> str:
+    """Beside its line: near the right edge to the left of it."""
+    left = x > WIDTH / 2
+    place = f"{x - 4 if left else x + 4:g}"
+    return element("text", text(label), x=place, y=y, class_="left" if left else None)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from distq.calibration.distributions import DistributionSet
 from distq.calibration.histogram import Distribution
-from distq.engine.journal import read_records
-from distq.errors import FileFormatError, UsageError
-from distq.files import sha256_file
+from distq.engine.journal_read import read_records
+from distq.errors import FileFormatError, InputError, UsageError
+from distq.exchange.model_file import files_of_network, network_reader
 from distq.quant.table import Row, read_table
 from distq.regular import read_regular
 from distq.reports.facts import Choice, RunFacts, TensorFacts
@@ -25,7 +26,9 @@ from distq.run.records import read_result
 from distq.run.results import DiffResult, RunResult, SearchedLayer
 from distq.run.rundir import RunDir
 from distq.run.seal import read_sealed
+from distq.search.tried import Tried
 
+_TRIED = TypeAdapter(tuple[Tried, ...])
 _RESCALED = 1e-6  # of a range; a search may write the same range a rounding apart
 
 
@@ -61,7 +64,7 @@ def read_run(path: Path, label: str, *, images: bool = True) -> RunFacts:
         tensors=tuple(_tensors(rundir, record, result, model.kinds, records)),
         layers=model.layers,
         held_out=found,
-        worst=worst_samples(found, record.get("holdout") or {}, images=images),
+        worst=worst_samples(found, record.get("holdout") or {}, record.get("preprocessing"), images=images),
         choices=tuple(_choices(records)),
         int8_bytes=_size(rundir.model, rundir.weights),
         float_bytes=_float_size(record),
@@ -82,7 +85,7 @@ def read_measured(path: Path) -> DiffResult:
 
 def _record(rundir: RunDir) -> dict[str, Any]:
     if not rundir.run.is_file():
-        raise UsageError(f"{rundir.path} is not a run of distq: give the --out of calibrate or tune")
+        raise UsageError(f"{rundir.path} is not a run of distq: give the --out of calibrate, tune or auto")
     try:
         record = read_sealed(rundir.run)
         rundir.identity()
@@ -106,6 +109,7 @@ def _tensors(
     has_counts = rundir.distributions.is_file()
     counts = DistributionSet.load(rundir.distributions).tensors if has_counts else {}
     searched = {layer.name: layer for layer in _searched(records, result)}
+    tried = _tried(records)
     reasons = {layer.name: layer.reason for layer in result.float_layers}
     options = {**record.get("job", {}), **record.get("options", {})}
     bins, scheme = int(options.get("bins", 2048)), str(options.get("scheme", "auto"))
@@ -130,6 +134,7 @@ def _tensors(
             methods=fits.of_methods(quantizer, bins, scheme) if fits and quantizer and not shared else {},
             search=searched.get(name),
             reason=reasons.get(name, ""),
+            tried=tried.get(name, ()),
         )
 
 
@@ -151,6 +156,17 @@ def _searched(records: Sequence[Mapping[str, Any]], result: RunResult) -> Iterat
     yield from found or result.layers
 
 
+def _tried(records: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Tried, ...]]:
+    """Candidates of each tensor, of the last search; earlier versions did not note them."""
+    found = {}
+    for record in records:
+        fields = record.get("fields")
+        if record.get("type") == "note" and record.get("kind") == "layer" and isinstance(fields, dict):
+            with suppress(ValidationError, KeyError):
+                found[str(fields["name"])] = _TRIED.validate_python(fields["tried"])
+    return found
+
+
 def _choices(records: Sequence[Mapping[str, Any]]) -> Iterator[Choice]:
     for record in records:
         fields = record.get("fields")
@@ -170,9 +186,15 @@ def _size(*paths: Path) -> int | None:
 
 
 def _float_size(record: Mapping[str, Any]) -> int | None:
-    """Of the user's model, where it is still what the run was given."""
+    """Of the user's model and the files with its weights, where it is still what the run was given."""
     model = record.get("model")
     if not isinstance(model, dict) or not Path(str(model.get("path"))).is_file():
         return None
-    path = Path(model["path"])
-    return path.stat().st_size if sha256_file(path) == model.get("sha256") else None
+    path, given = Path(model["path"]), record.get("options", {}).get("weights")
+    weights = None if given is None else Path(given)
+    try:
+        if network_reader(weights)(path).sha256 != model.get("sha256"):
+            return None
+        return _size(*files_of_network(path, weights))
+    except InputError:
+        return None

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from distq.config import CalibrateOptions
-from distq.data.dataset import DatasetSpec, Manifest
+from distq.data.dataset import DatasetSpec
+from distq.data.manifest import Manifest
 from distq.data.shards import Selection, shard
 from distq.engine.executor import Executor, Unit
 from distq.engine.journal import Journal
@@ -57,6 +58,7 @@ class Run:
         lowered: what choices go by now; None: the NMSE.
         reported: places that reports compare in place of outputs whose shape depends on the data; else empty.
         counted: keys of the units whose forwards are in the cost.
+        alone: whether its workers are its own, and not lent by a sweep or a cascade.
         skipped: samples that could not be decoded, by source and index.
     """
 
@@ -79,6 +81,7 @@ class Run:
     measuring: Measuring = NOTHING
     diff: Lowered | None = None
     lowered: Lowered | None = None
+    alone: bool = True
     tally: Tally = field(default_factory=Tally)
     cost_so_far: Forwards = field(default_factory=Forwards)
     warnings: list[str] = field(default_factory=list)

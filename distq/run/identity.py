@@ -13,7 +13,7 @@ from distq.data.remote import read_url
 from distq.errors import InputError
 from distq.files import sha256_bytes, sha256_file
 from distq.graph.load import LoadedModel
-from distq.replica.session import integer_instructions
+from distq.replica.instructions import integer_instructions
 from distq.run.context import Manifests
 from distq.urls import url_of
 
@@ -139,7 +139,7 @@ def file_identity(path: Path) -> str:
     try:
         return sha256_file(path) if url is None else sha256_bytes(read_url(url))
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
+        raise InputError(f"cannot read {path}: {error.strerror}; give a file that is there") from error
 
 
 def versions() -> dict[str, str]:

@@ -10,6 +10,7 @@ import onnx_ir as ir
 from distq.config import LayerOptions
 from distq.errors import UsageError
 from distq.graph.conv_groups import split, splits
+from distq.graph.front_end import front_end
 from distq.graph.islands import before, behind, block, is_depthwise
 from distq.graph.layers import Layer, compute_layer
 from distq.graph.load import LoadedModel
@@ -21,6 +22,8 @@ from distq.graph.settings import Settings
 from distq.quant.layer_config import QUANTIZER_KEYS, ThresholdSetting
 from distq.run.entries import Entries
 from distq.targets.target import Target
+
+FRONT_END = "waves of a transform at the input, such as an STFT: in float unless --quantize-front-end"
 
 _KINDS = {"threshold": "threshold", "min": "range", "max": "range", "method": "found", "scale": "found"}
 """What may not be set together for one tensor."""
@@ -88,9 +91,18 @@ def _floats(
     keep_around("--float-outputs", options.float_outputs, behind)
     if options.float_depthwise:
         _keep(found, filter(is_depthwise, model.graph), "--float-depthwise")
+    if not options.quantize_front_end:
+        _keep_front_end(found, model, target)
     integer = find_roles(model.graph, target, None, (), found).integer
     keep_around("--float-blocks", options.float_blocks, lambda node: block(node, integer))
     return found
+
+
+def _keep_front_end(found: dict[str, str], model: ir.Model, target: Target) -> None:
+    """Keep the transform of sound that the network begins with, unless that is all there is."""
+    nodes = {node.name or "" for node in front_end(model.graph, target.layers)}
+    if nodes and _layers(model, target).keys() - found.keys() - nodes:
+        found.update((name, FRONT_END) for name in nodes if name not in found)
 
 
 def _keep(found: dict[str, str], nodes: Iterable[ir.Node], why: str) -> None:

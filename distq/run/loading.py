@@ -8,9 +8,11 @@ from distq.data.dataset import DatasetSpec
 from distq.errors import DataError, ExecutionError, ModelError, PreprocessError
 from distq.graph.load import OPTIONAL_STEPS, LoadedModel, load_model
 from distq.graph.read import opset_of
+from distq.replica.open_sizes import run_sample
 from distq.replica.reference import Feeds, check_same, first_at_fault, random_feeds
 from distq.replica.session import Session
 from distq.replica.worker import WorkerSettings
+from distq.run.samples import input_specs
 
 CHECKED, MOST_TRIED = 2, 8
 """Samples that the two networks are compared on, of the first ones that can be decoded."""
@@ -50,6 +52,7 @@ def checked(loaded: LoadedModel, samples: Sequence[Feeds], settings: WorkerSetti
         settings: device and threads of the sessions.
 
     Raises:
+        DataError: it leaves sizes open, and does not run with those of the samples.
         ModelError: ONNX Runtime does not run the file, or what it computes changes all the same; the operator
             is named.
     """
@@ -59,7 +62,7 @@ def checked(loaded: LoadedModel, samples: Sequence[Feeds], settings: WorkerSetti
     proto = loaded.read(path).proto
     given = proto.SerializeToString()
     try:
-        Session(given, settings).run(samples[0])
+        run_sample(Session(given, settings), input_specs(loaded.model), samples[0], str(path))
     except ExecutionError as error:
         raise ModelError(f"{path} does not run: {error}; export it for ONNX Runtime") from error
     wrong = _differing(given, loaded, samples, settings)

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol, TypeVar
 
 from distq.config import CalibrateOptions, CommonOptions
-from distq.data.dataset import manifest
+from distq.data.manifest import manifest
 from distq.engine.collector import loaded_set_aside
 from distq.engine.executor import Executor, Pool
 from distq.engine.factory import open_executor
 from distq.engine.journal import Journal
 from distq.engine.progress import Reporter
 from distq.engine.stalls import watched
-from distq.errors import ExecutionError, InputError, InterruptedRun
+from distq.errors import DistqError, ExecutionError, InputError, InterruptedRun
 from distq.graph.dynamic import feeding_outputs_of_dynamic_shape
 from distq.graph.heads import parts, reported, with_places
 from distq.graph.load import LoadedModel
 from distq.graph.plan import Plan
-from distq.memory import out_of_memory
+from distq.memory import is_out_of_memory, out_of_memory
+from distq.replica.reference import Feeds
 from distq.replica.worker import WorkerSettings
 from distq.run.configured import tell_differences
 from distq.run.context import Run
@@ -28,6 +31,7 @@ from distq.run.identity import identity
 from distq.run.loading import checked, first_samples
 from distq.run.measures import measures_of
 from distq.run.prepare import prepare_model, prepare_shown
+from distq.run.pulse import Pulse
 from distq.run.records import read_result
 from distq.run.results import RunResult
 from distq.run.rundir import RunDir
@@ -68,7 +72,7 @@ def open_run(
     tell_differences(options, reporter)
     with watched(f"loading {options.model} and its data", reporter.warn):
         loaded, plan = prepare_shown(options, reporter)
-        data, holdout_data, selection = prepare_data(options, loaded)
+        data, holdout_data, selection = prepare_data(options, loaded, reporter)
     for line in data.remarks():
         reporter.line(line)
     rundir = RunDir(options.out)
@@ -76,20 +80,16 @@ def open_run(
     finished = rundir.finished and not damaged
     if not finished:
         with watched(f"comparing the simplified network with {options.model}", reporter.warn):
-            same = checked(loaded, first_samples(data, selection.calibration), WorkerSettings())
-        if same is not loaded:
-            reporter.warn(
-                f"{options.model}: not simplified by {', '.join(sorted(same.without))}, which changes it"
-            )
-            loaded, plan = prepare_model(options, same.without)
+            first = first_samples(data, selection.calibration)
+            loaded, plan = _unchanged(options, loaded, plan, first, reporter)
     with watched("reading the samples for their SHA-256", reporter.warn):
         manifests = manifest(data, selection.calibration), manifest(holdout_data, selection.holdout)
     own_identity = identity(options=options, command=command, loaded=loaded, data=data, manifests=manifests)
     existed = rundir.path.exists()
-    made = rundir.claim(own_identity, resume=options.resume)
+    made = rundir.claim(own_identity, resume=options.resume, options=options.model_dump(mode="json"))
     ours = False
     if finished:
-        yield read_result(rundir)
+        yield _finished(rundir)
         return
     if damaged:
         names = ", ".join(path.name for path in damaged)
@@ -99,10 +99,9 @@ def open_run(
         with Journal(rundir.journal) as journal, ExitStack() as stack:
             rundir.remove_leftovers()
             ours = made
-            executor: Executor = (
-                open_workers(options, reporter) if lender is None else lender.lend(own_identity)
-            )
-            stack.enter_context(executor)
+            said = {"command": command, "model": str(options.model)}
+            reporter = pulse = stack.enter_context(Pulse(journal, reporter, said))
+            pulse.executor = executor = stack.enter_context(_workers(options, pulse, lender, own_identity))
             stack.enter_context(loaded_set_aside())
             places, shown = parts(loaded.model, plan), reported(loaded.model)
             original = with_places(loaded.serialized(), shown)
@@ -126,6 +125,7 @@ def open_run(
                 reported=shown,
                 measuring=measuring,
                 diff=lowered,
+                alone=lender is None,
             )
             for note in (*_notes(loaded, plan, compared=bool(shown)), *data.notes):
                 run.warn(note)
@@ -135,10 +135,32 @@ def open_run(
                 ours = ours and not journal.notes("layer")
                 raise
             journal.remove_parts()
+            shutil.rmtree(rundir.best, ignore_errors=True)
     except InputError:
         if ours:
             rundir.discard(keep_folder=existed)
         raise
+
+
+def _finished(rundir: RunDir) -> RunResult:
+    """The result of a finished run; what a process left that was killed at its very end is removed."""
+    if rundir.parts.is_dir():
+        # who else has the run open does it, and a folder that cannot be written to stays as it is
+        with contextlib.suppress(DistqError, OSError), Journal(rundir.journal) as journal:
+            rundir.remove_leftovers()
+            journal.remove_parts()
+    return read_result(rundir)
+
+
+def _unchanged(
+    options: CalibrateOptions, loaded: LoadedModel, plan: Plan, samples: Sequence[Feeds], reporter: Reporter
+) -> tuple[LoadedModel, Plan]:
+    """The network and its plan, without simplifications that change what it gives for the samples."""
+    same = checked(loaded, samples, WorkerSettings())
+    if same is loaded:
+        return loaded, plan
+    reporter.warn(f"{options.model}: not simplified by {', '.join(sorted(same.without))}, which changes it")
+    return prepare_model(options, same.without)
 
 
 def _notes(loaded: LoadedModel, plan: Plan, *, compared: bool) -> Iterator[str]:
@@ -172,6 +194,13 @@ def as_begun(options: Options) -> Options:
     return options.model_copy(update={n: v for n, v in kept.items() if n not in options.model_fields_set})
 
 
+def _workers(
+    options: CommonOptions, reporter: Reporter, lender: Lender | None, identity: Mapping[str, Any]
+) -> Executor:
+    """Workers of the run's own, or borrowed ones."""
+    return open_workers(options, reporter) if lender is None else lender.lend(identity)
+
+
 def open_workers(options: CommonOptions, reporter: Reporter) -> Pool:
     """The executor of the options; what happens to workers is shown as warnings."""
     executor = open_executor(options, reporter.warn)
@@ -190,7 +219,11 @@ def interruptible() -> Iterator[None]:
     """
     try:
         yield
-    except MemoryError as error:
-        raise ExecutionError(out_of_memory("the driver", error)) from error
     except KeyboardInterrupt:
         raise InterruptedRun("interrupted: continue with the same command and --resume") from None
+    except DistqError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise ExecutionError(out_of_memory("the driver", error)) from error
+        raise

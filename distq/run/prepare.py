@@ -23,6 +23,7 @@ from distq.run.configured import wide_tensors
 from distq.run.entries import read_entries
 from distq.run.identity import set_by_layer
 from distq.run.layer_settings import formed, with_thresholds
+from distq.run.least_cache import too_small
 from distq.run.rundir import RunDir
 from distq.run.seal import require_undamaged
 from distq.targets import find_target
@@ -32,7 +33,7 @@ SHOWN_NODES = 2000
 
 
 def prepare_shown(options: CalibrateOptions, reporter: Reporter) -> tuple[LoadedModel, Plan]:
-    """The prepared model; of a large one loading is shown as a stage."""
+    """The prepared model; loading a large one is shown as a stage, too small a --cache-memory is said."""
     counted = 0
 
     def show(nodes: int) -> None:
@@ -45,6 +46,9 @@ def prepare_shown(options: CalibrateOptions, reporter: Reporter) -> tuple[Loaded
     if counted:
         reporter.advance(counted)
         reporter.finish()
+    too_little = too_small(options.cache_memory, prepared[0].model)
+    if too_little is not None:
+        reporter.warn(too_little)
     return prepared
 
 
@@ -109,7 +113,7 @@ def _require_rows(options: CalibrateOptions, table: Path, loaded: LoadedModel, p
     try:
         given_table(plan, rows)
     except FileFormatError:
-        job = _job_of(table)
+        job = job_of(table)
         own = job.get("target", plan.target.name)
         if own != plan.target.name:
             raise UsageError(f"{table} is of a run with --target {own}: give --target {own}") from None
@@ -128,7 +132,7 @@ def _require_rows(options: CalibrateOptions, table: Path, loaded: LoadedModel, p
         raise
 
 
-def _job_of(table: Path) -> dict[str, Any]:
+def job_of(table: Path) -> dict[str, Any]:
     """The job of the run in whose folder a table lies; empty where it lies elsewhere."""
     try:
         return RunDir(table.parent).identity()

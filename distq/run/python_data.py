@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 from distq.config import CalibrateOptions, CommonOptions, EvaluateOptions
@@ -14,6 +13,7 @@ from distq.data.recorded import is_recorded
 from distq.data.samples import InputSpec
 from distq.data.shards import DEFAULT_HOLDOUT
 from distq.data.stream import expected, record
+from distq.ending import temporary_folder
 from distq.engine.progress import Reporter
 from distq.errors import InterruptedRun, UsageError
 from distq.exchange.model_file import is_caffe, read_network
@@ -54,7 +54,7 @@ def python_data(kind: type[Options], values: Mapping[str, object], reporter: Rep
         elif issubclass(kind, CalibrateOptions):
             place = RunDir(Path(str(given.get("out")))).data
         else:
-            place = Path(stack.enter_context(TemporaryDirectory(prefix="distq-data-"))) / "data"
+            place = stack.enter_context(temporary_folder("distq-data-")) / "data"
         folders = {name: place if name == "data" else place.with_name("holdout") for name in streams}
         options = make_options(kind, {**given, **folders})
         missing = [name for name, folder in folders.items() if not _may_be_taken(options, folder)]
@@ -94,7 +94,9 @@ def _iterable(name: str, items: object) -> Iterable[object]:
         return (dict(zip(items, row, strict=True)) for row in zip(*items.values(), strict=True))
     if not isinstance(items, Iterable):
         hint = "call it" if callable(items) else "give a path, an array, or anything that gives samples"
-        raise UsageError(f"{name} is a {type(items).__name__}, which gives no samples one by one: {hint}")
+        raise UsageError(
+            f"{name} is of type {type(items).__name__}, which gives no samples one by one: {hint}"
+        )
     return items
 
 
@@ -135,11 +137,13 @@ def _held_out(options: CommonOptions) -> int:
 
 
 def model_inputs(options: CommonOptions) -> tuple[InputSpec, ...]:
-    """The inputs of the model that a job is for.
+    """The inputs of the model that a job is for, without states that ``--state`` gives.
 
     Raises:
         ModelError: it cannot be read.
     """
     path = options.candidate if isinstance(options, EvaluateOptions) else getattr(options, "model")  # noqa: B009  # of every other job
     weights = getattr(options, "weights", None) if is_caffe(path) else None
-    return input_specs(from_proto(read_network(path, weights).proto))
+    states = dict(getattr(options, "state", ()))
+    inputs = input_specs(from_proto(read_network(path, weights).proto))
+    return tuple(spec for spec in inputs if spec.name not in states)

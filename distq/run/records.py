@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from distq.data.dataset import DatasetSpec, Manifest
+from distq.data.dataset import DatasetSpec
+from distq.data.manifest import Manifest
 from distq.errors import FileFormatError
 from distq.run.context import Run
 from distq.run.identity import versions
@@ -44,7 +45,7 @@ def described(data: DatasetSpec, samples: Manifest) -> dict[str, Any]:
 
 def close_run(rundir: RunDir, record: dict[str, Any], result: RunResult) -> None:
     """Write ``run.json`` and ``metrics.json``; the run counts as finished from here on."""
-    where_known = {n for n in ("layers", "curve", "auto", "integer_kernels") if getattr(result, n)}
+    where_known = {n for n in ("layers", "curve", "auto", "integer_kernels", "speed") if getattr(result, n)}
     included = {"holdout", "tuning", "cost", "float_layers", "warnings", *where_known}
     content = json.loads(result.model_dump_json(include=included))  # JSON has no infinity: null
     if content["cost"]["search"] is None:

@@ -181,6 +181,7 @@ class RunResult(Result):
         curve: what a budget was spent on.
         auto: what ``distq auto`` tried and chose.
         integer_kernels: what runs on integers; None where the target is not run by ONNX Runtime.
+        speed: of the INT8 model beside float, with ``--report``; else None.
     """
 
     out: Path
@@ -194,6 +195,7 @@ class RunResult(Result):
     curve: tuple[CurvePoint, ...] = ()
     auto: AutoReport | None = None
     integer_kernels: IntegerKernels | None = None
+    speed: Speed | None = None
 
 
 class LayerStep(Result):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,12 @@ class RunDir:
     @property
     def weights(self) -> Path:
         """The large weights of the QDQ model, where it has more than one file."""
-        return self.path / "model.int8.onnx.data"
+        return _weights_of(self.model)
+
+    @property
+    def equalized(self) -> Path:
+        """The float network whose thresholds these are, where channels were evened out in the user's."""
+        return self.path / "model.equalized.onnx"
 
     @property
     def chosen_job(self) -> Path:
@@ -86,6 +92,16 @@ class RunDir:
         return self.path / "journal.jsonl"
 
     @property
+    def parts(self) -> Path:
+        """Large results, which belong to the journal of a run that is not finished."""
+        return self.path / "parts"
+
+    @property
+    def best(self) -> Path:
+        """The best network so far, while the run goes on."""
+        return self.path / "best_so_far"
+
+    @property
     def report(self) -> Path:
         """The page that shows all of this."""
         return self.path / "report.html"
@@ -94,6 +110,16 @@ class RunDir:
     def data(self) -> Path:
         """Samples that were given by Python."""
         return self.path / "data"
+
+    @property
+    def states(self) -> Path:
+        """Samples of a recurrent model with the states that they find."""
+        return self.path / "states"
+
+    @property
+    def held_out_states(self) -> Path:
+        """The same of samples that are held out, where these are other data."""
+        return self.path / "holdout_states"
 
     @property
     def free(self) -> bool:
@@ -116,20 +142,30 @@ class RunDir:
         tables = (self.thresholds, self.tensors, self.calibrated)
         answer = (self.chosen_job, self.pareto, self.qtable)
         rest = (self.metrics, self.run, self.distributions, self.report)
-        return (self.model, self.weights, *tables, *answer, *rest)
+        models = (file for model in (self.model, self.equalized) for file in (model, _weights_of(model)))
+        return (*models, *tables, *answer, *rest)
 
     def write_model(self, model: bytes) -> None:
         """Write the QDQ model, with its weights beside it where they lie in files."""
-        if has_files(model):
-            model = beside(model, self.weights)
-        atomic_write(self.model, model)
+        _write_network(self.model, model)
 
-    def claim(self, identity: dict[str, Any], *, resume: bool) -> bool:
+    def write_equalized(self, model: bytes | None) -> None:
+        """Write the float network with equalized channels in the same way; None: there is none."""
+        if model is not None:
+            _write_network(self.equalized, model)
+            return
+        for path in (self.equalized, _weights_of(self.equalized)):
+            path.unlink(missing_ok=True)
+
+    def claim(
+        self, identity: dict[str, Any], *, resume: bool, options: Mapping[str, Any] | None = None
+    ) -> bool:
         """Take the folder for a job.
 
         Args:
             identity: fields of the job that decide its result; what a resumed run must share.
             resume: continue what is there.
+            options: written beside them, for who looks while the run goes on.
 
         Returns:
             Whether this call made the folder.
@@ -141,7 +177,8 @@ class RunDir:
         if self.free:
             make_run_folder(self.path)
             try:
-                write_first(self.run, sealed({"job": identity}))
+                given = {} if options is None else {"options": dict(options)}
+                write_first(self.run, sealed({"job": identity, **given}))
             except FileExistsError:
                 raise UsageError(f"{self.path} has just been taken by a run: give another --out") from None
             return True
@@ -231,3 +268,12 @@ class RunDir:
         shutil.rmtree(self.path, ignore_errors=True)
         if keep_folder:
             self.path.mkdir(exist_ok=True)
+
+
+def _weights_of(model: Path) -> Path:
+    """The large weights of a network, where it has more than one file."""
+    return model.with_name(f"{model.name}.data")
+
+
+def _write_network(path: Path, model: bytes) -> None:
+    atomic_write(path, beside(model, _weights_of(path)) if has_files(model) else model)

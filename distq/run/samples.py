@@ -14,10 +14,12 @@ from distq.data.input_config import read_input_config
 from distq.data.remote import IN_THIS_PROCESS
 from distq.data.shards import DEFAULT_HOLDOUT, Selection, select
 from distq.data.staging import plan_stage
+from distq.engine.progress import Reporter
 from distq.errors import UsageError
 from distq.graph.load import LoadedModel
 from distq.graph.values import numpy_dtype
 from distq.run.given_data import GivenData, given_data
+from distq.run.states import States, run_steps, states_of
 from distq.urls import url_of
 
 MOST_COMPARED = DEFAULT_HOLDOUT
@@ -28,27 +30,43 @@ All of them would be a second pass over the data, for a figure that the held-out
 
 
 def prepare_data(
-    options: CalibrateOptions, loaded: LoadedModel
+    options: CalibrateOptions, loaded: LoadedModel, reporter: Reporter
 ) -> tuple[DatasetSpec, DatasetSpec, Selection]:
-    """Open the data and give the samples their roles.
+    """Open the data and give the samples their roles; those of a recurrent model are recorded with states.
 
     Returns:
         The data, the data that is held out (maybe the same), and which samples of them do what.
 
     Raises:
-        UsageError: there is no ``--data``, nor a data layer that names some.
+        UsageError: there is no ``--data``, nor a data layer that names some; or ``--state`` is wrong.
         DataError: it cannot be used.
     """
-    inputs = input_specs(loaded.model)
-    given = given_data(options.model, options.data, options.preprocess, inputs)
+    data, holdout_data, states = described_data(options, loaded)
+    if states is not None:
+        data, holdout_data = run_steps(options, states, data, holdout_data, reporter)
+    return data, holdout_data, choose_samples(options, data, holdout_data)
+
+
+def described_data(
+    options: CalibrateOptions, loaded: LoadedModel
+) -> tuple[DatasetSpec, DatasetSpec, States | None]:
+    """The data as the user gives it, the data that is held out (maybe the same), and states that it lacks.
+
+    Raises:
+        UsageError: there is no ``--data``, nor a data layer that names some; or ``--state`` is wrong.
+        DataError: it cannot be used.
+    """
+    every = input_specs(loaded.model)
     outputs = [value.name or "" for value in loaded.model.graph.outputs]
+    states = states_of(options, every, outputs, loaded.serialized, loaded.sha256)
+    inputs = every if states is None else states.given
+    given = given_data(options.model, options.data, options.preprocess, inputs)
     data = data_spec(options, given, inputs, options.labels, outputs)
     holdout_data = data
     if options.holdout_data is not None:
         held = given_data(None, options.holdout_data, None, inputs)
         holdout_data = data_spec(options, replace(held, preprocess=given.preprocess), inputs, None, outputs)
-    tune_samples = options.tune_samples if isinstance(options, TuneOptions) else None
-    return data, holdout_data, choose_samples(options, data, holdout_data, tune_samples)
+    return data, holdout_data, states
 
 
 def input_specs(model: ir.Model) -> tuple[InputSpec, ...]:
@@ -104,10 +122,9 @@ def data_spec(
     return replace(spec, stage=plan_stage(given.source, options.stage_data))
 
 
-def choose_samples(
-    options: CalibrateOptions, data: DatasetSpec, holdout_data: DatasetSpec, tune_samples: int | None
-) -> Selection:
+def choose_samples(options: CalibrateOptions, data: DatasetSpec, holdout_data: DatasetSpec) -> Selection:
     """Roles of the samples; a number that the user did not give shrinks to what is there."""
+    tune_samples = options.tune_samples if isinstance(options, TuneOptions) else None
     count = len(data.open())
     separate = len(holdout_data.open()) if options.holdout_data is not None else None
     samples = options.samples if "samples" in options.model_fields_set else min(options.samples, count)

@@ -7,7 +7,7 @@ whole text with 64 zeros in its place.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,39 +60,51 @@ def read_sealed(path: Path) -> dict[str, Any]:
     return content
 
 
-def damaged_files(run: Path) -> tuple[Path, ...]:
+def damaged_files(run: Path, among: Collection[str] | None = None) -> tuple[Path, ...]:
     """Files of a finished run that are not, or no longer, what it wrote; none where it says nothing of them.
+
+    Args:
+        run: its folder.
+        among: names of those that are looked at; None: all.
 
     Raises:
         OSError: ``run.json`` cannot be read.
         ValueError: it is damaged.
     """
     files = read_sealed(run / RUN_JSON).get(_FILES, {})
-    return tuple(run / name for name, sha256 in files.items() if _sha256(run / name) != sha256)
+    return tuple(
+        run / name
+        for name, sha256 in files.items()
+        if (among is None or name in among) and _sha256(run / name) != sha256
+    )
 
 
-def require_undamaged(path: Path | None) -> None:
+def require_undamaged(*paths: Path | None) -> None:
     """Refuse a file that lies in the folder of a finished run, and is not what this run wrote.
 
     Args:
-        path: any file, also of no run; None: nothing was given.
+        paths: any files, also of no run; None: nothing was given.
 
     Raises:
         FileFormatError: naming it.
     """
-    if path is None or not (path.parent / RUN_JSON).is_file():
-        return
+    given = [path for path in paths if path is not None and (path.parent / RUN_JSON).is_file()]
+    for run in dict.fromkeys(path.parent for path in given):
+        _require_undamaged(run, [path.name for path in given if path.parent == run])
+
+
+def _require_undamaged(run: Path, names: Sequence[str]) -> None:
+    own = {*names, *(f"{name}.data" for name in names)}  # where the weights of a large model lie
     try:
-        own = {path, path.with_name(f"{path.name}.data")}  # where the weights of a large model lie
-        damaged = not own.isdisjoint(damaged_files(path.parent))
+        damaged = damaged_files(run, own)
     except (OSError, ValueError, RecursionError):
         raise FileFormatError(
-            f"{path.parent / RUN_JSON} is damaged, so {path.name} cannot be checked: "
+            f"{run / RUN_JSON} is damaged, so {names[0]} cannot be checked: "
             "copy it to another folder to take it as it is"
         ) from None
     if damaged:
         raise FileFormatError(
-            f"{path} is not what its run wrote: have it made again by the same command with --resume, "
+            f"{damaged[0]} is not what its run wrote: have it made again by the same command with --resume, "
             "or copy it to another folder to take it as it is"
         )
 

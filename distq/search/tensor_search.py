@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from distq.errors import ExecutionError, InputError
 from distq.search.log import LogEntry
 from distq.search.metrics import mean_over_images
+from distq.search.tried import Tried, tried
 
 Scores = Mapping[float, npt.NDArray[np.float64]]
 """Threshold to its diff per image, shape (images,), lower is better."""
@@ -52,6 +53,7 @@ class Decision:
         reason: why, in a few words.
         dropped: of these, given up before they were scored on all images.
         insignificant: candidates better on the mean, but not significantly; the best first.
+        tried: every candidate that was scored beside the start.
     """
 
     threshold: float
@@ -62,6 +64,7 @@ class Decision:
     reason: str
     dropped: int = 0
     insignificant: tuple[Insignificant, ...] = ()
+    tried: tuple[Tried, ...] = field(default=(), compare=False)
 
 
 class TensorSearch(ABC):
@@ -177,6 +180,9 @@ class TensorSearch(ABC):
             self._waiting = next(self._rule)
         except StopIteration as end:
             decision: Decision = end.value
+            scored = self.threshold in self._scores
+            start = self.threshold if scored else min(self.threshold, self.absmax)
+            decision = replace(decision, tried=tried(start, self._scores))
             self._decision, self._waiting = decision, ()
             self._log.append(
                 LogEntry(

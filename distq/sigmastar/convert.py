@@ -8,12 +8,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import onnx
+
 from distq.cascades.models import Models
 from distq.config import CalibrateOptions, TuneOptions
 from distq.engine.progress import Reporter, SilentReporter
 from distq.errors import UsageError
 from distq.files import atomic_write
-from distq.graph.read import read_proto
+from distq.graph.read import LARGEST_BYTES, read_proto
 from distq.graph.weight_files import beside, has_files
 from distq.jobs.calibrate import calibrate
 from distq.jobs.cascade import Upstream, Wanted, quantize_cascade
@@ -111,10 +113,11 @@ class SIM_Calibrator(SIM_Simulator):  # noqa: N801  # the vendor's name
             options: Further options of ``distq tune``, such as ``samples=64`` or ``int16_budget=3``.
 
         Returns:
-            None where ``fix_model`` is given, else the INT8 models as ONNX bytes.
+            None where ``fix_model`` is given, else the INT8 models as ONNX bytes, weights included.
 
         Raises:
             WrongUse: arguments that cannot be; also a ValueError.
+            UsageError: an INT8 model is larger than bytes of ONNX can be, and ``fix_model`` is not given.
             InputError: a model, an item or an option cannot be used.
             ExecutionError: it failed while running.
         """
@@ -147,7 +150,7 @@ class SIM_Calibrator(SIM_Simulator):  # noqa: N801  # the vendor's name
         quantize_cascade(models, self._run_item, map(_arguments, items), wanted, verbs, told)
         runs = [RunDir(folder / name) for name in self._calibrators]
         if fix_model is None:
-            return [run.model.read_bytes() for run in runs]
+            return [_bytes(run) for run in runs]
         for run, path in zip(runs, fix_model, strict=True):
             _copy(run, Path(path))
         return None
@@ -207,6 +210,23 @@ def _params(given: Sequence[QuantParam] | FilePath) -> list[QuantParam]:
 def _arguments(item: object) -> object:
     """An item as a cascade keeps it: a list by position, anything else by name."""
     return item if isinstance(item, list | tuple) else {_PLAIN: item}
+
+
+def _bytes(run: RunDir) -> bytes:
+    """The INT8 model with its weights.
+
+    Raises:
+        UsageError: it is larger than one message of protobuf.
+    """
+    if not run.weights.is_file():
+        return run.model.read_bytes()
+    if run.model.stat().st_size + run.weights.stat().st_size > LARGEST_BYTES:
+        raise UsageError(
+            f"{run.model} and its weights have over 2 GB, which bytes of ONNX cannot hold: give fix_model, "
+            "and resume=True to convert nothing again"
+        )
+    model: bytes = onnx.load(run.model).SerializeToString()
+    return model
 
 
 def _copy(run: RunDir, path: Path) -> None:

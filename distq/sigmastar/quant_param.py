@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TypedDict
 
 from distq.errors import FileFormatError, UsageError
-from distq.exchange.registry import PICKLE, load_content
+from distq.exchange.registry import PICKLE
 from distq.exchange.sigmastar import dumped
+from distq.exchange.text import load_content
 from distq.files import atomic_write
 from distq.quant.table import Row, Table
 

@@ -48,7 +48,8 @@ def spend(run: Run, options: TuneOptions, form: Form) -> Form:
     if options.float_budget >= len(form.plan.layers):
         count = len(form.plan.layers)
         raise UsageError(
-            f"--float-budget {options.float_budget} leaves none of the model's {count} layers in INT8"
+            f"--float-budget {options.float_budget} leaves none of the model's {count} layers in INT8: "
+            "give less"
         )
     return best_choice(run, options, form)
 

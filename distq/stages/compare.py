@@ -82,13 +82,20 @@ def tuning_diffs(run: Run, stage: str, forms: Sequence[Form]) -> list[npt.NDArra
     An image's diff is its contribution to the NMSE, of the parts of the outputs where they are put together;
     or its loss where the run lowers another measure.
     """
+    return diffs_of(run, stage, forms, run.selection.tuning)
+
+
+def diffs_of(
+    run: Run, stage: str, forms: Sequence[Form], indices: Sequence[int]
+) -> list[npt.NDArray[np.float64]]:
+    """The same on other calibration samples."""
     blobs = [run.executor.share(with_places(form.exported, run.places)) for form in forms]
     results = compare_models(
         run,
         stage,
         blobs,
         run.data,
-        run.selection.tuning,
+        indices,
         reference=run.float_parts,
         again=True,
         lowered=run.lowered,

@@ -78,7 +78,8 @@ def channel_widths(run: Run, form: Form, found: Sequence[Site]) -> dict[str, Cha
     bounds = {name: site.bound for site in found for name in site.tensors}
     tensors = tuple(bounds)
     model = run.executor.share(with_outputs(form.model, tensors))
-    units = [ChannelRanges(model, tensors, run.data, piece) for piece in run.shards(samples)]
+    rows = tuple(name for site in found if site.rows for name in site.tensors)
+    units = [ChannelRanges(model, tensors, run.data, piece, rows) for piece in run.shards(samples)]
     results = list(run.images("channel ranges", units))
     run.cost_so_far.fp32_forwards += len(run.readable(samples))
     return {name: _widths(form.plan, results, i, bounds[name]) for i, name in enumerate(tensors)}

@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from distq.engine.journal import Journal
+from distq.errors import DistqError
 from distq.files import atomic_write
 from distq.quant.table import Table
+from distq.replica.speed import FEW_ROUNDS
+from distq.replica.worker import WorkerSettings
 from distq.run.auto_report import AutoReport
 from distq.run.context import Run
+from distq.run.figures import Speed
+from distq.run.held_out import record_held_out
+from distq.run.measures import first_sample
 from distq.run.records import close_run, run_record
 from distq.run.results import Comparison, RunResult, SearchedLayer
+from distq.run.speed import speed
 from distq.stages.compare import compare_models, comparison
 from distq.stages.form import Form
 from distq.stages.kernels import float_layers, kernels_of_layers
@@ -34,6 +41,7 @@ def finish(run: Run, before: Form, after: Form | None = None, report: AutoReport
     atomic_write(run.rundir.thresholds, final.table_bytes)
     atomic_write(run.rundir.tensors, final.table_csv)
     run.rundir.write_model(final.exported)
+    run.rundir.write_equalized(final.equalized)
     run.float_layers = list(float_layers(final.model, final.plan, final.exported))
     models = [run.share_reported(form.exported) for form in (before, after) if form is not None]
     tuned = None if after is None else 1
@@ -57,6 +65,9 @@ def finish(run: Run, before: Form, after: Form | None = None, report: AutoReport
             run, stage, models, run.holdout_data, run.selection.holdout, measuring=run.measuring
         )
         holdout = comparison(results, 0, tuned, run.measuring)
+        kept = run.readable(run.selection.holdout, run.holdout_data)
+        record_held_out(run.journal, results, kept, run.measuring)
+    timed = _speed(run, final) if run.options.report and run.alone else None
     for line in _far_from_float(final, holdout or tuning):
         run.warn(line)
     result = RunResult(
@@ -71,9 +82,22 @@ def finish(run: Run, before: Form, after: Form | None = None, report: AutoReport
         curve=final.curve,
         auto=report,
         integer_kernels=kernels_of_layers(final.model, final.plan, final.exported),
+        speed=timed,
     )
     close_run(run.rundir, {**run_record(run), "budget": final.budget}, result)
     return result.model_copy(update={"files": run.rundir.files()})
+
+
+def _speed(run: Run, final: Form) -> Speed | None:
+    """The model timed beside float on this machine; None, with a warning, where that fails."""
+    settings = WorkerSettings(run.executor.device, run.options.cpus_per_worker or 1)
+    run.reporter.line("timing float and INT8 for the report")
+    try:
+        sample = first_sample(run.data, run.tuning)
+        return speed(final.exported, run.loaded.serialized(), sample.inputs, settings, FEW_ROUNDS)
+    except DistqError as error:
+        run.warn(f"the report has no latency: {str(error).removeprefix('--speed: ')}")
+        return None
 
 
 def _far_from_float(final: Form, found: Comparison | None) -> Iterator[str]:

@@ -88,6 +88,13 @@ class Form:
         return serialized(self.model)
 
     @property
+    def equalized(self) -> bytes | None:
+        """The float network as ONNX bytes where channels were evened out; else None."""
+        if not any(row.has_headroom for row in self.table.values()):
+            return None
+        return serialized(self.model, deterministic=True)
+
+    @property
     def table_bytes(self) -> bytes:
         """Content of ``thresholds.json``."""
         return dump_table(full_table(self.plan, self.table))

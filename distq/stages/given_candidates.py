@@ -20,7 +20,7 @@ from distq.stages.trials import TimeIsUp, Trials
 
 _SEARCH = ("effort", "strategy", "equalize", "layers", "ignore_layers", "int16_budget", "float_budget")
 _SETTABLE = (
-    *(name for name in LAYER_OPTIONS if name not in {"input_shape", "layer_config"}),
+    *(name for name in LAYER_OPTIONS if name not in {"input_shape", "state", "sequence", "layer_config"}),
     *("method", "bins", "scheme", "int16_layers", "rounding", "bias_correction"),
     *_SEARCH,
 )

@@ -16,6 +16,7 @@ from distq.calibration.histogram import Distribution
 from distq.data.shards import shard
 from distq.engine.journal import Journal
 from distq.errors import DataError
+from distq.exchange.text import listed
 from distq.graph.probes import with_outputs
 from distq.replica.float32 import Observe, unreadable_arrays
 from distq.replica.keys import content_key
@@ -78,7 +79,8 @@ class Sums:
 def with_distributions(run: Run, form: Form) -> Form:
     """The form with its distributions, which are also written: those given, or those of the samples.
 
-    With ``--table`` none are needed.
+    Of a file that was gathered with other options by layer, or for another target, what is there serves; what
+    it lacks is gathered. With ``--table`` none are needed.
     """
     options = run.options
     if options.table is not None:
@@ -86,6 +88,13 @@ def with_distributions(run: Run, form: Form) -> Form:
     identity = distribution_identity(run)
     if options.load_dist is not None:
         distributions = load_distributions(options.load_dist, identity)
+        missing = [q.name for q in form.plan.quantizers if q.name not in distributions]
+        if missing:
+            run.warn(
+                f"{options.load_dist} lacks {len(missing)} tensors that have a quantizer of their own "
+                f"with these options; they are gathered from the samples: {listed(missing)}"
+            )
+            distributions |= observe(run, form, missing)
     else:
         distributions = observe(run, form)
     kept = DistributionSet(distributions, identity)

@@ -15,6 +15,7 @@ from distq.run.results import SearchCost
 from distq.search.strategy import STRATEGIES, Decision
 from distq.stages.decide import open_decider
 from distq.stages.form import Form
+from distq.stages.keep import Moves
 
 COLUMNS = "{:12} {:20} {:>6} {:>7} {:>4} {}"
 """A line a layer; its name comes last, as it may be of any length."""
@@ -27,11 +28,13 @@ def chosen_quantizers(options: TuneOptions, form: Form) -> list[Quantizer]:
     searched.
 
     Raises:
-        UsageError: an unknown layer, or one of ``--layers`` whose range is fixed.
+        UsageError: an unknown layer, one of ``--layers`` whose range is fixed, or none that is not ignored.
     """
     model, plan = form.model, form.plan
     wanted = set(resolve_names(model, plan, options.layers, "--layers"))
     ignored = set(resolve_names(model, plan, options.ignore_layers, "--ignore-layers"))
+    if wanted and wanted <= ignored:
+        raise UsageError("--ignore-layers leaves none of --layers to tune: leave one of the two out")
     for q in plan.quantizers:
         if q.fixed and q.name in wanted:
             raise UsageError(f"--layers names {q.name}, whose threshold --layer-config fixes: leave one out")
@@ -60,6 +63,7 @@ def search(run: Run, options: TuneOptions, form: Form, searched: list[Quantizer]
     images = len(run.tuning)
     began, forwards = time.monotonic(), run.cost_so_far.int8_forwards
     decisions: list[Decision] = []
+    moves = Moves(run, form)
     run.reporter.start("search", len(searched), "layers")
     run.reporter.line(COLUMNS.format("threshold", "diff", "scored", "dropped", "secs", "layer"))
     while remaining := searched[len(decisions) :]:
@@ -67,6 +71,7 @@ def search(run: Run, options: TuneOptions, form: Form, searched: list[Quantizer]
             decision, start = found.decision, form.table[quantizer.name].threshold
             if decision.threshold != start:
                 form = _decided(form, quantizer, decision, options.strategy)
+                moves.note(form, quantizer.name)
             decisions.append(decision)
             _record(run, quantizer, start, decision, found.seconds)
             run.reporter.advance()
@@ -104,6 +109,8 @@ def _record(run: Run, quantizer: Quantizer, start: float, decision: Decision, se
     """Write the decision into the journal, once, and say it."""
     if quantizer.name not in {note["name"] for note in run.journal.notes("layer")}:
         note = {"name": quantizer.name, "start": start, "seconds": round(seconds, 3), **asdict(decision)}
+        for one in note["tried"]:  # images as the source has them, where those scored on have their places
+            one["decisive"] = [(run.tuning[place], part) for place, part in one["decisive"]]
         run.journal.note("layer", **note)
     threshold = _change(start, decision.threshold)
     diff = _change(decision.before, decision.after)

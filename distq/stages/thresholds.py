@@ -48,7 +48,7 @@ def _given(run: Run, form: Form, path: Path) -> Table:
     rows = dict(given.rows)
     if given.missing:
         run.warn(
-            f"the table lacks {len(given.missing)} tensors, whose thresholds are computed from the samples: "
+            "the table lacks, and thresholds are computed from the samples for: "
             f"{listed(list(given.missing))}"
         )
         lacking = tuple(q for q in form.plan.quantizers if q.name in given.missing)
@@ -73,8 +73,8 @@ def calibrated_table(plan: Plan, distributions: Mapping[str, Distribution], meth
     for quantizer in plan.quantizers:
         if quantizer.name not in distributions:
             raise FileFormatError(
-                f"the distributions lack {quantizer.name}: gather them again for --target {plan.target.name} "
-                "and with the same settings by layer"
+                f"the distributions lack {quantizer.name}: give --data, from which it is gathered, "
+                f"or those of a run with --target {plan.target.name} and the same settings by layer"
             )
         distribution = distributions[quantizer.name]
         setting = quantizer.setting or ThresholdSetting()

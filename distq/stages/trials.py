@@ -23,6 +23,7 @@ from distq.search.goal import Floats, Goal, Seen
 from distq.search.metrics import mean_over_images
 from distq.stages.candidates import Candidate, Made, Maker
 from distq.stages.compare import compare_models, statistics
+from distq.stages.keep import keep
 
 FIRST_SAMPLES = 32
 """Samples that every candidate is measured on before the others are."""
@@ -149,13 +150,17 @@ class Trials:
     def closest(self) -> Trial:
         """The one that loses least on all samples; what was given up may turn out to be."""
         while True:
-            whole = [trial for trial in self.every if not trial.dropped]
-            best = min(whole, key=lambda trial: (trial.loss, self.price(trial)))
-            doubtful = [trial for trial in self.every if trial.dropped and _ahead(trial, best)]
+            best = self._closest_of_whole()
+            doubtful = [t for t in self.every if t.dropped and (t is best or _ahead(t, best))]
             if not doubtful:
                 return best
             done = dict(zip(map(id, doubtful), self._completed(doubtful), strict=True))
             self.every = [done.get(id(trial), trial) for trial in self.every]
+
+    def _closest_of_whole(self) -> Trial:
+        """Of those that were measured on all samples the one that loses least; of all where none was."""
+        whole = [trial for trial in self.every if not trial.dropped] or self.every
+        return min(whole, key=lambda trial: (trial.loss, self.price(trial)))
 
     def _measured(self, made: Sequence[Made], rival: Trial | None = None) -> list[Trial]:
         """Trials of the networks: on the first samples all, on the others those that may still do."""
@@ -179,6 +184,8 @@ class Trials:
             if found[-1].dropped:
                 self._seen_of[one.candidate.name] = own
         self.every += found
+        best = self.cheapest or self._closest_of_whole()
+        keep(run, best.name, best.made.form)
         return found
 
     def _completed(self, dropped: Sequence[Trial]) -> list[Trial]:
@@ -210,6 +217,8 @@ class Trials:
             work += f", {latency:.3g} ms"
         for line in folded(f"{short_name(trial.name)}: {reading}, {work}: {says}", "  "):
             self._run.reporter.line(line)
+        if trial.name not in {note["name"] for note in self._run.journal.notes("trial")}:
+            self._run.journal.note("trial", name=trial.name, reading=f"{reading}, {says}")
         return trial
 
     def _latency(self, made: Made) -> float:

@@ -47,8 +47,7 @@ def write_run(folder: Path, write: Callable[[str], object]) -> None:
     files = RunDir(folder).files() or _sweep_files(folder)
     if not files:
         raise UsageError(f"{folder} holds no run of distq on this machine: is it the right path?")
-    for path in files:
-        require_undamaged(path)
+    require_undamaged(*files)
     total = sum(path.stat().st_size for path in files)
     if total > LARGEST_RUN:
         raise UsageError(

@@ -13,7 +13,7 @@ from distq.errors import DistqError
 from distq.graph.plan import Plan
 from distq.run.prepare import prepare_model
 from distq.run.rundir import RunDir
-from distq.run.samples import prepare_data
+from distq.run.samples import choose_samples, described_data
 from distq.search.strategy import STRATEGIES
 from distq.search.tensor_search import Scores
 from distq.stages.correct import MOST_IMAGES
@@ -83,7 +83,8 @@ def _planned(run: SweepRun, known: set[tuple[str, tuple[str, ...]]]) -> PlannedR
     options = run.options
     try:
         loaded, plan = prepare_model(options)
-        _, _, selection = prepare_data(options, loaded)
+        data, holdout_data, _ = described_data(options, loaded)
+        selection = choose_samples(options, data, holdout_data)
     except DistqError as error:
         return base.model_copy(update={"error": str(error)})
     observed = len(selection.calibration) if options.table is None and options.load_dist is None else 0

@@ -28,9 +28,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from distq.data.dataset import DatasetSpec, manifest
+from distq.data.dataset import DatasetSpec
 from distq.data.datum import Datum, encode_datum
 from distq.data.lmdb_write import BatchWriter
+from distq.data.manifest import manifest
 from distq.data.samples import InputSpec
 from distq.data.shards import select, shard
 from distq.files import atomic_write

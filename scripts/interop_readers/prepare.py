@@ -36,7 +36,9 @@ def stacked(data, indices) -> dict[str, np.ndarray]:
 
 def outputs(model: Path, inputs: dict[str, np.ndarray]) -> list[list[np.ndarray]]:
     """The outputs of a model for each sample."""
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # no warning of every initializer that is an input as well
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     count = len(next(iter(inputs.values())))
     return [
         session.run(None, {name: values[i : i + 1] for name, values in inputs.items()}) for i in range(count)
@@ -59,7 +61,8 @@ def sqnr(found: list[list[np.ndarray]], wanted: list[list[np.ndarray]]) -> float
 def main(work: Path, job_file: Path, calibration: int, held_out: int) -> None:
     """Make what is not there yet."""
     (work / "tables").mkdir(parents=True, exist_ok=True)
-    options = load_job(job_file, {"out": work / "run", "executor": "local"}).options
+    run = work / "run"
+    options = load_job(job_file, {"out": run, "executor": "local", "resume": run.exists()}).options
     if not RunDir(work / "run").finished:
         tune(options, SilentReporter())
     data, held, selection = prepare_data(options, load_model(options.model))
@@ -79,7 +82,9 @@ def main(work: Path, job_file: Path, calibration: int, held_out: int) -> None:
         except InputError as error:
             lost[name] = (str(error),)
     ours = sqnr(outputs(work / "run" / "model.int8.onnx", tested), wanted)
-    facts = {"model": str(options.model.resolve()), "sqnr": ours, "lost": lost}
+    equalized = RunDir(run).equalized
+    model = equalized if equalized.exists() else options.model
+    facts = {"model": str(model.resolve()), "sqnr": ours, "lost": lost}
     (work / "job.json").write_text(json.dumps(facts, indent=1))
     sys.stdout.write(
         f"{options.model.name}: distq's INT8 model {ours:.2f} dB on {held_out} held-out samples\n"

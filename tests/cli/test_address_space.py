@@ -13,7 +13,7 @@ import pytest
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not keep to the limit")
 @pytest.mark.parametrize(
     ("executor", "remedy"),
-    [("local", "needs 1 GiB of it: raise it\n"), ("ray", "needs 16 GiB of it: raise it, or take --executor")],
+    [("local", "needs 1024: raise it\n"), ("ray", "needs 16384: raise it, or take --executor")],
 )
 def test_too_small_an_address_space_is_said(tmp_path: Path, executor: str, remedy: str) -> None:
     limit = 512 << 20
@@ -26,6 +26,6 @@ def test_too_small_an_address_space_is_said(tmp_path: Path, executor: str, remed
         cwd=tmp_path,
     )
     assert (run.returncode, run.stdout) == (2, "")
-    assert run.stderr.startswith("distq: ulimit -v gives 0.5 GiB of address space, distq needs")
+    assert run.stderr.startswith("distq: ulimit -v gives 512 MiB of address space, distq needs")
     assert remedy in run.stderr
     assert run.stderr.count("\n") == 1

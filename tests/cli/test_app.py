@@ -328,6 +328,12 @@ def test_bad_flags_of_dataset_build_are_one_line(flags, named, photos, capsys):
     assert not (photos / "db").exists()
 
 
+def test_a_database_that_exists_is_left_before_anything_is_begun(photos, capsys):
+    (photos / "db").mkdir()
+    assert cli.invoke(["dataset", "build", str(photos), str(photos / "list.txt"), str(photos / "db")]) == 2
+    assert "db exists: choose another name" in one_line(capsys)
+
+
 def test_common_options_are_those_of_every_job():
     assert set(CommonOptions.model_fields) <= set(EvaluateOptions.model_fields)
 

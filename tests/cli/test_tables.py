@@ -16,8 +16,10 @@ from distq.cli.tables import (
     print_run_result,
     print_source_info,
 )
+from distq.cli.tables_figures import compared_table
 from distq.data.info import SourceInfo
 from distq.jobs.doctor import Check, DoctorReport
+from distq.run.figures import ComparedFigures
 from distq.run.results import (
     Accuracy,
     Comparison,
@@ -124,6 +126,18 @@ def test_eval_shows_both_models(console):
     print_evaluate_result(EvaluateResult(images=10, candidate=BEFORE, against=FLOAT), console)
     assert cells(console, "float") == ["80.00%", "95.00%", "", "", ""]
     assert cells(console, "candidate")[0] == "78.12%"
+
+
+@pytest.mark.parametrize(
+    ("after", "columns"), [(None, ["calibrated"]), ({"mae": 2.5}, ["calibrated", "tuned"])]
+)
+def test_a_measure_has_columns_for_what_was_measured_alone(after, columns, console):
+    figures = ComparedFigures(
+        measure="FILE.py", higher_is_better=False, float=None, before={"mae": 3.0}, after=after
+    )
+    console.print(compared_table([figures]))
+    shown = [name for name in ("float", "calibrated", "tuned") if name in console.file.getvalue()]
+    assert shown == columns
 
 
 def test_the_demo_shows_its_run_and_all_files_it_wrote(console):

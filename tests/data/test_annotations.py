@@ -79,6 +79,8 @@ STEPS = [
     [{"resize": {"height": 64, "width": 64, "letterbox": "center"}}, {"flip": "horizontal"}],
     [{"resize": {"height": 64, "width": 48, "cover": True}}, {"center_crop": {"height": 64, "width": 48}}],
     [{"center_crop": {"height": 101, "width": 161, "pad": 0}}, {"flip": "both"}],
+    [{"resize": {"longer_side": 60, "multiple_of": 8}}, {"pad": {"multiple_of": 50, "place": "center"}}],
+    [{"pad": {"height": 100, "width": 130}}, {"flip": "both"}],
     [{"transpose": True}, {"color": "rgb"}, {"scale": 0.5}],
 ]
 

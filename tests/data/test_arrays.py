@@ -30,6 +30,12 @@ def test_missing_and_unknown_keys_name_both_sides(tmp_path, saved):
         open_npz(tmp_path / "x.npz", ("a", "b"))
 
 
+def test_of_many_keys_a_few_are_named(tmp_path):
+    np.savez(tmp_path / "x.npz", **{f"k{number}": np.zeros(2) for number in range(9)})
+    with pytest.raises(DataError, match=r"has keys k0, k1, k2, k3, k4, \.\.\., the model's inputs are a"):
+        open_npz(tmp_path / "x.npz", ("a",))
+
+
 def test_lengths_must_agree(tmp_path):
     np.savez(tmp_path / "x.npz", a=np.zeros((2, 3)), b=np.zeros((4, 3)))
     with pytest.raises(DataError, match="a 2, b 4"):

@@ -163,6 +163,11 @@ def test_an_existing_database_is_left_alone(root):
     assert (database / "data.mdb").read_bytes() == before
 
 
+def test_a_root_that_is_no_folder_is_refused_before_any_image(root):
+    with pytest.raises(UsageError, match="is no folder: give the one that the listed paths start at"):
+        build_lmdb(root / "none", root.parent / "list.txt", root.parent / "db", on_start=pytest.fail)
+
+
 def test_the_folder_is_readable_by_others_and_nothing_else_is_left(root):
     _, database = build(root)
     assert stat.S_IMODE(database.stat().st_mode) == 0o755

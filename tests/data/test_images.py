@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from data_helpers import encoded, picture, with_exif_orientation
 
-from distq.data.images import decode_image, read_image_file
-from distq.data.samples import UnreadableSample
+from distq.data.images import decode_image, pixels_of, read_image_file
+from distq.data.samples import ImageBytes, ImageFile, Pixels, UnreadableSample
 
 LIMIT = 10_000
 
@@ -79,3 +79,12 @@ def test_a_damaged_stream_is_found():
 def test_a_file_that_cannot_be_read_is_named(tmp_path, name):
     with pytest.raises(UnreadableSample, match="cannot be read"):
         read_image_file(tmp_path / name)
+
+
+def test_a_picture_is_the_same_from_a_file_from_memory_and_decoded(tmp_path):
+    image = picture(4, 6)
+    (tmp_path / "a.png").write_bytes(encoded(image))
+    for item in (ImageFile(tmp_path / "a.png"), ImageBytes(encoded(image)), Pixels(image)):
+        np.testing.assert_array_equal(pixels_of(item, "a"), image)
+    with pytest.raises(UnreadableSample, match="image record 7 has 6x4 pixels, over the limit"):
+        pixels_of(ImageBytes(encoded(image)), "record 7", 20)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from data_helpers import annotated_datum, encoded, image_input, picture, raw_datum, write_lmdb, write_picture
+from data_helpers import annotated_datum, encoded, picture, raw_datum, write_lmdb, write_picture
 
-from distq.data.dataset import DatasetSpec
 from distq.data.datum import Datum, encode_datum
 from distq.data.info import describe_source
 from distq.errors import DataError
@@ -35,7 +34,7 @@ def test_a_list_with_labels_arrays_and_a_missing_file(tmp_path):
     write_picture(tmp_path / "a.png", picture(4, 5))
     np.save(tmp_path / "v.npy", np.zeros((2, 3), np.float32))
     (tmp_path / "list.txt").write_text("a.png,v.npy 3\ngone.png,v.npy 4\na.png,gone.npy 4\n")
-    info = describe_source(str(tmp_path / "list.txt"))
+    info = describe_source(tmp_path / "list.txt")
     assert (info.kind, info.count, info.labels) == ("list", 3, True)
     assert info.shapes[0] == ("4x5x3", "2x3 float32")
     assert info.shapes[1] == ("cannot be read: No such file or directory", "2x3 float32")
@@ -54,9 +53,9 @@ def test_an_lmdb(tmp_path):
     assert info.bytes == (tmp_path / "db" / "data.mdb").stat().st_size
 
 
-def test_arrays_and_a_specification(tmp_path):
+def test_arrays(tmp_path):
     np.savez(tmp_path / "x.npz", a=np.zeros((2, 3)), b=np.zeros((2, 4), np.int64))
-    info = describe_source(DatasetSpec(str(tmp_path / "x.npz"), (image_input(3),)))
+    info = describe_source(tmp_path / "x.npz")
     assert (info.kind, info.count, info.labels) == ("npz", 2, False)
     assert info.shapes[0] == ("3 float64", "4 int64")
 

@@ -109,7 +109,7 @@ def test_something_other_than_an_array_is_refused(tmp_path, photos):
 def test_a_file_that_changed_since_is_refused(tmp_path, photos):
     plugin = write(tmp_path, "def image_preprocess(p, norm=True): return 1")
     digest = hashlib.sha256(b"as it was when the job began").hexdigest()
-    spec = DatasetSpec(str(photos), (image_input(3, 4, 6),), plugin=str(plugin), plugin_sha256=digest)
+    spec = DatasetSpec(str(photos), (image_input(3, 4, 6),), Plugin(str(plugin), digest))
     with pytest.raises(PreprocessError, match="has changed since the job began"):
         spec.open().load(0)
 
@@ -167,9 +167,7 @@ def test_one_may_be_a_plug_in_and_the_other_steps(tmp_path):
 
 
 def test_as_many_files_as_inputs(tmp_path):
-    with pytest.raises(
-        PreprocessError, match="3 preprocessing files for 2 inputs: give one, or one for each"
-    ):
+    with pytest.raises(PreprocessError, match="3 preprocessing files for 2 inputs: give one, or as many"):
         two_files(tmp_path, f",{tmp_path}/a.py")
 
 

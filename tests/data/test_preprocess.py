@@ -125,7 +125,7 @@ def test_a_wrong_file_is_named_in_one_line(tmp_path, text, reason):
 def test_a_missing_file_and_an_unknown_kind_are_named(tmp_path):
     with pytest.raises(PreprocessError, match=r"none\.yaml cannot be read: No such file"):
         load_preprocessing(tmp_path / "none.yaml")
-    with pytest.raises(PreprocessError, match=r"p\.toml is none of \.yaml"):
+    with pytest.raises(PreprocessError, match=r"p\.toml has another ending: give a \.yaml"):
         load(tmp_path, "", "p.toml")
 
 

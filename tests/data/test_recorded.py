@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from distq.data import recorded
-from distq.data.dataset import DatasetSpec, manifest
+from distq.data.dataset import DatasetSpec
 from distq.data.info import describe_source
+from distq.data.manifest import manifest
 from distq.data.recorded import RecordedSource, Recorder, is_recorded
 from distq.data.samples import InputSpec, UnreadableSample
 from distq.errors import DataError

@@ -12,8 +12,9 @@ import pytest
 from data_helpers import image_input, picture, write_picture
 
 from distq.calibration.distributions import DistributionSet
-from distq.data.dataset import DatasetSpec, UnreadableSample, manifest
+from distq.data.dataset import DatasetSpec, UnreadableSample
 from distq.data.info import describe_source
+from distq.data.manifest import manifest
 from distq.data.preprocess import load_preprocessing
 from distq.data.remote import read_url
 from distq.data.sniff import open_source

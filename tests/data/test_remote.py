@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 from data_helpers import image_input
 
-from distq.data.dataset import DatasetSpec, InputSpec, UnreadableSample, manifest
+from distq.data.dataset import DatasetSpec, InputSpec, UnreadableSample
 from distq.data.info import describe_source
+from distq.data.manifest import manifest
 from distq.errors import DataError, PreprocessError
 from distq.urls import url_of
 
@@ -86,8 +87,8 @@ def test_what_lies_behind_a_url_is_what_lies_here(
         indices = range(len(here.open()))
         assert manifest(there, indices).sha256 == manifest(here, indices).sha256
         assert manifest(there, indices).source == f"{root}/{name}"
-        assert describe_source(there).shapes == describe_source(local / name).shapes
-        assert describe_source(there).bytes == describe_source(local / name).bytes
+        assert describe_source(Path(there.source)).shapes == describe_source(local / name).shapes
+        assert describe_source(Path(there.source)).bytes == describe_source(local / name).bytes
     labelled = spec(f"{root}/list.txt", labels=f"{root}/labels.txt")
     assert [label for _, label, _ in everything(labelled)] == [7, 8]
 
@@ -141,7 +142,7 @@ def test_a_missing_package_is_no_unreadable_image(local: Path, monkeypatch: pyte
     [
         ("nowhere.txt", r"/nowhere\.txt does not exist: check the URL"),
         ("secret.npz", r"/secret\.npz cannot be read: ClientResponseError: 403"),
-        ("photos/a.png", r"/photos/a\.png is no UTF-8 text list"),
+        ("photos/a.png", r"/photos/a\.png is no UTF-8 text list.*: give the folder that holds it"),
         ("labels.npz", r"/labels\.npz does not exist"),
     ],
 )

@@ -142,6 +142,74 @@ def test_a_number_of_pads_that_is_not_that_of_the_channels_is_refused():
 
 
 @pytest.mark.parametrize(
+    ("size", "step", "wanted"),
+    [
+        ((300, 400), {"longer_side": 100}, (75, 100)),
+        ((400, 300), {"longer_side": 100}, (100, 75)),
+        ((30, 40), {"longer_side": 100, "only": "larger"}, (30, 40)),
+        ((300, 400), {"longer_side": 100, "only": "larger"}, (75, 100)),
+        ((300, 400), {"shorter_side": 100, "only": "smaller"}, (300, 400)),
+        ((30, 40), {"shorter_side": 100, "only": "smaller"}, (100, 133)),
+        ((30, 40), {"shorter_side": 100, "only": "smaller", "rounding": "ceil"}, (100, 134)),
+        ((300, 427), {"longer_side": 960, "only": "larger", "multiple_of": 32}, (288, 416)),
+        ((720, 1280), {"longer_side": 960, "multiple_of": 32}, (544, 960)),  # 540 is 16.9 times 32
+        ((80, 112), {"multiple_of": 32}, (64, 128)),  # 2.5 and 3.5 times 32, both to even
+        ((3, 5), {"multiple_of": 32}, (32, 32)),
+        ((30, 100), {"height": 48, "rounding": "ceil"}, (48, 160)),
+        ((31, 100), {"height": 48, "rounding": "ceil"}, (48, 155)),
+        ((31, 100), {"height": 48, "rounding": "floor"}, (48, 154)),
+        ((31, 1000), {"height": 48, "max_width": 320}, (48, 320)),
+    ],
+)
+def test_sides_follow_a_length_a_height_and_multiples(size, step, wanted):
+    assert run_steps(np.zeros((*size, 3), np.uint8), {"resize": step}).shape == (*wanted, 3)
+
+
+@pytest.mark.parametrize(
+    ("step", "rows", "columns", "shape"),
+    [
+        ({"width": 9}, slice(0, 4), slice(0, 6), (4, 9)),
+        ({"height": 7, "width": 6}, slice(0, 4), slice(0, 6), (7, 6)),
+        ({"multiple_of": 5, "place": "center"}, slice(0, 4), slice(2, 8), (5, 10)),
+    ],
+)
+def test_pad_puts_a_value_by_channel_around_a_picture(step, rows, columns, shape):
+    image = picture(4, 6)
+    got = run_steps(image, {"pad": {**step, "fill": [1, 2, 255]}})
+    wanted = np.empty((*shape, 3), np.uint8)
+    wanted[:] = 1, 2, 255
+    wanted[rows, columns] = image
+    np.testing.assert_array_equal(got, wanted)
+
+
+def test_behind_the_arithmetic_any_number_is_padded_with():
+    """As lines are fed to a recognizer of text: 48 high, with a value of the network's own in the rest."""
+    line = {"resize": {"height": 48, "max_width": 320}}
+    got = run_steps(
+        picture(24, 50), line, {"mean": 127.5}, {"std": 127.5}, {"pad": {"width": 320, "fill": -0.5}}
+    )
+    assert got.shape == (48, 320, 3)
+    assert got.dtype == np.float32
+    assert (got[:, 100:] == -0.5).all()
+    assert got[:, :100].min() < -0.5
+
+
+@pytest.mark.parametrize(
+    ("step", "reason"),
+    [
+        ({"width": 3}, "pad to 4x3 does not hold a picture of 4x6: resize first"),
+        ({"width": 9, "fill": [1, 2]}, "fill has 2 numbers, the picture 3 channels"),
+        ({"width": 9, "fill": 0.5}, r"fill \[0.5\] is no level from 0 to 255"),
+        ({"width": 9, "fill": -1}, "is no level from 0 to 255"),
+        ({"height": 60_000, "width": 60_000}, "60000x60000 pixels is over the limit"),
+    ],
+)
+def test_a_pad_that_does_not_fit_the_picture_is_refused(step, reason):
+    with pytest.raises(PreprocessError, match=reason):
+        run_steps(picture(4, 6), {"pad": step})
+
+
+@pytest.mark.parametrize(
     ("size", "fraction", "wanted"),
     [((8, 8), 0.5, slice(2, 6)), ((9, 9), 0.5, slice(2, 7)), ((256, 256), 0.875, slice(16, 240))],
 )

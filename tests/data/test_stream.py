@@ -57,7 +57,7 @@ def test_an_endless_generator_ends_where_enough_is_there(tmp_path):
         ),
         (np.zeros(2), TWO, r"item 1 holds 1 array, the model has 2 inputs \(x, n\)"),
         ({"y": np.zeros(2)}, ONE, r"item 1 has keys y, the model's inputs are x"),
-        (object(), ONE, r"item 1 is a object, no array"),
+        (object(), ONE, r"item 1 is of type object, no array"),
         ("photo.png", ONE, r"input 'x' of sample 1 is one number, the model takes 2"),
     ],
 )

@@ -22,7 +22,7 @@ def test_faults_change_no_byte_and_nothing_finished_runs_again() -> None:
     command = [
         sys.executable,
         str(SCRIPT),
-        "--kills",
+        "--faults",
         "3",
         "--seed",
         "1",
@@ -44,9 +44,10 @@ def test_faults_change_no_byte_and_nothing_finished_runs_again() -> None:
                 os.killpg(chaos.pid, signal.SIGKILL)
     assert chaos.returncode == 0, said
     assert re.search(r"^all +3 ", said, re.MULTILINE), said
-    assert said.splitlines()[-4:] == [
+    assert said.splitlines()[-5:] == [
         "lines that are no message: 0",
-        "runs that failed: 0",
+        "runs that failed or hung: 0",
         "files that differ: 0",
         "units finished twice: 0",
+        "files and processes left behind: 0",
     ]

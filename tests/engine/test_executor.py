@@ -48,6 +48,15 @@ class TestEveryExecutor:
     def test_has_workers(self, executor: Executor) -> None:
         assert executor.workers >= 1
 
+    def test_it_tells_what_each_worker_is_at(self, executor: Executor) -> None:
+        units, seen = [Square(number) for number in range(12)], set[str]()
+        for _ in executor.run(units):
+            seen |= {label for _, label in executor.doing()}
+        assert seen <= {*(unit.label for unit in units), ""}
+        found = list(executor.doing())
+        assert len(found) == executor.workers
+        assert all(where and not label for where, label in found)
+
     def test_a_workers_memory_lasts_from_unit_to_unit(self, executor: Executor) -> None:
         counts = [int(arrays["count"]) for _, arrays in executor.run([Kept(0) for _ in range(20)])]
         assert max(counts) >= 20 // executor.workers

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from distq.engine.journal import Journal
+from distq.engine.journal_read import JournalTail
 from distq.errors import ExecutionError, FileFormatError, UsageError
 from distq.replica.worker import Arrays
 
@@ -43,6 +44,21 @@ def test_a_new_journal_knows_nothing(path: Path) -> None:
         assert journal.get("a") is None
         assert "a" not in journal
         assert journal.notes("layer") == []
+
+
+def test_how_far_a_run_is_stands_between_units_and_is_kept_nowhere_else(path: Path) -> None:
+    with Journal(path) as journal:
+        journal.record_unit("small", "a unit", SMALL)
+        journal.status(done=1)
+        journal.note("layer", name="conv1")
+        journal.status(done=2)
+    size = path.stat().st_size
+    with Journal(path) as journal:
+        assert same(journal.get("small"), SMALL)
+        assert journal.notes("layer") == [{"name": "conv1"}]
+        assert path.stat().st_size == size
+    found = [record["fields"] for record in JournalTail(path).news() if record["type"] == "status"]
+    assert found == [{"done": 1}, {"done": 2}]
 
 
 def test_units_and_notes_are_there_at_once_and_after_reopening(path: Path) -> None:

@@ -14,7 +14,7 @@ from distq.engine.executor import LOOK_AHEAD
 from distq.engine.ray_pool import RayExecutor
 from distq.engine.ray_round import require_one_processor
 from distq.errors import DataError, ExecutionError, InterruptedRun
-from distq.replica.session import integer_instructions
+from distq.replica.instructions import integer_instructions
 from distq.replica.worker import WorkerSettings
 
 EVENTS: list[str] = []
@@ -179,9 +179,11 @@ def test_each_worker_tells_the_most_memory_it_had(pool: RayExecutor) -> None:
 
 
 def test_a_worker_that_the_system_killed_for_memory_is_named_as_that(
-    pool: RayExecutor, events: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pool: RayExecutor, events: list[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("distq.engine.ray_seat.system_kills", lambda: 1 << 40)
+    list(pool.run([Square(number) for number in range(8)]))
+    for seat in pool._seats:
+        seat._kills = -1  # so that there has been one since
     list(pool.run([Kill(0, seen=tmp_path / "seen")]))
     (event,) = events
     assert "(the system killed it for memory: take fewer --workers or a smaller --cache-memory)" in event

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from dataclasses import dataclass, field
@@ -145,6 +147,24 @@ def test_a_ray_that_does_not_answer_is_asked_no_more(gate, monkeypatch) -> None:
     began = time.monotonic()
     assert not ray.shutdown()
     assert time.monotonic() - began < 5, "it is not waited for again"
+
+
+def test_a_ray_that_was_still_starting_at_ctrl_c_is_not_waited_for(gate) -> None:
+    class Module:
+        shutdown = staticmethod(gate.wait)
+
+        @staticmethod
+        def init() -> None:
+            time.sleep(0.2)  # so that it is waited for
+            os.kill(os.getpid(), signal.SIGINT)
+            gate.wait()
+
+    ray = BoundedRay(Module)
+    with pytest.raises(KeyboardInterrupt):
+        ray.init()
+    began = time.monotonic()
+    assert not ray.shutdown()
+    assert time.monotonic() - began < 5
 
 
 def test_linear_algebra_has_one_thread_until_the_last_unit_has_ended() -> None:

@@ -10,9 +10,9 @@ from goldens import AIMET_1, AIMET_2, AMCT, BITMAIN, BITMAIN_PROTOTXT, ORT_FLATB
 
 from distq.errors import FileFormatError
 from distq.exchange.formats import Request
-from distq.exchange.registry import load_content, read_content
+from distq.exchange.registry import read_content
 from distq.exchange.table import is_usable
-from distq.exchange.text import LARGEST, Content
+from distq.exchange.text import LARGEST, Content, load_content
 
 HEAD = b"# op_name    threshold    min    max\n"
 

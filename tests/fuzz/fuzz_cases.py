@@ -35,8 +35,9 @@ from distq.errors import DistqError
 from distq.exchange.caffe.convert import load_caffe
 from distq.exchange.caffe.schema import new_message
 from distq.exchange.formats import Request
-from distq.exchange.registry import load_content, read_content
+from distq.exchange.registry import read_content
 from distq.exchange.table import is_usable
+from distq.exchange.text import load_content
 from distq.graph.load import load_model
 from distq.jobfile import load_job
 from distq.quant.table import read_table

@@ -159,6 +159,27 @@ def test_linear_layers_load_in_onnx_runtime_as_it_is(load, target, scheme, opset
     assert ((found - wanted) ** 2).sum() < 1e-3 * (wanted**2).sum()
 
 
+@pytest.mark.parametrize("target", ["ort", "openvino", "tensorrt"])
+def test_a_linear_layer_of_unknown_rank_keeps_the_rank_of_its_result(load, target):
+    b = Builder(1)
+    value, types = onnx.helper.make_tensor_value_info, onnx.TensorProto
+    doubling = onnx.helper.make_graph(
+        [
+            onnx.helper.make_node("Identity", ["on"], ["kept"]),
+            onnx.helper.make_node("Add", ["v", "x"], ["next"]),
+        ],
+        "body",
+        [value("step", types.INT64, []), value("on", types.BOOL, []), value("v", types.FLOAT, None)],
+        [value("kept", types.BOOL, []), value("next", types.FLOAT, None)],
+    )
+    looped = b.node("Loop", b.constant(np.array(2)), "", "x", body=doubling)
+    hidden = b.node("Add", b.node("MatMul", looped, b.random(8, 5)), b.random(5))
+    b.node("MatMul", hidden, b.random(5, 3), output="y")
+    proto = b.model({"x": [8]}, ["y"], 21)
+    proto.graph.output[0].CopyFrom(value("y", types.FLOAT, ["n"]))
+    assert Quantized(load(proto), target).sqnr() > 25
+
+
 def two_linear_layers(b):
     hidden = b.node("Relu", b.node("Add", b.node("MatMul", "x", b.random(8, 8)), b.random(8), output="a1"))
     b.node("Add", b.node("MatMul", hidden, b.random(8, 6)), b.random(6), output="a2")

@@ -45,8 +45,7 @@ def loop(g, v):
         [helper.make_tensor_value_info(kept, TensorProto.BOOL, []),
          helper.make_tensor_value_info(added, TensorProto.FLOAT, None)],
     )  # fmt: skip
-    start = g.node("Abs", [v], v.shape)  # a value that is carried and captured breaks ONNX Runtime
-    return g.node("Loop", [g.constant(np.int64(2)), "", start], v.shape, body=body)
+    return g.node("Loop", [g.constant(np.int64(2)), "", v], v.shape, body=body)
 
 
 def call(g, v):

@@ -10,7 +10,8 @@ from networks import Quantized
 from zoo import NETWORKS
 
 from distq.config import TuneOptions
-from distq.data.dataset import DatasetSpec, manifest
+from distq.data.dataset import DatasetSpec
+from distq.data.manifest import manifest
 from distq.data.shards import Selection
 from distq.engine.local import LocalExecutor
 from distq.engine.progress import SilentReporter

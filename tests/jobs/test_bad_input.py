@@ -151,6 +151,9 @@ CASES = {
     "unknown ignored layer": Bad(
         f"{DATA} --ignore-layers frist", ("--ignore-layers", "frist", "nearest is first")
     ),
+    "nothing to tune": Bad(
+        f"{DATA} --layers first --ignore-layers first", ("--ignore-layers leaves none of --layers",)
+    ),
     "unknown wide layer": Bad(
         f"{DATA} --int16-layers score", ("--int16-layers", "score", "nearest is scores")
     ),

@@ -114,7 +114,7 @@ def test_a_model_that_nothing_reaches_is_named(tmp_path, cascade):
 
 
 def test_a_bad_item_leaves_nothing(tmp_path, cascade):
-    with pytest.raises(distq.DataError, match="item 1 is a object, no array"):
+    with pytest.raises(distq.DataError, match="item 1 is of type object, no array"):
         cascade.calibrate([pictures(1)[0], object()], out=tmp_path / "run", executor="local")
     assert not (tmp_path / "run").exists()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ import distq
 from distq.cli.app import invoke
 from distq.engine.progress import SilentReporter
 from distq.errors import FileFormatError, UsageError
-from distq.exchange.registry import FORMATS, load_content, recognise
+from distq.exchange.registry import FORMATS, recognise
+from distq.exchange.text import load_content
 from distq.run.results import RunResult
 
 PLAIN = [name for name in FORMATS if name != "rknn"]
@@ -62,6 +64,15 @@ def test_a_run_gives_a_table_of_every_format(name: str, run: RunResult, tmp_path
     again = distq.convert(tmp_path / "table", to=name, out=tmp_path / "again")
     assert again.source_format == name
     assert (tmp_path / "again").read_bytes() == (tmp_path / "table").read_bytes()
+
+
+def test_a_run_that_is_not_what_it_wrote_is_refused(run: RunResult, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run.out, tmp_path / "run"))
+    table = copy / "thresholds.json"
+    table.write_text(table.read_text().replace('"threshold": ', '"threshold": 1', 1))
+    for source in (copy, table):
+        with pytest.raises(FileFormatError, match=r"thresholds\.json is not what its run wrote"):
+            distq.convert(source, to="tpu-mlir", out=tmp_path / "table")
 
 
 def test_a_run_as_distq_is_its_thresholds(run: RunResult, tmp_path: Path) -> None:
@@ -136,8 +147,10 @@ def test_names_are_mapped_from_tool_to_tool(run: RunResult, model: Path, tmp_pat
 def test_a_run_that_evened_out_channels_gives_what_it_began_with(run: RunResult, tmp_path: Path) -> None:
     copy = tmp_path / "run"
     copy.mkdir()
-    for name in ("run.json", "thresholds.json"):
-        (copy / name).write_bytes((run.out / name).read_bytes())
+    unsealed = json.loads((run.out / "run.json").read_text())
+    del unsealed["files"], unsealed["sha256"]
+    (copy / "run.json").write_text(json.dumps(unsealed))
+    (copy / "thresholds.json").write_bytes((run.out / "thresholds.json").read_bytes())
     (copy / "thresholds.calibrated.json").write_bytes((run.out / "thresholds.json").read_bytes())
     table = json.loads((copy / "thresholds.json").read_text())
     table["tensors"]["r1"]["method"] = "max+headroom"

@@ -14,6 +14,7 @@ from job_helpers import Graph, write_model
 import distq
 from distq.engine.progress import SilentReporter
 from distq.errors import UsageError
+from distq.reports.read import read_run
 from distq.run.results import EvaluateResult, RunResult
 
 SIDE, CLASSES, PHOTOS = 32, 2, 16
@@ -91,6 +92,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         preprocess=folder / "p.yaml",
         out=folder / "run",
         samples=8,
+        measure="detection",
         executor="local",
     )
     return folder
@@ -170,3 +172,16 @@ def test_images_with_nothing_to_detect_are_told(place: Path, tmp_path: Path) -> 
     nothing = write_detector(tmp_path / "nothing.onnx", least=-30)
     run = tune(place, tmp_path / "run", model=nothing)
     assert any("--diff detection is 0 on all tuning images" in warning for warning in run.warnings)
+
+
+def test_the_page_draws_the_boxes_of_both_networks(place: Path, tmp_path: Path) -> None:
+    page, run = tmp_path / "page.html", read_run(place / "run", "run")
+    distq.report(run.path, out=page)
+    html = page.read_text()
+    assert run.held_out is not None
+    assert run.held_out.boxes.keys() == {"before", "float"}
+    assert all(sample.boxes for sample in run.worst)
+    drawn = [len(sample.boxes["float"]) for sample in run.worst]
+    assert sum(drawn) > 0
+    assert html.count('<rect class="float"') == sum(drawn)
+    assert html.count('<div class="boxed">') == len(run.worst)

@@ -15,6 +15,7 @@ from job_helpers import calibrate, samples, tree, write_model
 from distq.cli.app import invoke
 from distq.config import DiffOptions
 from distq.engine.progress import SilentReporter
+from distq.errors import UsageError
 from distq.jobs.diff import diff
 from distq.run.results import DiffResult, RunResult
 
@@ -64,6 +65,30 @@ def test_the_whole_network_is_what_the_run_with_the_table_measured(place: Place,
     assert tuning is not None
     assert found.network == tuning.before
     assert (found.images, found.layers, found.steps, found.tensors) == (8, None, (), ())
+
+
+def test_a_table_in_the_folder_of_a_run_is_taken_with_the_target_of_the_run(place: Place) -> None:
+    given = {"model": place.model, "data": place.data, "table": place.table("openvino"), "executor": "local"}
+    lines = Lines()
+    found = diff(DiffOptions(**given), lines)
+    assert found.network == place.diff("openvino").network
+    assert f"--target openvino, as the run of {place.table('openvino')}" in lines.lines
+    with pytest.raises(UsageError, match="give --target openvino"):
+        diff(DiffOptions(**given, target="ort"), lines)
+    code = invoke(
+        [
+            "diff",
+            str(place.model),
+            "--table",
+            str(place.table("tensorrt")),
+            "--data",
+            str(place.data),
+            "--executor",
+            "local",
+            "--quiet",
+        ]
+    )
+    assert code == 0
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from job_helpers import CLASSES, SAMPLES, Graph, Reference, samples, three_layers, write_model, write_photos
 
 import distq
+from distq.cli.app import invoke
 from distq.errors import DataError, ModelError
 from distq.run.results import Accuracy, EvaluateResult, FloatAccuracy
 
@@ -145,3 +146,11 @@ def test_models_of_other_outputs_are_refused(model: Path, data: Path, tmp_path: 
     other = write_model(tmp_path / "other.onnx", graph.model({"y": (1, 4, 8, 8)}))
     with pytest.raises(ModelError, match="compare models that have the same outputs"):
         evaluate(model, data, against=other)
+
+
+def test_without_float_and_labels_it_says_what_to_give(quantized: Path, data: Path, capsys) -> None:
+    line = ["eval", str(quantized), "--data", str(data), "--executor", "local"]
+    assert invoke(line) == 0
+    captured = capsys.readouterr()
+    assert captured.out.strip() == ""
+    assert "warning: nothing was measured: give --against FLOAT, or labels with --labels FILE" in captured.err

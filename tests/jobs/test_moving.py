@@ -37,7 +37,7 @@ def test_from_the_vendors_table_to_its_three_forms(tmp_path: Path, capsys) -> No
         out = str(tmp_path / f"run_{form.name}")
         search = ["--strategy", "bitmain", "--ignore-layers", "data"]
         assert invoke(["tune", *given, "--table", str(form), *search, "--samples", "8", "--out", out]) == 0
-        assert "of nothing in the model and not used: old" in capsys.readouterr().err
+        assert "the model has nothing of these names: old" in capsys.readouterr().err
         start = Path(out) / "thresholds.calibrated.json"
         assert thresholds(Path(out))["data"]["threshold"] == 1.5 * 127 / 128
         assert '"threshold": 3.96875' in start.read_text()

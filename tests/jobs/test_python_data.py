@@ -75,7 +75,9 @@ def test_a_bad_item_leaves_nothing(tmp_path, model):
     before = tree(tmp_path)
     with pytest.raises(distq.DataError, match="input 'x' of sample 1 is 3, the model takes 3x8x8"):
         distq.calibrate(model=model, data=[samples(1)[0], np.zeros(3)], out=tmp_path / "run", **LOCAL)
-    with pytest.raises(distq.UsageError, match=r"data is a function, which gives no samples .*: call it"):
+    with pytest.raises(
+        distq.UsageError, match=r"data is of type function, which gives no samples .*: call it"
+    ):
         distq.calibrate(model=model, data=samples, out=tmp_path / "run", **LOCAL)
     assert tree(tmp_path) == before
 

@@ -125,6 +125,18 @@ def test_resume_of_a_finished_run_gives_its_result_and_runs_nothing(
     assert tree(result.out) == before
 
 
+def test_resume_of_a_finished_run_removes_what_a_kill_at_its_very_end_left(
+    model: Path, data: Path, tmp_path: Path
+) -> None:
+    out = tune(model, data, tmp_path / "run").out
+    before = tree(out)
+    (out / "parts").mkdir()
+    (out / "parts" / "a1.npz").write_bytes(b"a large result")
+    (out / ".model.int8.onnx.x1").write_bytes(b"half")
+    tune(model, data, out, resume=True)
+    assert tree(out) == before
+
+
 @pytest.mark.parametrize(
     ("field", "options"),
     [

@@ -1,5 +1,3 @@
-import re
-
 import numpy as np
 import onnx
 import onnxruntime
@@ -8,13 +6,11 @@ from networks import SETTINGS, Builder
 from replica_helpers import Bench
 
 from distq.errors import ExecutionError, UsageError
-from distq.replica import cuda, session
+from distq.replica import cuda
 from distq.replica.session import (
     Session,
     device_of,
     fuse,
-    has_exact_integer_kernels,
-    integer_instructions,
     is_float,
 )
 from distq.replica.worker import WorkerSettings
@@ -117,28 +113,6 @@ def test_two_threads_give_the_bits_of_one(bench):
     one, two = (Session(bench.quantized.exported, WorkerSettings(threads=n), fused=True) for n in (1, 2))
     for feeds in bench.feeds:
         np.testing.assert_array_equal(one.run(feeds)[0], two.run(feeds)[0])
-
-
-def test_the_processor_is_described_by_architecture_and_instructions():
-    assert re.fullmatch(r"[A-Za-z0-9_]+( [a-z0-9_]+)?", integer_instructions())
-
-
-@pytest.mark.parametrize(
-    ("flags", "machine", "described", "exact"),
-    [
-        ({"avx2", "avx512bw", "avx512_vnni"}, "x86_64", "x86_64 avx512_vnni", True),
-        ({"avx2", "avx_vnni"}, "x86_64", "x86_64 avx_vnni", True),
-        ({"avx2", "avx512bw"}, "x86_64", "x86_64 avx512", False),
-        ({"avx2"}, "x86_64", "x86_64 avx2", False),
-        ({"asimddp"}, "aarch64", "aarch64 neon_dot", True),
-        (set(), "aarch64", "aarch64", True),
-    ],
-)
-def test_processors_whose_kernels_may_saturate_are_known(monkeypatch, flags, machine, described, exact):
-    monkeypatch.setattr(session, "_cpu_flags", lambda: frozenset(flags))
-    monkeypatch.setattr(session.platform, "machine", lambda: machine)
-    assert integer_instructions() == described
-    assert has_exact_integer_kernels() == exact
 
 
 def test_a_float_network_is_told_from_one_with_quantizers(bench):

@@ -11,7 +11,16 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
-from job_helpers import calibrate, read_json, three_layers, thresholds, tree, write_model, write_photos
+from job_helpers import (
+    Reference,
+    calibrate,
+    read_json,
+    three_layers,
+    thresholds,
+    tree,
+    write_model,
+    write_photos,
+)
 from report_helpers import Page, at
 
 import distq
@@ -31,6 +40,9 @@ def test_the_numbers_are_those_of_the_metrics(page: Path, tuned: RunResult) -> N
             assert {f"{part}/{stage}/{name}" for name in ("sqnr_db", "nmse", "cosine")} <= shown.keys()
     assert {"cost/seconds", "cost/int8_forwards", "curve/0/sqnr_db", "holdout/images"} <= shown.keys()
     assert any(place.startswith("holdout/measures/1/after/") for place in shown)
+    assert {f"speed/{model}/median_ms" for model in ("against", "candidate")} | {
+        "speed/ratio"
+    } <= shown.keys()
     for place, values in shown.items():
         assert {float(value) for value in values} == {float(at(metrics, place))}, place
 
@@ -214,11 +226,16 @@ def test_the_worst_samples_are_shown_with_pictures_unless_they_are_not_wanted(
     assert "<img" not in make_page([read_run(run.out, "run", images=False)])
 
 
-def test_samples_of_a_shuffled_run_are_not_told_apart(model: Path, data: Path, tmp_path: Path) -> None:
+def test_samples_of_a_shuffled_run_are_told_apart(model: Path, data: Path, tmp_path: Path) -> None:
     run = calibrate(model, data, tmp_path / "run", samples=4, shuffle=True)
     facts = read_run(run.out, "run")
     assert facts.held_out is not None
-    assert facts.worst == ()
+    assert facts.held_out.samples is not None
+    float_, int8 = Reference(model), Reference(run.out / "model.int8.onnx")
+    values = np.load(data)
+    for place, index in enumerate(facts.held_out.samples):
+        error = float(((int8(values[index]) - float_(values[index])) ** 2).sum())
+        assert facts.held_out.statistics["before"].error[place].sum() == pytest.approx(error, rel=1e-4)
 
 
 def test_what_diff_did_not_print_is_refused(calibrated: RunResult, tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
-from job_helpers import samples
+from caffe_networks import Case, layer
+from job_helpers import SHAPE, calibrate, samples, three_layers
 
 from distq.calibration.histogram import Distribution
 from distq.quant.scheme import encode
@@ -109,3 +111,24 @@ def test_an_option_that_is_off_and_names_with_blanks_are_written_for_a_shell() -
 def test_labels_tell_runs_apart(tmp_path: Path) -> None:
     assert labels([tmp_path / "a" / "run"]) == ["run"]
     assert labels([tmp_path / "a" / "run", tmp_path / "b" / "run"]) == ["a/run", "b/run"]
+
+
+@pytest.mark.parametrize("with_data", [False, True])
+def test_the_size_of_the_float_model_is_that_of_all_its_files(
+    *, with_data: bool, data: Path, tmp_path: Path
+) -> None:
+    model = tmp_path / "model.onnx"
+    onnx.save_model(three_layers(), model, save_as_external_data=with_data, location="w", size_threshold=0)
+    calibrate(model, data, tmp_path / "run", samples=4, holdout=0)
+    files = [path for path in (model, tmp_path / "w") if path.exists()]
+    assert len(files) == 1 + with_data
+    assert read_run(tmp_path / "run", "a").float_bytes == sum(path.stat().st_size for path in files)
+
+
+def test_the_size_of_a_caffe_network_is_that_of_both_its_files(data: Path, tmp_path: Path) -> None:
+    conv = layer("Convolution", "conv", convolution_param="num_output: 4 kernel_size: 3")
+    case = Case(conv, {"data": (1, *SHAPE)}, {"conv": [(4, 3, 3, 3), (4,)]})
+    net = case.save(tmp_path)
+    calibrate(net, data, tmp_path / "run", samples=4, holdout=0)
+    sizes = [net.stat().st_size, net.with_suffix(".caffemodel").stat().st_size]
+    assert read_run(tmp_path / "run", "a").float_bytes == sum(sizes)

@@ -12,6 +12,8 @@ from job_helpers import bits, read_json, tree
 import distq
 from distq.cli.app import invoke
 from distq.errors import FileFormatError
+from distq.files import sha256_file
+from distq.run import seal
 from distq.run.results import RunResult
 from distq.run.rundir import RunDir
 from distq.run.seal import damaged_files, read_sealed, require_undamaged, sealed
@@ -118,3 +120,18 @@ def test_a_run_of_an_earlier_version_says_nothing_of_its_files(run: Path) -> Non
     RunDir(run).run.write_bytes(sealed(content).replace(b'"sha256"', b'"other"'))
     (run / "thresholds.json").write_text("{}")
     assert damaged_files(run) == ()
+
+
+def test_each_file_is_hashed_once_where_all_are_checked(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[str] = []
+
+    def counting(path: Path) -> str:
+        hashed.append(path.name)
+        return sha256_file(path)
+
+    monkeypatch.setattr(seal, "sha256_file", counting)
+    require_undamaged(*RunDir(run).files())
+    assert len(hashed) == len(set(hashed)) > 3
+    hashed.clear()
+    require_undamaged(run / "thresholds.json")
+    assert hashed == ["thresholds.json"]

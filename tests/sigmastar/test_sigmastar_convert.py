@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from cascade_helpers import CROP, pictures, reader, write_cascade
 from job_helpers import bits, thresholds, write_model
+from onnxruntime import InferenceSession
 
 import distq
 from distq.engine.progress import SilentReporter
+from distq.graph import weight_files
 from distq.sigmastar import SIM_Calibrator, SIM_Simulator, calibrator, fixed_simulator, float_simulator
 from distq.sigmastar.convert import LEVELS
 
@@ -154,3 +156,16 @@ def test_models_need_the_constructor(tmp_path):
         AttributeError, match=r"cannot assign calibrators before SIM_Calibrator\.__init__\(\)"
     ):
         Net()
+
+
+def test_models_come_back_whole_or_are_refused(tmp_path, net, monkeypatch):
+    monkeypatch.setattr(weight_files, "MOST_INSIDE", 16)
+    monkeypatch.setattr(weight_files, "LEAST_BYTES", 4)
+    given = {"quant_level": "L1", "out": tmp_path / "runs", **LOCAL}
+    models = net.convert(images(), **given)
+    assert (tmp_path / "runs" / "main" / "model.int8.onnx.data").is_file()
+    for model in models:
+        InferenceSession(model)  # finds all weights in the bytes
+    monkeypatch.setattr("distq.sigmastar.convert.LARGEST_BYTES", 1000)
+    with pytest.raises(distq.UsageError, match=r"over 2 GB.*: give fix_model, and resume=True"):
+        net.convert(images(), resume=True, **given)

@@ -160,6 +160,10 @@ def test_a_job_is_submitted_cancelled_resumed_and_fetched(head: Head, tmp_path: 
     assert len(after) == len(set(after)), "a finished unit ran again"
     assert len(after) > len(before)
 
+    watched = call(head, "watch", f"{first}.2")
+    assert (watched.returncode, watched.stderr) == (0, "")
+    assert f"{run}: has finished; best so far: " in watched.stdout
+
     out = tmp_path / "got"
     assert call(head, "fetch", f"{first}.2", "--out", str(out)).returncode == 0
     direct = distq.tune(

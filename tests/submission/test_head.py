@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ import pytest
 from distq.cli.app import invoke
 from distq.engine.ray_jobs import ClusterJob
 from distq.errors import ExecutionError, UsageError
+from distq.jobs.watch import STATUS
+from distq.run.watching import Status
 from distq.submission import head
 from distq.submission.archive import write_run
 
@@ -220,3 +223,28 @@ def test_a_submission_that_is_refused_is_an_error(there, job_file, capsys, monke
 def test_an_empty_id_is_refused(capsys, command) -> None:
     assert invoke([command, ""]) == 2
     assert capsys.readouterr().err.startswith(f"distq: the argument behind {command} is empty: ")
+
+
+def test_a_job_is_watched_through_the_log_of_a_small_job_that_is_then_ended(there, job_file, capsys) -> None:
+    assert invoke(["submit", job_file]) == 0
+    (job_id,) = there.jobs
+    status = Status(Path("/c/runs/a run"), "working", stage="search", done=3, total=9, unit="layers")
+    looks = [STATUS.dump_json(one).decode() for one in (status, replace(status, state="finished"))]
+    there.next = {**there.next, "log": f"{looks[0]}\na line of Ray\n{looks[1]}\n"}
+    capsys.readouterr()
+    assert invoke(["watch", job_id, "--address", "http://head:8265"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert "search 3/9 layers" in shown[0]
+    assert "has finished" in shown[1]
+    (helper,) = set(there.jobs) - {job_id}
+    assert there.commands[helper] == "distq watch '/c/runs/a run' --json --every 2 --wait"
+    assert (there.jobs[helper].status, there.jobs[job_id].status) == ("STOPPED", "RUNNING")
+
+
+def test_a_job_that_failed_before_its_run_began_is_said_when_watched(there, job_file, capsys) -> None:
+    assert invoke(["submit", job_file]) == 0
+    (job_id,) = there.jobs
+    there.jobs[job_id] = there.jobs[job_id].model_copy(update={"status": "FAILED", "message": "no node"})
+    there.next = {**there.next, "log": STATUS.dump_json(Status(Path("/c/runs"), "starting")).decode() + "\n"}
+    assert invoke(["watch", job_id, "--address", "http://head:8265"]) == 3
+    assert "failed on the cluster: no node" in capsys.readouterr().err

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from distq.data.images import decode_image, read_image_file
+from distq.data.images import pixels_of
 from distq.data.preprocess import InputSteps
-from distq.data.samples import DEFAULT_PIXEL_LIMIT, ImageBytes, ImageFile, Values
-from distq.data.shape_steps import CenterCrop, Resize, Transpose
+from distq.data.resize import Resize
+from distq.data.samples import Values
+from distq.data.shape_steps import CenterCrop, Transpose
 from distq.data.sniff import open_source
 from distq.data.value_steps import Color
 from distq.errors import DataError, PreprocessError
@@ -51,13 +52,7 @@ def _of_first_sample(layer: DataLayer, steps: InputSteps) -> tuple[int, ...] | N
     items = source.read(0) if len(source) else ()
     if len(items) != 1:
         return None
-    item, name = items[0], source.name(0)
+    item = items[0]
     if isinstance(item, Values):
         return 1, *item.array.shape
-    if isinstance(item, ImageFile):
-        pixels = decode_image(read_image_file(item.path), name, DEFAULT_PIXEL_LIMIT)
-    elif isinstance(item, ImageBytes):
-        pixels = decode_image(item.data, name, DEFAULT_PIXEL_LIMIT)
-    else:
-        pixels = item.array
-    return steps.apply(pixels).shape
+    return steps.apply(pixels_of(item, source.name(0))).shape

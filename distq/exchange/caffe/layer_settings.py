@@ -35,7 +35,9 @@ def layer_settings_of(prototxt: Prototxt, method: str = "auto") -> dict[str, Lay
             continue
         where = f"{prototxt.path}, line {line}: layer {layer.name}"
         if len(layer.threshold) > max(1, len(layer.top)):
-            raise UsageError(f"{where} has {len(layer.threshold)} thresholds for {len(layer.top)} outputs")
+            raise UsageError(
+                f"{where} has {len(layer.threshold)} thresholds for {len(layer.top)} outputs: one each"
+            )
         if layer.th_strategy not in methods:
             raise UsageError(
                 f"{where} has th_strategy {layer.th_strategy}: it is one of {', '.join(methods)}"

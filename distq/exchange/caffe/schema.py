@@ -11,36 +11,42 @@ quantization fields.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, TypeAlias
+from typing import Any
 
-from google.protobuf import (  # type: ignore[import-untyped]  # protobuf ships no types
-    descriptor_pb2,
-    descriptor_pool,
-    message_factory,
-)
+from google.protobuf import descriptor_pb2  # type: ignore[import-untyped]  # protobuf ships no types
 
-Message: TypeAlias = Any
-"""A protobuf message; its fields are those of the tables below."""
+from distq.exchange.messages import Fields, Message, classes_of, message_classes
+
+__all__ = ["Message", "enumeration", "new_message"]
 
 _PACKAGE = "distq.caffe"
 
-BINARY = {
-    "BlobShape": "dim:i*=1",
-    "BlobProto": ("num:i=1 channels:i=2 height:i=3 width:i=4 data:f*=5 shape:BlobShape=7 double_data:d*=8"),
-    "Datum": "channels:i=1 height:i=2 width:i=3 data:y=4 label:i=5 float_data:f*=6 encoded:b=7",
-    "WeightsLayer": "name:y=1 blobs:WeightsBlob*=7",
-    "WeightsLayerV1": "name:y=4 blobs:WeightsBlob*=6 layer:WeightsLayerV0=1",
-    "WeightsLayerV0": "name:y=1 blobs:WeightsBlob*=50",
-    "WeightsBlob": (
-        "num:i=1 channels:i=2 height:i=3 width:i=4 data:y*=5 shape:BlobShape=7 double_data:y*=8 "
-        "raw_data_type:i=10 raw_data:y=12"
-    ),
-    "WeightsNet": "layers:WeightsLayerV1*=2 layer:WeightsLayer*=100",
+_WEIGHTS: dict[str, Fields] = {
+    "BlobShape": {"dim": (1, "repeated int64")},
+    "WeightsLayer": {"name": (1, "bytes"), "blobs": (7, "repeated WeightsBlob")},
+    "WeightsLayerV1": {
+        "name": (4, "bytes"),
+        "blobs": (6, "repeated WeightsBlob"),
+        "layer": (1, "WeightsLayerV0"),
+    },
+    "WeightsLayerV0": {"name": (1, "bytes"), "blobs": (50, "repeated WeightsBlob")},
+    "WeightsBlob": {
+        "num": (1, "int64"),
+        "channels": (2, "int64"),
+        "height": (3, "int64"),
+        "width": (4, "int64"),
+        "data": (5, "repeated bytes"),
+        "shape": (7, "BlobShape"),
+        "double_data": (8, "repeated bytes"),
+        "raw_data_type": (10, "int64"),
+        "raw_data": (12, "bytes"),
+    },
+    "WeightsNet": {"layers": (2, "repeated WeightsLayerV1"), "layer": (100, "repeated WeightsLayer")},
 }
-"""Messages of binary files: ``name:type=number``.
+"""Messages of a caffemodel, of which WeightsNet has what is read alone.
 
-WeightsNet has what is read of a caffemodel alone. Its packed numbers are declared as bytes, which they are in
-the file: a hundred million floats are then no list of Python's.
+Its packed numbers are declared as bytes, which they are in the file: a hundred million floats are then no
+list of Python's.
 """
 
 _KERNEL = "pad:i* kernel_size:i* stride:i* pad_h:i pad_w:i kernel_h:i kernel_w:i stride_h:i stride_w:i "
@@ -222,18 +228,13 @@ _FIELD = descriptor_pb2.FieldDescriptorProto
 _TYPES = {
     "i": _FIELD.TYPE_INT64,
     "f": _FIELD.TYPE_FLOAT,
-    "d": _FIELD.TYPE_DOUBLE,
     "b": _FIELD.TYPE_BOOL,
     "s": _FIELD.TYPE_STRING,
-    "y": _FIELD.TYPE_BYTES,
 }
 
 
 def new_message(name: str) -> Message:
-    """An empty message of ``TEXT``, such as ``NetParameter``, or of ``BINARY``, such as ``BlobProto``.
-
-    A name that is in both, ``BlobShape``, is the binary one inside a ``BlobProto`` alone.
-    """
+    """An empty message of ``TEXT``, such as ``NetParameter``, or ``WeightsNet`` of a caffemodel."""
     return _classes()[name]()
 
 
@@ -259,37 +260,27 @@ def _text_messages() -> dict[str, str]:
 
 @cache
 def _classes() -> dict[str, Any]:
-    pool = descriptor_pool.DescriptorPool()
-    found = {}
-    for package, messages in ((f"{_PACKAGE}.binary", BINARY), (_PACKAGE, _text_messages())):
-        file = descriptor_pb2.FileDescriptorProto(name=f"{package}.proto", package=package, syntax="proto2")
-        for name, fields in messages.items():
-            message = file.message_type.add(name=name)
-            for position, item in enumerate(fields.split(), 1):
-                _add_field(message, package, item, position if messages is not BINARY else None)
-        pool.Add(file)
-        for name in messages:
-            descriptor = pool.FindMessageTypeByName(f"{package}.{name}")
-            found[name] = message_factory.GetMessageClass(descriptor)
-    return found
+    file = descriptor_pb2.FileDescriptorProto(name=f"{_PACKAGE}.proto", package=_PACKAGE, syntax="proto2")
+    for name, fields in _text_messages().items():
+        message = file.message_type.add(name=name)
+        for number, item in enumerate(fields.split(), 1):
+            _add_field(message, item, number)
+    return message_classes(f"{_PACKAGE}.binary", _WEIGHTS) | classes_of(file)
 
 
-def _add_field(message: Message, package: str, item: str, number: int | None) -> None:
-    """Add one field; its number is written after ``=`` where ``number`` is None, else that is its default."""
+def _add_field(message: Message, item: str, number: int) -> None:
     name, _, rest = item.partition(":")
-    kind, _, value = rest.partition("=")
+    kind, _, default = rest.partition("=")
     repeated = kind.endswith("*")
     kind = kind.rstrip("*")
-    field = message.field.add(name=name, number=int(value) if number is None else number)
+    field = message.field.add(name=name, number=number)
     field.label = _FIELD.LABEL_REPEATED if repeated else _FIELD.LABEL_OPTIONAL
     if "|" in kind:
         field.type = _FIELD.TYPE_STRING
-        value = value or next(filter(None, kind.split("|")))
+        default = default or next(filter(None, kind.split("|")))
     elif kind in _TYPES:
         field.type = _TYPES[kind]
     else:
-        field.type, field.type_name = _FIELD.TYPE_MESSAGE, f".{package}.{kind}"
-    if number is not None and value and not repeated:
-        field.default_value = value
-    if repeated and kind in {"i", "f", "d"}:
-        field.options.packed = True
+        field.type, field.type_name = _FIELD.TYPE_MESSAGE, f".{_PACKAGE}.{kind}"
+    if default and not repeated:
+        field.default_value = default

@@ -15,11 +15,14 @@ from distq.reports.html import (
     section,
     share,
     side_by_side,
+    small_table,
     table,
     text,
     words,
 )
 from distq.reports.plot import Mark, histogram
+from distq.reports.views.candidates import candidates
+from distq.run.results import SearchedLayer
 
 _ALIKE = 0.02
 """Thresholds this close have one label."""
@@ -130,11 +133,11 @@ def _thresholds(tensor: TensorFacts) -> str:
     ]
     rows = [
         [
-            words(name),
-            _number(number(fit.threshold)),
-            _number(number(fit.over_largest, 3)),
-            _number(share(fit.clipped)),
-            _number(decibels(fit.sqnr_db)),
+            name,
+            number(fit.threshold),
+            number(fit.over_largest, 3),
+            share(fit.clipped),
+            decibels(fit.sqnr_db),
         ]
         for name, fit in named
         if fit is not None
@@ -142,13 +145,20 @@ def _thresholds(tensor: TensorFacts) -> str:
     if not rows:
         return ""
     heads = ["threshold by", "threshold", "over largest", "clipped", "own SQNR"]
-    return table(heads, rows)
+    return small_table(heads, rows)
 
 
 def _search(tensor: TensorFacts) -> str:
     found = tensor.search
     if found is None:
         return ""
+    scored = f"{found.scored} candidates, {found.dropped} of them given up early"
+    said = paragraph(text(f"The search scored {scored}: {found.reason}."))
+    return said + (candidates(tensor.tried, found) if tensor.tried else _known_candidates(found))
+
+
+def _known_candidates(found: SearchedLayer) -> str:
+    """What a run of an earlier version tells of the candidates."""
     rows = [_candidate("start", found.start, found.before, "", "")]
     if found.accepted:
         rows.append(_candidate("taken", found.threshold, found.after, "", found.reason))
@@ -156,10 +166,7 @@ def _search(tensor: TensorFacts) -> str:
         _candidate("not significant", one.threshold, found.before - one.gain, number(one.t, 3), one.reason)
         for one in found.insignificant
     ]
-    scored = f"{found.scored} candidates, {found.dropped} of them given up early"
-    said = f"The search scored {scored}: {found.reason}."
-    heads = ["candidate", "threshold", "error of the outputs", "t", "verdict"]
-    return paragraph(text(said)) + table(heads, rows)
+    return table(["candidate", "threshold", "error of the outputs", "t", "verdict"], rows)
 
 
 def _number(shown: str) -> Cell:

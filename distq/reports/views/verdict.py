@@ -24,6 +24,7 @@ from distq.reports.html import (
     text,
     words,
 )
+from distq.reports.views.speed import speed
 from distq.run.results import Accuracy, FloatAccuracy
 
 _CLIPPED = 0.01
@@ -54,6 +55,7 @@ def verdict(runs: Sequence[RunFacts]) -> str:
         _compared("holdout", "On held-out samples", runs),
         _compared("tuning", "On tuning samples, which the search and all choices have seen", runs),
         *warnings,
+        speed(runs),
         element("h3", "What it took"),
         _costs(runs),
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from distq.errors import ModelError
 from distq.search.measures.average_precision import MOST, average_precision
@@ -106,6 +107,12 @@ class Detection(Measure):
         kept = kinds >= 0
         flags, first = objects[kept, 5:], np.full((int(kept.sum()), 1), _OBJECT)
         return np.concatenate([first, objects[kept, :4], kinds[kept, None], flags], axis=1).astype(np.float64)
+
+
+def sure_boxes(record: Record) -> npt.NDArray[np.float32]:
+    """Detections of a sample that count as objects: corners in pixels of the input, class, score: (n, 6)."""
+    found = record[(record[:, 0] == _FOUND) & (record[:, 6] > SURE), 1:]
+    return found.astype(np.float32)
 
 
 def _sums(records: Sequence[Record], kind: int) -> Record | None:

@@ -1,0 +1,47 @@
+"""What a search gained is kept where it lasts: on calibration samples that it did not see.
+
+A test on the tuning samples alone cannot tell what lasts from what fits these samples: the candidates were
+chosen by them. Calibration samples behind them took part in the distributions and corrections of both forms,
+and in no choice.
+"""
+
+from __future__ import annotations
+
+from distq.config import TuneOptions
+from distq.run.context import Run
+from distq.search.metrics import mean_over_images
+from distq.stages.compare import diffs_of
+from distq.stages.form import Form
+
+LEAST, MOST = 4, 64
+"""Samples that confirm; fewer say nothing, more would take as long as the search."""
+
+
+def confirmed(run: Run, options: TuneOptions, kind: str, before: Form, after: Form) -> Form:
+    """The later form, or the earlier one where that is closer to float on samples that no choice saw.
+
+    Where all calibration samples were tuned on it is the later one, and so it is with another tuner's
+    strategy, whose thresholds are wanted as its rules give them.
+
+    Args:
+        run: gives workers and samples.
+        options: of the search.
+        kind: what was found, for the journal and the reader.
+        before: what it was found from.
+        after: what was found.
+    """
+    unseen = run.readable(run.selection.calibration[len(run.selection.tuning) :][:MOST])
+    if options.strategy != "default":
+        return after
+    if after is before or len(unseen) < LEAST or after.exported == before.exported:
+        return after
+    stage = f"confirm the {kind} on samples it did not see"
+    means = [mean_over_images(diff) for diff in diffs_of(run, stage, [before, after], unseen)]
+    lasts = means[1] < means[0]
+    run.journal.note("confirmed", what=kind, lasts=lasts, diffs=means)
+    if not lasts:
+        run.reporter.line(
+            f"the {kind} is not kept: on {len(unseen)} calibration samples that it did not see the diff goes "
+            f"from {means[0]:.4g} to {means[1]:.4g}"
+        )
+    return after if lasts else before

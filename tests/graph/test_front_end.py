@@ -1,0 +1,95 @@
+"""The transform of sound at the input of a network is recognised by its weights and its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from job_helpers import calibrate, three_layers, write_model
+from sound_networks import LENGTH, Matrix, constant_q, sound_network, stft, tones
+
+from distq.graph.front_end import front_end
+from distq.graph.layers import float_name
+from distq.graph.load import load_model
+from distq.run.results import RunResult
+from distq.targets import find_target
+
+
+def recognised(folder: Path, network: onnx.ModelProto) -> list[str]:
+    loaded = load_model(write_model(folder / "model.onnx", network))
+    return [float_name(node) for node in front_end(loaded.model.graph, find_target("ort").layers)]
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_an_stft_is_recognised_with_the_mel_filters_behind_it(tmp_path: Path, together: bool) -> None:
+    waves = ["waves"] if together else ["real", "imaginary"]
+    assert recognised(tmp_path, sound_network(together=together)) == [*waves, "mel"]
+
+
+def test_a_constant_q_transform_is_recognised(tmp_path: Path) -> None:
+    assert recognised(tmp_path, sound_network(constant_q)) == ["real", "imaginary"]
+
+
+def trained() -> tuple[Matrix, Matrix]:
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((33, LENGTH)), rng.standard_normal((33, LENGTH))
+
+
+def cosines_alone() -> tuple[Matrix, Matrix]:
+    real, _ = stft()
+    return real, real
+
+
+@pytest.mark.parametrize("rows", [trained, cosines_alone])
+def test_other_rows_of_the_same_shape_are_not(
+    tmp_path: Path, rows: Callable[[], tuple[Matrix, Matrix]]
+) -> None:
+    assert not recognised(tmp_path, sound_network(rows))
+
+
+def test_waves_behind_another_layer_are_no_front_end(tmp_path: Path) -> None:
+    network = sound_network()
+    gain = onnx.numpy_helper.from_array(np.full((1, 1, 3), 0.3, np.float32), "gain")
+    network.graph.initializer.append(gain)
+    network.graph.node.insert(1, onnx.helper.make_node("Conv", ["channel", "gain"], ["louder"], pads=[1, 1]))
+    for node in network.graph.node[2:4]:
+        node.input[0] = "louder"
+    assert not recognised(tmp_path, network)
+
+
+def test_a_network_of_pictures_has_none(tmp_path: Path) -> None:
+    assert not recognised(tmp_path, three_layers())
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, RunResult]:
+    folder = tmp_path_factory.mktemp("sound")
+    model = write_model(folder / "model.onnx", sound_network())
+    np.save(folder / "data.npy", tones(24))
+    return {
+        whole: calibrate(
+            model, folder / "data.npy", folder / f"run{whole}", samples=16, quantize_front_end=whole
+        )
+        for whole in (False, True)
+    }
+
+
+def test_it_stays_in_float_unless_asked_for(runs: dict[bool, RunResult]) -> None:
+    reasons = {layer.name: layer.reason for layer in runs[False].float_layers}
+    assert all("--quantize-front-end" in reasons[name] for name in ("real", "imaginary", "mel"))
+    assert not {"real", "imaginary"} & {layer.name for layer in runs[True].float_layers}
+    decibels = {whole: run.holdout.before.sqnr_db for whole, run in runs.items() if run.holdout is not None}
+    assert (decibels[False] or 0) > (decibels[True] or 0) + 6
+
+
+def test_a_network_that_is_nothing_else_is_quantized(tmp_path: Path) -> None:
+    network = sound_network()
+    del network.graph.node[-3:]
+    network.graph.output[0].name = "log"
+    model = write_model(tmp_path / "model.onnx", network)
+    np.save(tmp_path / "data.npy", tones(6))
+    run = calibrate(model, tmp_path / "data.npy", tmp_path / "run", samples=4)
+    assert not any("--quantize-front-end" in layer.reason for layer in run.float_layers)

@@ -1,0 +1,91 @@
+"""What a search found is kept where calibration samples that it did not see confirm it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from job_helpers import depthwise_network, thresholds, write_model
+
+import distq
+from distq.engine.journal import Journal
+from distq.engine.progress import SilentReporter
+from distq.run.results import RunResult
+
+
+class Lines(SilentReporter):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network, and data whose first 16 samples are calmer than half of the others."""
+    folder = tmp_path_factory.mktemp("confirm")
+    write_model(folder / "model.onnx", depthwise_network())
+    calm = np.random.default_rng(0).standard_normal((48, 3, 8, 8)).astype(np.float32)
+    for seed in (0, 3):
+        loud = np.random.default_rng(seed).choice([1.0, 4.0], size=(32, 1, 1, 1)).astype(np.float32)
+        np.save(folder / f"{seed}.npy", np.concatenate([calm[:16], calm[16:] * loud]))
+    return folder
+
+
+def tune(
+    place: Path, data: str, out: Path, samples: int, reporter: SilentReporter, **options: object
+) -> RunResult:
+    return distq.tune(
+        model=place / "model.onnx",
+        data=place / data,
+        out=out,
+        reporter=reporter,
+        samples=samples,
+        tune_samples=16,
+        method="max",
+        equalize=False,
+        executor="local",
+        **options,
+    )
+
+
+def notes(run: RunResult) -> list[dict[str, object]]:
+    with Journal(run.out / "journal.jsonl") as journal:
+        return journal.notes("confirmed")
+
+
+def test_a_gain_of_the_tuning_samples_alone_is_not_kept(place: Path, tmp_path: Path) -> None:
+    shown = Lines()
+    found = tune(place, "0.npy", tmp_path / "run", 32, shown, holdout=16)
+    (note,) = notes(found)
+    assert (note["what"], note["lasts"]) == ("search", False)
+    assert any("the search is not kept: on 16 calibration samples" in line for line in shown.lines)
+    kept, before = ((found.out / f"thresholds{name}.json").read_bytes() for name in ("", ".calibrated"))
+    assert kept == before
+    assert found.holdout is not None
+    assert found.holdout.after == found.holdout.before
+    assert not any(layer.accepted for layer in found.layers), "what is not in the table is not shown"
+
+
+def test_without_enough_samples_that_it_did_not_see_a_search_is_believed(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("distq.stages.confirm.LEAST", 17)
+    found = tune(place, "0.npy", tmp_path / "run", 32, SilentReporter())
+    assert not notes(found)
+    assert [layer.name for layer in found.layers if layer.accepted] == ["pointwise0"]
+
+
+def test_what_lasts_is_kept(place: Path, tmp_path: Path) -> None:
+    found = tune(place, "3.npy", tmp_path / "run", 32, SilentReporter())
+    (note,) = notes(found)
+    assert note["lasts"]
+    assert [layer.name for layer in found.layers if layer.accepted] == ["depthwise2"]
+
+
+def test_another_tuners_rules_are_followed_to_the_end(place: Path, tmp_path: Path) -> None:
+    found = tune(place, "0.npy", tmp_path / "run", 32, SilentReporter(), strategy="grid", effort=1)
+    assert not notes(found)
+    assert thresholds(found.out)
