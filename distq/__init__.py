@@ -25,14 +25,11 @@ from distq.errors import (
     PreprocessError,
     UsageError,
 )
+from distq.file_verbs import build_dataset, convert, convert_network, dataset_info
 from distq.run_verbs import export, report, watch
 from distq.verbs import (
     auto,
-    build_dataset,
     calibrate,
-    convert,
-    convert_network,
-    dataset_info,
     diff,
     evaluate,
     plan_sweep,

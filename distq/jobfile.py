@@ -61,6 +61,8 @@ def load_job(path: Path, overrides: Mapping[str, object] | None = None) -> Job:
     """
     values = read_job_file(path)
     command = values.pop("command", None)
+    if "matrix" in values:
+        raise UsageError(f"{path}: a matrix is of a sweep: run it with distq sweep {path}")
     if command is None:
         raise UsageError(f"{path}: command is missing: it is one of {', '.join(COMMANDS)}")
     kind = COMMANDS.get(command) if isinstance(command, str) else None

@@ -69,6 +69,7 @@ def test_overrides_replace_values_and_start_at_the_current_folder(write, tmp_pat
         ("command: [tune\nmodel: m", "is not YAML: line 2"),
         ("command: !!python/object/apply:os.system [ls]", "is not YAML: line 1"),
         ("model: m", "command is missing: it is one of calibrate, tune, auto, eval"),
+        ("command: tune\nmatrix: {method: [kl]}", "a matrix is of a sweep: run it with distq sweep"),
         ("command: tuen", "unknown command 'tuen': it is one of calibrate, tune, auto, eval"),
         ("command: [tune]", r"unknown command \['tune'\]"),
         ("3: tune", "key 3 is not the name of an option"),

@@ -24,7 +24,7 @@ reporting = typer.Typer()
 @reporting.command(epilog=example("distq report run --out page.html"))
 def report(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Finished runs, side by side; or a sweep's folder.")
+        list[Path], typer.Argument(metavar="RUN", help="Finished runs, side by side; or a sweep's folder.")
     ],
     out: Annotated[
         Path, typer.Option("--out", metavar="FILE", help="The page to write.", rich_help_panel=OUTPUT)

@@ -10,12 +10,16 @@ from rich.table import Table
 from rich.text import Text
 
 from distq.cli.console import duration, rate
+from distq.errors import plural
 from distq.run.watching import Status
 
 _OTHER_LINES = 14
 """Of the view, beside those of workers."""
 
 _LEAST_WORKERS = 3
+
+_LONGEST = 80
+"""Characters of what a network is called, which of ``auto`` names every layer in float."""
 
 _STATES = {
     "starting": "has not begun",
@@ -56,7 +60,7 @@ def view(status: Status, height: int) -> RenderableType:
         rows.extend(_workers(status, max(_LEAST_WORKERS, height - _OTHER_LINES)))
     if status.warnings:
         rows.append(
-            _one_line(Text(f"{_plural(status.warnings, 'warning')}, the last: {status.warning}", "yellow"))
+            _one_line(Text(f"{plural(status.warnings, 'warning')}, the last: {status.warning}", "yellow"))
         )
     return Group(*rows)
 
@@ -68,7 +72,7 @@ def _workers(status: Status, most: int) -> list[RenderableType]:
     for worker in status.workers[:most]:
         where = worker.where.partition(", node ")[0]
         table.add_row(Text(f"  {where}"), Text(worker.doing or "waits", "" if worker.doing else "dim"))
-    shown: list[RenderableType] = [Text(_plural(status.of_workers, "worker"), "bold"), table]
+    shown: list[RenderableType] = [Text(plural(status.of_workers, "worker"), "bold"), table]
     left = status.of_workers - min(most, len(status.workers))
     if left:
         shown.append(Text(f"  and {left} more", "dim"))
@@ -118,9 +122,6 @@ def _best(status: Status) -> str:
     best = status.best
     if best is None:
         return ""
-    moved = f", {_plural(best.moved, 'threshold')} moved since" if best.moved else ""
-    return f"{best.stage}{moved}" + (f", {best.reading}" if best.reading else "")
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    moved = f", {plural(best.moved, 'threshold')} moved since" if best.moved else ""
+    stage = best.stage if len(best.stage) <= _LONGEST else f"{best.stage[:_LONGEST]}…"
+    return (f"{best.reading}: " if best.reading else "") + f"{stage}{moved}"

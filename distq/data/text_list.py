@@ -17,7 +17,7 @@ from distq.data.array_files import is_array, is_npz, read_arrays
 from distq.data.folder import file_size
 from distq.data.packed import PackedBytes
 from distq.data.remote import read_url, url_size
-from distq.data.samples import ImageBytes, ImageFile, Item
+from distq.data.samples import IMAGE_EXTENSIONS, ImageBytes, ImageFile, Item
 from distq.errors import DataError
 from distq.regular import open_regular, read_regular
 from distq.urls import shown, url_of
@@ -74,8 +74,9 @@ def _open_text(path: Path) -> TextIO:
 
 
 def _no_list(path: Path) -> DataError:
+    remedy = "the folder that holds it" if path.suffix.lower() in IMAGE_EXTENSIONS else "one"
     return DataError(
-        f"{shown(path)} is no UTF-8 text list, image folder, LMDB folder, .npz or .npy: give one"
+        f"{shown(path)} is no UTF-8 text list, image folder, LMDB folder, .npz or .npy: give {remedy}"
     )
 
 

@@ -77,7 +77,7 @@ class Status:
         silent_s: since it last said anything.
         workers: the first of them; ``of_workers`` is how many there are.
         best: None before a network is calibrated.
-        decisions: the last ones, the latest last.
+        decisions: the last ones, the latest last; names, which may be of any length, come last.
         warnings: how many there were; ``warning`` is the last.
     """
 
@@ -160,7 +160,7 @@ class Watcher:
                 self._decisions.append(_layer(fields))
             case "trial":
                 self._readings[str(fields["name"])] = str(fields["reading"])
-                self._decisions.append(f"{fields['name']}: {fields['reading']}")
+                self._decisions.append(f"{fields['reading']}: {fields['name']}")
             case _ if "diffs" in fields:
                 self._take_diff(_chosen_diff(fields))
                 self._decisions.append(f"{kind}: {fields['chosen']}, of {len(fields['diffs'])}")
@@ -239,7 +239,7 @@ def _chosen_diff(fields: Mapping[str, Any]) -> float | None:
 def _layer(fields: Mapping[str, Any]) -> str:
     start, threshold = float(fields["start"]), float(fields["threshold"])
     change = f"{start:.4g} -> {threshold:.4g}" if fields["accepted"] else f"stays at {start:.4g}"
-    return f"{fields['name']}: {change} ({fields['reason']}, {fields['scored']} scored)"
+    return f"{change}, {fields['reason']}, {fields['scored']} scored: {fields['name']}"
 
 
 def _workers(last: Mapping[str, Any]) -> Iterator[Worker]:

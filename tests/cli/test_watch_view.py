@@ -27,7 +27,7 @@ STATUS = Status(
     workers=tuple(Worker(f"host{i}, process {i}, node abc", f"score {LONG}" if i else "") for i in range(20)),
     of_workers=20,
     best=Best("started", 3, "36.40 dB"),
-    decisions=(f"{LONG}: 1 -> 2 (smaller diff, 9 scored)",) * 5,
+    decisions=(f"1 -> 2, smaller diff, 9 scored: {LONG}",) * 5,
     warnings=2,
     warning=f"tensor {LONG} is zero",
 )
@@ -44,7 +44,7 @@ def test_the_view_fits_into_the_terminal(width: int, height: int) -> None:
     if width >= 80:
         assert "rounding and bias correction ━" in text
         assert "12/31 layers 2 s/layer, 38 s left" in text
-        assert "started, 3 thresholds moved since, 36.40 dB" in text
+        assert "36.40 dB: started, 3 thresholds moved since" in text
     assert "2 warnings" in text
     shown = sum("process" in one for one in lines)
     assert f"and {20 - shown} more" in text or shown == 20
@@ -53,5 +53,5 @@ def test_the_view_fits_into_the_terminal(width: int, height: int) -> None:
 def test_a_line_says_what_it_is_at_and_the_best_so_far() -> None:
     assert line(STATUS).endswith(
         " tune runs/a: rounding and bias correction 12/31 layers, 2 s/layer, 38 s left; "
-        "best so far: started, 3 thresholds moved since, 36.40 dB; 19 of 20 workers busy"
+        "best so far: 36.40 dB: started, 3 thresholds moved since; 19 of 20 workers busy"
     )

@@ -142,7 +142,7 @@ def test_a_missing_package_is_no_unreadable_image(local: Path, monkeypatch: pyte
     [
         ("nowhere.txt", r"/nowhere\.txt does not exist: check the URL"),
         ("secret.npz", r"/secret\.npz cannot be read: ClientResponseError: 403"),
-        ("photos/a.png", r"/photos/a\.png is no UTF-8 text list"),
+        ("photos/a.png", r"/photos/a\.png is no UTF-8 text list.*: give the folder that holds it"),
         ("labels.npz", r"/labels\.npz does not exist"),
     ],
 )

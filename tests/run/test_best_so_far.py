@@ -136,3 +136,19 @@ def test_what_cannot_be_exported_is_said_in_one_line(
     with pytest.raises(UsageError, match="other files"):
         distq.export(tmp_path / "run", out=tmp_path, best_so_far=True)
     assert not (tmp_path / "out").exists()
+
+
+def test_large_weights_lie_beside_the_model(
+    model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("distq.graph.weight_files.MOST_INSIDE", 0)
+    monkeypatch.setattr("distq.graph.weight_files.LEAST_BYTES", 64)
+    tune(model, data, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        stop_before_the_report(patch)
+        with pytest.raises(InterruptedRun):
+            tune(model, data, tmp_path / "run")
+    result = distq.export(tmp_path / "run", out=tmp_path / "out", best_so_far=True)
+    assert {path.name for path in result.files} >= {"model.int8.onnx", "model.int8.onnx.data"}
+    for name in ("model.int8.onnx", "model.int8.onnx.data"):
+        assert (result.out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()

@@ -103,7 +103,7 @@ def test_the_best_so_far_and_the_last_decisions_are_those_of_the_journal(folder:
         found = watcher.look()
     assert found.best is not None
     assert (found.best.stage, found.best.moved, found.best.reading) == ("calibrated", 1, "40.00 dB")
-    assert found.decisions == ("start: mse, of 2", "conv: 2 -> 1.5 (smaller diff, 4 scored)")
+    assert found.decisions == ("start: mse, of 2", "2 -> 1.5, smaller diff, 4 scored: conv")
 
 
 def test_a_line_that_is_half_written_comes_with_the_next_look(folder: Path) -> None:
