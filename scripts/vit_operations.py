@@ -1,4 +1,4 @@
-"""Operations of a transformer: :class:`Tape` computes and differentiates, :class:`Writer` writes ONNX nodes."""
+"""Operations of a transformer: :class:`Tape` computes and differentiates them, :class:`Writer` writes ONNX."""
 
 # ruff: noqa: D102  # operations are called as ONNX calls them
 
