@@ -1,4 +1,4 @@
-"""Operations of a transformer: :class:`Tape` computes and differentiates them, :class:`Writer` writes ONNX."""
+"""What a transformer is made of: ``Tape`` computes and differentiates it, ``Writer`` writes it as ONNX."""
 
 # ruff: noqa: D102  # operations are called as ONNX calls them
 
