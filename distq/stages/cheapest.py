@@ -218,7 +218,7 @@ class _Search:
         return trial
 
     def _pruned(self, gains: Gains, best: Trial, rival: Trial | None = None) -> Trial:
-        """Take back what is not needed: the half that gains least for its cost, or a quarter, down to one.
+        """Take back what is not needed: the half that gains least for its cost, a quarter, then one by one.
 
         Args:
             gains: the order.
@@ -235,19 +235,21 @@ class _Search:
                 break
             known = {trial.name for trial in self._trials.every}
             tried: list[Candidate] = []
-            for count in sorted({part, max(1, part // 2)}):
+            for items in [order[:part], order[: part // 2]] if part > 1 else [[item] for item in order]:
                 fewer = choice
-                for item in order[:count]:
+                for item in items:
                     fewer = less(fewer, item)
                 candidate, error = self._candidate(gains.in_effect(fewer)), gains.error(fewer)
                 promising = self._goal.promising(error, SLACK) if most is None else error <= most
-                if candidate.name not in known and promising:
+                if candidate.name not in known and promising and len(tried) < TOGETHER:
                     tried.append(candidate)
+            if part == 1 and not tried:
+                break
             found = self._trials.of(tried, rival) if tried else []
             kept = [t for t in found if (t.met if rival is None else not t.dropped and as_good(t, rival))]
             cheaper = min([best, *kept], key=lambda trial: (self._trials.price(trial), trial.loss))
             if cheaper is best:
-                part //= 2 * TOGETHER
+                part = max(1, part // (2 * TOGETHER))
                 continue
             best = cheaper
         return best
