@@ -171,7 +171,9 @@ def with_states(
         if _read(folder / OF) == origin:
             return steps
         if RunDir(folder.parent).run.exists():
-            raise UsageError(f"{folder} holds those of other data or another model: give another --out")
+            raise UsageError(
+                f"{folder} holds those of other data, another model or another --sequence: give another --out"
+            )
     session = Session(states.network(), WorkerSettings(), float_network=True)
     recorder = Recorder(folder)
     reporter.start("states", count, "samples")

@@ -7,6 +7,8 @@ and in no choice.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from distq.config import TuneOptions
 from distq.run.context import Run
 from distq.search.metrics import mean_over_images
@@ -30,10 +32,10 @@ def confirmed(run: Run, options: TuneOptions, kind: str, before: Form, after: Fo
         before: what it was found from.
         after: what was found.
     """
-    unseen = run.readable(run.selection.calibration[len(run.selection.tuning) :][:MOST])
-    if options.strategy != "default":
+    if options.strategy != "default" or after is before or not can_confirm(run):
         return after
-    if after is before or len(unseen) < LEAST or after.exported == before.exported:
+    unseen = _unseen(run)
+    if after.exported == before.exported:
         return after
     stage = f"confirm the {kind} on samples it did not see"
     means = [mean_over_images(diff) for diff in diffs_of(run, stage, [before, after], unseen)]
@@ -45,3 +47,12 @@ def confirmed(run: Run, options: TuneOptions, kind: str, before: Form, after: Fo
             f"from {means[0]:.4g} to {means[1]:.4g}"
         )
     return after if lasts else before
+
+
+def can_confirm(run: Run) -> bool:
+    """Whether enough calibration samples were not tuned on."""
+    return len(_unseen(run)) >= LEAST
+
+
+def _unseen(run: Run) -> Sequence[int]:
+    return run.readable(run.selection.calibration[len(run.selection.tuning) :][:MOST])

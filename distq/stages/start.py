@@ -15,6 +15,7 @@ from distq.run.context import Run
 from distq.search.acceptance import beyond_chance, significant_improvement
 from distq.search.metrics import mean_over_images
 from distq.stages.compare import choose, tuning_diffs
+from distq.stages.confirm import can_confirm, confirmed
 from distq.stages.correct import corrected, corrected_together
 from distq.stages.equalize import evened_form, evened_sites, promising
 from distq.stages.form import Form
@@ -24,6 +25,9 @@ from distq.stages.thresholds import AUTO
 
 LEAST_SHARE = 0.1
 """Less than this on a few images may be none on others."""
+
+LEAST_GAIN = 0.02
+"""The same where other samples confirm it: less is not worth the multiplications that may be inserted."""
 
 EQUALIZING_EFFORT = 3
 """Correcting one or two more forms of the network takes as long as searching it."""
@@ -45,18 +49,20 @@ def choose_start(run: Run, options: TuneOptions, form: Form) -> Form:
         return form if start is form else corrected(run, start)
     everything = not options.layers and not options.ignore_layers
     even = options.equalize and everything and options.effort >= EQUALIZING_EFFORT
-    return best_form(run, form, start, even=even)
+    return best_form(run, options, form, start, even=even)
 
 
-def best_form(run: Run, form: Form, start: Form, *, even: bool) -> Form:
+def best_form(run: Run, options: TuneOptions, form: Form, start: Form, *, even: bool) -> Form:
     """The network as it was calibrated, with other thresholds, or equalized.
 
     Each form has its weights rounded and its biases corrected before it is compared on the tuning images:
     without, the errors that correction takes away decide. Other thresholds have to be better beyond chance,
-    and an equalized network clearly.
+    and an equalized network clearly. Each has to be better on calibration samples that are not tuned on as
+    well; where there are any, being better on the mean of both is enough for an equalized network.
 
     Args:
         run: gives workers and samples.
+        options: of the search.
         form: thresholds by the run's own method, corrected.
         start: with thresholds that another method would rather start from, maybe the same form.
         even: whether channels may be evened out.
@@ -72,12 +78,19 @@ def best_form(run: Run, form: Form, start: Form, *, even: bool) -> Form:
     forms = [form, *corrected_together(run, [*others.values(), *evened.values()])]
     diffs = tuning_diffs(run, "choose channels", forms)
     best = 0
+    evenly = _better if can_confirm(run) else _clearly_better
     for other in range(1, len(forms)):
-        better = _clearly_better if labels[other] in evened else beyond_chance
+        better = evenly if labels[other] in evened else beyond_chance
         pair = (best, other)
-        taken = choose(run, "channels", [diffs[i] for i in pair], [labels[i] for i in pair], better)
-        best = pair[taken]
+        if not choose(run, "channels", [diffs[i] for i in pair], [labels[i] for i in pair], better):
+            continue
+        if confirmed(run, options, f"start ({labels[other]})", forms[best], forms[other]) is forms[other]:
+            best = other
     return forms[best]
+
+
+def _better(candidate: npt.NDArray[np.float64], incumbent: npt.NDArray[np.float64]) -> bool:
+    return mean_over_images(candidate) <= (1 - LEAST_GAIN) * mean_over_images(incumbent)
 
 
 def _clearly_better(candidate: npt.NDArray[np.float64], incumbent: npt.NDArray[np.float64]) -> bool:

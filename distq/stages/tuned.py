@@ -28,8 +28,7 @@ def tuned(run: Run, options: TuneOptions, before: Form, keep: Keep) -> Form:
         keep: is shown each form on the way.
     """
     # the method and the equalization that are closest to float: a search wins back neither
-    found = choose_start(run, options, keep(run, "calibrated", before))
-    start = keep(run, "started", confirmed(run, options, "start", before, found))
+    start = keep(run, "started", choose_start(run, options, keep(run, "calibrated", before)))
     # 16 bits and float before the search, so that thresholds are found for the network as it will be
     spent = keep(run, "budget spent", spend(run, options, start))
     # what a budget has replaced is not searched, nor what has headroom

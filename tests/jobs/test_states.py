@@ -127,6 +127,8 @@ def test_steps_are_recorded_once(place: Place, monkeypatch: pytest.MonkeyPatch) 
     np.save(place.folder / "others.npy", place.rows[::-1])
     with pytest.raises(UsageError, match="states holds those of other data"):
         place.run("again", resume=True, data=place.folder / "others.npy")
+    with pytest.raises(UsageError, match="sequence"):
+        place.run("again", resume=True, sequence=3)
 
 
 def interrupted(*_: object) -> None:

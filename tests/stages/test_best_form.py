@@ -33,7 +33,7 @@ def test_other_thresholds_have_to_be_better_when_they_are_corrected_for(
             for q in bench.plan.quantizers
             for row in [bench.table[q.name]]
         }
-        found = best_form(run, form, replace(form, table=table), even=False)
+        found = best_form(run, run.options, form, replace(form, table=table), even=False)
         assert found.model is form.model
         if not taken:
             assert found is form
@@ -42,4 +42,4 @@ def test_other_thresholds_have_to_be_better_when_they_are_corrected_for(
             assert found.state.encodings == {name: row.encoding for name, row in table.items()}
             biases = form.state.biases
             assert any(not np.array_equal(found.state.biases[n], biases[n]) for n in biases)
-        assert best_form(run, form, form, even=False) is form
+        assert best_form(run, run.options, form, form, even=False) is form

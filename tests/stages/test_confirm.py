@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from job_helpers import depthwise_network, thresholds, write_model
+from job_helpers import depthwise_network, samples, thresholds, write_model
 
 import distq
 from distq.engine.journal import Journal
@@ -35,14 +35,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tune(
-    place: Path, data: str, out: Path, samples: int, reporter: SilentReporter, **options: object
+    place: Path, data: str, out: Path, count: int, reporter: SilentReporter, **options: object
 ) -> RunResult:
     return distq.tune(
         model=place / "model.onnx",
         data=place / data,
         out=out,
         reporter=reporter,
-        samples=samples,
+        samples=count,
         tune_samples=16,
         method="max",
         equalize=False,
@@ -89,3 +89,29 @@ def test_another_tuners_rules_are_followed_to_the_end(place: Path, tmp_path: Pat
     found = tune(place, "0.npy", tmp_path / "run", 32, SilentReporter(), strategy="grid", effort=1)
     assert not notes(found)
     assert thresholds(found.out)
+
+
+@pytest.mark.parametrize("lasts", [True, False])
+def test_channels_are_evened_out_where_both_kinds_of_samples_gain(
+    tmp_path: Path, lasts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = write_model(tmp_path / "model.onnx", depthwise_network(spread=(1, 8, 1, 0.2, 1, 3, 1, 1)))
+    np.save(tmp_path / "data.npy", samples(40))
+    if not lasts:
+        monkeypatch.setattr("distq.stages.confirm.diffs_of", lambda *_: [np.ones(4), np.full(4, 1.1)])
+    found = distq.tune(
+        model=model,
+        data=tmp_path / "data.npy",
+        out=tmp_path / "run",
+        samples=32,
+        tune_samples=16,
+        method="mse",
+        executor="local",
+    )
+    assert found.holdout is not None
+    assert found.holdout.after is not None
+    started = [note for note in notes(found) if str(note["what"]).startswith("start (evened out")]
+    assert any(note["lasts"] for note in started) == lasts
+    assert started
+    gain = (found.holdout.after.sqnr_db or 0) - (found.holdout.before.sqnr_db or 0)
+    assert gain > 2 if lasts else gain == 0

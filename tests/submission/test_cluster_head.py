@@ -31,8 +31,8 @@ command: tune
 model: {ASSETS / "digits.onnx"}
 data: {ASSETS / "labels.txt"}
 preprocess: p.yaml
-samples: 128
-tune_samples: 128
+samples: 256
+tune_samples: 256
 holdout: 100
 effort: 5
 """
@@ -144,7 +144,7 @@ def test_a_job_is_submitted_cancelled_resumed_and_fetched(head: Head, tmp_path: 
     assert answer["uploaded"] == ["job.yaml", "preprocess/p.yaml"]
     first = answer["id"]
     deadline = time.monotonic() + SECONDS
-    while len(unit_keys(run / "journal.jsonl")) < 30:
+    while len(unit_keys(run / "journal.jsonl")) < 15:
         assert time.monotonic() < deadline, call(head, "jobs").stdout
         time.sleep(0.2)
     assert "STOPPED" in call(head, "cancel", first).stdout
@@ -168,7 +168,7 @@ def test_a_job_is_submitted_cancelled_resumed_and_fetched(head: Head, tmp_path: 
     assert call(head, "fetch", f"{first}.2", "--out", str(out)).returncode == 0
     direct = distq.tune(
         model=ASSETS / "digits.onnx", data=ASSETS / "labels.txt", preprocess=tmp_path / "p.yaml",
-        samples=128, tune_samples=128, holdout=100, effort=5, executor="local", out=tmp_path / "direct",
+        samples=256, tune_samples=256, holdout=100, effort=5, executor="local", out=tmp_path / "direct",
     )  # fmt: skip
     assert direct.out == tmp_path / "direct"
     for name in ("thresholds.json", "model.int8.onnx", "distributions.npz"):
