@@ -95,7 +95,7 @@ def thresholds(options: CalibrateOptions, device: str, out: Path) -> dict[str, f
 def rate(options: CalibrateOptions, device: str, replicas: int, images: int) -> float:
     """Images a second of calibration with so many replicas on each GPU, once all sessions are open."""
     loaded, plan = prepare_model(options)
-    data, _, selection = prepare_data(options, loaded)
+    data, _, selection = prepare_data(options, loaded, SilentReporter())
     tensors = tuple(quantizer.name for quantizer in plan.quantizers)
     gpus = max(1, gpu_count())
     cpus = max(1, machine_cores() // (replicas * gpus))

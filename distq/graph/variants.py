@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 
 from distq.graph.layers import Layer
+from distq.graph.plan import Plan
+from distq.targets.operators import SWISHES
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,17 @@ class FloatPart:
     biases: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
 
 
+def separable(plan: Plan) -> Plan:
+    """The plan whose export :func:`put_back` takes: no Relu or Clip is implied, HardSwish is whole."""
+    kernels = plan.target.kernels - SWISHES
+    return replace(plan, dropped=frozenset(), target=replace(plan.target, kernels=kernels))
+
+
 def put_back(exported: onnx.ModelProto, original: onnx.ModelProto, part: FloatPart) -> bytes:
     """A copy of an exported network with a part of it in float.
 
     Args:
-        exported: a QDQ network in which no Relu or Clip is left out as implied: float needs them.
+        exported: a QDQ network, of a :func:`separable` plan.
         original: the float network it was made from.
         part: what is float.
     """

@@ -12,7 +12,7 @@ from distq.graph.layers import Layer
 from distq.graph.plan import Plan, Quantizer
 from distq.graph.probes import with_shifts
 from distq.graph.state import Names
-from distq.graph.variants import FloatPart
+from distq.graph.variants import FloatPart, separable
 from distq.replica.evaluate import STATISTICS
 from distq.replica.float32 import LayerMeans
 from distq.replica.variants import VariantErrors
@@ -20,7 +20,6 @@ from distq.replica.worker import Arrays, stable_sum
 from distq.run.context import Run
 from distq.search.metrics import ImageStatistics, mean_over_images, nmse
 from distq.stages.form import Form, Means
-from distq.targets.operators import SWISHES
 
 IMAGES = 8
 """Images that rank tensors for a budget: the worst cost many times what the others do, so few show them."""
@@ -67,15 +66,14 @@ class Variants:
         self._run = run
         self._form = form
         self._names = Names.free_in(form.model)
-        target = replace(form.plan.target, kernels=form.plan.target.kernels - SWISHES)
-        with_activations = replace(form, plan=replace(form.plan, dropped=frozenset(), target=target))
-        exported = with_places(with_activations.exported, run.places if in_parts else run.reported)
+        separated = replace(form, plan=separable(form.plan))
+        exported = with_places(separated.exported, run.places if in_parts else run.reported)
         self._exported = run.executor.share(exported)
         self._reference = run.float_parts if in_parts else run.float_model
         self._original = run.executor.share(form.serialized)
         self._lowered = run.lowered
         self._indices = tuple(run.tuning[:images])
-        self._shifts = self._measure_shifts(with_activations) if run.options.bias_correction else {}
+        self._shifts = self._measure_shifts(separated) if run.options.bias_correction else {}
 
     def part(
         self, tensors: Collection[str], layers: Sequence[Layer] = (), *, inputs: bool = True

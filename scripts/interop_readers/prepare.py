@@ -65,7 +65,7 @@ def main(work: Path, job_file: Path, calibration: int, held_out: int) -> None:
     options = load_job(job_file, {"out": run, "executor": "local", "resume": run.exists()}).options
     if not RunDir(work / "run").finished:
         tune(options, SilentReporter())
-    data, held, selection = prepare_data(options, load_model(options.model))
+    data, held, selection = prepare_data(options, load_model(options.model), SilentReporter())
     samples = stacked(data.open(), selection.calibration[:calibration])
     np.savez(work / "calibration.npz", **samples)
     tested = stacked(held.open(), selection.holdout[:held_out])

@@ -1,7 +1,5 @@
 """Networks with a part put back in float."""
 
-from dataclasses import replace
-
 import numpy as np
 import onnx
 import pytest
@@ -11,7 +9,7 @@ from zoo import NETWORKS, branched
 from distq.graph.plan import make_plan
 from distq.graph.qdq import export
 from distq.graph.state import Names
-from distq.graph.variants import FloatPart, put_back
+from distq.graph.variants import FloatPart, put_back, separable
 from distq.replica.session import Session
 from distq.targets import find_target
 
@@ -23,7 +21,7 @@ class Variant:
 
     def __init__(self, loaded, target):
         self.quantized = Quantized(loaded, target)
-        self.plan = replace(self.quantized.plan, dropped=frozenset())
+        self.plan = separable(self.quantized.plan)
         self.names = Names.free_in(loaded.model)
         self.exported = onnx.load_model_from_string(export(loaded.model, self.plan, self.quantized.state))
         self.original = onnx.load_model_from_string(loaded.serialized())
