@@ -8,8 +8,9 @@ from pathlib import Path
 from distq.engine.progress import Reporter
 from distq.errors import FileFormatError, UsageError
 from distq.files import atomic_copy, make_run_folder
-from distq.run.best_so_far import read_best_so_far
+from distq.run.best_so_far import BestSoFar, read_best_so_far, until_it_stays
 from distq.run.rundir import RunDir
+from distq.run.which_run import require_run
 from distq.run_options import ExportOptions
 
 
@@ -38,41 +39,52 @@ def export(options: ExportOptions, reporter: Reporter) -> ExportResult:
         ExecutionError: the disk does not take the files.
     """
     rundir, folder = RunDir(options.run), RunDir(options.out)
-    if not rundir.run.is_file():
-        raise UsageError(f"{rundir.path} is not a run of distq: give the --out of calibrate, tune or auto")
+    require_run(rundir)
     rundir.identity()
-    own = (folder.model, folder.weights, folder.thresholds, folder.tensors)
+    own = _files(folder)
     _require_place(folder.path, own)
-    stage, moved = "finished", tuple[str, ...]()
+    best, written = until_it_stays(lambda: _write(rundir, folder, best_so_far=options.best_so_far))
+    for path in {*own} - written:  # of an earlier export
+        path.unlink(missing_ok=True)
+    if best is not None and best.evened:
+        reporter.warn(
+            f"the run evened out channels: the table is of {folder.equalized.name}, not of the float network"
+        )
+    stage, moved = ("finished", ()) if best is None else (best.stage, best.moved)
+    return ExportResult(folder.path, tuple(path for path in own if path in written), stage, moved)
+
+
+def _files(folder: RunDir) -> tuple[Path, ...]:
+    networks = (folder.model, folder.weights, folder.equalized, folder.equalized_weights)
+    return (*networks, folder.thresholds, folder.tensors)
+
+
+def _write(rundir: RunDir, folder: RunDir, *, best_so_far: bool) -> tuple[BestSoFar | None, set[Path]]:
+    """Write what a run has: its best so far, which of a finished one is None, and the files."""
     if rundir.finished:
-        _copy(rundir, folder)
-    elif options.best_so_far:
-        best = read_best_so_far(rundir)
-        make_run_folder(folder.path)
-        best.write(folder)
-        stage, moved = best.stage, best.moved
-        if best.evened:
-            reporter.warn(
-                "the run evened out channels: the table is of the network as exported, not of the float one"
-            )
-    else:
+        return None, _copy(rundir, folder)
+    if not best_so_far:
         raise UsageError(
             f"{rundir.path} is not finished: --best-so-far takes the best network that it has by now"
         )
-    return ExportResult(folder.path, tuple(path for path in own if path.is_file()), stage, moved)
+    best = read_best_so_far(rundir)
+    make_run_folder(folder.path)
+    folder.remove_leftovers()
+    return best, best.write(folder)
 
 
-def _copy(rundir: RunDir, folder: RunDir) -> None:
+def _copy(rundir: RunDir, folder: RunDir) -> set[Path]:
     """Copy what a finished run has, once it is known to be whole."""
     if damaged := rundir.damaged():
         raise FileFormatError(
             f"{damaged[0]} is not what its run wrote: have it made again by the same command with --resume"
         )
     make_run_folder(folder.path)
-    for name in ("weights", "model", "thresholds", "tensors"):
-        source = getattr(rundir, name)
-        if source.is_file():
-            atomic_copy(source, getattr(folder, name))
+    folder.remove_leftovers()
+    there = [path.name for path in _files(rundir) if path.is_file()]
+    for name in there:
+        atomic_copy(rundir.path / name, folder.path / name)
+    return {folder.path / name for name in there}
 
 
 def _require_place(out: Path, own: tuple[Path, ...]) -> None:
@@ -81,5 +93,10 @@ def _require_place(out: Path, own: tuple[Path, ...]) -> None:
     Raises:
         UsageError: it has something else.
     """
-    if out.exists() and (not out.is_dir() or not {*out.iterdir()} <= {*own}):
+    names = {path.name for path in own}
+    leftovers = tuple(f".{name}." for name in names)  # of an export that was killed
+    others = out.is_dir() and any(
+        p.name not in names and not p.name.startswith(leftovers) for p in out.iterdir()
+    )
+    if others or (out.exists() and not out.is_dir()):
         raise UsageError(f"--out {out} has other files: give a new folder, or one of an earlier export")

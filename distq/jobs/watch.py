@@ -15,7 +15,6 @@ from distq.errors import ExecutionError, UsageError
 from distq.run.rundir import RunDir
 from distq.run.watching import Status, Watcher
 from distq.submission.head import FETCH_PREFIX, JOB_PREFIX, connect, find_job, require_success
-from distq.sweeps.page import is_sweep_folder
 
 STATUS = TypeAdapter(Status)
 """A status as JSON and back."""
@@ -33,11 +32,6 @@ def watch_run(run: Path, every: float, *, wait: bool = False) -> Generator[Statu
         UsageError: the folder is no run.
         FileFormatError: its journal cannot be read.
     """
-    if is_sweep_folder(run):
-        names = [path.parent.name for path in sorted(run.glob("*/run.json"))]
-        raise UsageError(
-            f"{run} is a sweep: watch one of its runs, {', '.join(names[:5]) or 'of none so far'}"
-        )
     while wait and not RunDir(run).run.is_file():
         yield Status(run, "starting")
         time.sleep(every)

@@ -26,6 +26,7 @@ from distq.run.records import read_result
 from distq.run.results import DiffResult, RunResult, SearchedLayer
 from distq.run.rundir import RunDir
 from distq.run.seal import read_sealed
+from distq.run.which_run import require_run
 from distq.search.tried import Tried
 
 _TRIED = TypeAdapter(tuple[Tried, ...])
@@ -84,15 +85,16 @@ def read_measured(path: Path) -> DiffResult:
 
 
 def _record(rundir: RunDir) -> dict[str, Any]:
-    if not rundir.run.is_file():
-        raise UsageError(f"{rundir.path} is not a run of distq: give the --out of calibrate, tune or auto")
+    require_run(rundir)
     try:
         record = read_sealed(rundir.run)
         rundir.identity()
     except (OSError, ValueError, RecursionError) as error:
         raise FileFormatError(f"{rundir.run} is damaged: there is nothing to report") from error
     if not rundir.finished:
-        raise UsageError(f"{rundir.path} is not finished: continue it by the same command with --resume")
+        raise UsageError(
+            f"{rundir.path} is not finished: wait for it, or continue it with the same command and --resume"
+        )
     return record
 
 

@@ -8,20 +8,22 @@ Both together are the network as the run has it now, to the byte. Who reads take
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import onnx
+from onnx.external_data_helper import uses_external_data
 
 from distq.engine.journal import Journal
 from distq.engine.journal_read import read_records
 from distq.engine.packing import pack_arrays, unpack_arrays
 from distq.errors import FileFormatError, UsageError
-from distq.files import BROKEN_ARCHIVE, atomic_copy, atomic_write, cannot_write
+from distq.files import BROKEN_ARCHIVE, atomic_copy, atomic_write, cannot_write, sha256_file
 from distq.graph.weight_files import beside, content_key, has_files
 from distq.quant.table import Row, Table, dump_table, read_table, table_csv
 from distq.regular import read_regular
@@ -29,7 +31,19 @@ from distq.run.rundir import RunDir
 
 _NETWORK, _MOVED = "network", "moved"
 _TRIES = 3
-"""Times that a run may replace its network while it is being read."""
+"""Times that it is read, where the run replaces its network meanwhile."""
+
+_T = TypeVar("_T")
+
+
+class NetworkReplacedError(FileFormatError):
+    """A run that goes on has put another network in the place of the one that was being read."""
+
+    def __init__(self, path: Path) -> None:
+        """``path`` was read and is not what the journal says."""
+        super().__init__(
+            f"{path} is another than the run noted, or gone: try again, or continue the run with --resume"
+        )
 
 
 @dataclass(frozen=True)
@@ -51,6 +65,7 @@ class BestSoFar:
     float_layers: tuple[tuple[str, str], ...]
     _path: Path
     _constants: Mapping[str, npt.NDArray[Any]] = field(repr=False)
+    _equalized: Mapping[Path, str] = field(repr=False)
 
     @property
     def evened(self) -> bool:
@@ -61,12 +76,14 @@ class BestSoFar:
         """The QDQ model; large weights, where it has them, lie where ``write`` puts them.
 
         Raises:
-            FileFormatError: the run has replaced it by a better one meanwhile.
+            NetworkReplacedError: the run has replaced it by a better one meanwhile.
         """
         try:
             proto = onnx.load_model_from_string(read_regular(self._path))
+        except FileNotFoundError as error:
+            raise NetworkReplacedError(self._path) from error
         except OSError as error:
-            raise FileFormatError(f"{self._path} has just been replaced by the run: try again") from error
+            raise FileFormatError(f"cannot read {self._path}: {error.strerror}; make it readable") from error
         for tensor in proto.graph.initializer:
             if (array := self._constants.get(tensor.name)) is not None:
                 tensor.data_type = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
@@ -76,19 +93,31 @@ class BestSoFar:
                     entry.value = RunDir(Path()).weights.name
         return bytes(proto.SerializeToString(deterministic=True))
 
-    def write(self, folder: RunDir) -> None:
-        """Write model and table under the names that a finished run gives them.
+    def write(self, folder: RunDir) -> set[Path]:
+        """Write model, table and the equalized network under the names that a finished run gives them.
+
+        Returns:
+            What was written.
 
         Raises:
-            FileFormatError: the run has replaced the network by a better one meanwhile.
+            NetworkReplacedError: the run has replaced the network by a better one meanwhile.
             ExecutionError: the disk does not take them.
         """
         model, large = self.model(), _weights_of(self._path)
-        if large.is_file():
-            atomic_copy(large, folder.weights)
+        written = {folder.model, folder.thresholds, folder.tensors}
+        if any(map(uses_external_data, onnx.load_model_from_string(model).graph.initializer)):
+            _copy(large, folder.weights)
+            written.add(folder.weights)
+        for path, sha256 in self._equalized.items():
+            copy = folder.path / path.name
+            _copy(path, copy)
+            written.add(copy)
+            if sha256_file(copy) != sha256:
+                raise NetworkReplacedError(path)
         atomic_write(folder.thresholds, dump_table(self.table))
         atomic_write(folder.tensors, table_csv(self.table))
         atomic_write(folder.model, model)
+        return written
 
 
 def keep_network(
@@ -127,10 +156,12 @@ def keep_network(
     except OSError as error:
         raise cannot_write(rundir.best, error) from error
     rundir.write_equalized(equalized)
+    evened = {path.name: sha256_file(path) for path in _equalized_in(rundir) if path.is_file()}
     atomic_write(path, beside(exported, _weights_of(path)) if has_files(exported) else exported)
     atomic_write(_table_in(rundir, key), table)
     if key not in noted:
-        journal.note(_NETWORK, stage=stage, key=key, float_layers=[list(layer) for layer in float_layers])
+        floats = [list(layer) for layer in float_layers]
+        journal.note(_NETWORK, stage=stage, key=key, float_layers=floats, equalized=evened)
     for old in {_model_in(rundir, one) for one in noted} - {path}:
         old.unlink(missing_ok=True)
         _weights_of(old).unlink(missing_ok=True)
@@ -159,37 +190,45 @@ def read_best_so_far(rundir: RunDir) -> BestSoFar:
 
     Raises:
         UsageError: it is no run, or has no network yet.
+        NetworkReplacedError: the run has just replaced it, or ended.
         FileFormatError: what it keeps is damaged.
     """
     rundir.identity()
-    for tried in range(_TRIES):
-        notes = _notes(rundir)
-        networks = [fields for kind, fields in notes if kind == _NETWORK]
-        if not networks:
-            raise UsageError(
-                f"{rundir.path} has no network yet: wait until it is calibrated ('distq watch' shows it)"
-            )
-        last = networks[-1]
-        try:
-            table = read_table(_table_in(rundir, last["key"]))
-            calibrated = read_table(_table_in(rundir, networks[0]["key"]))
-        except FileFormatError:
-            if rundir.finished:
-                raise UsageError(f"{rundir.path} has just ended: export it without --best-so-far") from None
-            if tried + 1 == _TRIES:
-                raise
-            continue
-        moved = [fields for kind, fields in notes if kind == _MOVED and fields["of"] == last["key"]]
-        return BestSoFar(
-            stage=str(last["stage"]),
-            moved=tuple(str(fields["name"]) for fields in moved),
-            table=_with_rows(table, moved),
-            calibrated=calibrated,
-            float_layers=tuple((str(name), str(why)) for name, why in last["float_layers"]),
-            _path=_model_in(rundir, last["key"]),
-            _constants=_constants(rundir, moved),
+    notes = _notes(rundir)
+    networks = [fields for kind, fields in notes if kind == _NETWORK]
+    if not networks:
+        raise UsageError(
+            f"{rundir.path} has no network yet: wait until it is calibrated ('distq watch' shows it)"
         )
-    raise AssertionError  # the loop returns or raises
+    first, last = _table_in(rundir, networks[0]["key"]), _table_in(rundir, networks[-1]["key"])
+    for path in (first, last):
+        if not path.is_file():
+            raise NetworkReplacedError(path)
+    stage, key = str(networks[-1]["stage"]), networks[-1]["key"]
+    moved = [fields for kind, fields in notes if kind == _MOVED and fields["of"] == key]
+    evened = dict(networks[-1].get("equalized", {}))
+    return BestSoFar(
+        stage=stage,
+        moved=tuple(str(fields["name"]) for fields in moved),
+        table=_with_rows(read_table(last), moved),
+        calibrated=read_table(first),
+        float_layers=tuple((str(name), str(why)) for name, why in networks[-1]["float_layers"]),
+        _path=_model_in(rundir, key),
+        _constants=_constants(rundir, moved),
+        _equalized={path: evened[path.name] for path in _equalized_in(rundir) if path.name in evened},
+    )
+
+
+def until_it_stays(read: Callable[[], _T]) -> _T:
+    """What ``read`` gives, which is called again where the run replaces its network meanwhile.
+
+    Raises:
+        NetworkReplacedError: it does so each time, or the network was taken away.
+    """
+    for _ in range(_TRIES - 1):
+        with suppress(NetworkReplacedError):
+            return read()
+    return read()
 
 
 def _notes(rundir: RunDir) -> list[tuple[str, dict[str, Any]]]:
@@ -223,6 +262,16 @@ def _constants(rundir: RunDir, moved: Iterable[Mapping[str, Any]]) -> dict[str, 
             raise FileFormatError(f"{rundir.journal} is damaged at {fields['name']}") from error
         found.update({name: np.asarray(array) for name, array in arrays.items()})
     return found
+
+
+def _copy(source: Path, path: Path) -> None:
+    if not source.is_file():
+        raise NetworkReplacedError(source)
+    atomic_copy(source, path)
+
+
+def _equalized_in(rundir: RunDir) -> tuple[Path, Path]:
+    return rundir.equalized, rundir.equalized_weights
 
 
 def _model_in(rundir: RunDir, key: str) -> Path:

@@ -144,11 +144,12 @@ def open_run(
 
 def _finished(rundir: RunDir) -> RunResult:
     """The result of a finished run; what a process left that was killed at its very end is removed."""
-    if rundir.parts.is_dir():
+    if rundir.parts.is_dir() or rundir.best.is_dir():
         # who else has the run open does it, and a folder that cannot be written to stays as it is
         with contextlib.suppress(DistqError, OSError), Journal(rundir.journal) as journal:
             rundir.remove_leftovers()
             journal.remove_parts()
+            shutil.rmtree(rundir.best, ignore_errors=True)
     return read_result(rundir)
 
 

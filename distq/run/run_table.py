@@ -9,15 +9,16 @@ from pathlib import Path
 
 import onnx
 
-from distq.errors import InputError, UsageError
+from distq.errors import InputError
 from distq.exchange.model_file import is_caffe, network_reader
 from distq.exchange.run_source import float_layers_of, table_of_run
 from distq.exchange.table import ExchangeTable
 from distq.graph.read import read_proto
 from distq.quant.table import Table, read_table
-from distq.run.best_so_far import read_best_so_far
+from distq.run.best_so_far import read_best_so_far, until_it_stays
 from distq.run.rundir import RunDir
 from distq.run.seal import require_undamaged
+from distq.run.which_run import require_run
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,11 @@ def read_run_table(rundir: RunDir, model: Path | None, weights: Path | None) -> 
         UsageError: it is no run, or has no thresholds yet.
         InputError: a file of it is damaged.
     """
-    if not rundir.run.exists():
-        raise UsageError(f"{rundir.path} is a folder but no run of distq: give a run or a table")
+    require_run(rundir, "a run or a table")
     named = model
     if model is None:
         model, weights = _model_of_run(rundir)
-    state = _state(rundir)
+    state = until_it_stays(lambda: _state(rundir))
     rows, int8, notes = state.rows, state.int8, [] if state.note is None else [state.note]
     if any(row.has_headroom for row in rows.values()):
         if _is_wanted(rundir.equalized, named, model):

@@ -67,6 +67,11 @@ class RunDir:
         return self.path / "model.equalized.onnx"
 
     @property
+    def equalized_weights(self) -> Path:
+        """Its large weights, as :attr:`weights`."""
+        return _weights_of(self.equalized)
+
+    @property
     def chosen_job(self) -> Path:
         """The job file of what ``auto`` chose."""
         return self.path / "chosen.yaml"
@@ -142,7 +147,7 @@ class RunDir:
         tables = (self.thresholds, self.tensors, self.calibrated)
         answer = (self.chosen_job, self.pareto, self.qtable)
         rest = (self.metrics, self.run, self.distributions, self.report)
-        models = (file for model in (self.model, self.equalized) for file in (model, _weights_of(model)))
+        models = (self.model, self.weights, self.equalized, self.equalized_weights)
         return (*models, *tables, *answer, *rest)
 
     def write_model(self, model: bytes) -> None:
@@ -154,7 +159,7 @@ class RunDir:
         if model is not None:
             _write_network(self.equalized, model)
             return
-        for path in (self.equalized, _weights_of(self.equalized)):
+        for path in (self.equalized, self.equalized_weights):
             path.unlink(missing_ok=True)
 
     def claim(

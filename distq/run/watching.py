@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from distq.engine.journal_read import JournalTail
-from distq.errors import UsageError
 from distq.run.pulse import LONGEST, WORKING
 from distq.run.rundir import RunDir
+from distq.run.which_run import require_run
 from distq.search.metrics import decibels
 
 MOST_DECISIONS = 5
@@ -117,8 +117,7 @@ class Watcher:
             UsageError: the folder is no run.
         """
         self._rundir = RunDir(folder)
-        if not self._rundir.run.is_file():
-            raise UsageError(f"{folder} is not a run of distq: give the --out of calibrate, tune or auto")
+        require_run(self._rundir)
         job = self._rundir.identity()
         self._in_decibels, self._auto = "diff" not in job, job.get("command") == "auto"
         self._of_outputs = job.get("strategy", "default") in _OF_OUTPUTS
@@ -185,7 +184,7 @@ class Watcher:
     def _status(self) -> Status:
         last, now = self._last, time.time()
         if not last:
-            return Status(self._rundir.path, "finished" if self._rundir.finished else "starting")
+            return self._without_a_word(now)
         rate = self._rate()
         rest = int(last.get("total", 0)) - int(last.get("done", 0))
         state, reason = self._state(now)
@@ -212,6 +211,16 @@ class Watcher:
             warning=str(last.get("warning", "")),
         )
 
+    def _without_a_word(self, now: float) -> Status:
+        """Of a run that has just begun, or of a version of distq that says nothing of how far it is."""
+        if self._rundir.finished:
+            return Status(self._rundir.path, "finished")
+        with suppress(OSError):
+            journal = self._rundir.journal.stat()
+            if now - journal.st_mtime > _SILENT_SECONDS:
+                return Status(self._rundir.path, "silent", silent_s=now - journal.st_mtime)
+        return Status(self._rundir.path, "starting")
+
     def _rate(self) -> float | None:
         if len(self._progress) < 2:
             return None
@@ -225,8 +234,10 @@ class Watcher:
             return ("finished" if kind == "finished" else "failed" if reason else "interrupted"), reason
         silent = now - float(self._last["time"])
         here = self._last.get("host") == platform.node()
+        if silent > _GONE_SECONDS and self._rundir.finished:  # it ended before it could say so
+            return "finished", ""
         if here and silent > _GONE_SECONDS and not _alive(int(self._last.get("pid", 0))):
-            return ("finished" if self._rundir.finished else "gone"), ""
+            return "gone", ""
         return ("silent" if silent > _SILENT_SECONDS else "working"), ""
 
 

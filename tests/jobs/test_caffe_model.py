@@ -142,7 +142,7 @@ def test_convert_refuses_weights_alone_and_replaces_nothing_of_the_user(
         (weights, net.parent / "n.onnx", "has weights alone: give the .prototxt"),
         (net, mine, "exists and was not made by distq convert"),
         (net, weights, "give a file NAME.onnx"),
-        (net.parent, net.parent / "n.onnx --to csv", "is a folder but no run of distq"),
+        (net.parent, net.parent / "n.onnx --to csv", "is not a run of distq: give a run or a table"),
     ):
         given, *more = str(out).split()
         assert invoke(["convert", str(source), "--out", given, *more]) == 2

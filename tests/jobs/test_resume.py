@@ -133,6 +133,8 @@ def test_resume_of_a_finished_run_removes_what_a_kill_at_its_very_end_left(
     (out / "parts").mkdir()
     (out / "parts" / "a1.npz").write_bytes(b"a large result")
     (out / ".model.int8.onnx.x1").write_bytes(b"half")
+    (out / "best_so_far").mkdir()
+    (out / "best_so_far" / "a1.onnx").write_bytes(b"its network")
     tune(model, data, out, resume=True)
     assert tree(out) == before
 

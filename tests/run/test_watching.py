@@ -89,6 +89,25 @@ def test_it_is_known_how_a_run_ended(folder: Path, fields: dict[str, Any], state
     assert found.reason == ("no room" if state == "failed" else "")
 
 
+def test_a_run_that_ended_before_it_could_say_so_has_finished(folder: Path) -> None:
+    with Journal(folder / "journal.jsonl") as journal:
+        journal.status(**said(seconds_ago=100, host="another"))
+    assert Watcher(folder).look().state == "silent"
+    (folder / "metrics.json").write_text("{}")
+    assert Watcher(folder).look().state == "finished"
+
+
+def test_a_run_of_a_version_that_says_nothing_is_silent(folder: Path) -> None:
+    with Journal(folder / "journal.jsonl") as journal:
+        journal.note("layer", name="conv")
+    assert Watcher(folder).look().state == "starting"
+    long_ago = time.time() - 1000
+    os.utime(folder / "journal.jsonl", (long_ago, long_ago))
+    look = Watcher(folder).look()
+    assert (look.state, look.over) == ("silent", False)
+    assert look.silent_s == pytest.approx(1000, abs=5)
+
+
 def test_the_best_so_far_and_the_last_decisions_are_those_of_the_journal(folder: Path) -> None:
     watcher = Watcher(folder)
     layer = {"start": 2.0, "seconds": 0.1, "reason": "smaller diff", "scored": 4, "accepted": True}

@@ -1,0 +1,108 @@
+"""An export is a network with all that belongs to it, also where the run goes on or ends meanwhile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from job_helpers import depthwise_network, samples, tree, write_model
+
+import distq
+from distq.cli.app import invoke
+from distq.errors import FileFormatError, InterruptedRun, UsageError
+from distq.run.best_so_far import BestSoFar
+from distq.run.rundir import RunDir
+
+SPREAD = (100.0, 30.0, 10.0, 3.0, 1.0, 1.0, 1.0, 1.0)
+NETWORKS = {"model.int8.onnx", "model.equalized.onnx"}
+TABLES = {"thresholds.json", "tensors.csv"}
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that evened out channels, and the same one stopped before its report."""
+    folder = tmp_path_factory.mktemp("runs")
+    model = write_model(folder / "model.onnx", depthwise_network(spread=SPREAD))
+    np.save(folder / "data.npy", samples(12))
+    options: dict[str, Any] = {"samples": 8, "method": "kl", "target": "openvino", "executor": "local"}
+    distq.tune(model=model, data=folder / "data.npy", out=folder / "whole", **options)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("distq.jobs.tune.finish", _interrupt)
+        with pytest.raises(InterruptedRun):
+            distq.tune(model=model, data=folder / "data.npy", out=folder / "stopped", **options)
+    return folder
+
+
+@pytest.mark.parametrize("run", ["whole", "stopped"])
+def test_the_equalized_network_is_exported_with_the_int8_one(runs: Path, run: str, tmp_path: Path) -> None:
+    before = tree(runs / run)
+    result = distq.export(runs / run, out=tmp_path / "out", best_so_far=True)
+    assert {path.name for path in result.files} == NETWORKS | TABLES
+    for path in result.files:
+        assert path.read_bytes() == (runs / "whole" / path.name).read_bytes()
+    assert tree(runs / run) == before
+
+
+def test_nothing_of_an_earlier_export_stays(runs: Path, tmp_path: Path) -> None:
+    for name in ("model.int8.onnx.data", "model.equalized.onnx.data", ".model.int8.onnx.a1b2"):
+        (tmp_path / name).write_bytes(b"of another network, or half written")
+    distq.export(runs / "whole", out=tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == NETWORKS | TABLES
+
+
+def test_an_equalized_network_of_another_one_is_not_taken(runs: Path, tmp_path: Path) -> None:
+    equalized = runs / "stopped" / "model.equalized.onnx"
+    kept = equalized.read_bytes()
+    equalized.write_bytes(kept + b"\0")
+    try:
+        with pytest.raises(FileFormatError, match="try again"):
+            distq.export(runs / "stopped", out=tmp_path / "out", best_so_far=True)
+    finally:
+        equalized.write_bytes(kept)
+
+
+def test_a_run_that_ends_while_it_is_read_is_exported_as_finished(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    for path in (runs / "stopped").rglob("*"):
+        if path.is_file():
+            copy = run / path.relative_to(runs / "stopped")
+            copy.parent.mkdir(exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+    write = BestSoFar.write
+
+    def end_first(best: BestSoFar, folder: RunDir) -> set[Path]:
+        for path in (runs / "whole").iterdir():
+            (run / path.name).write_bytes(path.read_bytes())
+        for path in (run / "best_so_far").iterdir():
+            path.unlink()
+        return write(best, folder)
+
+    monkeypatch.setattr(BestSoFar, "write", end_first)
+    result = distq.export(run, out=tmp_path / "out", best_so_far=True)
+    assert result.stage == "finished"
+    assert (result.out / "model.int8.onnx").read_bytes() == (runs / "whole" / "model.int8.onnx").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["watch", "export --out {0}/o", "convert --to csv --out {0}/t.csv", "report --quiet --out {0}/p.html"],
+)
+def test_the_folder_of_several_runs_names_them(
+    command: str, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    verb, *rest = command.format(tmp_path).split()
+    assert invoke([verb, str(runs), *rest]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert f"give one, {runs / 'stopped'}, {runs / 'whole'}" in said
+    with pytest.raises(UsageError, match="is not a run of distq: give "):
+        distq.export(tmp_path, out=tmp_path / "out")
