@@ -1,4 +1,4 @@
-"""The options of what looks at runs: ``distq report`` and ``distq export``."""
+"""The options of what looks at runs: ``distq report``, ``distq export`` and ``distq watch``."""
 
 from __future__ import annotations
 
@@ -28,3 +28,13 @@ class ExportOptions(BaseModel):
     run: Path
     out: Path
     best_so_far: bool = False
+
+
+class WatchOptions(BaseModel):
+    """Options of ``distq watch``; ``run`` is a folder, or the id of a submitted job."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run: Path
+    every: Annotated[float, Field(ge=0.1, le=3600)] = 2.0
+    address: str | None = None

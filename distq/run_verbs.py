@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ def report(
     runs: FilePath | Iterable[FilePath],
     *,
     out: FilePath,
-    measured: Iterable[FilePath] = (),
+    measured: FilePath | Iterable[FilePath] = (),
     images: bool = True,
     model_explorer: bool = False,
     reporter: Reporter | None = None,
@@ -33,9 +32,9 @@ def report(
     Args:
         runs: A run folder, several to show side by side, or the folder of a sweep.
         out: The page; one that exists is replaced.
-        measured: Files with what ``distq diff --json`` printed of the run.
-        model_explorer: Also write node data for Google's Model Explorer beside the page, of one run.
+        measured: A file with what ``distq diff --json`` printed of the run, or several.
         images: With small pictures of the worst samples, where the run's data is still there.
+        model_explorer: Also write node data for Google's Model Explorer beside the page, of one run.
         reporter: Told of progress; silent by default.
 
     Returns:
@@ -50,15 +49,18 @@ def report(
     from distq.options import make_options  # noqa: PLC0415  # lazy, see above
     from distq.run_options import ReportOptions  # noqa: PLC0415  # lazy, see above
 
-    folders = (runs,) if isinstance(runs, str | os.PathLike) else tuple(runs)
     values = {
-        "runs": folders,
+        "runs": _several(runs),
         "out": out,
-        "measured": tuple(measured),
+        "measured": _several(measured),
         "images": images,
         "model_explorer": model_explorer,
     }
     return job(make_options(ReportOptions, values), reporter or SilentReporter())
+
+
+def _several(paths: FilePath | Iterable[FilePath]) -> tuple[FilePath, ...]:
+    return (paths,) if isinstance(paths, str | os.PathLike) else tuple(paths)
 
 
 def export(
@@ -89,20 +91,29 @@ def export(
     return job(options, reporter or SilentReporter())
 
 
-def watch(run: FilePath, *, every: float = 2.0) -> Iterator[Status]:
+def watch(
+    run: FilePath, *, every: float = 2.0, address: str | None = None, reporter: Reporter | None = None
+) -> Iterator[Status]:
     """Look at a run that another process is at, until it ends.
 
     Args:
-        run: the ``out`` of calibrate, tune or auto.
+        run: the ``out`` of calibrate, tune or auto; or with ``address`` the id of a submitted job.
         every: Seconds between two looks.
+        address: The URL of the head's dashboard, such as ``http://HEAD:8265``.
+        reporter: Told of warnings; silent by default.
 
-    Yields:
-        Stage, rate, time left, workers, the best network so far and the last decisions; the last look is of
-        the end.
+    Returns:
+        Stage, rate, time left, workers, the best network so far and the last decisions, a look at a time; the
+        last one is of the end.
 
     Raises:
-        InputError: The folder is no run (exit code 2 of the command).
+        InputError: The folder is no run, or there is no such job (exit code 2 of the command).
+        ExecutionError: The job failed before its run began (exit code 3).
     """
-    from distq.jobs.watch import watch_run as job  # noqa: PLC0415  # lazy, see above
+    from distq.engine.progress import SilentReporter  # noqa: PLC0415  # lazy, see above
+    from distq.jobs.watch import watch as job  # noqa: PLC0415  # lazy, see above
+    from distq.options import make_options  # noqa: PLC0415  # lazy, see above
+    from distq.run_options import WatchOptions  # noqa: PLC0415  # lazy, see above
 
-    yield from job(Path(run), every)
+    options = make_options(WatchOptions, {"run": run, "every": every, "address": address})
+    return job(options, reporter or SilentReporter())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,6 +15,8 @@ from distq import ending
 from distq.cli.console import make_reporter
 from distq.cli.flags import example, switch
 from distq.errors import DistqError, InterruptedRun
+from distq.options import make_options
+from distq.run_options import WatchOptions
 
 if TYPE_CHECKING:
     from distq.run.watching import Status
@@ -47,14 +48,13 @@ def watch(
     wait: Annotated[bool, typer.Option("--wait", hidden=True)] = False,
 ) -> None:
     """Show what a run is at until it ends: stage, time left, workers, the best network so far."""
-    from distq.jobs.watch import watch_job, watch_run
-    from distq.submission.head import is_job
+    from distq.jobs.watch import watch as job
 
     ending.say("interrupted; the run goes on")
-    if address is None and not (is_job(run) and not Path(run).exists()):
-        looks = watch_run(Path(run), every, wait=wait)
-    else:
-        looks = watch_job(run, address, every, make_reporter(quiet=True, json=json))
+    options = make_options(
+        WatchOptions, {"run": run, "every": every, "address": address}, lambda name: f"--{name}"
+    )
+    looks = job(options, make_reporter(quiet=True, json=json), wait=wait)
     last: Status | None = None
     try:
         with _shown(json=json, live=sys.stdout.isatty() and not once) as show:

@@ -21,6 +21,8 @@ _LEAST_WORKERS = 3
 _LONGEST = 80
 """Characters of what a network is called, which of ``auto`` names every layer in float."""
 
+_NO_STAGE = "starts its workers"
+
 _STATES = {
     "starting": "has not begun",
     "finished": "has finished",
@@ -32,7 +34,9 @@ _STATES = {
 def line(status: Status) -> str:
     """One line: the time, what the run is at, the best so far."""
     parts = [_said(status)] if status.state != "working" else []
-    if status.stage and not status.over:
+    if status.state == "working" and not status.stage:
+        parts.append(_NO_STAGE)
+    elif status.stage and not status.over:
         parts.append(", ".join([f"{status.stage} {_count(status)}", *_speed(status)]))
     if status.best is not None:
         parts.append(f"best so far: {_best(status)}")
@@ -81,7 +85,7 @@ def _workers(status: Status, most: int) -> list[RenderableType]:
 
 def _bar(status: Status) -> RenderableType:
     if not status.stage:
-        return Text("starts its workers")
+        return Text(_NO_STAGE)
     table = Table.grid(padding=(0, 1))
     for _ in range(4):
         table.add_column(no_wrap=True, overflow="ellipsis")

@@ -14,10 +14,29 @@ from distq.engine.ray_jobs import RayJobs
 from distq.errors import ExecutionError, UsageError
 from distq.run.rundir import RunDir
 from distq.run.watching import Status, Watcher
-from distq.submission.head import FETCH_PREFIX, JOB_PREFIX, connect, find_job, require_success
+from distq.run_options import WatchOptions
+from distq.submission.head import FETCH_PREFIX, JOB_PREFIX, connect, find_job, is_job, require_success
 
 STATUS = TypeAdapter(Status)
 """A status as JSON and back."""
+
+
+def watch(options: WatchOptions, reporter: Reporter, *, wait: bool = False) -> Generator[Status]:
+    """What a run in a folder, or that of a submitted job, is at.
+
+    Args:
+        options: with ``address``, or where ``run`` is the id of a job and no folder, it is a job.
+        reporter: is warned where the head asks for no token.
+        wait: of a folder, also for the run to begin.
+
+    Raises:
+        InputError: as :func:`watch_run` and :func:`watch_job`.
+        ExecutionError: as :func:`watch_job`.
+    """
+    run = options.run
+    if options.address is None and not (is_job(str(run)) and not run.exists()):
+        return watch_run(run, options.every, wait=wait)
+    return watch_job(str(run), options.address, options.every, reporter)
 
 
 def watch_run(run: Path, every: float, *, wait: bool = False) -> Generator[Status]:

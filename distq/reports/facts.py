@@ -159,7 +159,7 @@ class SampleFacts:
 
 @dataclass(frozen=True)
 class Choice:
-    """A choice that a run made by comparing networks on the tuning samples.
+    """A choice that a run made by comparing networks on the tuning samples, or as ``kind`` says.
 
     Attributes:
         kind: what was chosen.

@@ -174,10 +174,14 @@ def _choices(records: Sequence[Mapping[str, Any]]) -> Iterator[Choice]:
         fields = record.get("fields")
         if record.get("type") != "note" or not isinstance(fields, dict) or "diffs" not in fields:
             continue
+        kind, chosen, names = record.get("kind"), fields.get("chosen"), fields.get("names", ())
+        if kind == "confirmed":
+            kind = f"{fields.get('what')}, on samples that no choice saw"
+            chosen, names = "kept" if fields.get("lasts") else "not kept", ("without", "with")
         yield Choice(
-            kind=str(record.get("kind")),
-            chosen=str(fields.get("chosen")),
-            names=tuple(map(str, fields.get("names", ()))),
+            kind=str(kind),
+            chosen=str(chosen),
+            names=tuple(map(str, names)),
             diffs=tuple(math.inf if diff is None else float(diff) for diff in fields["diffs"]),
         )
 

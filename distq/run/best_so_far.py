@@ -29,7 +29,7 @@ from distq.quant.table import Row, Table, dump_table, read_table, table_csv
 from distq.regular import read_regular
 from distq.run.rundir import RunDir
 
-_NETWORK, _MOVED = "network", "moved"
+_NETWORK, _MOVED, _DROPPED = "network", "moved", "dropped"
 _TRIES = 3
 """Times that it is read, where the run replaces its network meanwhile."""
 
@@ -198,14 +198,20 @@ def read_best_so_far(rundir: RunDir) -> BestSoFar:
     networks = [fields for kind, fields in notes if kind == _NETWORK]
     if not networks:
         raise UsageError(
-            f"{rundir.path} has no network yet: wait until it is calibrated ('distq watch' shows it)"
+            f"{rundir.path} has no network yet: wait until it is calibrated ('distq watch' shows it), "
+            "or continue it with --resume if it was interrupted"
         )
     first, last = _table_in(rundir, networks[0]["key"]), _table_in(rundir, networks[-1]["key"])
     for path in (first, last):
         if not path.is_file():
             raise NetworkReplacedError(path)
     stage, key = str(networks[-1]["stage"]), networks[-1]["key"]
-    moved = [fields for kind, fields in notes if kind == _MOVED and fields["of"] == key]
+    moved: list[dict[str, Any]] = []
+    for kind, fields in notes:
+        if kind == _DROPPED:
+            moved.clear()
+        elif kind == _MOVED and fields["of"] == key:
+            moved.append(fields)
     evened = dict(networks[-1].get("equalized", {}))
     return BestSoFar(
         stage=stage,
@@ -239,6 +245,8 @@ def _notes(rundir: RunDir) -> list[tuple[str, dict[str, Any]]]:
                 found.append((_NETWORK, record["fields"]))
             case {"type": "note", "kind": "moved", "fields": {"of": str(), "name": str(), "row": dict()}}:
                 found.append((_MOVED, record["fields"]))
+            case {"type": "note", "kind": "confirmed", "fields": {"what": "search", "lasts": False}}:
+                found.append((_DROPPED, record["fields"]))
     return found
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,7 +127,7 @@ class Watcher:
         self._progress: deque[tuple[float, int]] = deque()
         self._best: dict[str, Any] = {}
         self._moved: set[str] = set()
-        self._reading = ""
+        self._reading = self._reading_before = self._reading_kept = ""
         self._readings: dict[str, str] = {}
         self._decisions: deque[str] = deque(maxlen=MOST_DECISIONS)
 
@@ -151,6 +152,7 @@ class Watcher:
             case "network":
                 self._best, self._moved = dict(fields), set()
                 self._reading = self._readings.get(str(fields["stage"]), self._reading)
+                self._reading_kept = self._reading
             case "moved" if fields["of"] == self._best.get("key"):
                 self._moved.add(str(fields["name"]))
             case "layer":
@@ -160,6 +162,8 @@ class Watcher:
             case "trial":
                 self._readings[str(fields["name"])] = str(fields["reading"])
                 self._decisions.append(f"{fields['reading']}: {fields['name']}")
+            case "confirmed":
+                self._take_confirmed(str(fields["what"]), bool(fields["lasts"]), fields["diffs"])
             case _ if "diffs" in fields:
                 self._take_diff(_chosen_diff(fields))
                 self._decisions.append(f"{kind}: {fields['chosen']}, of {len(fields['diffs'])}")
@@ -176,9 +180,20 @@ class Watcher:
             self._progress.popleft()
         self._last = fields
 
+    def _take_confirmed(self, what: str, lasts: bool, diffs: Sequence[float | None]) -> None:  # of a record
+        """A gain that does not last on samples that no choice saw is given up again."""
+        if not lasts:
+            searched = what == "search"
+            self._reading = self._reading_kept if searched else self._reading_before
+            self._moved = set() if searched else self._moved
+        said = "kept" if lasts else "not kept"
+        before, after = (math.inf if diff is None else diff for diff in diffs)
+        self._decisions.append(f"{said}, diff {before:.4g} -> {after:.4g} on unseen samples: {what}")
+
     def _take_diff(self, diff: float | None) -> None:
         """Of the network of a run that has one; ``auto`` has many, and measures each by its goal."""
         if diff is not None and not self._auto:
+            self._reading_before = self._reading
             self._reading = f"{decibels(diff):.2f} dB" if self._in_decibels else f"diff {diff:.4g}"
 
     def _status(self) -> Status:

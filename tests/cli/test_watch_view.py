@@ -33,6 +33,10 @@ STATUS = Status(
 )
 
 
+def test_a_run_that_has_just_begun_says_what_it_does() -> None:
+    assert line(Status(Path("runs/a"), "working", command="tune")).endswith("tune runs/a: starts its workers")
+
+
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (40, 24), (200, 60)])
 def test_the_view_fits_into_the_terminal(width: int, height: int) -> None:
     console = Console(width=width, height=height, record=True, force_terminal=True, color_system=None)

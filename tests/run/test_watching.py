@@ -15,7 +15,7 @@ from job_helpers import samples, three_layers, tree, use_watched, write_model
 import distq
 from distq.cli.app import invoke
 from distq.engine.journal import Journal
-from distq.errors import InterruptedRun
+from distq.errors import InterruptedRun, UsageError
 from distq.jobs.watch import watch_run
 from distq.run.rundir import RunDir
 from distq.run.watching import Status, Watcher
@@ -106,6 +106,13 @@ def test_a_run_of_a_version_that_says_nothing_is_silent(folder: Path) -> None:
     look = Watcher(folder).look()
     assert (look.state, look.over) == ("silent", False)
     assert look.silent_s == pytest.approx(1000, abs=5)
+
+
+def test_python_is_told_at_once_what_is_wrong(folder: Path) -> None:
+    with pytest.raises(UsageError, match="every -1: "):
+        distq.watch(folder, every=-1)
+    with pytest.raises(UsageError, match="http://HEAD:8265"):
+        list(distq.watch("distq-1a2b3c4d5e6f"))
 
 
 def test_the_best_so_far_and_the_last_decisions_are_those_of_the_journal(folder: Path) -> None:

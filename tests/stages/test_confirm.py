@@ -11,7 +11,11 @@ from job_helpers import depthwise_network, samples, thresholds, write_model
 import distq
 from distq.engine.journal import Journal
 from distq.engine.progress import SilentReporter
+from distq.reports.read import read_run
+from distq.run.best_so_far import read_best_so_far
 from distq.run.results import RunResult
+from distq.run.rundir import RunDir
+from distq.run.watching import Watcher
 
 
 class Lines(SilentReporter):
@@ -67,6 +71,28 @@ def test_a_gain_of_the_tuning_samples_alone_is_not_kept(place: Path, tmp_path: P
     assert found.holdout is not None
     assert found.holdout.after == found.holdout.before
     assert not any(layer.accepted for layer in found.layers), "what is not in the table is not shown"
+    choice = read_run(found.out, "a run").choices[-1]
+    assert choice.kind == "search, on samples that no choice saw"
+    assert (choice.chosen, choice.names) == ("not kept", ("without", "with"))
+
+
+def test_the_best_so_far_is_without_what_is_not_kept(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("distq.jobs.tune.finish", stop)
+    with pytest.raises(distq.InterruptedRun):
+        tune(place, "0.npy", tmp_path / "run", 32, SilentReporter(), holdout=16)
+    with Journal(tmp_path / "run" / "journal.jsonl") as journal:
+        assert journal.notes("moved")
+    best = read_best_so_far(RunDir(tmp_path / "run"))
+    assert best.moved == ()
+    assert best.table == best.calibrated
+    look = Watcher(tmp_path / "run").look()
+    assert look.best is not None
+    assert look.best.moved == 0
 
 
 def test_without_enough_samples_that_it_did_not_see_a_search_is_believed(

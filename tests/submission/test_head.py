@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import distq
 from distq.cli.app import invoke
 from distq.engine.ray_jobs import ClusterJob
 from distq.errors import ExecutionError, UsageError
@@ -239,6 +240,8 @@ def test_a_job_is_watched_through_the_log_of_a_small_job_that_is_then_ended(ther
     (helper,) = set(there.jobs) - {job_id}
     assert there.commands[helper] == "distq watch '/c/runs/a run' --json --every 2 --wait"
     assert (there.jobs[helper].status, there.jobs[job_id].status) == ("STOPPED", "RUNNING")
+    found = [look.state for look in distq.watch(job_id, address="http://head:8265")]
+    assert found == ["working", "finished"]
 
 
 def test_a_job_that_failed_before_its_run_began_is_said_when_watched(there, job_file, capsys) -> None:

@@ -55,6 +55,8 @@ def _own_error(run: RunFacts, anchors: Mapping[str, str]) -> str:
             points.append(Point(label, fit.sqnr_db, link, kind))
     if not points:
         return ""
+    paler = " Paler bars: as calibrated, as the final threshold is of a network with channels evened out."
+    paler = paler if any(point.kind for point in points) else ""
     worst = [
         element("li", element("a", text(name), href=f"#{anchors[name]}"), text(f" {decibels(value)}"))
         for value, name in sorted(ranked)[:_WORST]
@@ -64,8 +66,8 @@ def _own_error(run: RunFacts, anchors: Mapping[str, str]) -> str:
             element("h3", "Each tensor by itself, in graph order"),
             paragraph(
                 "SQNR of a tensor's own values once they are quantized; a low bar loses most. A tensor may "
-                "lose much that the outputs do not need, which <code>distq diff --sensitivity</code> tells. "
-                "Paler bars: as calibrated, as the final threshold is of a network with channels evened out.",
+                "lose much that the outputs do not need, which <code>distq diff --sensitivity</code> "
+                f"tells.{paler}",
                 class_="note",
             ),
             bars(points, "SQNR of the tensor, dB", "tensors from input to output; a bar opens its tensor"),
@@ -140,7 +142,9 @@ def _choices(run: RunFacts) -> str:
     ]
     if not rows:
         return ""
-    return element("h3", "Choices") + table(["what", "taken", "NMSE on the tuning samples"], rows)
+    return element("h3", "Choices") + table(
+        ["what", "taken", "NMSE, on the tuning samples unless said"], rows
+    )
 
 
 def _in_float(run: RunFacts, anchors: Mapping[str, str]) -> str:

@@ -152,10 +152,14 @@ def _facts() -> list[tuple[str, Fact]]:
         ("multiplications on integer kernels", _on_integers),
         ("time", _cost("seconds", duration)),
         ("ran on", _place),
-        ("float forward passes", _cost("fp32_forwards", number)),
-        ("INT8 forward passes", _cost("int8_forwards", number)),
+        ("float forward passes", _cost("fp32_forwards", _count)),
+        ("INT8 forward passes", _cost("int8_forwards", _count)),
         ("peak memory", _cost("peak_rss_mb", lambda mebibytes: size(mebibytes * 2**20))),
     ]
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}"
 
 
 def _place(run: RunFacts) -> Cell:
