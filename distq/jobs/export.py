@@ -10,7 +10,7 @@ from distq.errors import FileFormatError, UsageError
 from distq.files import atomic_copy, make_run_folder
 from distq.run.best_so_far import BestSoFar, read_best_so_far, until_it_stays
 from distq.run.rundir import RunDir
-from distq.run.which_run import require_run
+from distq.run.which_run import job_of_run
 from distq.run_options import ExportOptions
 
 
@@ -39,8 +39,7 @@ def export(options: ExportOptions, reporter: Reporter) -> ExportResult:
         ExecutionError: the disk does not take the files.
     """
     rundir, folder = RunDir(options.run), RunDir(options.out)
-    require_run(rundir)
-    rundir.identity()
+    job_of_run(rundir)
     own = _files(folder)
     _require_place(folder.path, own)
     best, written = until_it_stays(lambda: _write(rundir, folder, best_so_far=options.best_so_far))

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # protobuf ships no types
 from onnx.external_data_helper import uses_external_data
 
 from distq.engine.journal import Journal
@@ -28,6 +29,7 @@ from distq.graph.weight_files import beside, content_key, has_files
 from distq.quant.table import Row, Table, dump_table, read_table, table_csv
 from distq.regular import read_regular
 from distq.run.rundir import RunDir
+from distq.run.which_run import job_of_run
 
 _NETWORK, _MOVED, _DROPPED = "network", "moved", "dropped"
 _TRIES = 3
@@ -82,8 +84,8 @@ class BestSoFar:
             proto = onnx.load_model_from_string(read_regular(self._path))
         except FileNotFoundError as error:
             raise NetworkReplacedError(self._path) from error
-        except OSError as error:
-            raise FileFormatError(f"cannot read {self._path}: {error.strerror}; make it readable") from error
+        except (OSError, DecodeError) as error:
+            raise FileFormatError(f"{self._path} is damaged: remove it and continue with --resume") from error
         for tensor in proto.graph.initializer:
             if (array := self._constants.get(tensor.name)) is not None:
                 tensor.data_type = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
@@ -193,8 +195,8 @@ def read_best_so_far(rundir: RunDir) -> BestSoFar:
         NetworkReplacedError: the run has just replaced it, or ended.
         FileFormatError: what it keeps is damaged.
     """
-    rundir.identity()
-    notes = _notes(rundir)
+    job_of_run(rundir)
+    notes = _notes(rundir) if rundir.journal.is_file() else []
     networks = [fields for kind, fields in notes if kind == _NETWORK]
     if not networks:
         raise UsageError(

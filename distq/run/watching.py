@@ -16,7 +16,7 @@ from typing import Any, Literal
 from distq.engine.journal_read import JournalTail
 from distq.run.pulse import LONGEST, WORKING
 from distq.run.rundir import RunDir
-from distq.run.which_run import require_run
+from distq.run.which_run import job_of_run
 from distq.search.metrics import decibels
 
 MOST_DECISIONS = 5
@@ -118,8 +118,7 @@ class Watcher:
             UsageError: the folder is no run.
         """
         self._rundir = RunDir(folder)
-        require_run(self._rundir)
-        job = self._rundir.identity()
+        job = job_of_run(self._rundir)
         self._in_decibels, self._auto = "diff" not in job, job.get("command") == "auto"
         self._of_outputs = job.get("strategy", "default") in _OF_OUTPUTS
         self._tail = JournalTail(self._rundir.journal)

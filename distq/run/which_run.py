@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from distq.errors import UsageError
 from distq.run.rundir import RunDir
 
@@ -27,3 +29,16 @@ def require_run(rundir: RunDir, wanted: str = "the --out of calibrate, tune or a
     raise UsageError(
         f"{rundir.path} is not a run but has some in it: give one, {', '.join(inside[:_MOST_NAMED])}{more}"
     )
+
+
+def job_of_run(rundir: RunDir) -> dict[str, Any]:
+    """The job of a run that someone only looks at.
+
+    Raises:
+        UsageError: it is no run, or its ``run.json`` is damaged.
+    """
+    require_run(rundir)
+    try:
+        return rundir.identity()
+    except UsageError:
+        raise UsageError(f"{rundir.run} is damaged, or not of a run of distq: give another run") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -67,16 +68,24 @@ def test_an_equalized_network_of_another_one_is_not_taken(runs: Path, tmp_path: 
         equalized.write_bytes(kept)
 
 
+def test_what_is_damaged_is_said_with_what_to_do(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = shutil.copytree(runs / "stopped", tmp_path / "run")
+    (network,) = (run / "best_so_far").glob("*.onnx")
+    network.write_bytes(network.read_bytes()[:-100])
+    with pytest.raises(FileFormatError, match=r"onnx is damaged: remove it and continue with --resume"):
+        distq.export(run, out=tmp_path / "out", best_so_far=True)
+    (run / "run.json").write_text("no JSON")
+    for command in (["watch", str(run)], ["export", str(run), "--out", str(tmp_path / "out")]):
+        assert invoke(command) == 2
+        assert "run.json is damaged, or not of a run of distq: give another run" in capsys.readouterr().err
+
+
 def test_a_run_that_ends_while_it_is_read_is_exported_as_finished(
     runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = tmp_path / "run"
-    run.mkdir()
-    for path in (runs / "stopped").rglob("*"):
-        if path.is_file():
-            copy = run / path.relative_to(runs / "stopped")
-            copy.parent.mkdir(exist_ok=True)
-            copy.write_bytes(path.read_bytes())
+    run = shutil.copytree(runs / "stopped", tmp_path / "run")
     write = BestSoFar.write
 
     def end_first(best: BestSoFar, folder: RunDir) -> set[Path]:

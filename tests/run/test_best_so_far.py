@@ -133,6 +133,9 @@ def test_what_cannot_be_exported_is_said_in_one_line(
         distq.export(tmp_path / "run", out=tmp_path / "out")
     with pytest.raises(UsageError, match="no network yet"):
         distq.export(tmp_path / "run", out=tmp_path / "out", best_so_far=True)
+    (tmp_path / "run" / "journal.jsonl").unlink()
+    with pytest.raises(UsageError, match="no network yet"):
+        distq.export(tmp_path / "run", out=tmp_path / "out", best_so_far=True)
     with pytest.raises(UsageError, match="other files"):
         distq.export(tmp_path / "run", out=tmp_path, best_so_far=True)
     assert not (tmp_path / "out").exists()
