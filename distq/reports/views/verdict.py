@@ -76,7 +76,8 @@ def _sentence(run: RunFacts) -> str:
         gain = run.held_out.gain_db if run.held_out and run.result.holdout else None
         said += f"; calibration alone gives {decibels(compared.before.sqnr_db)}"
         if gain is not None and gain.low != gain.high:
-            said += f", so the search gained {_range(gain)}"
+            sure = "is" if gain.low > 0 or gain.high < 0 else "is not sure:"
+            said += f", the gain over it {sure} {_range(gain)}"
     if final.top1 is not None and compared.float is not None:
         said += f". Top-1 is {share(final.top1)}, float {share(compared.float.top1)}"
     return f"{said}."
