@@ -47,6 +47,17 @@ def test_the_numbers_are_those_of_the_metrics(page: Path, tuned: RunResult) -> N
         assert {float(value) for value in values} == {float(at(metrics, place))}, place
 
 
+@pytest.mark.parametrize(("over_largest", "named"), [(0.5, True), (0.999, False)])
+def test_values_at_the_bound_of_a_relu6_are_not_called_clipped(
+    tuned: RunResult, over_largest: float, *, named: bool
+) -> None:
+    run = read_run(tuned.out, "a run")
+    found = {"clipped": 0.02, "over_largest": over_largest}
+    tensors = [dataclasses.replace(t, fit=t.fit and dataclasses.replace(t.fit, **found)) for t in run.tensors]
+    html = make_page([dataclasses.replace(run, tensors=tuple(tensors))])
+    assert ("of the values are clipped" in html) == named
+
+
 def test_it_needs_no_other_file(page: Path) -> None:
     html = page.read_text()
     found = Page(html)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from distq.reports.facts import Interval, RunFacts
+from distq.reports.facts import Fit, Interval, RunFacts
 from distq.reports.html import (
     NOTHING,
     Cell,
@@ -224,10 +224,15 @@ def _warnings(run: RunFacts, *, named: bool) -> str:
     return element("div", element("h3", text(title)), element("ul", *items), class_="warnings")
 
 
+def _clips_much(fit: Fit) -> bool:
+    """Whether many values are clipped, by more than a step: at the bound of a ReLU6 it is less."""
+    return fit.clipped > _CLIPPED and fit.over_largest < 1 - 1 / 128
+
+
 def _noticed(run: RunFacts) -> list[str]:
     """What the distributions show."""
     quantized = [t for t in run.tensors if t.row is not None and t.distribution is not None]
-    clipped = [t.name for t in quantized if t.fit is not None and t.fit.clipped > _CLIPPED]
+    clipped = [t.name for t in quantized if t.fit is not None and _clips_much(t.fit)]
     constant = [t.name for t in quantized if t.distribution and t.distribution.min == t.distribution.max]
     broken = [t.name for t in quantized if t.distribution and t.distribution.nonfinite]
     gain = run.held_out.gain_db if run.held_out else None
