@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from job_helpers import calibrate, three_layers, write_model
+from networks import Builder
 from sound_networks import LENGTH, Matrix, constant_q, sound_network, stft, tones
 
 from distq.graph.front_end import front_end
@@ -58,6 +60,18 @@ def test_waves_behind_another_layer_are_no_front_end(tmp_path: Path) -> None:
     for node in network.graph.node[2:4]:
         node.input[0] = "louder"
     assert not recognised(tmp_path, network)
+
+
+def test_a_large_product_of_an_input_takes_little_memory_to_look_at(tmp_path: Path) -> None:
+    b = Builder()
+    b.node("MatMul", "x", b.random(2048, 1024, name="w"), output="h")
+    b.node("MatMul", "h", b.random(1024, 4), output="y")
+    loaded = load_model(write_model(tmp_path / "model.onnx", b.model({"x": [1, 2048]}, ["y"])))
+    tracemalloc.start()
+    assert not front_end(loaded.model.graph, find_target("ort").layers)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 * b.initializers["w"].nbytes
 
 
 def test_a_network_of_pictures_has_none(tmp_path: Path) -> None:
