@@ -27,7 +27,7 @@ from distq.quant.table import Row, Table, dump_table, read_table, table_csv
 from distq.regular import read_regular
 from distq.run.rundir import RunDir
 
-_NETWORK, _MOVED = "network", "moved"
+_NETWORK, _MOVED, _UNDONE = "network", "moved", "undone"
 _TRIES = 3
 """Times that a run may replace its network while it is being read."""
 
@@ -154,6 +154,12 @@ def note_moved(
     journal.note(_MOVED, of=network, name=name, row=asdict(row), constants=packed)
 
 
+def note_undone(journal: Journal, network: str) -> None:
+    """Note that nothing that a search moved is kept, once."""
+    if all(note["of"] != network for note in journal.notes(_UNDONE)):
+        journal.note(_UNDONE, of=network)
+
+
 def read_best_so_far(rundir: RunDir) -> BestSoFar:
     """The best network so far of a run that another process may be at.
 
@@ -193,14 +199,16 @@ def read_best_so_far(rundir: RunDir) -> BestSoFar:
 
 
 def _notes(rundir: RunDir) -> list[tuple[str, dict[str, Any]]]:
-    found = []
+    found, undone = [], set[str]()
     for record in read_records(rundir.journal):
         match record:
             case {"type": "note", "kind": "network", "fields": {"key": str(), "float_layers": list()}}:
                 found.append((_NETWORK, record["fields"]))
             case {"type": "note", "kind": "moved", "fields": {"of": str(), "name": str(), "row": dict()}}:
                 found.append((_MOVED, record["fields"]))
-    return found
+            case {"type": "note", "kind": "undone", "fields": {"of": str(network)}}:
+                undone.add(network)
+    return [(kind, fields) for kind, fields in found if kind != _MOVED or fields["of"] not in undone]
 
 
 def _with_rows(table: Table, moved: Iterable[Mapping[str, Any]]) -> Table:
