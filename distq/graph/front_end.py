@@ -45,6 +45,9 @@ FACTOR = frozenset({"Mul", "Div"})
 LEAST_LENGTH = 32
 """A shorter row has so few frequencies that any row seems to be of one."""
 
+MOST_LENGTH = 1 << 16
+"""No window is longer: it is a picture that was laid flat."""
+
 LEAST_ROWS = 8
 PART = 0.8
 """Of the rows that have to be waves, with a partner a quarter of a period away."""
@@ -111,7 +114,8 @@ def _rows(node: ir.Node) -> Rows | None:
         rows = _by_output(node, weight)
     else:
         rows = None
-    return None if rows is None or rows.shape[1] < LEAST_LENGTH else rows.astype(np.float64)
+    fits = rows is not None and LEAST_LENGTH <= rows.shape[1] <= MOST_LENGTH
+    return rows.astype(np.float64) if rows is not None and fits else None
 
 
 def _by_output(product: ir.Node, weight: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -139,13 +143,10 @@ def _waves(layers: Iterable[tuple[ir.Node, Rows]]) -> list[ir.Node]:
 
 def _paired(rows: Rows) -> npt.NDArray[np.bool_]:
     """Which rows are waves that have a partner: of the same spectrum, a quarter of a period away."""
-    spectra = np.abs(np.fft.rfft(rows, ZEROS * rows.shape[1])) ** 2
-    power = spectra.sum(axis=1)
-    peaks = spectra.argmax(axis=1)
+    spectra, peaks = _spectra_of_waves(rows)
     norms = np.sqrt((rows**2).sum(axis=1))
     paired = np.zeros(len(rows), bool)
-    waves = [i for i in range(len(rows)) if power[i] > 0 and _is_wave(rows[i], spectra[i], int(peaks[i]))]
-    order = sorted(waves, key=lambda i: int(peaks[i]))
+    order = sorted(spectra, key=lambda i: peaks[i])
     for position, i in enumerate(order):
         for j in order[position + 1 :]:
             if peaks[j] - peaks[i] > ZEROS:
@@ -155,6 +156,17 @@ def _paired(rows: Rows) -> npt.NDArray[np.bool_]:
                 continue
             paired[i] = paired[j] = True
     return paired
+
+
+def _spectra_of_waves(rows: Rows) -> tuple[dict[int, npt.NDArray[np.float64]], dict[int, int]]:
+    """The spectrum of each row that is a wave, and its largest place; of others none is kept."""
+    spectra, peaks = {}, {}
+    for i, row in enumerate(rows):
+        spectrum = np.abs(np.fft.rfft(row, ZEROS * len(row))) ** 2
+        peak = int(spectrum.argmax())
+        if spectrum[peak] > 0 and _is_wave(row, spectrum, peak):
+            spectra[i], peaks[i] = spectrum, peak
+    return spectra, peaks
 
 
 def _is_wave(row: npt.NDArray[np.float64], spectrum: npt.NDArray[np.float64], peak: int) -> bool:

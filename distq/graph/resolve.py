@@ -41,11 +41,21 @@ def resolve_names(model: ir.Model, plan: Plan, names: Iterable[str], option: str
     found = []
     for name in names:
         if name not in reach:
+            if (why := why_in_float(model, plan, name)) is not None:
+                raise UsageError(
+                    f"{option} names {name}, which stays float ({why}): leave it out or quantize it"
+                )
             raise UsageError(
                 f"{option} names {name}, which is no quantized layer of the model{nearest(name, reach)}"
             )
         found.append(owners[reach[name]].name)
     return tuple(dict.fromkeys(found))
+
+
+def why_in_float(model: ir.Model, plan: Plan, name: str) -> str | None:
+    """What keeps the node of a name in float: an option, or what it is; None where nothing does."""
+    node = nodes_by_name(model.graph, plan.settings.aliases).get(name)
+    return None if node is None else dict(plan.settings.floats).get(node.name or "")
 
 
 def layers_by_name(model: ir.Model, plan: Plan) -> dict[str, str]:

@@ -12,7 +12,6 @@ from distq.stages.budget import require_budget
 from distq.stages.calibrated import calibrated
 from distq.stages.finish import finish
 from distq.stages.form import Form
-from distq.stages.keep import keep
 from distq.stages.search import chosen_quantizers
 from distq.stages.tuned import tuned
 
@@ -42,6 +41,6 @@ def tune(options: TuneOptions, reporter: Reporter, lender: Lender | None = None)
         # from here on choices go by what the user named
         run = opened.by_diff()
         # start, budgets, thresholds tensor by tensor
-        after = tuned(run, options, before, keep)
+        after = tuned(run, options, before)
         result = finish(run, before, after)
     return with_report(result, wanted=options.report)

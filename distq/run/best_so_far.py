@@ -31,7 +31,7 @@ from distq.regular import read_regular
 from distq.run.rundir import RunDir
 from distq.run.which_run import job_of_run
 
-_NETWORK, _MOVED, _DROPPED = "network", "moved", "dropped"
+_NETWORK, _MOVED, _UNDONE = "network", "moved", "undone"
 _TRIES = 3
 """Times that it is read, where the run replaces its network meanwhile."""
 
@@ -187,6 +187,12 @@ def note_moved(
     journal.note(_MOVED, of=network, name=name, row=asdict(row), constants=packed)
 
 
+def note_undone(journal: Journal, network: str) -> None:
+    """Note that nothing that a search moved is kept, once."""
+    if all(note["of"] != network for note in journal.notes(_UNDONE)):
+        journal.note(_UNDONE, of=network)
+
+
 def read_best_so_far(rundir: RunDir) -> BestSoFar:
     """The best network so far of a run that another process may be at.
 
@@ -208,12 +214,7 @@ def read_best_so_far(rundir: RunDir) -> BestSoFar:
         if not path.is_file():
             raise NetworkReplacedError(path)
     stage, key = str(networks[-1]["stage"]), networks[-1]["key"]
-    moved: list[dict[str, Any]] = []
-    for kind, fields in notes:
-        if kind == _DROPPED:
-            moved.clear()
-        elif kind == _MOVED and fields["of"] == key:
-            moved.append(fields)
+    moved = [fields for kind, fields in notes if kind == _MOVED and fields["of"] == key]
     evened = dict(networks[-1].get("equalized", {}))
     return BestSoFar(
         stage=stage,
@@ -240,16 +241,16 @@ def until_it_stays(read: Callable[[], _T]) -> _T:
 
 
 def _notes(rundir: RunDir) -> list[tuple[str, dict[str, Any]]]:
-    found = []
+    found, undone = [], set[str]()
     for record in read_records(rundir.journal):
         match record:
             case {"type": "note", "kind": "network", "fields": {"key": str(), "float_layers": list()}}:
                 found.append((_NETWORK, record["fields"]))
             case {"type": "note", "kind": "moved", "fields": {"of": str(), "name": str(), "row": dict()}}:
                 found.append((_MOVED, record["fields"]))
-            case {"type": "note", "kind": "confirmed", "fields": {"what": "search", "lasts": False}}:
-                found.append((_DROPPED, record["fields"]))
-    return found
+            case {"type": "note", "kind": "undone", "fields": {"of": str(network)}}:
+                undone.add(network)
+    return [(kind, fields) for kind, fields in found if kind != _MOVED or fields["of"] not in undone]
 
 
 def _with_rows(table: Table, moved: Iterable[Mapping[str, Any]]) -> Table:

@@ -16,7 +16,7 @@ from distq.graph.layers import Layer, compute_layer
 from distq.graph.load import LoadedModel
 from distq.graph.named import matching, nodes_by_name, nodes_named
 from distq.graph.plan import Plan
-from distq.graph.resolve import tensors_by_name
+from distq.graph.resolve import tensors_by_name, why_in_float
 from distq.graph.roles import find_roles
 from distq.graph.settings import Settings
 from distq.quant.layer_config import QUANTIZER_KEYS, ThresholdSetting
@@ -158,6 +158,11 @@ def with_thresholds(
         matched = matching(reach, name)
         if given and not matched and not entry.in_float:
             if entries.matched(name, nodes) and name not in entries.of_prototxt:
+                if (why := why_in_float(model, plan, name)) is not None:
+                    raise UsageError(
+                        f"--layer-config: entry {name} sets {min(given)}, and it stays float ({why}): "
+                        f"leave {min(given)} out or quantize it"
+                    )
                 raise UsageError(
                     f"--layer-config: entry {name} sets {min(given)}, and no quantizer stands behind it with "
                     f"--target {plan.target.name}: leave {min(given)} out"

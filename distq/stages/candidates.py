@@ -162,10 +162,4 @@ class Maker:
             return made
         for line in folded(f"{short_name(made.candidate.name)}: thresholds are searched", "  "):
             made.run.reporter.line(line)
-        return replace(made, form=tuned(made.run.by_diff(), made.options, made.form, _not_kept))
-
-
-def _not_kept(run: Run, stage: str, form: Form) -> Form:
-    """A candidate is not the best so far before it is measured."""
-    del run, stage
-    return form
+        return replace(made, form=tuned(made.run.by_diff(), made.options, made.form, keeps=False))

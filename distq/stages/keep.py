@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from distq.graph.state import Names, quantizer_constants
 from distq.graph.weight_files import content_key
-from distq.run.best_so_far import keep_network, note_moved
+from distq.run.best_so_far import keep_network, note_moved, note_undone
 from distq.run.context import Run
 from distq.stages.form import Form
 
@@ -41,3 +41,7 @@ class Moves:
         """Note that a form has another threshold for a quantizer than the one before it."""
         constants = quantizer_constants(form.plan, form.state, self._names, quantizer)
         note_moved(self._run.journal, self._network, quantizer, form.table[quantizer], constants)
+
+    def undo(self) -> None:
+        """Note that the form before the search is kept."""
+        note_undone(self._run.journal, self._network)

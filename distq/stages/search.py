@@ -50,7 +50,9 @@ def searched_quantizers(options: TuneOptions, form: Form) -> list[Quantizer]:
     return [q for q in chosen_quantizers(options, form) if not form.table[q.name].has_headroom]
 
 
-def search(run: Run, options: TuneOptions, form: Form, searched: list[Quantizer]) -> Form:
+def search(
+    run: Run, options: TuneOptions, form: Form, searched: list[Quantizer], moves: Moves | None = None
+) -> Form:
     """The form with the thresholds that the strategy found.
 
     Args:
@@ -58,12 +60,12 @@ def search(run: Run, options: TuneOptions, form: Form, searched: list[Quantizer]
         options: of the search.
         form: where it starts.
         searched: the quantizers it visits, in their order.
+        moves: is told what it moves; None of a network that is not the best so far.
     """
     decider = open_decider(run, STRATEGIES[options.strategy](options.effort), form, searched)
     images = len(run.tuning)
     began, forwards = time.monotonic(), run.cost_so_far.int8_forwards
     decisions: list[Decision] = []
-    moves = Moves(run, form)
     run.reporter.start("search", len(searched), "layers")
     run.reporter.line(COLUMNS.format("threshold", "diff", "scored", "dropped", "secs", "layer"))
     while remaining := searched[len(decisions) :]:
@@ -71,7 +73,8 @@ def search(run: Run, options: TuneOptions, form: Form, searched: list[Quantizer]
             decision, start = found.decision, form.table[quantizer.name].threshold
             if decision.threshold != start:
                 form = _decided(form, quantizer, decision, options.strategy)
-                moves.note(form, quantizer.name)
+                if moves is not None:
+                    moves.note(form, quantizer.name)
             decisions.append(decision)
             _record(run, quantizer, start, decision, found.seconds)
             run.reporter.advance()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import numpy as np
 import onnx
 import pytest
 from job_helpers import calibrate, three_layers, write_model
+from networks import Builder
 from sound_networks import LENGTH, Matrix, constant_q, sound_network, stft, tones
 
+from distq.errors import UsageError
 from distq.graph.front_end import front_end
 from distq.graph.layers import float_name
 from distq.graph.load import load_model
@@ -60,6 +63,18 @@ def test_waves_behind_another_layer_are_no_front_end(tmp_path: Path) -> None:
     assert not recognised(tmp_path, network)
 
 
+def test_a_large_product_of_an_input_takes_little_memory_to_look_at(tmp_path: Path) -> None:
+    b = Builder()
+    b.node("MatMul", "x", b.random(2048, 1024, name="w"), output="h")
+    b.node("MatMul", "h", b.random(1024, 4), output="y")
+    loaded = load_model(write_model(tmp_path / "model.onnx", b.model({"x": [1, 2048]}, ["y"])))
+    tracemalloc.start()
+    assert not front_end(loaded.model.graph, find_target("ort").layers)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 * b.initializers["w"].nbytes
+
+
 def test_a_network_of_pictures_has_none(tmp_path: Path) -> None:
     assert not recognised(tmp_path, three_layers())
 
@@ -93,3 +108,13 @@ def test_a_network_that_is_nothing_else_is_quantized(tmp_path: Path) -> None:
     np.save(tmp_path / "data.npy", tones(6))
     run = calibrate(model, tmp_path / "data.npy", tmp_path / "run", samples=4)
     assert not any("--quantize-front-end" in layer.reason for layer in run.float_layers)
+
+
+@pytest.mark.parametrize("option", ["int16_layers", "layer_config"])
+def test_what_is_set_for_it_is_refused_with_the_option_that_quantizes_it(tmp_path: Path, option: str) -> None:
+    model = write_model(tmp_path / "model.onnx", sound_network())
+    np.save(tmp_path / "data.npy", tones(6))
+    (tmp_path / "layers.yaml").write_text("real: {bits: 16}\n")
+    given = {"int16_layers": ("real",), "layer_config": tmp_path / "layers.yaml"}[option]
+    with pytest.raises(UsageError, match=r"real.* stays float .*--quantize-front-end"):
+        calibrate(model, tmp_path / "data.npy", tmp_path / "run", samples=4, **{option: given})

@@ -12,6 +12,7 @@ from job_helpers import BITS, Reference, samples, three_layers, tree, use_watche
 
 import distq
 from distq.cli.app import invoke
+from distq.engine.journal import Journal
 from distq.errors import InterruptedRun, UsageError
 from distq.run.best_so_far import read_best_so_far
 from distq.run.rundir import RunDir
@@ -72,6 +73,46 @@ def test_what_the_search_moved_is_in_it_before_the_search_ends(
     assert best.model() == (tmp_path / "whole" / "model.int8.onnx").read_bytes()
     assert {name: best.table[name].method for name in best.moved} == dict.fromkeys(best.moved, "bitmain")
     assert {name for name in best.table if best.table[name] != best.calibrated[name]} == {*best.moved}
+
+
+def test_what_a_search_moved_in_vain_is_not_in_it(
+    model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*given: object) -> object:
+        return given[3] if given[2] == "search" else given[4]
+
+    monkeypatch.setattr("distq.stages.tuned.confirmed", refused)
+    stop_before_the_report(monkeypatch)
+    for resume in (False, True):
+        with pytest.raises(InterruptedRun):
+            tune(model, data, tmp_path / "run", strategy="bitmain", bias_correction=False, resume=resume)
+        best = read_best_so_far(RunDir(tmp_path / "run"))
+        assert not best.moved
+        assert best.table == best.calibrated
+    with Journal(tmp_path / "run" / "journal.jsonl") as journal:
+        assert journal.notes("moved"), "the search did move something"
+
+
+def test_what_auto_moves_in_a_candidate_is_not_in_it(
+    model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("distq.stages.tuned.settle", _interrupt)
+    with pytest.raises(InterruptedRun):
+        distq.auto(
+            model=model,
+            data=data,
+            goal="sqnr:20",
+            tries=("strategy=bitmain",),
+            method="max",
+            out=tmp_path / "run",
+            executor="local",
+            samples=8,
+            bias_correction=False,
+        )
+    assert read_best_so_far(RunDir(tmp_path / "run")).stage == "INT8"
+    with Journal(tmp_path / "run" / "journal.jsonl") as journal:
+        assert journal.notes("layer")
+        assert not journal.notes("moved")
 
 
 def _interrupt(*_: object) -> None:

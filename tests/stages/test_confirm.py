@@ -141,3 +141,12 @@ def test_channels_are_evened_out_where_both_kinds_of_samples_gain(
     assert started
     gain = (found.holdout.after.sqnr_db or 0) - (found.holdout.before.sqnr_db or 0)
     assert gain > 2 if lasts else gain == 0
+
+
+def test_what_a_coarse_measure_sees_no_difference_in_is_kept(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("distq.stages.confirm.diffs_of", lambda *_: [np.zeros(16), np.zeros(16)])
+    found = tune(place, "0.npy", tmp_path / "run", 32, SilentReporter())
+    assert [note["lasts"] for note in notes(found)] == [True]
+    assert any(layer.accepted for layer in found.layers)
