@@ -166,8 +166,14 @@ class Gains:
         return len({*choice.float_layers}) < len(self._form.plan.layers)
 
     def without_each(self, choice: Choice) -> dict[Item, float]:
-        """NMSE estimated for a choice without each tensor and layer of it."""
-        items = [Item(int16=(name,)) for name in choice.int16]
+        """NMSE estimated for a choice without each tensor and layer of it.
+
+        Tensors that shared a quantizer until a layer between them became float are one part.
+        """
+        owners, together = self._form.plan.by_tensor, dict[str, list[str]]()
+        for name in choice.int16:
+            together.setdefault(owners[name].name, []).append(name)
+        items = [Item(int16=tuple(names)) for names in together.values()]
         items += [Item(float_layers=(name,)) for name in choice.float_layers]
         return {item: self.error(less(choice, item)) for item in items}
 
