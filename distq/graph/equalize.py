@@ -113,8 +113,16 @@ def equalized(model: ir.Model, scales: Mapping[Site, Floats]) -> ir.Model:
             _divide_outputs(copy.graph, copy.graph.node(name), scale, taken)
         for name in site.readers:
             _multiply_inputs(copy.graph, copy.graph.node(name), scale, taken)
+    _drop_replaced(copy.graph)
     copy.graph.sort()
     return copy
+
+
+def _drop_replaced(graph: ir.Graph) -> None:
+    """Remove weights and biases that nothing reads any more."""
+    for name, value in list(graph.initializers.items()):
+        if not value.uses() and not value.is_graph_input() and not value.is_graph_output():
+            del graph.initializers[name]
 
 
 def _groups(graph: ir.Graph) -> list[list[ir.Value]]:

@@ -73,6 +73,14 @@ def test_an_equalized_network_computes_the_same(load, feeds, kind, depthwise):
         np.testing.assert_allclose(after, before, rtol=1e-4, atol=1e-4 * np.abs(before).max())
 
 
+def test_weights_that_were_replaced_are_gone(load):
+    model = network(load, "Relu")
+    (site,) = found_in(model)
+    changed = equalized(model, {site: np.full(6, 2.0)})
+    assert all(value.uses() for value in changed.graph.initializers.values())
+    assert len(changed.graph.initializers) == len(model.graph.initializers)
+
+
 @pytest.mark.parametrize("target", ["openvino", "ort"])
 def test_inputs_and_output_of_a_sum_share_their_factors(load, feeds, target):
     b = Builder(3)
