@@ -10,6 +10,7 @@ import typer
 
 from distq.cli.flags import OUTPUT, Output, example, switch
 from distq.cli.perform import perform
+from distq.errors import plural
 from distq.options import make_options
 from distq.run_options import ReportOptions
 
@@ -60,6 +61,6 @@ def report(
 
 
 def _show(result: ReportResult) -> None:
-    typer.echo(f"{result.out}: {len(result.runs)} {'run' if len(result.runs) == 1 else 'runs'}")
+    typer.echo(f"{result.out}: {plural(len(result.runs), 'run')}")
     for path in result.node_data:
         typer.echo(f"  {path}")

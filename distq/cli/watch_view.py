@@ -91,7 +91,7 @@ def _bar(status: Status) -> RenderableType:
         table.add_column(no_wrap=True, overflow="ellipsis")
     speed = ", ".join(_speed(status))
     bar = ProgressBar(total=status.total or None, completed=status.done, width=10) if status.total else ""
-    table.add_row(Text(status.stage or "starts", "bold"), bar, Text(_count(status)), Text(speed, "cyan"))
+    table.add_row(Text(status.stage, "bold"), bar, Text(_count(status)), Text(speed, "cyan"))
     return table
 
 

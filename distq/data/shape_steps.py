@@ -89,7 +89,7 @@ class Pad(Step):
                 f"pad: fill has {len(self.fill)} numbers, the picture {channels} channels: "
                 f"give 1 or {channels}"
             )
-        if array.dtype == np.uint8 and not all(level == np.uint8(level % 256) for level in self.fill):
+        if array.dtype == np.uint8 and not all(level in range(256) for level in self.fill):
             raise PreprocessError(
                 f"pad: fill {list(self.fill)} is no level from 0 to 255: put pad behind scale, mean and std"
             )

@@ -37,7 +37,7 @@ class Booking:
     decoders: int = 0
 
     def __str__(self) -> str:
-        booked = f"{plural(self.cpus, 'CPU')}"
+        booked = plural(self.cpus, "CPU")
         if self.decoders:
             booked += f", {plural(self.decoders, 'CPU')} to decode"
         return f"{booked} and {self.gpus:g} GPU" if self.gpus else booked

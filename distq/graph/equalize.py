@@ -107,10 +107,9 @@ def equalized(model: ir.Model, scales: Mapping[Site, Floats]) -> ir.Model:
     for site, scale in scales.items():
         if not site.writers:
             _insert(copy.graph, values[site.tensors[0]], site, scale, taken)
-        for name in site.writers if site.rows else ():
-            divide_rows(copy.graph, copy.graph.node(name), scale, taken)
-        for name in () if site.rows else site.writers:
-            _divide_outputs(copy.graph, copy.graph.node(name), scale, taken)
+        divide = divide_rows if site.rows else _divide_outputs
+        for name in site.writers:
+            divide(copy.graph, copy.graph.node(name), scale, taken)
         for name in site.readers:
             _multiply_inputs(copy.graph, copy.graph.node(name), scale, taken)
     _drop_replaced(copy.graph)

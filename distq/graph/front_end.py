@@ -89,7 +89,8 @@ def front_end(graph: ir.Graph, carried: AbstractSet[str]) -> list[ir.Node]:
     if not found:
         return []
     lowpass = [n for layers in waiting.values() for n, r in layers if len(r) == 1 and _is_lowpass(r[0])]
-    return [node for node in nodes if node in {*found, *lowpass, *_filters(nodes, behind, carried)}]
+    chosen = {*found, *lowpass, *_filters(nodes, behind, carried)}
+    return [node for node in nodes if node in chosen]
 
 
 def _keeps_values(node: ir.Node) -> bool:

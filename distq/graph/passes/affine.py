@@ -171,9 +171,7 @@ def _scaled(node: ir.Node, weight: Array, scale: Array) -> Array:
     return weight * (scale.reshape(-1, 1) if node.attributes.get_int("transB", 0) else scale.reshape(1, -1))
 
 
-def _affine(  # one return an operator
-    data: ir.Value, rank: int, follower: ir.Node, channels: int
-) -> tuple[Array, Array] | None:
+def _affine(data: ir.Value, rank: int, follower: ir.Node, channels: int) -> tuple[Array, Array] | None:
     """Scale and shift, each (channels,), that ``follower`` applies to a tensor of so many dimensions."""
     if follower.domain or follower.op_type not in {"BatchNormalization", "Mul", "Add", "Sub", "Div"}:
         return None
