@@ -25,10 +25,10 @@ from distq.engine.journal_read import read_records
 from distq.engine.packing import pack_arrays, unpack_arrays
 from distq.errors import FileFormatError, UsageError
 from distq.files import BROKEN_ARCHIVE, atomic_copy, atomic_write, cannot_write, sha256_file
-from distq.graph.weight_files import beside, content_key, has_files
+from distq.graph.weight_files import content_key
 from distq.quant.table import Row, Table, dump_table, read_table, table_csv
 from distq.regular import read_regular
-from distq.run.rundir import RunDir
+from distq.run.rundir import RunDir, weights_of, write_network
 from distq.run.which_run import job_of_run
 
 _NETWORK, _MOVED, _UNDONE = "network", "moved", "undone"
@@ -105,7 +105,7 @@ class BestSoFar:
             NetworkReplacedError: the run has replaced the network by a better one meanwhile.
             ExecutionError: the disk does not take them.
         """
-        model, large = self.model(), _weights_of(self._path)
+        model, large = self.model(), weights_of(self._path)
         written = {folder.model, folder.thresholds, folder.tensors}
         if any(map(uses_external_data, onnx.load_model_from_string(model).graph.initializer)):
             _copy(large, folder.weights)
@@ -159,14 +159,14 @@ def keep_network(
         raise cannot_write(rundir.best, error) from error
     rundir.write_equalized(equalized)
     evened = {path.name: sha256_file(path) for path in _equalized_in(rundir) if path.is_file()}
-    atomic_write(path, beside(exported, _weights_of(path)) if has_files(exported) else exported)
+    write_network(path, exported)
     atomic_write(_table_in(rundir, key), table)
     if key not in noted:
         floats = [list(layer) for layer in float_layers]
         journal.note(_NETWORK, stage=stage, key=key, float_layers=floats, equalized=evened)
     for old in {_model_in(rundir, one) for one in noted} - {path}:
         old.unlink(missing_ok=True)
-        _weights_of(old).unlink(missing_ok=True)
+        weights_of(old).unlink(missing_ok=True)
 
 
 def note_moved(
@@ -291,7 +291,3 @@ def _model_in(rundir: RunDir, key: str) -> Path:
 
 def _table_in(rundir: RunDir, key: str) -> Path:
     return rundir.best / f"{key}.json"
-
-
-def _weights_of(model: Path) -> Path:
-    return model.with_name(f"{model.name}.data")

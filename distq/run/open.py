@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Protocol, TypeVar
 
 from distq.config import CalibrateOptions, CommonOptions
@@ -146,7 +145,7 @@ def _finished(rundir: RunDir) -> RunResult:
     """The result of a finished run; what a process left that was killed at its very end is removed."""
     if rundir.parts.is_dir() or rundir.best.is_dir():
         # who else has the run open does it, and a folder that cannot be written to stays as it is
-        with contextlib.suppress(DistqError, OSError), Journal(rundir.journal) as journal:
+        with suppress(DistqError, OSError), Journal(rundir.journal) as journal:
             rundir.remove_leftovers()
             journal.remove_parts()
             shutil.rmtree(rundir.best, ignore_errors=True)

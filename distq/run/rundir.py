@@ -59,7 +59,7 @@ class RunDir:
     @property
     def weights(self) -> Path:
         """The large weights of the QDQ model, where it has more than one file."""
-        return _weights_of(self.model)
+        return weights_of(self.model)
 
     @property
     def equalized(self) -> Path:
@@ -69,7 +69,7 @@ class RunDir:
     @property
     def equalized_weights(self) -> Path:
         """Its large weights, as :attr:`weights`."""
-        return _weights_of(self.equalized)
+        return weights_of(self.equalized)
 
     @property
     def chosen_job(self) -> Path:
@@ -152,12 +152,12 @@ class RunDir:
 
     def write_model(self, model: bytes) -> None:
         """Write the QDQ model, with its weights beside it where they lie in files."""
-        _write_network(self.model, model)
+        write_network(self.model, model)
 
     def write_equalized(self, model: bytes | None) -> None:
         """Write the float network with equalized channels in the same way; None: there is none."""
         if model is not None:
-            _write_network(self.equalized, model)
+            write_network(self.equalized, model)
             return
         for path in (self.equalized, self.equalized_weights):
             path.unlink(missing_ok=True)
@@ -275,10 +275,15 @@ class RunDir:
             self.path.mkdir(exist_ok=True)
 
 
-def _weights_of(model: Path) -> Path:
+def weights_of(model: Path) -> Path:
     """The large weights of a network, where it has more than one file."""
     return model.with_name(f"{model.name}.data")
 
 
-def _write_network(path: Path, model: bytes) -> None:
-    atomic_write(path, beside(model, _weights_of(path)) if has_files(model) else model)
+def write_network(path: Path, model: bytes) -> None:
+    """Write a network, its large weights beside it.
+
+    Raises:
+        ExecutionError: the disk does not take them.
+    """
+    atomic_write(path, beside(model, weights_of(path)) if has_files(model) else model)

@@ -7,7 +7,7 @@ import os
 import platform
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,13 +111,17 @@ class Status:
 class Watcher:
     """Looks at a run again and again; each look reads what is new in the journal."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
         """Begin to watch.
+
+        Args:
+            folder: of the run.
+            clock: seconds of the same epoch as those that the run writes.
 
         Raises:
             UsageError: the folder is no run.
         """
-        self._rundir = RunDir(folder)
+        self._rundir, self._clock = RunDir(folder), clock
         job = job_of_run(self._rundir)
         self._in_decibels, self._auto = "diff" not in job, job.get("command") == "auto"
         self._of_outputs = job.get("strategy", "default") in _OF_OUTPUTS
@@ -196,7 +200,7 @@ class Watcher:
             self._reading = f"{decibels(diff):.2f} dB" if self._in_decibels else f"diff {diff:.4g}"
 
     def _status(self) -> Status:
-        last, now = self._last, time.time()
+        last, now = self._last, self._clock()
         if not last:
             return self._without_a_word(now)
         rate = self._rate()

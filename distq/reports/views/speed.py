@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from distq.errors import plural
 from distq.reports.facts import RunFacts
 from distq.reports.html import NOTHING, Cell, element, number, numeric, paragraph, size, table, text, words
 from distq.run.figures import Latency, Speed
@@ -54,6 +55,6 @@ def _ms(value: float) -> str:
 
 def _conditions(found: Speed) -> str:
     provider = found.provider.removesuffix("ExecutionProvider")
-    threads = "1 thread" if found.threads == 1 else f"{found.threads} threads"
+    threads = plural(found.threads, "thread")
     times = f"{found.runs} times each in turns, on the machine of the driver"
     return f"One sample on {provider} with {threads}, {times}"
