@@ -126,6 +126,18 @@ def write_model(path: Path, proto: onnx.ModelProto) -> Path:
     return path
 
 
+SPREAD = (100.0, 30.0, 10.0, 3.0, 1.0, 1.0, 1.0, 1.0)
+"""Widths of channels for :func:`depthwise_network` by which they are worth evening out."""
+
+
+def evening_job(folder: Path) -> dict[str, Any]:
+    """Options of a ``tune`` that evens out channels; its network and data are put into the folder."""
+    write_model(folder / "model.onnx", depthwise_network(spread=SPREAD))
+    np.save(folder / "data.npy", samples(12))
+    files = {"model": folder / "model.onnx", "data": folder / "data.npy"}
+    return {**files, "samples": 8, "method": "kl", "target": "openvino", "executor": "local"}
+
+
 def samples(count: int = SAMPLES, shape: Sequence[int] = SHAPE, seed: int = 0) -> npt.NDArray[np.float32]:
     """Normal values with a few large ones, so that clipping has something to gain.
 

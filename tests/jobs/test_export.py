@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-from job_helpers import depthwise_network, samples, tree, write_model
+from job_helpers import evening_job, tree
 
 import distq
 from distq.cli.app import invoke
@@ -16,7 +14,6 @@ from distq.errors import FileFormatError, InterruptedRun, UsageError
 from distq.run.best_so_far import BestSoFar
 from distq.run.rundir import RunDir
 
-SPREAD = (100.0, 30.0, 10.0, 3.0, 1.0, 1.0, 1.0, 1.0)
 NETWORKS = {"model.int8.onnx", "model.equalized.onnx"}
 TABLES = {"thresholds.json", "tensors.csv"}
 
@@ -29,14 +26,12 @@ def _interrupt(*_: object) -> None:
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that evened out channels, and the same one stopped before its report."""
     folder = tmp_path_factory.mktemp("runs")
-    model = write_model(folder / "model.onnx", depthwise_network(spread=SPREAD))
-    np.save(folder / "data.npy", samples(12))
-    options: dict[str, Any] = {"samples": 8, "method": "kl", "target": "openvino", "executor": "local"}
-    distq.tune(model=model, data=folder / "data.npy", out=folder / "whole", **options)
+    options = evening_job(folder)
+    distq.tune(out=folder / "whole", **options)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("distq.jobs.tune.finish", _interrupt)
         with pytest.raises(InterruptedRun):
-            distq.tune(model=model, data=folder / "data.npy", out=folder / "stopped", **options)
+            distq.tune(out=folder / "stopped", **options)
     return folder
 
 

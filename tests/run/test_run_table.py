@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from job_helpers import Reference, depthwise_network, read_json, samples, thresholds, write_model
+from job_helpers import Reference, evening_job, read_json, samples, thresholds
 
 import distq
 from distq.engine.progress import SilentReporter
 from distq.errors import UsageError
 
-SPREAD = (100.0, 30.0, 10.0, 3.0, 1.0, 1.0, 1.0, 1.0)
 """Of channels: one scale for all leaves the small ones few steps."""
 
 
@@ -78,10 +77,7 @@ def thresholds_calibrated(run: Path) -> dict[str, dict[str, Any]]:
 def evened(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that evened out channels, and its network and data beside it."""
     folder = tmp_path_factory.mktemp("evened")
-    model = write_model(folder / "model.onnx", depthwise_network(spread=SPREAD))
-    np.save(folder / "data.npy", samples(12))
-    options = {"samples": 8, "method": "kl", "target": "openvino", "executor": "local"}
-    distq.tune(model=model, data=folder / "data.npy", out=folder / "run", **options)
+    distq.tune(out=folder / "run", **evening_job(folder))
     return folder
 
 

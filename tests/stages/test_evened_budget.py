@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from budget_networks import searched_behind_depthwise
-from job_helpers import bits, depthwise_network, read_json, samples, thresholds, write_model
+from job_helpers import SPREAD, bits, depthwise_network, read_json, samples, thresholds, write_model
 
 import distq
 from distq.engine.progress import SilentReporter
@@ -26,7 +26,6 @@ class Lines(SilentReporter):
         self.lines.append(text)
 
 
-SPREAD = (100.0, 30.0, 10.0, 3.0, 1.0, 1.0, 1.0, 1.0)
 """Of channels: one scale for all leaves the small ones few steps."""
 
 
