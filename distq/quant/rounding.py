@@ -55,23 +55,33 @@ def round_by_covariance(
 def _rounded(
     steps: Floats, order: npt.NDArray[np.intp], factor: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.int8]:
-    """Outputs, which do not depend on each other, in steps of their scales, rounded."""
-    columns = np.take_along_axis(steps, order[:, None, :], 2).astype(np.float32)
-    inputs = columns.shape[2]
+    """Outputs, which do not depend on each other, in steps of their scales, rounded.
+
+    All values of an input lie side by side in memory meanwhile: they are what is worked on at a time.
+    """
+    columns = _sorted_rows(steps.astype(np.float32).transpose(0, 2, 1), order)  # (groups, inputs, outputs)
+    inputs = columns.shape[1]
     rounded = np.empty(columns.shape, np.int8)
     errors = np.empty_like(columns)
+    moved = factor.transpose(0, 2, 1)
     for start in reversed(range(0, inputs, BLOCK)):
         end = min(start + BLOCK, inputs)
-        targets = columns[:, :, start:end] + errors[:, :, end:] @ factor[:, end:, start:end]
+        targets = columns[:, start:end] + moved[:, start:end, end:] @ errors[:, end:]
         for i in reversed(range(start, end)):
-            integers = np.clip(np.rint(targets[:, :, i - start]), -127, 127)
-            rounded[:, :, i] = integers
-            error = columns[:, :, i] - integers
-            errors[:, :, i] = error
-            targets[:, :, : i - start] += error[..., None] * factor[:, None, i, start:i]
-    found = np.empty_like(rounded)
-    np.put_along_axis(found, np.broadcast_to(order[:, None, :], found.shape), rounded, 2)
-    return found
+            integers = np.clip(np.rint(targets[:, i - start]), -127, 127)
+            rounded[:, i] = integers
+            error = columns[:, i] - integers
+            errors[:, i] = error
+            targets[:, : i - start] += factor[:, i, start:i, None] * error[:, None, :]
+    found = _sorted_rows(rounded, np.argsort(order, axis=1))
+    return np.ascontiguousarray(found.transpose(0, 2, 1))
+
+
+def _sorted_rows(matrices: npt.NDArray[Any], order: npt.NDArray[np.intp]) -> npt.NDArray[Any]:
+    """The rows of each of some matrices in its order, (matrices, rows): whole rows are copied."""
+    count, rows, columns = matrices.shape
+    places = order + rows * np.arange(count)[:, None]
+    return matrices.reshape(count * rows, columns)[places.reshape(-1)].reshape(matrices.shape)
 
 
 def _factor(covariance: Floats, order: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
@@ -87,9 +97,8 @@ def _factor(covariance: Floats, order: npt.NDArray[np.intp]) -> npt.NDArray[np.f
     together = max(1, _SORTED_TOGETHER // inputs**2)
     for start in range(0, len(order), together):
         part = slice(start, start + together)
-        columns = order[part]
-        rows_sorted = np.take_along_axis(covariance[part], columns[:, :, None], 1)
-        damped[part] = np.take_along_axis(rows_sorted, columns[:, None, :], 2) / unit[part, None, None]
+        half = _sorted_rows(covariance[part], order[part])  # of a symmetric matrix
+        damped[part] = _sorted_rows(half.transpose(0, 2, 1), order[part]) / unit[part, None, None]
     every = np.arange(inputs)
     damped[:, every, every] += (damping / unit)[:, None].astype(np.float32)
     try:

@@ -25,6 +25,7 @@ from distq.graph.read import read_proto
 @pytest.fixture(autouse=True)
 def low_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weight_files, "MOST_INSIDE", 256)
+    monkeypatch.setattr(weight_files, "MOST_IN_ONE_FILE", 256)
     monkeypatch.setattr(weight_files, "LEAST_BYTES", 64)
 
 
