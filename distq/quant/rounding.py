@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,11 @@ DAMPING = 0.01
 BLOCK = 64
 """Columns whose errors are moved onto the rest in one matrix product."""
 
-_ROUNDED_TOGETHER = 1 << 26
-"""Weights that are rounded at a time, at 17 bytes each; a larger layer is cut along its outputs."""
+OUTPUTS_TOGETHER = 384
+"""Outputs of a group that are rounded at a time; those of a larger layer are so cut, whoever rounds them.
+
+The last bit of a product can depend on how many rows it has.
+"""
 
 _SORTED_TOGETHER = 1 << 20
 """Elements of covariances that are sorted at a time: groups of a depthwise layer are small and many."""
@@ -40,15 +44,42 @@ def round_by_covariance(
     Returns:
         Integers in [-127, 127], shaped as ``weight``.
     """
+    return round_by_factor(weight, scale, factor_of(covariance))
+
+
+@dataclass(frozen=True)
+class Factor:
+    """What rounding takes of a covariance.
+
+    Attributes:
+        order: (groups, inputs), of the inputs from the least to the largest variance.
+        lower: (groups, inputs, inputs), Cholesky factor in that order, its diagonal 1.
+    """
+
+    order: npt.NDArray[np.intp]
+    lower: npt.NDArray[np.float32]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes."""
+        return self.order.nbytes + self.lower.nbytes
+
+
+def factor_of(covariance: Floats) -> Factor:
+    """The factor of covariances, (groups, inputs, inputs)."""
     variance = np.einsum("gii->gi", covariance)
     order = np.argsort(-variance, axis=1, kind="stable")[:, ::-1]
-    factor = _factor(covariance, order)
-    groups, outputs, inputs = weight.shape
-    rounded = np.empty((groups, outputs, inputs), np.int8)
-    together = max(1, _ROUNDED_TOGETHER // (groups * inputs))
-    for start in range(0, outputs, together):
-        part = np.s_[:, start : start + together]
-        rounded[part] = _rounded(weight[part] / scale[part][..., None], order, factor)
+    return Factor(order, _factor(covariance, order))
+
+
+def round_by_factor(
+    weight: npt.NDArray[np.floating[Any]], scale: Floats, factor: Factor
+) -> npt.NDArray[np.int8]:
+    """As :func:`round_by_covariance`, of which this is the part that each output takes."""
+    rounded = np.empty(weight.shape, np.int8)
+    for start in range(0, weight.shape[1], OUTPUTS_TOGETHER):
+        part = np.s_[:, start : start + OUTPUTS_TOGETHER]
+        rounded[part] = _rounded(weight[part] / scale[part][..., None], factor.order, factor.lower)
     return rounded
 
 
@@ -81,7 +112,8 @@ def _sorted_rows(matrices: npt.NDArray[Any], order: npt.NDArray[np.intp]) -> npt
     """The rows of each of some matrices in its order, (matrices, rows): whole rows are copied."""
     count, rows, columns = matrices.shape
     places = order + rows * np.arange(count)[:, None]
-    return matrices.reshape(count * rows, columns)[places.reshape(-1)].reshape(matrices.shape)
+    found: npt.NDArray[Any] = matrices.reshape(count * rows, columns)[places.reshape(-1)]
+    return found.reshape(matrices.shape)
 
 
 def _factor(covariance: Floats, order: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
