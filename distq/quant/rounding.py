@@ -94,16 +94,20 @@ def _rounded(
     inputs = columns.shape[1]
     rounded = np.empty(columns.shape, np.int8)
     errors = np.empty_like(columns)
+    added = np.empty((len(columns), BLOCK, columns.shape[2]), np.float32)
     moved = factor.transpose(0, 2, 1)
     for start in reversed(range(0, inputs, BLOCK)):
         end = min(start + BLOCK, inputs)
-        targets = columns[:, start:end] + moved[:, start:end, end:] @ errors[:, end:]
+        targets = moved[:, start:end, end:] @ errors[:, end:]
+        targets += columns[:, start:end]
         for i in reversed(range(start, end)):
-            integers = np.clip(np.rint(targets[:, i - start]), -127, 127)
+            rest = i - start
+            integers = np.rint(targets[:, rest])
+            np.minimum(np.maximum(integers, -127, out=integers), 127, out=integers)
             rounded[:, i] = integers
-            error = columns[:, i] - integers
-            errors[:, i] = error
-            targets[:, : i - start] += factor[:, i, start:i, None] * error[:, None, :]
+            np.subtract(columns[:, i], integers, out=errors[:, i])
+            np.multiply(factor[:, i, start:i, None], errors[:, None, i], out=added[:, :rest])
+            targets[:, :rest] += added[:, :rest]
     found = _sorted_rows(rounded, np.argsort(order, axis=1))
     return np.ascontiguousarray(found.transpose(0, 2, 1))
 

@@ -53,6 +53,18 @@ def test_a_large_network_gets_the_same_thresholds_and_weights(tmp_path, data, mo
     assert made == expected
 
 
+def test_what_fits_into_one_file_is_written_as_one(tmp_path, data, monkeypatch):
+    """Whether its weights lay in files meanwhile makes no difference to a byte."""
+    monkeypatch.setattr(weight_files, "MOST_IN_ONE_FILE", 1 << 29)
+    model = write_model(tmp_path / "model.onnx", three_layers())
+    tuned(model, data, tmp_path / "large")
+    monkeypatch.undo()
+    tuned(model, data, tmp_path / "small")
+    assert not (tmp_path / "large/model.int8.onnx.data").exists()
+    for name in ("model.int8.onnx", "thresholds.json"):
+        assert (tmp_path / "large" / name).read_bytes() == (tmp_path / "small" / name).read_bytes()
+
+
 @pytest.mark.parametrize("name", sorted(NETWORKS))
 def test_any_large_network_is_calibrated_as_a_small_one(tmp_path, monkeypatch, name):
     proto = NETWORKS[name]()
