@@ -41,7 +41,7 @@ def finish(run: Run, before: Form, after: Form | None = None, report: AutoReport
     atomic_write(run.rundir.thresholds, final.table_bytes)
     atomic_write(run.rundir.tensors, final.table_csv)
     run.rundir.write_model(final.exported)
-    run.rundir.write_equalized(final.equalized)
+    run.rundir.write_equalized(final.equalized())
     run.float_layers = list(float_layers(final.model, final.plan, final.exported))
     models = [run.share_reported(form.exported) for form in (before, after) if form is not None]
     tuned = None if after is None else 1

@@ -87,7 +87,6 @@ class Form:
         """The float network as ONNX bytes."""
         return serialized(self.model)
 
-    @property
     def equalized(self) -> bytes | None:
         """The float network as ONNX bytes where channels were evened out; else None."""
         if not any(row.has_headroom for row in self.table.values()):
