@@ -156,9 +156,10 @@ def _search_notes(
     search = record.get("search")
     for one in records:
         fields = one.get("fields")
-        if (one.get("type"), one.get("kind")) == ("note", "layer") and isinstance(fields, dict):
-            if search is None or fields.get("search") == search:
-                yield fields
+        if (one.get("type"), one.get("kind")) != ("note", "layer") or not isinstance(fields, dict):
+            continue
+        if search is None or fields.get("search") == search:
+            yield fields
 
 
 def _searched(notes: Sequence[Mapping[str, Any]], result: RunResult) -> Iterator[SearchedLayer]:

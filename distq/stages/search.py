@@ -16,7 +16,7 @@ from distq.replica.keys import content_key
 from distq.run.context import Run
 from distq.run.results import SearchCost
 from distq.search.strategy import STRATEGIES, Decision
-from distq.stages.decide import open_decider
+from distq.stages.decide import Found, open_decider
 from distq.stages.form import Form
 from distq.stages.keep import Moves
 
@@ -80,7 +80,7 @@ def search(
                 if moves is not None:
                     moves.note(form, quantizer.name)
             decisions.append(decision)
-            _record(run, key, quantizer, start, decision, found.seconds)
+            _record(run, key, quantizer, start, found)
             run.reporter.advance()
     run.reporter.finish()
     measured = [decision for decision in decisions if decision.scored]
@@ -118,10 +118,9 @@ def _decided(form: Form, quantizer: Quantizer, decision: Decision, strategy: str
     )
 
 
-def _record(
-    run: Run, search: str, quantizer: Quantizer, start: float, decision: Decision, seconds: float
-) -> None:
+def _record(run: Run, search: str, quantizer: Quantizer, start: float, found: Found) -> None:
     """Write the decision into the journal, once of a search, and say it."""
+    decision, seconds = found.decision, found.seconds
     noted = {(note.get("search"), note["name"]) for note in run.journal.notes("layer")}
     if (search, quantizer.name) not in noted:
         note = {
