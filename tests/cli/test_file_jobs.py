@@ -33,7 +33,7 @@ def test_a_job_file_does_what_the_command_does(
     job.write_text(text)
     assert invoke(["run", str(job)]) == 0, capsys.readouterr().err
     assert (job.parent / written).stat().st_size > 0
-    assert written.split("/")[0] in capsys.readouterr().out
+    assert written.split("/", maxsplit=1)[0] in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
