@@ -110,6 +110,7 @@ FLAGS = {
     "equalize": Flag(SEARCH, "Leave channels as they are."),
     "layers": Flag(SEARCH, "Tune only these layers.", "NAME,NAME"),
     "ignore_layers": Flag(SEARCH, "Leave these layers' thresholds as calibrated.", "NAME,NAME"),
+    "time": Flag(SEARCH, "End within so long, with the best so far: 90s, 20m, 1.5h.", "TIME"),
     "goal": Flag(
         GOAL,
         "What to reach on the tuning samples: sqnr:30, top1:-0.5, top5:-0.5, map:-1, score:-0.01.",
@@ -117,7 +118,6 @@ FLAGS = {
     ),
     "cost": Flag(GOAL, "What not to spend: multiplications or layers not in INT8, or time on this machine"),
     "tries": Flag(GOAL, "Try exactly this: 'per-channel; method=admm'; again for each.", "'A; B'"),
-    "time": Flag(GOAL, "Begin nothing new after so long, and take the best so far: 30m.", "TIME"),
     "diff": Flag(
         SEARCH,
         "What the search lowers: nmse, squared, cosine, detection, detection:HEAD or FILE.py.",
