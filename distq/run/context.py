@@ -146,25 +146,25 @@ class Run:
     def images(self, stage: str, units: Sequence[Unit]) -> Iterator[Arrays]:
         """The same under a progress bar that counts the units' samples."""
         self.reporter.start(stage, sum(map(_images, units)), "images")
-        began, known, first = self.time.elapsed, self.tally.recalled, 0.0
         try:
-            for result in self._results(units, _images):
-                first = first or self.time.elapsed - began
-                yield result
+            yield from self._results(units, _images)
         finally:
             self.reporter.finish()
-        if units and self.tally.recalled == known:
-            self.pace.measured(units, self.executor.workers, first, self.time.elapsed - began)
 
     def _results(self, units: Sequence[Unit], weight: Callable[[Unit], int]) -> Iterator[Arrays]:
+        began, known, first = self.time.elapsed, self.tally.recalled, 0.0
         for part in self._in_time(units):
-            began, ran = self.time.elapsed, self.tally.ran
-            yield from run_units(
+            start = self.time.elapsed
+            for result in run_units(
                 self.executor, self.journal, part, self.reporter, weight=weight, tally=self.tally
-            )
-            if part and self.tally.ran - ran == len(part):
+            ):
+                first = first or self.time.elapsed - began
+                yield result
+            if self.tally.recalled == known:
                 batches = max(1.0, len(part) / (AT_A_TIME * self.executor.workers))
-                self.time.took(type(part[0]), (self.time.elapsed - began) / batches)
+                self.time.took(type(part[0]), (self.time.elapsed - start) / batches)
+        if units and self.tally.recalled == known:
+            self.pace.measured(units, self.executor.workers, first, self.time.elapsed - began)
 
     def _in_time(self, units: Sequence[Unit]) -> Iterator[Sequence[Unit]]:
         """All units together; with a limit of time a few at a time, as long as there is time for them."""

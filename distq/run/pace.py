@@ -31,10 +31,12 @@ class Pace:
 
     Attributes:
         fuse: seconds that ONNX Runtime takes to fuse the network, in the driver.
+        correct: seconds of rounding and correcting all layers of one network.
         answer: seconds that it takes to make once more what was found, where that is done.
     """
 
     fuse: float = 0.0
+    correct: float = 0.0
     answer: float = 0.0
     _speeds: dict[str, Speed] = field(default_factory=dict)
 

@@ -37,11 +37,9 @@ def best_calibration(run: Run, form: Form) -> Form:
         run: gives workers and samples.
         form: with distributions, and thresholds by the first method.
     """
-    began = run.time.elapsed
     first = corrected(run, form)
-    took = run.time.elapsed - began
     keep_back(run)
-    return in_time(run, "comparing methods", lambda: _closer(run, form, first), first, took)
+    return in_time(run, "comparing methods", lambda: _closer(run, form, first), first, run.pace.correct)
 
 
 def _closer(run: Run, form: Form, first: Form) -> Form:

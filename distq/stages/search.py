@@ -15,6 +15,7 @@ from distq.run.results import SearchCost
 from distq.run.time_limit import TimeIsUp
 from distq.search.strategy import STRATEGIES, Decision
 from distq.stages.decide import open_decider
+from distq.stages.forecast import forecast, tell
 from distq.stages.form import Form
 from distq.stages.keep import Moves
 
@@ -89,6 +90,8 @@ def _search(
 ) -> None:
     decider = open_decider(run, STRATEGIES[options.strategy](options.effort), found.form, searched)
     began, forwards, decisions = run.time.elapsed, run.cost_so_far.int8_forwards, found.decisions
+    expected = forecast(run, options, decider.scorer, searched)
+    tell(run, options, expected)
     run.reporter.start("search", len(searched), "layers")
     run.reporter.line(COLUMNS.format("threshold", "diff", "scored", "dropped", "secs", "layer"))
     try:
@@ -102,6 +105,8 @@ def _search(
                 decisions.append(decision)
                 _record(run, quantizer, start, decision, one.seconds)
                 run.reporter.advance()
+            if expected is not None:
+                run.reporter.left(expected.left(len(decisions), run.time.elapsed - began))
     finally:
         run.reporter.finish()
         run.cost_so_far.search = _cost(run, decisions, began, forwards)

@@ -53,8 +53,10 @@ def tuned(run: Run, options: TuneOptions, before: Form, *, keeps: bool = True) -
     if moves is not None and settled is spent:
         moves.undo()
     # better thresholds may change what a budget is best spent on
-    again = partial(reconsider, run, options, start, settled)
-    chosen = kept("budget spent anew", in_time(run, "spending the budget again", again, settled))
+    chosen = settled
+    if spent is not start:
+        again = partial(reconsider, run, options, start, settled)
+        chosen = kept("budget spent anew", in_time(run, "spending the budget again", again, settled))
     # with 16 bits in place other channels are worth evening out
     evening = partial(even_out_anew, run, before, start, chosen)
     evened = in_time(run, "evening out channels with the budget spent", evening, chosen)
