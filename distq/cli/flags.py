@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from distq.config import CHOICES, TuneOptions
 from distq.options import POSITIONAL, RESERVED
+from distq.run.time_limit import Clock, stopwatch
 
 DATA = "Data"
 QUANTIZATION = "Quantization"
@@ -176,10 +177,11 @@ PLACE_FLAGS = tuple(name for name, flag in FLAGS.items() if flag.panel == PLACE 
 
 @dataclass(frozen=True)
 class Output:
-    """What a command prints: everything, warnings only (quiet), or one JSON document on stdout."""
+    """What a command prints: all, warnings only (quiet), or one JSON document on stdout; and its clock."""
 
     quiet: bool
     json: bool
+    clock: Clock = field(default_factory=stopwatch, compare=False)
 
 
 def _keyword(name: str, hint: Any, info: Any, default: Any) -> inspect.Parameter:  # noqa: ANN401  # a type and what typer makes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 from distq.config import AutoOptions
@@ -32,7 +31,7 @@ def auto(
     options: AutoOptions,
     reporter: Reporter,
     lender: Lender | None = None,
-    clock: Clock = time.monotonic,
+    clock: Clock | None = None,
 ) -> RunResult:
     """Find the cheapest network that meets the goal on the tuning samples.
 
@@ -42,7 +41,7 @@ def auto(
         options: of the command.
         reporter: told of progress.
         lender: whose workers it takes; None: its own.
-        clock: tells the time, which ``--time`` limits.
+        clock: of the command, whose ``--time`` it tells; None: it begins now.
 
     Raises:
         InputError: what was given cannot be used; nothing was written.

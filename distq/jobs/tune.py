@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from distq.config import TuneOptions
 from distq.engine.progress import Reporter
 from distq.reports.runs import with_report
@@ -23,7 +21,7 @@ def tune(
     options: TuneOptions,
     reporter: Reporter,
     lender: Lender | None = None,
-    clock: Clock = time.monotonic,
+    clock: Clock | None = None,
 ) -> RunResult:
     """Calibrate a model and search its thresholds.
 
@@ -31,7 +29,7 @@ def tune(
         options: of the command.
         reporter: told of progress.
         lender: whose workers it takes, such as a sweep's; None: its own.
-        clock: tells the time, which ``--time`` limits.
+        clock: of the command, whose ``--time`` it tells; None: it begins now.
 
     Raises:
         InputError: what was given cannot be used; nothing was written.

@@ -122,9 +122,9 @@ class Run:
 
     def fuse(self, model: bytes) -> bytes:
         """The graph that the workers run for a QDQ model (:func:`distq.replica.session.fuse`)."""
-        began = self.time.clock()
+        began = self.time.elapsed
         fused = fuse(model, WorkerSettings(self.executor.device))
-        self.pace.fuse = max(self.pace.fuse, self.time.clock() - began)
+        self.pace.fuse = max(self.pace.fuse, self.time.elapsed - began)
         return fused
 
     def share_reported(self, model: bytes) -> Blob:
@@ -145,6 +145,7 @@ class Run:
 
     def images(self, stage: str, units: Sequence[Unit]) -> Iterator[Arrays]:
         """The same under a progress bar that counts the units' samples."""
+        self._require_time(next(iter(self._portions(units)), ()))
         self.reporter.start(stage, sum(map(_images, units)), "images")
         try:
             yield from self._results(units, _images)
@@ -153,7 +154,8 @@ class Run:
 
     def _results(self, units: Sequence[Unit], weight: Callable[[Unit], int]) -> Iterator[Arrays]:
         began, known, first = self.time.elapsed, self.tally.recalled, 0.0
-        for part in self._in_time(units):
+        for part in self._portions(units):
+            self._require_time(part)
             start = self.time.elapsed
             for result in run_units(
                 self.executor, self.journal, part, self.reporter, weight=weight, tally=self.tally
@@ -166,14 +168,15 @@ class Run:
         if units and self.tally.recalled == known:
             self.pace.measured(units, self.executor.workers, first, self.time.elapsed - began)
 
-    def _in_time(self, units: Sequence[Unit]) -> Iterator[Sequence[Unit]]:
-        """All units together; with a limit of time a few at a time, as long as there is time for them."""
+    def _portions(self, units: Sequence[Unit]) -> Iterator[Sequence[Unit]]:
+        """All units together; with a limit of time a few at a time."""
         step = AT_A_TIME * self.executor.workers if self.time.limited else max(1, len(units))
-        for start in range(0, len(units), step):
-            part = units[start : start + step]
-            if self.time.limited and any(unit.key not in self.journal for unit in part):
-                self.time.require(self.time.expected(type(part[0])))
-            yield part
+        yield from (units[start : start + step] for start in range(0, len(units), step))
+
+    def _require_time(self, units: Sequence[Unit]) -> None:
+        """Have time for units, or know what they give."""
+        if self.time.limited and any(unit.key not in self.journal for unit in units):
+            self.time.require(self.time.expected(type(units[0])))
 
     def skip_unreadable(self, result: Arrays, data: DatasetSpec) -> None:
         """Leave out samples that could not be decoded, as many as ``--skip-bad`` allows.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -57,7 +56,7 @@ def open_run(
     command: str,
     reporter: Reporter,
     lender: Lender | None = None,
-    clock: Clock = time.monotonic,
+    clock: Clock | None = None,
 ) -> Iterator[Run | RunResult]:
     """A run that is ready for its stages, or the result of one that is finished already.
 
@@ -68,7 +67,7 @@ def open_run(
         command: its name, which is part of the run's identity.
         reporter: told of progress.
         lender: gives the workers; None: the run starts its own.
-        clock: tells the time.
+        clock: of the command; None: it begins now.
 
     Raises:
         InputError: what was given cannot be used.

@@ -16,7 +16,13 @@ from distq.run.figures import Result
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 Clock = Callable[[], float]
-"""Seconds from any fixed time on."""
+"""Seconds since the command began."""
+
+
+def stopwatch() -> Clock:
+    """A clock that begins now."""
+    began = time.monotonic()
+    return lambda: time.monotonic() - began
 
 
 def seconds_of(text: str | None) -> float:
@@ -62,22 +68,20 @@ class TimeLimit:
     """The time of one command.
 
     Attributes:
-        clock: tells the time.
-        began: when the command did.
         seconds: it may take; infinite without a limit.
         kept_back: seconds that the end needs.
         limited: whether work begins only while there is time for it.
         end: what the time left out; None: nothing so far.
     """
 
-    def __init__(self, text: str | None = None, clock: Clock = time.monotonic) -> None:
-        """Begin.
+    def __init__(self, text: str | None = None, clock: Clock | None = None) -> None:
+        """Take the time.
 
         Args:
             text: of ``--time``.
-            clock: tells the time.
+            clock: of the command; None: it begins now.
         """
-        self.clock, self.began = clock, clock()
+        self._clock = clock or stopwatch()
         self.kept_back = 0.0
         self.limited = False
         self._whole = 0.0
@@ -88,7 +92,7 @@ class TimeLimit:
     @property
     def elapsed(self) -> float:
         """Seconds since the command began."""
-        return self.clock() - self.began
+        return self._clock()
 
     @property
     def left(self) -> float:
