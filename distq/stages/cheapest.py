@@ -13,13 +13,14 @@ from distq.config import AutoOptions
 from distq.engine.progress import folded
 from distq.errors import ModelError, UsageError
 from distq.run.context import Run
+from distq.run.time_limit import TimeIsUp
 from distq.search.goal import Goal
 from distq.stages.candidates import Candidate
 from distq.stages.exchanges import cheaper_choices
 from distq.stages.float_islands import Island, faster_in_float
 from distq.stages.form import Choice
 from distq.stages.gains import Gains, Item, less
-from distq.stages.trials import TimeIsUp, Trial, Trials, as_good
+from distq.stages.trials import Trial, Trials, as_good
 
 SLACK = 1.5
 """An estimated error up to so many times the limit is tried: making a network anew lowers it, as a rule."""
@@ -75,9 +76,11 @@ def explore(run: Run, options: AutoOptions, goal: Goal, trials: Trials) -> Explo
     search = _Search(run, options, goal, trials)
     stopped = ""
     try:
-        search.go()
+        with run.time.limit():
+            search.go()
     except TimeIsUp:
         stopped = f"--time {options.time} was over: give more"
+        run.time.leave_out("networks that were not tried")
     except (UsageError, ModelError) as error:  # of one combination; what was found before it holds
         stopped = f"a network could not be made: {error}"
     if stopped:
