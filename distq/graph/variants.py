@@ -76,7 +76,7 @@ def put_back(exported: onnx.ModelProto, original: onnx.ModelProto, part: FloatPa
 
 
 def _read_with(nodes: Sequence[onnx.NodeProto], part: FloatPart) -> list[list[str]]:
-    """What each node of an exported network reads; a DequantizeLinear left out reads the float tensor alone."""
+    """What each node of an exported network reads: without a quantizer the float tensor alone."""
     source = {n.output[0]: n.input[0] for n in nodes if n.op_type == "QuantizeLinear"}
     behind = {
         n.output[0]: source[n.input[0]]
