@@ -185,6 +185,11 @@ class Gains:
             worth[item] = (error - now) / max(cost, LEAST_COST)
         return sorted(worth, key=lambda item: worth[item])
 
+    def dearest(self, choice: Choice, count: int) -> list[Item]:
+        """The parts of a choice without which it costs least, the dearest first."""
+        saved = {item: -self.price(less(choice, item)) for item in self.without_each(choice)}
+        return sorted(saved, key=lambda item: -saved[item])[:count]
+
     def worst(self, choice: Choice, count: int) -> list[str]:
         """What costs most of the error with a choice, the worst first, for a person."""
         left = self._left(choice)
