@@ -137,6 +137,12 @@ def prepare(network: Network, model: Path, data: Path | None, folder: Path) -> N
     save(reference, {str(i): output for i, output in enumerate(outputs)})
 
 
+def kept_rows(place: Path) -> dict[str, dict[str, Any]]:
+    """Rows by network and name."""
+    found: dict[str, dict[str, Any]] = json.loads(place.read_text()) if place.exists() else {}
+    return found
+
+
 def line(row: dict[str, Any], runtime: str) -> str:
     """A row in words."""
     failed = row.get("failed") or row[runtime].get("failed")
@@ -166,7 +172,7 @@ def main() -> None:
         make_environment(place, INC_REQUIREMENTS, INC, "inc"),
     )
     kept = cache / "results.json"
-    results: dict[str, dict[str, Any]] = json.loads(kept.read_text()) if kept.exists() else {}
+    results = kept_rows(kept)
     for name in asked.networks:
         network, folder = NETWORKS[name], cache / "arrays" / name.replace(" ", "-")
         model = fetch(network, cache)
@@ -174,15 +180,15 @@ def main() -> None:
         for contender in contenders(network, asked.effort, asked.tune_samples):
             if not contender.name.startswith(tuple(asked.rows.split(","))):
                 continue
-            rows = results.setdefault(name, {})
-            if asked.again or contender.name not in rows:
-                rows[contender.name] = compete(
-                    contender, network, folder, model, pythons=pythons, timeout=asked.timeout
-                )
+            if asked.again or contender.name not in results.get(name, {}):
+                row = compete(contender, network, folder, model, pythons=pythons, timeout=asked.timeout)
+                results = kept_rows(kept)  # another call may have made others meanwhile
+                results.setdefault(name, {})[contender.name] = row
                 kept.write_text(json.dumps(results, indent=1))
             for runtime in contender.runtimes:
                 print(
-                    f"{name}: {contender.name}, {runtime}: {line(rows[contender.name], runtime)}", flush=True
+                    f"{name}: {contender.name}, {runtime}: {line(results[name][contender.name], runtime)}",
+                    flush=True,
                 )
     if asked.write:
         write_table(results)

@@ -24,6 +24,8 @@ from distq.search.measures.measure import Measure
 from distq.search.measures.text import Text
 from distq.search.measures.text_boxes import TextBoxes
 
+Steps = tuple[dict[str, object], ...]
+
 
 @dataclass(frozen=True)
 class Made:
@@ -42,7 +44,7 @@ class Photos:
         change: what is done to the arrays.
     """
 
-    steps: tuple[dict[str, object], ...]
+    steps: Steps
     held_out: tuple[str, ...] = ()
     change: Callable[[Array], Array] = np.asarray
 
@@ -81,8 +83,8 @@ class Network:
 PHOTOS = Lines("imagenet1k/labels.txt", 0, 500)
 RGB: dict[str, object] = {"color": "rgb"}
 UNIT: dict[str, object] = {"scale": 1 / 255}
-IMAGENET = (RGB, UNIT, {"mean": [0.485, 0.456, 0.406]}, {"std": [0.229, 0.224, 0.225]})
-CROP = ({"resize": {"shorter_side": 224}}, {"center_crop": {"height": 224, "width": 224}})
+IMAGENET: Steps = (RGB, UNIT, {"mean": [0.485, 0.456, 0.406]}, {"std": [0.229, 0.224, 0.225]})
+CROP: Steps = ({"resize": {"shorter_side": 224}}, {"center_crop": {"height": 224, "width": 224}})
 PEOPLE = ("faces", "detection/mixed", "detection/indoor")
 RAPIDOCR, MODELS = "rapidocr-onnxruntime==1.4.4", "rapidocr_onnxruntime/models"
 
