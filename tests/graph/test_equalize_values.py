@@ -1,4 +1,4 @@
-"""Channels of an attention's values: their layer takes the inverse factors, the output projection the factors."""
+"""Channels of an attention's values are evened out into the layers in front of it and behind it."""
 
 import numpy as np
 import onnx_ir as ir
