@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 from distq.config import TuneOptions
 from distq.errors import UsageError
+from distq.files import sha256_bytes
 from distq.graph.plan import Quantizer
 from distq.graph.resolve import resolve_names
 from distq.graph.rows import with_threshold
+from distq.replica.keys import content_key
 from distq.run.context import Run
 from distq.run.results import SearchCost
 from distq.search.strategy import STRATEGIES, Decision
-from distq.stages.decide import open_decider
+from distq.stages.decide import Found, open_decider
 from distq.stages.form import Form
 from distq.stages.keep import Moves
 
@@ -62,6 +65,7 @@ def search(
         searched: the quantizers it visits, in their order.
         moves: is told what it moves; None of a network that is not the best so far.
     """
+    key = _key(options, form, searched)
     decider = open_decider(run, STRATEGIES[options.strategy](options.effort), form, searched)
     images = len(run.tuning)
     began, forwards = time.monotonic(), run.cost_so_far.int8_forwards
@@ -76,7 +80,7 @@ def search(
                 if moves is not None:
                     moves.note(form, quantizer.name)
             decisions.append(decision)
-            _record(run, quantizer, start, decision, found.seconds)
+            _record(run, key, quantizer, start, found)
             run.reporter.advance()
     run.reporter.finish()
     measured = [decision for decision in decisions if decision.scored]
@@ -93,7 +97,13 @@ def search(
         serial_forwards=scored * images,
         seconds=round(time.monotonic() - began, 3),
     )
-    return form
+    return replace(form, search=key)
+
+
+def _key(options: TuneOptions, form: Form, searched: Sequence[Quantizer]) -> str:
+    """What tells the searches of a run apart: ``auto`` searches several networks, or one in several ways."""
+    names = [quantizer.name for quantizer in searched]
+    return content_key("search", sha256_bytes(form.exported), options.strategy, options.effort, names)
 
 
 def _decided(form: Form, quantizer: Quantizer, decision: Decision, strategy: str) -> Form:
@@ -108,10 +118,18 @@ def _decided(form: Form, quantizer: Quantizer, decision: Decision, strategy: str
     )
 
 
-def _record(run: Run, quantizer: Quantizer, start: float, decision: Decision, seconds: float) -> None:
-    """Write the decision into the journal, once, and say it."""
-    if quantizer.name not in {note["name"] for note in run.journal.notes("layer")}:
-        note = {"name": quantizer.name, "start": start, "seconds": round(seconds, 3), **asdict(decision)}
+def _record(run: Run, search: str, quantizer: Quantizer, start: float, found: Found) -> None:
+    """Write the decision into the journal, once of a search, and say it."""
+    decision, seconds = found.decision, found.seconds
+    noted = {(note.get("search"), note["name"]) for note in run.journal.notes("layer")}
+    if (search, quantizer.name) not in noted:
+        note = {
+            "search": search,
+            "name": quantizer.name,
+            "start": start,
+            "seconds": round(seconds, 3),
+            **asdict(decision),
+        }
         for one in note["tried"]:  # images as the source has them, where those scored on have their places
             one["decisive"] = [(run.tuning[place], part) for place, part in one["decisive"]]
         run.journal.note("layer", **note)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from distq.config import TuneOptions
 from distq.run.context import Run
 from distq.stages.budget import reconsider, spend
@@ -44,5 +46,5 @@ def tuned(run: Run, options: TuneOptions, before: Form, *, keeps: bool = True) -
     # better thresholds may change what a budget is best spent on
     chosen = kept("budget spent anew", reconsider(run, options, start, settled))
     # with 16 bits in place other channels are worth evening out
-    evened = even_out_anew(run, before, start, chosen)
-    return confirmed(run, options, "equalization", chosen, evened)
+    evened = even_out_anew(run, before, start, chosen, {q.name for q in searched})
+    return replace(confirmed(run, options, "equalization", chosen, evened), search=moved.search)
