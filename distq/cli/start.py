@@ -37,7 +37,7 @@ def start(options: JobOptions, output: Output) -> None:
         case TuneOptions():
             from distq.jobs.tune import tune as tune_job
 
-            perform(partial(tune_job, options), print_run_result, output, resumable=True)
+            perform(partial(tune_job, options, clock=output.clock), print_run_result, output, resumable=True)
         case CalibrateOptions():
             from distq.jobs.calibrate import calibrate as calibrate_job
 

@@ -20,6 +20,7 @@ from distq.run.speed import speed
 from distq.stages.compare import compare_models, comparison
 from distq.stages.form import Form
 from distq.stages.kernels import float_layers, kernels_of_layers
+from distq.stages.shares import lost_to_shares
 
 LEAST_SQNR_DB = 15
 """Below that many decibels answers are seldom those of float."""
@@ -69,6 +70,8 @@ def finish(run: Run, before: Form, after: Form | None = None, report: AutoReport
     timed = _speed(run, final) if run.options.report and run.alone else None
     for line in _far_from_float(final, holdout or tuning):
         run.warn(line)
+    for line in lost_to_shares(run, final) if report is None else ():
+        run.warn(line)
     result = RunResult(
         out=run.rundir.path,
         files=(),
@@ -82,6 +85,7 @@ def finish(run: Run, before: Form, after: Form | None = None, report: AutoReport
         auto=report,
         integer_kernels=kernels_of_layers(final.model, final.plan, final.exported),
         speed=timed,
+        ended=run.time.end,
     )
     close_run(run.rundir, {**run_record(run), "budget": final.budget, "search": final.search}, result)
     return result.model_copy(update={"files": run.rundir.files()})
