@@ -16,7 +16,7 @@ from distq.run.context import Run
 from distq.search.grid import POINTS
 from distq.stages.scoring import NetworkScorer, Scorer
 
-PASSES = {1: 0.0, 2: 0.5, 3: 0.8, 4: 1.3, 5: 2.0}
+PASSES = {1: 0.0, 2: 0.45, 3: 0.8, 4: 1.2, 5: 2.0}
 """By ``--effort``: times that the tuning samples go through what lies behind a tensor, on the mean."""
 
 OPENING, ROUND_TRIPS = 0.6, 0.03
