@@ -2,49 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from job_helpers import bits, calibrate, read_json, samples
+from wound_clock import Clock, Winding
 
 from distq.cli.app import invoke
 from distq.config import TuneOptions
-from distq.engine.executor import Unit
-from distq.engine.local import LocalExecutor
 from distq.engine.progress import SilentReporter
 from distq.errors import UsageError
 from distq.jobs.tune import tune as job
 from distq.options import make_options
-from distq.replica.worker import Arrays, WorkerSettings
 from distq.run.results import RunResult
 from distq.run.time_limit import seconds_of
-
-
-class Clock:
-    """A clock that only work winds: every unit takes a second."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Winding(LocalExecutor):
-    """Winds a clock with each unit."""
-
-    def __init__(self, clock: Clock) -> None:
-        super().__init__(WorkerSettings())
-        self._clock = clock
-
-    def run(self, units: Sequence[Unit]) -> Iterator[tuple[int, Arrays]]:
-        for found in super().run(units):
-            self._clock.now += 1
-            yield found
-
 
 Tune = Callable[..., tuple[RunResult, float]]
 
