@@ -80,7 +80,7 @@ def explore(run: Run, options: AutoOptions, goal: Goal, trials: Trials) -> Explo
         with run.time.limit():
             search.go()
     except TimeIsUp:
-        stopped = f"--time {options.time} was over: give more"
+        stopped = f"--time {options.time} was over: --resume with a longer one, or none, goes on"
         run.time.leave_out("networks that were not tried")
     except (UsageError, ModelError) as error:  # of one combination; what was found before it holds
         stopped = f"a network could not be made: {error}"
