@@ -121,12 +121,12 @@ FLAGS = {
     "tries": Flag(GOAL, "Try exactly this: 'per-channel; method=admm'; again for each.", "'A; B'"),
     "diff": Flag(
         SEARCH,
-        "What the search lowers: nmse, squared, cosine, detection, detection:HEAD or FILE.py.",
+        "What the search lowers: nmse, squared, cosine, detection, text, text-boxes or FILE.py.",
         "MEASURE",
     ),
     "measure": Flag(
         COMPARISON,
-        "Also measure nmse, squared, cosine, sqnr, topk, detection, detection:HEAD or FILE.py.",
+        "Also measure nmse, squared, cosine, sqnr, topk, detection, text, text-boxes or FILE.py.",
         "NAME,NAME",
     ),
     "annotations": Flag(COMPARISON, "Boxes for detection: COCO's JSON, or a folder of VOC's XML.", "PLACE"),

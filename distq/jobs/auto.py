@@ -24,7 +24,7 @@ from distq.stages.form import Form
 from distq.stages.given_candidates import given_candidates, require_names, run_given
 from distq.stages.in_time import keep_back
 from distq.stages.search import chosen_quantizers
-from distq.stages.trials import Trials
+from distq.stages.trials import Trial, Trials
 
 
 def auto(
@@ -70,6 +70,7 @@ def auto(
         # others are made and measured, those first that promise most
         given = run_given(run, trials, by_hand, options.time) if by_hand else None
         found = given or explore(run, options, goal, trials)
+        _warn_of_few_samples(run, goal, options.goal, found.answer)
         # what was found, why, and how to make it again
         report = report_of(goal, options.goal, options.cost, trials, found)
         write_answer(run, found.answer, report)
@@ -114,6 +115,19 @@ def _require_labels(run: Run, goal: Goal) -> None:
     data = run.data.open()
     if isinstance(data, SourceDataset) and all(data.label(index) is None for index in run.tuning):
         raise UsageError(NO_LABELS.format(goal.judge.count))
+
+
+def _warn_of_few_samples(run: Run, goal: Goal, text: str, answer: Trial) -> None:
+    """Say where a goal in right answers is met on the samples, and may well be missed on others."""
+    judge, losses = goal.judge, answer.losses
+    if not answer.met or not isinstance(judge, RightAnswers) or losses is None:
+        return
+    most = judge.most(losses)
+    if not goal.met(most):
+        run.warn(
+            f"--goal {text} is met on {len(losses)} samples, but so few cannot tell it from "
+            f"{judge.reading(most):.1f} points: give more --samples and --tune-samples, or a goal in decibels"
+        )
 
 
 def _judging(run: Run, options: AutoOptions) -> Measuring:

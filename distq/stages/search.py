@@ -7,14 +7,16 @@ from dataclasses import asdict, dataclass, field, replace
 
 from distq.config import TuneOptions
 from distq.errors import UsageError
+from distq.files import sha256_bytes
 from distq.graph.plan import Quantizer
 from distq.graph.resolve import resolve_names
 from distq.graph.rows import with_threshold
+from distq.replica.keys import content_key
 from distq.run.context import Run
 from distq.run.results import SearchCost
 from distq.run.time_limit import TimeIsUp
 from distq.search.strategy import STRATEGIES, Decision
-from distq.stages.decide import open_decider
+from distq.stages.decide import Found, open_decider
 from distq.stages.forecast import forecast, tell
 from distq.stages.form import Form
 from distq.stages.keep import Moves
@@ -67,20 +69,27 @@ def search(
     Raises:
         TimeIsUp: there is no time for all of them, and no ``moves``; with these the form has what was found.
     """
-    found = _Progress(form)
+    found = _Progress(_key(options, form, searched), form)
     try:
         _search(run, options, found, searched, moves)
     except TimeIsUp:
         if moves is None:
             raise
         run.time.leave_out(searched=len(found.decisions), of=len(searched))
-    return found.form
+    return replace(found.form, search=found.key)
 
 
 @dataclass
 class _Progress:
-    """How far a search is: the form with all that was decided."""
+    """How far a search is: the form with all that was decided.
 
+    Attributes:
+        key: of the search, among those of its run.
+        form: the network with the thresholds so far.
+        decisions: of the tensors so far, in their order.
+    """
+
+    key: str
     form: Form
     decisions: list[Decision] = field(default_factory=list)
 
@@ -103,7 +112,7 @@ def _search(
                     if moves is not None:
                         moves.note(found.form, quantizer.name)
                 decisions.append(decision)
-                _record(run, quantizer, start, decision, one.seconds)
+                _record(run, found.key, quantizer, start, one)
                 run.reporter.advance()
             if expected is not None:
                 run.reporter.left(expected.left(len(decisions), run.time.elapsed - began))
@@ -130,6 +139,12 @@ def _cost(run: Run, decisions: Sequence[Decision], began: float, forwards: float
     )
 
 
+def _key(options: TuneOptions, form: Form, searched: Sequence[Quantizer]) -> str:
+    """What tells the searches of a run apart: ``auto`` searches several networks, or one in several ways."""
+    names = [quantizer.name for quantizer in searched]
+    return content_key("search", sha256_bytes(form.exported), options.strategy, options.effort, names)
+
+
 def _decided(form: Form, quantizer: Quantizer, decision: Decision, strategy: str) -> Form:
     """The form with the threshold that was decided."""
     row = form.table[quantizer.name]
@@ -142,10 +157,18 @@ def _decided(form: Form, quantizer: Quantizer, decision: Decision, strategy: str
     )
 
 
-def _record(run: Run, quantizer: Quantizer, start: float, decision: Decision, seconds: float) -> None:
-    """Write the decision into the journal, once, and say it."""
-    if quantizer.name not in {note["name"] for note in run.journal.notes("layer")}:
-        note = {"name": quantizer.name, "start": start, "seconds": round(seconds, 3), **asdict(decision)}
+def _record(run: Run, search: str, quantizer: Quantizer, start: float, found: Found) -> None:
+    """Write the decision into the journal, once of a search, and say it."""
+    decision, seconds = found.decision, found.seconds
+    noted = {(note.get("search"), note["name"]) for note in run.journal.notes("layer")}
+    if (search, quantizer.name) not in noted:
+        note = {
+            "search": search,
+            "name": quantizer.name,
+            "start": start,
+            "seconds": round(seconds, 3),
+            **asdict(decision),
+        }
         for one in note["tried"]:  # images as the source has them, where those scored on have their places
             one["decisive"] = [(run.tuning[place], part) for place, part in one["decisive"]]
         run.journal.note("layer", **note)

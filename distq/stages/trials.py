@@ -12,7 +12,6 @@ from distq.config import CostName
 from distq.engine.progress import folded
 from distq.graph.network_cost import NetworkCost, network_cost
 from distq.replica.measured import Measuring, records_of
-from distq.replica.timing import ROUNDS, Timing
 from distq.replica.worker import Blob
 from distq.run.auto_report import short_name
 from distq.run.context import Run
@@ -23,6 +22,7 @@ from distq.search.metrics import mean_over_images
 from distq.stages.candidates import Candidate, Made, Maker
 from distq.stages.compare import compare_models, statistics
 from distq.stages.keep import keep
+from distq.stages.latency import seconds_in_turns
 
 FIRST_SAMPLES = 32
 """Samples that every candidate is measured on before the others are."""
@@ -216,8 +216,7 @@ class Trials:
         """Milliseconds of a forward on a worker, in turns with the first network, whatever else it does."""
         run, first = self._run, self._maker.base
         models = [run.executor.share(one.form.exported) for one in (first, made)[: 1 if made is first else 2]]
-        (result,) = run.results([Timing(tuple(models), run.data, run.tuning[0], ROUNDS)])
-        seconds = np.asarray(result["seconds"], np.float64)
+        seconds = seconds_in_turns(run, models)
         if made is first:
             return float(1000 * np.median(seconds[0]))
         return (self.base.latency or math.nan) * float(np.median(seconds[1] / seconds[0]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from distq.config import TuneOptions
@@ -58,6 +59,6 @@ def tuned(run: Run, options: TuneOptions, before: Form, *, keeps: bool = True) -
         again = partial(reconsider, run, options, start, settled)
         chosen = kept("budget spent anew", in_time(run, "spending the budget again", again, settled))
     # with 16 bits in place other channels are worth evening out
-    evening = partial(even_out_anew, run, before, start, chosen)
+    evening = partial(even_out_anew, run, before, start, chosen, {q.name for q in searched})
     evened = in_time(run, "evening out channels with the budget spent", evening, chosen)
-    return confirmed(run, options, "equalization", chosen, evened)
+    return replace(confirmed(run, options, "equalization", chosen, evened), search=moved.search)
