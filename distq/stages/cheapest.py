@@ -20,7 +20,7 @@ from distq.stages.float_islands import Island, faster_in_float
 from distq.stages.forecast import tell_networks
 from distq.stages.form import Choice
 from distq.stages.gains import Gains, Item, less
-from distq.stages.lessening import TOGETHER, Lessening
+from distq.stages.lessening import MOST_LESSENED, TOGETHER, Lessening
 from distq.stages.trials import Trial, Trials
 
 GROUPS = 4
@@ -94,7 +94,7 @@ class _Search:
         if faster or self._trials.base.met or self._without_cost():
             return
         self.gains = gains = Gains(self._start.made.run, self._start.made.form, self._options.cost)
-        tell_networks(self._run, len(gains.chain), TOGETHER * (MOST_PRUNED + MOST_EXCHANGED))
+        tell_networks(self._run, len(gains.chain), MOST_LESSENED)
         fails, meets = self._enough(gains)
         if meets is None:
             self._closest(gains)

@@ -1,4 +1,4 @@
-"""``auto --time``: it ends in time, also within a network or while layers are timed, and goes on with more."""
+"""``auto --time``: it ends in time, also within a network or while layers are timed, and goes on."""
 
 from __future__ import annotations
 
