@@ -45,7 +45,7 @@ CALIBRATED = 19
 
 def test_a_run_that_has_time_enough_is_the_same_to_the_bit(tune: Tune) -> None:
     whole, seconds = tune(None, "whole")
-    found, _ = tune(f"{seconds + 20}s")
+    found, _ = tune(f"{seconds + 40}s")
     assert bits(found.out) == bits(whole.out)
     assert found.ended is None
     assert "ended" not in read_json(found.out / "metrics.json")
