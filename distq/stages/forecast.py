@@ -25,7 +25,7 @@ from distq.stages.thresholds import AUTO
 PASSES = {1: 0.0, 2: 0.4, 3: 0.7, 4: 1.2, 5: 2.0}
 """By ``--effort``: times that the tuning samples go through what lies behind a tensor, on the mean."""
 
-OPENING, ROUND_TRIPS = 0.4, 0.01
+OPENING, ROUND_TRIPS = 0.6, 0.01
 """What a tensor takes beside: a part of the time that fusing the network takes, and seconds."""
 
 SETTLED = 0.1
