@@ -68,10 +68,13 @@ def tell_roughly(run: Run, tensors: int) -> None:
     options, each = run.options, run.pace.of(Observe).each
     if not isinstance(options, TuneOptions) or isinstance(options, AutoOptions) or not each:
         return
+    passes = _passes(options)
+    if passes is None:
+        return
     made = 1 + (options.method == AUTO) + (options.equalize and options.effort >= EQUALIZING_EFFORT)
     correcting = made * CORRECTION * min(MOST_IMAGES, len(run.selection.calibration))
     tuning, held_out = len(run.tuning), len(run.selection.holdout)
-    searching = tuning * (1 + tensors * PASSES[options.effort] * BEHIND)
+    searching = tuning * (1 + tensors * passes * BEHIND)
     comparing = COMPARED * STAND_IN * (tuning + held_out + len(unseen(run)))
     seconds = run.time.elapsed + each * (correcting + searching + comparing) + tensors * ROUND_TRIPS
     run.reporter.line(f"in all about {about(seconds)}, as far as the float pass shows")
@@ -109,7 +112,7 @@ def forecast(
         scorer: of its candidates.
         searched: the tensors.
     """
-    passes = {"default": PASSES[options.effort], "grid": float(POINTS[options.effort])}.get(options.strategy)
+    passes = _passes(options)
     each = run.pace.of(Errors, Evaluate, Outputs, Observe).each
     if passes is None or not each or not isinstance(scorer, NetworkScorer):
         return None
@@ -120,6 +123,11 @@ def forecast(
     forwards = [images * (passes * scorer.share_behind(q) + 1 / len(searched)) for q in searched]
     beside = OPENING * run.pace.fuse + ROUND_TRIPS
     return Forecast([count * each + beside for count in forwards], sum(forwards))
+
+
+def _passes(options: TuneOptions) -> float | None:
+    """How often the tuning samples go through what lies behind a tensor; None where the rule does not tell."""
+    return {"default": PASSES[options.effort], "grid": float(POINTS[options.effort])}.get(options.strategy)
 
 
 def tell(run: Run, options: TuneOptions, found: Forecast | None) -> None:
