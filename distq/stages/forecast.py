@@ -31,7 +31,6 @@ OPENING, ROUND_TRIPS = 0.6, 0.01
 SETTLED = 0.1
 """Part of the search after which its own speed tells half of what the rest takes."""
 
-
 BEHIND = 0.5
 """Part of the network behind a tensor, on the mean."""
 
@@ -126,7 +125,7 @@ def forecast(
 
 
 def _passes(options: TuneOptions) -> float | None:
-    """How often the tuning samples go through what lies behind a tensor; None where the rule does not tell."""
+    """Times that the tuning samples pass what lies behind a tensor; None where the rule does not tell."""
     return {"default": PASSES[options.effort], "grid": float(POINTS[options.effort])}.get(options.strategy)
 
 
