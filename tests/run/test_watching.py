@@ -75,6 +75,12 @@ def test_stage_rate_and_time_left_follow_from_what_the_run_says(folder: Path) ->
     assert (found.warnings, found.warning) == (1, "a sample")
 
 
+def test_the_time_left_is_what_the_run_says_where_it_does(folder: Path) -> None:
+    with Journal(folder / "journal.jsonl") as journal:
+        journal.status(**said(ends=NOW + 25))
+    assert watcher_of(folder).look().left_s == pytest.approx(25)
+
+
 @pytest.mark.parametrize(
     ("fields", "state"),
     [
