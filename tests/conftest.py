@@ -39,6 +39,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--graphs", type=int, metavar="COUNT", help="networks that the random-graph tests draw")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def lazy_disk() -> Iterator[None]:
+    """No file is waited for until the disk has it: no test takes power away, and there are thousands."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda _: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
     """One Ray of four logical CPUs and no GPU for all tests that want one: it takes seconds to start."""

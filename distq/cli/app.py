@@ -11,12 +11,13 @@ import contextlib
 import os
 import sys
 import traceback
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.main import get_command
 
 import distq
 from distq import ending
@@ -214,7 +215,7 @@ def _start(options: CommonOptions, output: Output) -> None:
         case TuneOptions():
             from distq.jobs.tune import tune as tune_job
 
-            perform(partial(tune_job, options), print_run_result, output, resumable=True)
+            perform(partial(tune_job, options, clock=output.clock), print_run_result, output, resumable=True)
         case CalibrateOptions():
             from distq.jobs.calibrate import calibrate as calibrate_job
 
@@ -241,7 +242,7 @@ def invoke(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; every error is one line on stderr."""
     try:
         _require_values(arguments)
-        code = app(args=list(arguments), prog_name="distq", standalone_mode=False)
+        code = _command()(args=list(arguments), prog_name="distq", standalone_mode=False)
     except typer.TyperException as error:
         return _fail(_usage(error), 2)
     except DistqError as error:
@@ -253,6 +254,12 @@ def invoke(arguments: Sequence[str]) -> int:
     if code == InterruptedRun.exit_code:  # Typer's own answer to Ctrl-C before a job has begun
         return _fail("interrupted", code)
     return code if isinstance(code, int) else 0
+
+
+@cache
+def _command() -> Callable[..., object]:
+    """All commands with their options, which take long to make."""
+    return get_command(app)
 
 
 def _usage(error: typer.TyperException) -> str:

@@ -14,6 +14,7 @@ from distq.engine.progress import folded
 from distq.errors import ModelError, UsageError
 from distq.replica.lowered import Lowered
 from distq.run.context import Run
+from distq.run.time_limit import TimeIsUp
 from distq.search.goal import Figure, Goal
 from distq.search.measures.detection import Detection
 from distq.stages.candidates import Candidate
@@ -21,7 +22,7 @@ from distq.stages.float_islands import Island, faster_in_float
 from distq.stages.form import Choice
 from distq.stages.gains import Gains, Item, less
 from distq.stages.lessening import TOGETHER, Lessening
-from distq.stages.trials import TimeIsUp, Trial, Trials
+from distq.stages.trials import Trial, Trials
 
 GROUPS = 4
 """``--conv-groups`` that is tried with one weight scale a layer."""
@@ -62,9 +63,11 @@ def explore(run: Run, options: AutoOptions, goal: Goal, trials: Trials) -> Explo
     search = _Search(run, options, goal, trials)
     stopped = ""
     try:
-        search.go()
+        with run.time.limit():
+            search.go()
     except TimeIsUp:
         stopped = f"--time {options.time} was over: give more"
+        run.time.leave_out("networks that were not tried")
     except (UsageError, ModelError) as error:  # of one combination; what was found before it holds
         stopped = f"a network could not be made: {error}"
     if stopped:
