@@ -29,8 +29,8 @@ def cheaper_choices(gains: Gains, choice: Choice, most_error: float) -> Iterator
     """
     most = (1 - SAVED) * gains.price(choice)
     parts = gains.least_needed(choice)[:TAKEN]
-    order = dict.fromkeys((*gains.chain, *gains.items))
-    others = [item for item in order if not _within(item, choice)][:ADDED]
+    known = dict.fromkeys((*gains.chain, *gains.items))
+    others = [item for item in known if not _within(item, choice)][:ADDED]
     taken = [*itertools.combinations(parts, 1), *itertools.combinations(parts, 2)]
     found: dict[Choice, float] = {}
     for items in taken:
