@@ -27,6 +27,7 @@ from distq.urls import shown, why_unusable
 MethodName = Literal["auto", "max", "kl", "symkl", "jsd", "admm", "aciq", "percentile", "mse"]
 CostName = Literal["macs", "layers", "latency"]
 Rounding = Literal["gptq", "nearest"]
+FloatIfFaster = Literal["rule", "measured", "never"]
 StrategyName = Literal["default", "grid", "bitmain", "tpu-mlir"]
 
 
@@ -158,6 +159,7 @@ class LayerOptions(CommonOptions):
     concat: ConcatRule = "auto"
     per_tensor_weights: bool = False
     quantize_front_end: bool = False
+    float_if_faster: FloatIfFaster = "rule"
     input_shape: InputShapes = ()
     state: StatePairs = ()
     sequence: Annotated[int, Field(ge=1)] | None = None

@@ -61,7 +61,13 @@ def formed(
     if any(count > 1 for count in groups.values()):
         model, made = split(model, groups, floats)
         one_scale = {part for name in one_scale for part in made.get(name, (name,))}
-    settings = Settings(tuple(floats.items()), frozenset(one_scale), options.concat, aliases=loaded.aliases)
+    settings = Settings(
+        tuple(floats.items()),
+        frozenset(one_scale),
+        options.concat,
+        aliases=loaded.aliases,
+        float_if_faster=options.float_if_faster == "rule",
+    )
     return replace(loaded, model=model), settings
 
 

@@ -20,7 +20,7 @@ _CLOSE = 1e-5
 
 
 class PlainSwish(ir.passes.InPlacePass):
-    """x * clip(x + 3, 0, 6) / 6, its factors in any order, and x * HardSigmoid(x) of slope 1/6 become HardSwish.
+    """x * clip(x + 3, 0, 6) / 6, in any order, and x * HardSigmoid(x) of slope 1/6 become HardSwish.
 
     Nothing else reads what lies between. HardSwish has integer kernels with some targets, the arithmetic has
     none: its sum and its product are not worth 8 bits each.
