@@ -215,6 +215,7 @@ class AutoOptions(TuneOptions):
     """Options of ``distq auto``: all of tune, and what is to be reached at which cost."""
 
     tune_samples: Annotated[int, Field(ge=1)] = 128
+    float_if_faster: Literal["rule", "never"] = "rule"  # --cost latency measures
     goal: Annotated[str, Field(pattern=r"^(sqnr|top1|top5|map|score):[-+]?\d+(\.\d+)?$")]
     cost: CostName = "macs"
     tries: Annotated[tuple[str, ...], BeforeValidator(_lines)] = ()
@@ -246,6 +247,7 @@ class DiffOptions(LayerOptions):
     model: Path
     weights: Path | None = None
     table: Path
+    float_if_faster: Literal["rule", "never"] = "rule"  # what was measured goes by name
     data: Place | None = None
     preprocess: Files = None
     samples: Annotated[int, Field(ge=0)] = 128

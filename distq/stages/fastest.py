@@ -34,7 +34,7 @@ def with_fastest(run: Run, form: Form) -> Form:
 
 def _with_island(run: Run, form: Form, island: Island) -> Form:
     settings = form.plan.settings
-    why = f"faster in float on this machine: {island.text}"
+    why = f"faster in float on this machine: {island.gain}"
     floats = tuple((layer.node, why) for layer in form.plan.layers if layer.name in island.layers)
     changed = replace(settings, floats=(*settings.floats, *floats))
     plan = plan_again(replace(form.plan, settings=changed), form.model)
