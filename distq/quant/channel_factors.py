@@ -46,6 +46,12 @@ class ChannelWidths:
     power: Floats
     bound: float = float("inf")
 
+    def of(self, channels: Sequence[int]) -> ChannelWidths:
+        """Of these channels, in this order; of all where there are none."""
+        if not channels:
+            return self
+        return ChannelWidths(self.widths[:, channels], self.power[list(channels)], self.bound)
+
     def evened_width(self, evened: Evened) -> float:
         """Width of the whole tensor once its channels are divided, with headroom."""
         return float(np.max(_wide(self, self.widths, evened.headroom) / evened.factors))

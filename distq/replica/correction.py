@@ -82,7 +82,8 @@ class Correction:
         apart = rows.reshape(shape).transpose(0, 2, 1, 3)
         steps = np.broadcast_to(self.weight.scale, rows.shape[:1]).reshape(self._group, -1)
         scale = np.repeat(steps, blocks, axis=0).astype(np.float64)
-        integers = round_by_covariance(apart.reshape(len(scale), *apart.shape[2:]), scale, covariance)
+        each = apart.reshape(len(scale), *apart.shape[2:])
+        integers = round_by_covariance(each, scale, covariance, count)
         together = integers.reshape(apart.shape).transpose(0, 2, 1, 3).reshape(rows.shape[0], -1)
         shaped = together.T if transposed else together
         return np.ascontiguousarray(shaped.reshape(original.shape))

@@ -16,6 +16,7 @@ from distq.search.metrics import mean_over_images
 from distq.stages.compare import choose, tuning_diffs
 from distq.stages.correct import corrected
 from distq.stages.form import Form
+from distq.stages.in_time import in_time, keep_back
 from distq.stages.scoring import NetworkScorer
 from distq.stages.thresholds import FIRST_METHOD, calibrated_table
 
@@ -36,8 +37,14 @@ def best_calibration(run: Run, form: Form) -> Form:
         run: gives workers and samples.
         form: with distributions, and thresholds by the first method.
     """
-    few = replace(run, selection=replace(run.selection, tuning=run.selection.tuning[:MOST_COMPARED]))
     first = corrected(run, form)
+    keep_back(run)
+    return in_time(run, "comparing methods", lambda: _closer(run, form, first), first, run.pace.correct)
+
+
+def _closer(run: Run, form: Form, first: Form) -> Form:
+    """The form with the first method's thresholds, or with the best other's, each corrected for them."""
+    few = replace(run, selection=replace(run.selection, tuning=run.selection.tuning[:MOST_COMPARED]))
     others = [m for m in METHODS if m != FIRST_METHOD]
     tables = [calibrated_table(form.plan, form.distributions, name, run.options.bins) for name in others]
     states = [replace(first.state, encodings=encodings(table)) for table in tables]
@@ -56,8 +63,9 @@ def best_calibration(run: Run, form: Form) -> Form:
 def best_method(run: Run, form: Form, searched: Collection[str], own: str) -> Form:
     """The form with the thresholds of the method that is closest to float on the tuning images.
 
-    Weights and biases are the same for all that are compared, and still to be corrected where another method
-    is chosen.
+    All are compared on weights and biases made for the first method, whichever one the form has: what is made
+    for thresholds that clip too much says nothing of others. They are still to be corrected where another
+    method is chosen.
 
     Args:
         run: gives workers and samples.
@@ -70,7 +78,9 @@ def best_method(run: Run, form: Form, searched: Collection[str], own: str) -> Fo
     for name in names[1:]:
         found = calibrated_table(form.plan, form.distributions, name, run.options.bins)
         tables.append({q: found[q] if q in searched else row for q, row in form.table.items()})
-    scorer = NetworkScorer(run, form)
-    diffs = scorer.diffs([replace(form.state, encodings=encodings(t)) for t in tables])
-    chosen = choose(run, "start", diffs, names, beyond_chance)
+    first = form
+    if own != FIRST_METHOD:
+        first = corrected(run, replace(form, table=tables[names.index(FIRST_METHOD)]))
+    states = [replace(first.state, encodings=encodings(table)) for table in tables]
+    chosen = choose(run, "start", NetworkScorer(run, first).diffs(states), names, beyond_chance)
     return replace(form, table=tables[chosen]) if chosen else form

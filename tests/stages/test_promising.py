@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from distq.graph.equalize import Site
+from distq.graph.site import Site
 from distq.quant.channel_factors import Evened
 from distq.stages.equalize import promising
 
