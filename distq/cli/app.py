@@ -215,7 +215,7 @@ def _start(options: CommonOptions, output: Output) -> None:
         case TuneOptions():
             from distq.jobs.tune import tune as tune_job
 
-            perform(partial(tune_job, options), print_run_result, output, resumable=True)
+            perform(partial(tune_job, options, clock=output.clock), print_run_result, output, resumable=True)
         case CalibrateOptions():
             from distq.jobs.calibrate import calibrate as calibrate_job
 

@@ -218,7 +218,7 @@ class Watcher:
             total=int(last.get("total", 0)),
             unit=str(last.get("unit", "")),
             rate=rate,
-            left_s=rest / rate if rate and rest > 0 and working else None,
+            left_s=self._left(rest, rate, now) if working else None,
             elapsed_s=(now if state == "working" else float(last["time"])) - float(last["began"]),
             silent_s=now - float(last["time"]),
             workers=tuple(_workers(last)) if working else (),
@@ -244,6 +244,12 @@ class Watcher:
             return None
         (began, before), (ended, after) = self._progress[0], self._progress[-1]
         return (after - before) / (ended - began) if after > before and ended > began else None
+
+    def _left(self, rest: int, rate: float | None, now: float) -> float | None:
+        """Seconds that the rest of the stage takes: as the run says, else by its rate."""
+        if rest > 0 and "ends" in self._last:
+            return max(0.0, float(self._last["ends"]) - now)
+        return rest / rate if rate and rest > 0 else None
 
     def _state(self, now: float) -> tuple[State, str]:
         said = str(self._last.get("state"))

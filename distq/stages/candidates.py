@@ -23,7 +23,7 @@ from distq.stages.correct import corrected_together
 from distq.stages.form import Choice, Form
 from distq.stages.method import best_calibration
 from distq.stages.observe import COUNTED_WHOLE, observe
-from distq.stages.thresholds import AUTO, with_thresholds
+from distq.stages.thresholds import AUTO, FIRST_METHOD, with_thresholds
 from distq.stages.tuned import tuned
 
 
@@ -106,7 +106,8 @@ class Maker:
         """With the method that ``auto`` came to in place of ``auto``."""
         if made.options.method != AUTO:
             return made
-        method = made.run.journal.notes("method")[-1]["chosen"]
+        chosen = made.run.journal.notes("method")  # none where there was no time to compare
+        method = chosen[-1]["chosen"] if chosen else FIRST_METHOD
         candidate = replace(made.candidate, changes={**made.candidate.changes, "method": method})
         return replace(made, candidate=candidate, options=candidate.options(self._options))
 

@@ -85,6 +85,7 @@ def finish(run: Run, before: Form, after: Form | None = None, report: AutoReport
         auto=report,
         integer_kernels=kernels_of_layers(final.model, final.plan, final.exported),
         speed=timed,
+        ended=run.time.end,
     )
     close_run(run.rundir, {**run_record(run), "budget": final.budget, "search": final.search}, result)
     return result.model_copy(update={"files": run.rundir.files()})

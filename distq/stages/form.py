@@ -109,7 +109,8 @@ class Form:
     def budget(self) -> dict[str, tuple[str, ...]]:
         """What a budget was spent on, as ``run.json`` has it."""
         if not self.curve:
-            return {"int16": (), "float_layers": ()}
+            chosen = self.in_effect(self.choice)
+            return {"int16": chosen.int16, "float_layers": chosen.float_layers}
         return {"int16": self.curve[-1].int16, "float_layers": self.curve[-1].float_layers}
 
     def plan_with(self, choice: Choice) -> Plan:

@@ -185,6 +185,11 @@ class Gains:
             worth[item] = (error - now) / max(cost, LEAST_COST)
         return sorted(worth, key=lambda item: worth[item])
 
+    def dearest(self, choice: Choice, count: int) -> list[Item]:
+        """The parts of a choice without which it costs least, the dearest first."""
+        saved = {item: -self.price(less(choice, item)) for item in self.without_each(choice)}
+        return sorted(saved, key=lambda item: -saved[item])[:count]
+
     def worst(self, choice: Choice, count: int) -> list[str]:
         """What costs most of the error with a choice, the worst first, for a person."""
         left = self._left(choice)
@@ -208,13 +213,14 @@ class Gains:
 def _books(run: Run, form: Form, cost: CostName) -> _Books:
     """Measure output NMSE with each quantizer alone, and each layer's weights alone, all else in float."""
     plan = form.plan
-    variants = Variants(run, form, IMAGES, in_parts=True)
+    variants = Variants(run, form, IMAGES, in_parts=True, float_network=True)
     weighted = [layer for layer in plan.layers if layer.weight is not None]
     parts = [variants.part(others(plan, q), plan.layers, inputs=False) for q in plan.quantizers]
     for layer in weighted:
         rest = [other for other in plan.layers if other != layer]
         parts.append(variants.part(plan.by_tensor.keys(), rest))
-    errors = variants.nmse("what each part costs", parts)
+    found = variants.errors_where_it_counts("what each part costs", parts)
+    errors = [one.chosen_by for one in found]
     count = len(plan.quantizers)
     work = shares(form.model) if cost != "layers" else {x.node: 1 / len(plan.layers) for x in plan.layers}
     return _Books(

@@ -16,6 +16,7 @@ from distq.search.metrics import mean_over_images
 from distq.stages.compare import choose, tuning_diffs
 from distq.stages.correct import corrected
 from distq.stages.form import Form
+from distq.stages.in_time import in_time, keep_back
 from distq.stages.scoring import NetworkScorer
 from distq.stages.thresholds import FIRST_METHOD, calibrated_table
 
@@ -36,8 +37,14 @@ def best_calibration(run: Run, form: Form) -> Form:
         run: gives workers and samples.
         form: with distributions, and thresholds by the first method.
     """
-    few = replace(run, selection=replace(run.selection, tuning=run.selection.tuning[:MOST_COMPARED]))
     first = corrected(run, form)
+    keep_back(run)
+    return in_time(run, "comparing methods", lambda: _closer(run, form, first), first, run.pace.correct)
+
+
+def _closer(run: Run, form: Form, first: Form) -> Form:
+    """The form with the first method's thresholds, or with the best other's, each corrected for them."""
+    few = replace(run, selection=replace(run.selection, tuning=run.selection.tuning[:MOST_COMPARED]))
     others = [m for m in METHODS if m != FIRST_METHOD]
     tables = [calibrated_table(form.plan, form.distributions, name, run.options.bins) for name in others]
     states = [replace(first.state, encodings=encodings(table)) for table in tables]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from distq.config import TuneOptions
 from distq.errors import UsageError
@@ -15,8 +14,10 @@ from distq.graph.rows import with_threshold
 from distq.replica.keys import content_key
 from distq.run.context import Run
 from distq.run.results import SearchCost
+from distq.run.time_limit import TimeIsUp
 from distq.search.strategy import STRATEGIES, Decision
 from distq.stages.decide import Found, open_decider
+from distq.stages.forecast import forecast, tell
 from distq.stages.form import Form
 from distq.stages.keep import Moves
 
@@ -64,40 +65,78 @@ def search(
         form: where it starts.
         searched: the quantizers it visits, in their order.
         moves: is told what it moves; None of a network that is not the best so far.
+
+    Raises:
+        TimeIsUp: there is no time for all of them, and no ``moves``; with these the form has what was found.
     """
-    key = _key(options, form, searched)
-    decider = open_decider(run, STRATEGIES[options.strategy](options.effort), form, searched)
-    images = len(run.tuning)
-    began, forwards = time.monotonic(), run.cost_so_far.int8_forwards
-    decisions: list[Decision] = []
+    found = _Progress(_key(options, form, searched), form)
+    try:
+        _search(run, options, found, searched, moves)
+    except TimeIsUp:
+        if moves is None:
+            raise
+        run.time.leave_out(searched=len(found.decisions), of=len(searched))
+    return replace(found.form, search=found.key)
+
+
+@dataclass
+class _Progress:
+    """How far a search is: the form with all that was decided.
+
+    Attributes:
+        key: of the search, among those of its run.
+        form: the network with the thresholds so far.
+        decisions: of the tensors so far, in their order.
+    """
+
+    key: str
+    form: Form
+    decisions: list[Decision] = field(default_factory=list)
+
+
+def _search(
+    run: Run, options: TuneOptions, found: _Progress, searched: list[Quantizer], moves: Moves | None
+) -> None:
+    decider = open_decider(run, STRATEGIES[options.strategy](options.effort), found.form, searched)
+    began, forwards, decisions = run.time.elapsed, run.cost_so_far.int8_forwards, found.decisions
+    expected = forecast(run, options, decider.scorer, searched)
+    tell(run, options, expected)
     run.reporter.start("search", len(searched), "layers")
     run.reporter.line(COLUMNS.format("threshold", "diff", "scored", "dropped", "secs", "layer"))
-    while remaining := searched[len(decisions) :]:
-        for quantizer, found in zip(remaining, decider.decide(remaining, form), strict=False):
-            decision, start = found.decision, form.table[quantizer.name].threshold
-            if decision.threshold != start:
-                form = _decided(form, quantizer, decision, options.strategy)
-                if moves is not None:
-                    moves.note(form, quantizer.name)
-            decisions.append(decision)
-            _record(run, key, quantizer, start, found)
-            run.reporter.advance()
-    run.reporter.finish()
+    try:
+        while remaining := searched[len(decisions) :]:
+            for quantizer, one in zip(remaining, decider.decide(remaining, found.form), strict=False):
+                decision, start = one.decision, found.form.table[quantizer.name].threshold
+                if decision.threshold != start:
+                    found.form = _decided(found.form, quantizer, decision, options.strategy)
+                    if moves is not None:
+                        moves.note(found.form, quantizer.name)
+                decisions.append(decision)
+                _record(run, found.key, quantizer, start, one)
+                run.reporter.advance()
+            if expected is not None:
+                run.reporter.left(expected.left(len(decisions), run.time.elapsed - began))
+    finally:
+        run.reporter.finish()
+        run.cost_so_far.search = _cost(run, decisions, began, forwards)
     measured = [decision for decision in decisions if decision.scored]
     if run.lowered is not None and measured and not any(decision.before for decision in measured):
         run.warn(
             f"--diff {run.lowered.measure.name} is 0 on all tuning images, so it tells no candidates apart: "
             "take images with something to find"
         )
+
+
+def _cost(run: Run, decisions: Sequence[Decision], began: float, forwards: float) -> SearchCost:
+    """What a search took since then."""
     scored = sum(decision.scored for decision in decisions)
-    run.cost_so_far.search = SearchCost(
+    return SearchCost(
         candidates=scored,
         dropped=sum(decision.dropped for decision in decisions),
         int8_forwards=round(run.cost_so_far.int8_forwards - forwards, 3),
-        serial_forwards=scored * images,
-        seconds=round(time.monotonic() - began, 3),
+        serial_forwards=scored * len(run.tuning),
+        seconds=round(run.time.elapsed - began, 3),
     )
-    return replace(form, search=key)
 
 
 def _key(options: TuneOptions, form: Form, searched: Sequence[Quantizer]) -> str:

@@ -75,7 +75,9 @@ def best_form(run: Run, options: TuneOptions, form: Form, start: Form, *, even: 
     labels = ["as they are", *others, *evened]
     if len(labels) == 1:
         return form
-    forms = [form, *corrected_together(run, [*others.values(), *evened.values()])]
+    made = [*others.values(), *evened.values()]
+    with run.time.limit(run.pace.correct * len(made)):
+        forms = [form, *corrected_together(run, made)]
     diffs = tuning_diffs(run, "choose channels", forms)
     best = 0
     evenly = _better if can_confirm(run) else _clearly_better
