@@ -33,6 +33,9 @@ MOST_WIDTHS = 1024
 METHOD = "mse"
 """Thresholds of an equalized network: no method is better once channels are alike."""
 
+EQUALIZING_EFFORT = 3
+"""``--effort`` from which it is tried: correcting one or two more forms takes as long as searching one."""
+
 Factors = Mapping[Site, tuple[Evened, tuple[float, ...]]]
 """The factors of each site, and the width of each of its tensors with them."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -26,6 +27,9 @@ ALWAYS_TRIED = 3
 
 MOST_EXCHANGED = 3
 """Rounds in which something chosen is exchanged for something else."""
+
+MOST_LESSENED = TOGETHER * (MOST_PRUNED + MOST_EXCHANGED)
+"""Networks that are made at most to take back or exchange what was chosen."""
 
 WORSE = 1.25
 """Times the error that the goal allows which an exchange may have by estimate."""
@@ -105,10 +109,10 @@ class Lessening:
             choice, most = best.made.candidate.choice, self._gains.error(best.made.candidate.choice)
             if self._goal.judge.of_error(most) is not None and best.loss > 0:  # as far off as for this one
                 most *= self._goal.limit / best.loss
-            choices = cheaper_choices(self._gains, choice, WORSE * most)
-            others = [self._candidate(choice) for choice in choices]
-            tried = [one for one in others if one.name not in known][:TOGETHER]
-            met = [trial for trial in self._trials.of(tried) if trial.met]
+            others = map(self._candidate, cheaper_choices(self._gains, choice, WORSE * most))
+            new = (one for one in others if one.name not in known)
+            tried = {one.name: one for one in itertools.islice(new, TOGETHER)}
+            met = [trial for trial in self._trials.of([*tried.values()]) if trial.met]
             cheaper = min([best, *met], key=lambda trial: (self._trials.price(trial), trial.loss))
             if cheaper is best:
                 break
