@@ -136,6 +136,7 @@ def auto(
     from distq.run.python_data import python_data  # noqa: PLC0415  # lazy, see above
     from distq.run.time_limit import stopwatch  # noqa: PLC0415  # lazy, see above
 
+    clock = stopwatch()  # samples that a generator gives are taken within --time
     values, told = {"model": model, "goal": goal, "data": data, "out": out, **options}, reporter or _silent()
     with python_data(AutoOptions, values, told) as made:
         return job(made, told, clock=clock)
@@ -170,7 +171,6 @@ def evaluate(
     from distq.run.python_data import python_data  # noqa: PLC0415  # lazy, see above
 
     values = {"candidate": candidate, "data": data, "against": against, **options}
-    clock = stopwatch()  # samples that a generator gives are taken within --time
     told = reporter or _silent()
     with python_data(EvaluateOptions, values, told) as made:
         return job(made, told)
