@@ -72,7 +72,7 @@ FLAGS = {
     "scheme": Flag(QUANTIZATION, "Activations in uint8 with a zero point, or int8 around 0"),
     "target": Flag(QUANTIZATION, "The runtime, which decides where quantizers stand"),
     "int16_layers": Flag(QUANTIZATION, "Layers with 16-bit activations.", "NAME,NAME"),
-    "bias_correction": Flag(QUANTIZATION, "Leave biases as they are."),
+    "bias_correction": Flag(QUANTIZATION, "Leave biases as they are, and round weights to nearest."),
     "table": Flag(QUANTIZATION, "Start from these thresholds: distq's or another tool's table.", "FILE"),
     "dump_dist": Flag(QUANTIZATION, "Also write the distributions here.", "FILE"),
     "load_dist": Flag(QUANTIZATION, "Read distributions from here; without --data: thresholds only.", "FILE"),

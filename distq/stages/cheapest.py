@@ -12,9 +12,11 @@ from dataclasses import dataclass, field, replace
 from distq.config import AutoOptions
 from distq.engine.progress import folded
 from distq.errors import ModelError, UsageError
+from distq.replica.lowered import Lowered
 from distq.run.context import Run
 from distq.run.time_limit import TimeIsUp
-from distq.search.goal import Goal
+from distq.search.goal import Figure, Goal
+from distq.search.measures.detection import Detection
 from distq.stages.candidates import Candidate
 from distq.stages.float_islands import Island, faster_in_float
 from distq.stages.forecast import tell_networks
@@ -72,7 +74,7 @@ def explore(run: Run, options: AutoOptions, goal: Goal, trials: Trials) -> Explo
     if stopped:
         run.warn(f"{stopped}; the best so far is the answer")
     answer = trials.answer()
-    without = {} if search.gains is None else search.gains.without_each(answer.made.candidate.choice)
+    without = {} if search.gains is None else search.gains.outputs_without_each(answer.made.candidate.choice)
     obstacles = () if answer.met else (stopped,) if stopped else search.obstacles()
     return Explored(answer, search.island, without, obstacles, complete=not stopped)
 
@@ -93,7 +95,7 @@ class _Search:
         faster = self._options.cost == "latency" and self._faster()
         if faster or self._trials.base.met or self._without_cost():
             return
-        self.gains = gains = Gains(self._start.made.run, self._start.made.form, self._options.cost)
+        self.gains = gains = Gains(self._judging(), self._start.made.form, self._options.cost)
         tell_networks(self._run, len(gains.chain), MOST_LESSENED)
         fails, meets = self._enough(gains)
         if meets is None:
@@ -104,6 +106,13 @@ class _Search:
         best = lessening.exchanged(lessening.pruned(best))
         if self._tunes:
             self._fewer_by_search(gains, best.made.candidate.choice)
+
+    def _judging(self) -> Run:
+        """The run whose choices go by detections where the goal is of these: more than NMSE tells of them."""
+        run, judge = self._start.made.run, self._goal.judge
+        if not isinstance(judge, Figure) or not isinstance(judge.measure, Detection):
+            return run
+        return replace(run, diff=Lowered(judge.measure, run.measuring.names)).by_diff()
 
     def _faster(self) -> bool:
         """Try in float what gains no time on integers; the others begin with that network."""

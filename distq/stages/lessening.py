@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -108,10 +109,10 @@ class Lessening:
             choice, most = best.made.candidate.choice, self._gains.error(best.made.candidate.choice)
             if self._goal.judge.of_error(most) is not None and best.loss > 0:  # as far off as for this one
                 most *= self._goal.limit / best.loss
-            choices = cheaper_choices(self._gains, choice, WORSE * most)
-            others = [self._candidate(choice) for choice in choices]
-            tried = [one for one in others if one.name not in known][:TOGETHER]
-            met = [trial for trial in self._trials.of(tried) if trial.met]
+            others = map(self._candidate, cheaper_choices(self._gains, choice, WORSE * most))
+            new = (one for one in others if one.name not in known)
+            tried = {one.name: one for one in itertools.islice(new, TOGETHER)}
+            met = [trial for trial in self._trials.of([*tried.values()]) if trial.met]
             cheaper = min([best, *met], key=lambda trial: (self._trials.price(trial), trial.loss))
             if cheaper is best:
                 break

@@ -98,12 +98,14 @@ def test_a_budget_is_spent_before_thresholds_are_searched(tune: Tune) -> None:
     assert len(read_json(found.out / "run.json")["budget"]["int16"]) == 1
 
 
-@pytest.mark.parametrize(("strategy", "limit"), [("grid", 54), ("bitmain", 64)])
-def test_other_strategies_end_in_time_too(tune: Tune, strategy: str, limit: int) -> None:
+@pytest.mark.parametrize("strategy", ["grid", "bitmain"])
+def test_other_strategies_end_in_time_too(tune: Tune, strategy: str) -> None:
+    _, whole = tune(None, "whole", strategy=strategy, method="max", effort=1)
+    limit = int(whole) - 3
     found, seconds = tune(f"{limit}s", strategy=strategy, method="max", effort=1)
     assert seconds <= limit
     assert found.ended is not None
-    assert found.ended.searched in {1, 2, 3}
+    assert found.ended.searched < found.ended.of
 
 
 @pytest.mark.parametrize("time", ["-5m", "20min", "1h30m", "m", "1e3", "ten"])
