@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,12 @@ import numpy.typing as npt
 
 DAMPING = 0.01
 """Share of the mean variance added to each: keeps directions that no sample shows from being used up."""
+
+ENOUGH_ROWS, DAMPING_OF_FEW = 8, 0.3
+"""Rows for each input that a covariance is known well from, and what is added where it is known of fewer.
+
+Directions that too few rows show look free, and errors moved onto them come back with other samples.
+"""
 
 BLOCK = 64
 """Columns whose errors are moved onto the rest in one matrix product."""
@@ -27,7 +34,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def round_by_covariance(
-    weight: npt.NDArray[np.floating[Any]], scale: Floats, covariance: Floats
+    weight: npt.NDArray[np.floating[Any]], scale: Floats, covariance: Floats, rows: float = math.inf
 ) -> npt.NDArray[np.int8]:
     """GPTQ: round column after column, and move the error of each onto the columns not rounded yet.
 
@@ -40,11 +47,12 @@ def round_by_covariance(
         weight: (groups, outputs, inputs), the outputs of each group and the inputs they read.
         scale: (groups, outputs), step of each output's weights.
         covariance: (groups, inputs, inputs) of the layer's quantized inputs, in any unit.
+        rows: that the covariance is of.
 
     Returns:
         Integers in [-127, 127], shaped as ``weight``.
     """
-    return round_by_factor(weight, scale, factor_of(covariance))
+    return round_by_factor(weight, scale, factor_of(covariance, rows))
 
 
 @dataclass(frozen=True)
@@ -65,11 +73,12 @@ class Factor:
         return self.order.nbytes + self.lower.nbytes
 
 
-def factor_of(covariance: Floats) -> Factor:
-    """The factor of covariances, (groups, inputs, inputs)."""
+def factor_of(covariance: Floats, rows: float = math.inf) -> Factor:
+    """The factor of covariances, (groups, inputs, inputs), of so many rows."""
     variance = np.einsum("gii->gi", covariance)
     order = np.argsort(-variance, axis=1, kind="stable")[:, ::-1]
-    return Factor(order, _factor(covariance, order))
+    missing = max(0.0, covariance.shape[1] / rows - 1 / ENOUGH_ROWS)
+    return Factor(order, _factor(covariance, order, DAMPING + DAMPING_OF_FEW * missing))
 
 
 def round_by_factor(
@@ -120,14 +129,15 @@ def _sorted_rows(matrices: npt.NDArray[Any], order: npt.NDArray[np.intp]) -> npt
     return found.reshape(matrices.shape)
 
 
-def _factor(covariance: Floats, order: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
+def _factor(covariance: Floats, order: npt.NDArray[np.intp], share: float) -> npt.NDArray[np.float32]:
     """Lower Cholesky factor of the damped covariance in an order, columns divided by their diagonal element.
 
-    Inputs that never vary stand alone. In float32, as that halves the products, unless it is too coarse.
+    ``share`` of the mean variance is added to each. Inputs that never vary stand alone. In float32, as that
+    halves the products, unless it is too coarse.
     """
     inputs = covariance.shape[1]
     mean = np.einsum("gii->g", covariance) / inputs
-    damping = np.where(mean > 0, DAMPING * mean, 1.0)
+    damping = np.where(mean > 0, share * mean, 1.0)
     unit = np.where(mean > 0, mean, 1.0)  # no power of a scale may leave the range of float32
     damped = np.empty(covariance.shape, np.float32)
     together = max(1, _SORTED_TOGETHER // inputs**2)

@@ -120,7 +120,7 @@ class Correction:
             means = moments["means"] / count
             covariance = moments["products"] / count
             covariance -= means[:, :, None] * means[:, None, :]
-            factor = factor_of(covariance)
+            factor = factor_of(covariance, count)
             worker.keep(_FACTOR, (self.input_key, factor), factor.nbytes)
         return cast("Factor", factor)
 

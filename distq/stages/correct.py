@@ -131,9 +131,12 @@ def round_and_correct(run: Run, forms: Sequence[Form], changed: Collection[str] 
         found = stages(form.model, form.plan, None if changed is None else _tensors(form, changed))
         layers += sum(map(len, found))
         procedures.append(_correct_layers(run, form, found, pieces if divided else None, number))
+    began, known = run.time.elapsed, run.tally.recalled
     run.reporter.start("rounding and bias correction", layers, "layers")
     results = run_side_by_side(run, procedures)
     run.reporter.finish()
+    if changed is None and run.tally.recalled == known:
+        run.pace.correct = (run.time.elapsed - began) / len(forms)
     return results
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from distq.engine.journal import Journal
 from distq.errors import DistqError
 from distq.files import atomic_write
-from distq.quant.table import Table
+from distq.graph.predicted import predicted
 from distq.replica.speed import FEW_ROUNDS
 from distq.replica.worker import WorkerSettings
 from distq.run.auto_report import AutoReport
@@ -21,6 +21,10 @@ from distq.run.speed import speed
 from distq.stages.compare import compare_models, comparison
 from distq.stages.form import Form
 from distq.stages.kernels import float_layers, kernels_of_layers
+from distq.stages.shares import lost_to_shares
+
+LEAST_MICROSECONDS = 200
+"""A network that takes less is made of little but the starts of its kernels."""
 
 LEAST_SQNR_DB = 15
 """Below that many decibels answers are seldom those of float."""
@@ -41,7 +45,7 @@ def finish(run: Run, before: Form, after: Form | None = None, report: AutoReport
     atomic_write(run.rundir.thresholds, final.table_bytes)
     atomic_write(run.rundir.tensors, final.table_csv)
     run.rundir.write_model(final.exported)
-    run.rundir.write_equalized(final.equalized)
+    run.rundir.write_equalized(final.equalized())
     run.float_layers = list(float_layers(final.model, final.plan, final.exported))
     models = [run.share_reported(form.exported) for form in (before, after) if form is not None]
     tuned = None if after is None else 1
@@ -68,7 +72,9 @@ def finish(run: Run, before: Form, after: Form | None = None, report: AutoReport
         kept = run.readable(run.selection.holdout, run.holdout_data)
         record_held_out(run.journal, results, kept, run.measuring)
     timed = _speed(run, final) if run.options.report and run.alone else None
-    for line in _far_from_float(final, holdout or tuning):
+    for line in (*_far_from_float(final, holdout or tuning), *_slower_than_float(final)):
+        run.warn(line)
+    for line in lost_to_shares(run, final) if report is None else ():
         run.warn(line)
     result = RunResult(
         out=run.rundir.path,
@@ -78,13 +84,14 @@ def finish(run: Run, before: Form, after: Form | None = None, report: AutoReport
         cost=run.cost(),
         float_layers=tuple(run.float_layers),
         warnings=tuple(run.warnings),
-        layers=() if report is not None else tuple(_searched_layers(run.journal, final.table)),
+        layers=tuple(_searched_layers(run.journal, final)),
         curve=final.curve,
         auto=report,
         integer_kernels=kernels_of_layers(final.model, final.plan, final.exported),
         speed=timed,
+        ended=run.time.end,
     )
-    close_run(run.rundir, {**run_record(run), "budget": final.budget}, result)
+    close_run(run.rundir, {**run_record(run), "budget": final.budget, "search": final.search}, result)
     return result.model_copy(update={"files": run.rundir.files()})
 
 
@@ -114,9 +121,21 @@ def _far_from_float(final: Form, found: Comparison | None) -> Iterator[str]:
     yield f"the INT8 model is {accuracy.sqnr_db:.1f} dB from float, under {LEAST_SQNR_DB}: {'; '.join(tries)}"
 
 
-def _searched_layers(journal: Journal, table: Table) -> Iterator[SearchedLayer]:
+def _slower_than_float(final: Form) -> Iterator[str]:
+    """What to try where INT8 gains no time, by what its kernels are known to take."""
+    times = predicted(final.model, final.plan)
+    if times is None or times.in_float < LEAST_MICROSECONDS or times.int8 <= times.in_float:
+        return
+    ratio = times.int8 / times.in_float
+    yield (
+        f"the INT8 model is predicted to take {ratio:.1f} times as long as float on a CPU:"
+        " 'distq eval --speed' measures it, --float-if-faster measured keeps in float what gains no time"
+    )
+
+
+def _searched_layers(journal: Journal, form: Form) -> Iterator[SearchedLayer]:
     """What the search made of tensors, where it stands in the table: a later choice may have replaced it."""
     for note in journal.notes("layer"):
-        row = table.get(note["name"])
-        if row is not None and row.threshold == note["threshold"]:
+        row = form.table.get(note["name"])
+        if note.get("search") == form.search and row is not None and row.threshold == note["threshold"]:
             yield SearchedLayer.model_validate(note)
