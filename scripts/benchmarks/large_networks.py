@@ -4,8 +4,9 @@
     .venv/bin/python scripts/benchmarks/large_networks.py vit --sizes 12     # one of them
     .venv/bin/python scripts/benchmarks/large_networks.py vit --sizes 12 --nncf PEERS/bin/python
 
-Networks (``large_models.py``) and inputs are random. Every run is a process of its own; with ``--nncf`` that many
-rounds of distq on one worker and on two, and of NNCF, take turns.
+Networks (``large_models.py``) and inputs are random. Every run is a process of its own; with ``--nncf`` distq
+on one worker and on two and NNCF take turns, ``--rounds`` times. Seconds of a busy machine say little: with
+``--options '{"executor": "local"}'`` what is printed has the seconds of processor time beside them.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ FAMILIES: dict[str, tuple[tuple[int, ...], Callable[[int], onnx.ModelProto], Cal
     "deep": ((100, 300, 1000), deep, lambda _: 32),
     "wide": ((256, 512, 1024), wide, lambda side: side),
 }
-"""Sizes, the network of a size and the side of its images: heads of 64 (tiny, small, base), layers, pixels."""
+"""Sizes, the network of a size, the side of its images: heads of 64 (tiny, small, base), layers, pixels."""
 
 STAGES = {
     "load": ("distq.run.open:prepare_shown", "distq.run.open:_unchanged"),
@@ -80,7 +81,7 @@ class Stopwatch:
         if function is None:
             return
 
-        def timed(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401  # any function
+        def timed(*arguments: Any, **named: Any) -> Any:  # any function
             self.switch(stage)
             try:
                 return function(*arguments, **named)
@@ -169,9 +170,9 @@ def table(rows: list[dict[str, Any]]) -> str:
     titles = [f"{row['name']}" for row in rows]
     lines = [["", *titles], ["---"] * (len(rows) + 1)]
     lines.append(["million parameters", *(f"{row['parameters']:.1f}" for row in rows)])
-    for stage in (*STAGES, "else"):
-        if any(row["stages"][stage] >= 0.05 for row in rows):
-            lines.append([stage, *(f"{row['stages'][stage]:.1f}" for row in rows)])
+    shown = [s for s in (*STAGES, "else") if any(row["stages"][s] >= 0.05 for row in rows)]
+    lines += [[stage, *(f"{row['stages'][stage]:.1f}" for row in rows)] for stage in shown]
+    lines.append(["processor seconds", *(f"{sum(row['processor'].values()):.1f}" for row in rows)])
     lines.append(["seconds in all", *(f"{row['seconds']:.1f}" for row in rows)])
     lines.append(["peak MiB of the driver", *(f"{row['driver_mib']:.0f}" for row in rows)])
     workers = [", ".join(f"{mib:.0f}" for mib in row["worker_mib"]) or "-" for row in rows]
