@@ -121,7 +121,7 @@ def deep(layers: int, width: int = 32, side: int = 32) -> onnx.ModelProto:
 
 
 def wide(side: int) -> onnx.ModelProto:
-    """Twelve convolutions, of 16 channels at full size to 256 at a sixteenth, as detectors begin."""
+    """Thirteen convolutions, of 16 channels at full size to 256 at a sixteenth, as detectors begin."""
     graph = Graph()
     x, channels = graph.add("Relu", graph.conv("image", (3, 16))), 16
     for _ in range(4):
