@@ -1,4 +1,4 @@
-"""Convolutions of few channels at the input, which stay float where INT8 as a whole is predicted to be slower."""
+"""Convolutions of few channels at the input stay float where INT8 as a whole is predicted to be slower."""
 
 from dataclasses import replace
 

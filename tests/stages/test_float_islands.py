@@ -116,7 +116,10 @@ def test_with_another_cost_no_latency_is_measured(
 
 
 def calibrate(place: Path, out: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock, **options: Any) -> Any:
-    monkeypatch.setattr(Timing, "run", lambda unit, worker: clock.run(unit, worker))
+    def run(unit: Timing, worker: Worker) -> Arrays:
+        return clock.run(unit, worker)
+
+    monkeypatch.setattr(Timing, "run", run)
     given = {"samples": 16, "method": "max", "executor": "local", "float_if_faster": "measured", **options}
     return distq.calibrate(model=place / "chain.onnx", data=place / "data.npy", out=out, **given)
 
