@@ -209,6 +209,7 @@ class TuneOptions(CalibrateOptions):
     equalize: bool = True
     layers: Names = ()
     ignore_layers: Names = ()
+    time: Annotated[str, BeforeValidator(_text), Field(pattern=r"^\d+(\.\d+)?[smh]?$")] | None = None
 
 
 class AutoOptions(TuneOptions):
@@ -219,7 +220,6 @@ class AutoOptions(TuneOptions):
     goal: Annotated[str, Field(pattern=r"^(sqnr|top1|top5|map|score):[-+]?\d+(\.\d+)?$")]
     cost: CostName = "macs"
     tries: Annotated[tuple[str, ...], BeforeValidator(_lines)] = ()
-    time: Annotated[str, BeforeValidator(_text), Field(pattern=r"^\d+(\.\d+)?[smh]?$")] | None = None
 
 
 class EvaluateOptions(CommonOptions):

@@ -27,7 +27,7 @@ def run_auto(options: AutoOptions, output: Output) -> None:
     """
     from distq.jobs.auto import auto as job  # noqa: PLC0415  # loads ONNX Runtime and Ray
 
-    result = perform(partial(job, options), print_auto_result, output, resumable=True)
+    result = perform(partial(job, options, clock=output.clock), print_auto_result, output, resumable=True)
     report = result.auto
     if report is not None and not report.reached:
         for obstacle in report.obstacles:

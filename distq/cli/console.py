@@ -54,6 +54,7 @@ class PlainReporter(QuietReporter):
         self._stage = self._unit = ""
         self._total = self._done = self._printed = 0
         self._started = self._spoke = 0.0
+        self._ends: float | None = None  # as the job says
 
     def start(self, stage: str, total: int, unit: str) -> None:
         """Print what begins."""
@@ -61,6 +62,7 @@ class PlainReporter(QuietReporter):
         self._stage, self._total, self._unit = stage, total, unit
         self._done = self._printed = 0
         self._started = self._spoke = self._clock()
+        self._ends = None
         self._print(f"{stage}: {total} {unit}" if total else f"{stage}: {unit}")
 
     def advance(self, count: int = 1) -> None:
@@ -72,6 +74,10 @@ class PlainReporter(QuietReporter):
         news = self._done - self._printed >= self._total * _PLAIN_STEP
         if (news and silence >= _PLAIN_GAP_SECONDS) or silence >= _PLAIN_SILENCE_SECONDS:
             self._say()
+
+    def left(self, seconds: float) -> None:
+        """Print this in place of what the rate comes to."""
+        self._ends = self._clock() + seconds
 
     def finish(self) -> None:
         """Print where the stage ended, once."""
@@ -91,6 +97,8 @@ class PlainReporter(QuietReporter):
         if self._done and elapsed > 0:
             parts.append(rate(self._done / elapsed, self._unit))
             left = (self._total - self._done) * elapsed / self._done
+            if left > 0 and self._ends is not None:
+                left = max(1.0, self._ends - now)
             parts.append(f"{duration(left)} left" if left > 0 else f"took {duration(elapsed)}")
         self._print(", ".join(parts))
         self._spoke, self._printed = now, self._done
@@ -123,6 +131,11 @@ class RichReporter:
         if self._progress is not None:
             self._progress.advance(self._progress.task_ids[0], count)
 
+    def left(self, seconds: float) -> None:
+        """Show this in place of what the rate comes to."""
+        if self._progress is not None:
+            self._progress.update(self._progress.task_ids[0], ends=time.monotonic() + seconds)
+
     def finish(self) -> None:
         """Leave the bar as it stands and stop redrawing it."""
         if self._progress is not None:
@@ -150,7 +163,8 @@ class _TimeColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
         if task.finished:
             return Text(f"took {duration(task.finished_time or 0.0)}", style="green")
-        left = task.time_remaining
+        ends = task.fields.get("ends")
+        left = task.time_remaining if ends is None else max(0.0, ends - time.monotonic())
         return Text(f"{duration(left)} left" if left is not None else "", style="green")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from distq.config import CHOICES, TuneOptions
 from distq.options import POSITIONAL, RESERVED
+from distq.run.time_limit import Clock, stopwatch
 
 DATA = "Data"
 QUANTIZATION = "Quantization"
@@ -71,7 +72,7 @@ FLAGS = {
     "scheme": Flag(QUANTIZATION, "Activations in uint8 with a zero point, or int8 around 0"),
     "target": Flag(QUANTIZATION, "The runtime, which decides where quantizers stand"),
     "int16_layers": Flag(QUANTIZATION, "Layers with 16-bit activations.", "NAME,NAME"),
-    "bias_correction": Flag(QUANTIZATION, "Leave biases as they are."),
+    "bias_correction": Flag(QUANTIZATION, "Leave biases as they are, and round weights to nearest."),
     "table": Flag(QUANTIZATION, "Start from these thresholds: distq's or another tool's table.", "FILE"),
     "dump_dist": Flag(QUANTIZATION, "Also write the distributions here.", "FILE"),
     "load_dist": Flag(QUANTIZATION, "Read distributions from here; without --data: thresholds only.", "FILE"),
@@ -114,6 +115,7 @@ FLAGS = {
     "equalize": Flag(SEARCH, "Leave channels as they are."),
     "layers": Flag(SEARCH, "Tune only these layers.", "NAME,NAME"),
     "ignore_layers": Flag(SEARCH, "Leave these layers' thresholds as calibrated.", "NAME,NAME"),
+    "time": Flag(SEARCH, "End within so long, with the best so far: 90s, 20m, 1.5h.", "TIME"),
     "goal": Flag(
         GOAL,
         "What to reach on the tuning samples: sqnr:30, top1:-0.5, top5:-0.5, map:-1, score:-0.01.",
@@ -121,15 +123,14 @@ FLAGS = {
     ),
     "cost": Flag(GOAL, "What not to spend: multiplications or layers not in INT8, or time on this machine"),
     "tries": Flag(GOAL, "Try exactly this: 'per-channel; method=admm'; again for each.", "'A; B'"),
-    "time": Flag(GOAL, "Begin nothing new after so long, and take the best so far: 30m.", "TIME"),
     "diff": Flag(
         SEARCH,
-        "What the search lowers: nmse, squared, cosine, detection, detection:HEAD or FILE.py.",
+        "What the search lowers: nmse, squared, cosine, detection, text, text-boxes or FILE.py.",
         "MEASURE",
     ),
     "measure": Flag(
         COMPARISON,
-        "Also measure nmse, squared, cosine, sqnr, topk, detection, detection:HEAD or FILE.py.",
+        "Also measure nmse, squared, cosine, sqnr, topk, detection, text, text-boxes or FILE.py.",
         "NAME,NAME",
     ),
     "annotations": Flag(COMPARISON, "Boxes for detection: COCO's JSON, or a folder of VOC's XML.", "PLACE"),
@@ -180,10 +181,11 @@ PLACE_FLAGS = tuple(name for name, flag in FLAGS.items() if flag.panel == PLACE 
 
 @dataclass(frozen=True)
 class Output:
-    """What a command prints: everything, warnings only (quiet), or one JSON document on stdout."""
+    """What a command prints: all, warnings only (quiet), or one JSON document on stdout; and its clock."""
 
     quiet: bool
     json: bool
+    clock: Clock = field(default_factory=stopwatch, compare=False)
 
 
 def _keyword(name: str, hint: Any, info: Any, default: Any) -> inspect.Parameter:  # noqa: ANN401  # a type and what typer makes

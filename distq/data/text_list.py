@@ -201,6 +201,8 @@ def _place(folder: Path | str, name: str) -> Path | str:
 
 def _split_paths(text: str) -> list[str]:
     """Split at commas, but for those behind a backslash."""
+    if "," not in text:
+        return [text.strip(_BLANKS)]
     return [part.strip(_BLANKS).replace("\\,", ",") for part in _COMMA.split(text)]
 
 

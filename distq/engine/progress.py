@@ -18,6 +18,9 @@ class Reporter(Protocol):
     def advance(self, count: int = 1) -> None:
         """So many more of the stage are done."""
 
+    def left(self, seconds: float) -> None:
+        """The rest of the stage takes about so long, which its steps so far do not tell by themselves."""
+
     def finish(self) -> None:
         """End the stage."""
 
@@ -37,6 +40,9 @@ class SilentReporter:
     def advance(self, count: int = 1) -> None:
         """Nothing."""
 
+    def left(self, seconds: float) -> None:
+        """Nothing."""
+
     def finish(self) -> None:
         """Nothing."""
 
@@ -45,6 +51,15 @@ class SilentReporter:
 
     def warn(self, text: str) -> None:
         """Nothing."""
+
+
+def about(seconds: float) -> str:
+    """A time that is only known roughly: ``8 s``, ``40 s``, ``3 min``, ``1.5 h``."""
+    if seconds < 10:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 90:
+        return f"{5 * round(seconds / 5)} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def folded(text: str, indent: str = "") -> list[str]:

@@ -9,53 +9,24 @@ no factor on, where a multiplication stays in the network. ``quant.channel_facto
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
 from distq.graph.edits import add_initializer
-from distq.graph.equalize_rows import affine_operands, divide_rows, readers_of_rows
+from distq.graph.equalize_rows import divide_rows, site_of_rows
+from distq.graph.equalize_values import divide_columns, sites_of_values
 from distq.graph.layers import clip_bounds, connects
 from distq.graph.neighbours import depends_on_neighbours
 from distq.graph.plan import Plan
+from distq.graph.site import Site, site_of
 from distq.graph.values import constant, is_float, names_in
 
 PASS_FACTORS = frozenset({"Relu", "LeakyRelu", "MaxPool", "AveragePool", "GlobalAveragePool", "Resize"})
 """Operators that give back a channel's positive factor unchanged."""
 
-EQUALIZED = "_equalized"
-"""Ending of a tensor that an inserted multiplication writes."""
-
 Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Site:
-    """Tensors whose channels can be scaled by the same factors.
-
-    Attributes:
-        tensors: those with a quantizer.
-        readers: nodes of the layers whose weights take the factors.
-        depthwise: whether each reads one channel for each output; its own weight scale then absorbs the
-            factor.
-        writers: nodes of the layers whose outputs take the inverse; none: a multiplication is inserted.
-        bound: no channel exceeds it, factors or not: a Clip stands between writers and readers.
-        rows: channels are the last axis, of rows that linear layers multiply; the writer is a normalization.
-    """
-
-    tensors: tuple[str, ...]
-    readers: tuple[str, ...]
-    depthwise: bool
-    writers: tuple[str, ...]
-    bound: float = float("inf")
-    rows: bool = False
-
-    @property
-    def quantized(self) -> tuple[str, ...]:
-        """The tensors that are quantized once the factors are in place."""
-        return self.tensors if self.writers else tuple(t + EQUALIZED for t in self.tensors)
 
 
 def sites(model: ir.Model, plan: Plan) -> tuple[Site, ...]:
@@ -65,11 +36,11 @@ def sites(model: ir.Model, plan: Plan) -> tuple[Site, ...]:
     anyway: it would part an integer kernel from its quantizer elsewhere.
     """
     floats = dict(plan.float_nodes)
-    found = [_through(group, plan) for group in _groups(model.graph)]
+    found = [*(_through(group, plan) for group in _groups(model.graph)), *sites_of_values(model.graph, plan)]
     for node in model.graph:
         apart = plan.target.placement == "layer inputs" or _runs_in_float(node, plan, floats)
         found += [_inserted(value, plan) for value in node.outputs if apart]
-        found += [_of_rows(value, plan, apart=apart) for value in node.outputs]
+        found += [site_of_rows(value, plan, apart=apart) for value in node.outputs]
     taken = {tensor for q in plan.quantizers if q.setting is not None for tensor in q.tensors}
     kept = []
     for site in found:
@@ -107,9 +78,8 @@ def equalized(model: ir.Model, scales: Mapping[Site, Floats]) -> ir.Model:
     for site, scale in scales.items():
         if not site.writers:
             _insert(copy.graph, values[site.tensors[0]], site, scale, taken)
-        divide = divide_rows if site.rows else _divide_outputs
         for name in site.writers:
-            divide(copy.graph, copy.graph.node(name), scale, taken)
+            _divide(copy.graph, copy.graph.node(name), site, scale, taken)
         for name in site.readers:
             _multiply_inputs(copy.graph, copy.graph.node(name), scale, taken)
     _drop_replaced(copy.graph)
@@ -197,7 +167,7 @@ def _through(group: list[ir.Value], plan: Plan) -> Site | None:
                 return None
             readers.append(use.node)
     tensors = tuple(v.name or "" for v in group if v.name in plan.by_tensor)
-    return _site(tensors, readers, writers, bound)
+    return site_of(tensors, readers, writers, bound)
 
 
 def _inserted(value: ir.Value, plan: Plan) -> Site | None:
@@ -207,35 +177,7 @@ def _inserted(value: ir.Value, plan: Plan) -> Site | None:
     readers = [use.node for use in value.uses() if _takes_factors(use.node, use.idx, value)]
     if len(readers) < len(value.uses()):
         return None
-    return _site((value.name,), readers, [], float("inf"))
-
-
-def _of_rows(value: ir.Value, plan: Plan, *, apart: bool) -> Site | None:
-    """The site of rows that linear layers alone read.
-
-    Args:
-        value: any.
-        plan: where quantizers stand.
-        apart: whether a multiplication can stand behind the node that writes them.
-    """
-    readers = readers_of_rows(value) if value.name in plan.by_tensor else None
-    if not readers:
-        return None
-    normalization = value.producer() if affine_operands(value.producer()) else None
-    if normalization is None and not apart:
-        return None
-    site = _site((value.name or "",), readers, [] if normalization is None else [normalization], float("inf"))
-    return None if site is None else replace(site, rows=True)
-
-
-def _site(
-    tensors: tuple[str, ...], readers: list[ir.Node], writers: list[ir.Node], bound: float
-) -> Site | None:
-    depthwise = {node.op_type == "Conv" and node.attributes.get_int("group", 1) > 1 for node in readers}
-    if not tensors or len(depthwise) != 1:
-        return None
-    names = tuple(dict.fromkeys(node.name or "" for node in readers))
-    return Site(tensors, names, depthwise.pop(), tuple(node.name or "" for node in writers), bound)
+    return site_of((value.name,), readers, [], float("inf"))
 
 
 def _takes_factors(node: ir.Node, position: int, value: ir.Value) -> bool:
@@ -278,6 +220,15 @@ def _insert(graph: ir.Graph, value: ir.Value, site: Site, scale: Floats, taken: 
         graph.insert_after(producer, node)
     for reader in site.readers:
         graph.node(reader).replace_input_with(0, out)
+
+
+def _divide(graph: ir.Graph, node: ir.Node, site: Site, scale: Floats, taken: set[str | None]) -> None:
+    if site.columns:
+        divide_columns(graph, node, site.columns, scale, taken)
+    elif site.rows:
+        divide_rows(graph, node, scale, taken)
+    else:
+        _divide_outputs(graph, node, scale, taken)
 
 
 def _divide_outputs(graph: ir.Graph, node: ir.Node, scale: Floats, taken: set[str | None]) -> None:

@@ -8,16 +8,39 @@ scale and bias take the inverse of the factors, and the weights of all layers th
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from distq.graph.edits import add_initializer
+from distq.graph.plan import Plan
+from distq.graph.site import Site, site_of
 from distq.graph.values import constant, is_float, only_reader
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+
+
+def site_of_rows(value: ir.Value, plan: Plan, *, apart: bool) -> Site | None:
+    """The site of rows that linear layers alone read.
+
+    Args:
+        value: any.
+        plan: where quantizers stand.
+        apart: whether a multiplication can stand behind the node that writes them.
+    """
+    readers = readers_of_rows(value) if value.name in plan.by_tensor else None
+    if not readers:
+        return None
+    normalization = value.producer() if affine_operands(value.producer()) else None
+    if normalization is None and not apart:
+        return None
+    site = site_of(
+        (value.name or "",), readers, [] if normalization is None else [normalization], float("inf")
+    )
+    return None if site is None else replace(site, rows=True)
 
 
 def readers_of_rows(value: ir.Value) -> list[ir.Node] | None:
@@ -27,11 +50,12 @@ def readers_of_rows(value: ir.Value) -> list[ir.Node] | None:
         return None
     if value.is_graph_output() or not value.uses():
         return None
-    readers = [use.node for use in value.uses() if use.idx == 0 and _multiplies(use.node, value)]
+    readers = [use.node for use in value.uses() if use.idx == 0 and multiplies_rows(use.node, value)]
     return readers if len(readers) == len(value.uses()) else None
 
 
-def _multiplies(node: ir.Node, value: ir.Value) -> bool:
+def multiplies_rows(node: ir.Node, value: ir.Value) -> bool:
+    """Whether a node is a MatMul of a value's graph with constant weights of float32 on the right."""
     if node.op_type != "MatMul" or node.domain or node.graph is not value.graph:
         return False
     weight = constant(node.inputs[1])

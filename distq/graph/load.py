@@ -29,7 +29,7 @@ from distq.graph.passes.pool import MeanToPool, PlainPool
 from distq.graph.passes.products import PlainProducts
 from distq.graph.passes.reshaped_bias import BiasBeforeReshape
 from distq.graph.passes.resize import CubicOfRows, ResizeAllAxes
-from distq.graph.passes.swish import PlainSwish
+from distq.graph.passes.swish import WholeSwish
 from distq.graph.passes.tidy import DropIdentities, DropIdle, DropUnused, NameNodes
 from distq.graph.plain import make_plain
 from distq.graph.read import Reader, nodes_in, opset_of, quantized_operator, read_onnx
@@ -50,10 +50,10 @@ OPTIONAL_STEPS: dict[str, Callable[[], ir.passes.InPlacePass]] = {
     "DropIdle": DropIdle,
     "DropIdentities": DropIdentities,
     "FoldConstants": FoldConstants,
-    "PlainSwish": PlainSwish,
     "PlainEinsum": PlainEinsum,
     "PlainProducts": PlainProducts,
     "DropNeutral": DropNeutral,
+    "WholeSwish": WholeSwish,
     "MatMulToGemm": MatMulToGemm,
     "BiasBeforeReshape": BiasBeforeReshape,
     "PlainLinear": PlainLinear,

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import onnx_ir as ir
 
 from distq.errors import UsageError
-from distq.graph.equalize import EQUALIZED
 from distq.graph.named import matching, nearest, nodes_by_name, with_aliases
 from distq.graph.plan import Plan
+from distq.graph.site import EQUALIZED
 from distq.targets.operators import PASS_THROUGH
 
 

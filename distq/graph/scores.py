@@ -1,4 +1,4 @@
-"""Masked attention scores stay in float; what a Softmax writes has a least range."""
+"""Masked attention scores stay in float; what a Softmax writes, the shares, has a least range."""
 
 from __future__ import annotations
 
@@ -54,6 +54,16 @@ def _only_softmax_reads(node: ir.Node, masked: Collection[ir.Node]) -> bool:
         and not any(output.is_graph_output() for output in node.outputs)
         and all(reader in masked or (reader.op_type in _SOFTMAX and not reader.domain) for reader in readers)
     )
+
+
+def is_share(value: ir.Value) -> bool:
+    """Whether a value is what a Softmax writes, maybe in another shape, and weighs rows in a MatMul."""
+    if not any(use.node.op_type == "MatMul" and use.idx == 0 for use in value.uses()):
+        return False
+    node = value.producer()
+    while node is not None and node.op_type in PASS_THROUGH and node.inputs[0] is not None:
+        node = node.inputs[0].producer()
+    return node is not None and node.op_type == "Softmax" and not node.domain
 
 
 def least_high(value: ir.Value, quantized: Collection[ir.Value]) -> float:

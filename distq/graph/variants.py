@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -11,6 +11,7 @@ import onnx
 
 from distq.graph.layers import Layer
 from distq.graph.plan import Plan
+from distq.graph.subgraph import captured_names
 from distq.targets.operators import SWISHES
 
 
@@ -38,43 +39,66 @@ def separable(plan: Plan) -> Plan:
 
 
 def put_back(exported: onnx.ModelProto, original: onnx.ModelProto, part: FloatPart) -> bytes:
-    """A copy of an exported network with a part of it in float.
+    """A copy of an exported network with a part of it in float, without what nothing reads any more.
 
     Args:
         exported: a QDQ network, of a :func:`separable` plan.
         original: the float network it was made from.
         part: what is float.
     """
-    model = onnx.ModelProto()
-    model.CopyFrom(exported)
+    given = exported.graph
+    read = _read_with(given.node, part)
+    used = {value.name for value in given.output}
+    kept = []
+    for node, inputs in zip(reversed(given.node), reversed(read), strict=True):
+        if not used.isdisjoint(node.output):
+            used.update((*inputs, *captured_names(node)))
+            kept.append((node, inputs))
+    model = onnx.ModelProto(
+        ir_version=exported.ir_version, opset_import=exported.opset_import, functions=exported.functions
+    )
     graph = model.graph
-    source = {n.output[0]: n.input[0] for n in graph.node if n.op_type == "QuantizeLinear"}
-    behind: dict[str, str] = {}
-    for node in graph.node:
-        if node.op_type == "DequantizeLinear" and node.input[0] in source:
-            start = behind[node.output[0]] = source[node.input[0]]
-            if node.input[0] in part.integers:
-                node.CopyFrom(onnx.helper.make_node("Identity", [start], node.output, name=node.name))
-    constants = {t.name: t for t in original.graph.initializer}
-    have = {t.name for t in graph.initializer}
-    layers = {layer.node: layer for layer in part.layers}
-    behind_products = {layer.add: layer.bias for layer in part.layers if layer.add is not None}
-    for node in graph.node:
+    graph.name = given.name
+    graph.input.extend(given.input)
+    graph.output.extend(given.output)
+    constants = {t.name: t for t in (*original.graph.initializer, *given.initializer)}
+    for node, inputs in reversed(kept):
+        if len(inputs) == 1 < len(node.input):  # dequantizes no more
+            graph.node.append(onnx.helper.make_node("Identity", inputs, node.output, name=node.name))
+            continue
+        graph.node.append(node)
+        graph.node[-1].input[:] = inputs
         if node.name in part.biases:
             bias = part.biases[node.name].astype(np.float32)
-            graph.initializer.append(onnx.numpy_helper.from_array(bias, f"{node.name}_other_bias"))
-            node.input[-1] = f"{node.name}_other_bias"
-        names = [behind_products.get(node.name)]
+            constants[inputs[-1]] = onnx.numpy_helper.from_array(bias, inputs[-1])
+    graph.initializer.extend(constants[name] for name in sorted(used & constants.keys()))
+    return bytes(model.SerializeToString())
+
+
+def _read_with(nodes: Sequence[onnx.NodeProto], part: FloatPart) -> list[list[str]]:
+    """What each node of an exported network reads: without a quantizer the float tensor alone."""
+    source = {n.output[0]: n.input[0] for n in nodes if n.op_type == "QuantizeLinear"}
+    behind = {
+        n.output[0]: source[n.input[0]]
+        for n in nodes
+        if n.op_type == "DequantizeLinear" and n.input[0] in source
+    }
+    layers = {layer.node: layer for layer in part.layers}
+    behind_products = {layer.add: layer.bias for layer in part.layers if layer.add is not None}
+    found = []
+    for node in nodes:
+        inputs = [*node.input]
+        if node.op_type == "DequantizeLinear" and node.output[0] in behind and inputs[0] in part.integers:
+            inputs = [behind[node.output[0]]]
+        if node.name in part.biases:
+            inputs[-1] = f"{node.name}_other_bias"
+        own = [behind_products.get(node.name)]
         layer = layers.get(node.name)
         if layer is not None:
             if part.float_inputs:
-                node.input[:] = [behind.get(name, name) for name in node.input]
+                inputs = [behind.get(name, name) for name in inputs]
             if layer.weight is not None:
-                names = [layer.weight, layer.bias if layer.add is None else None]
-        own = [name for name in names if name is not None]
-        if own:
-            node.input[:] = [node.input[0], *own]
-            new = set(own) - have
-            graph.initializer.extend(constants[name] for name in sorted(new))
-            have |= new
-    return bytes(model.SerializeToString())
+                own = [layer.weight, layer.bias if layer.add is None else None]
+        floats = [name for name in own if name is not None]
+        found.append([inputs[0], *floats] if floats else inputs)
+    return found

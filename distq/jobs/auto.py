@@ -14,6 +14,7 @@ from distq.run.context import Run
 from distq.run.given_data import require_data
 from distq.run.open import Lender, as_begun, interruptible, open_run
 from distq.run.results import RunResult
+from distq.run.time_limit import Clock
 from distq.search.goal import NO_LABELS, OF_A_MEASURE, Goal, RightAnswers
 from distq.stages.auto_report import report_of, write_answer
 from distq.stages.candidates import Maker
@@ -21,13 +22,17 @@ from distq.stages.cheapest import explore
 from distq.stages.finish import finish
 from distq.stages.form import Form
 from distq.stages.given_candidates import given_candidates, require_names, run_given
+from distq.stages.in_time import keep_back
 from distq.stages.search import chosen_quantizers
-from distq.stages.trials import Trials
-
-_SECONDS = {"s": 1, "m": 60, "h": 3600}
+from distq.stages.trials import Trial, Trials
 
 
-def auto(options: AutoOptions, reporter: Reporter, lender: Lender | None = None) -> RunResult:
+def auto(
+    options: AutoOptions,
+    reporter: Reporter,
+    lender: Lender | None = None,
+    clock: Clock | None = None,
+) -> RunResult:
     """Find the cheapest network that meets the goal on the tuning samples.
 
     Where none does, the result has the closest, and ``result.auto.reached`` is false.
@@ -36,6 +41,7 @@ def auto(options: AutoOptions, reporter: Reporter, lender: Lender | None = None)
         options: of the command.
         reporter: told of progress.
         lender: whose workers it takes; None: its own.
+        clock: of the command, whose ``--time`` it tells; None: it begins now.
 
     Raises:
         InputError: what was given cannot be used; nothing was written.
@@ -46,7 +52,7 @@ def auto(options: AutoOptions, reporter: Reporter, lender: Lender | None = None)
     _require_free_choice(options)
     by_hand = given_candidates(options)
     options = as_begun(_with_measure(options))
-    with interruptible(), open_run(options, "auto", reporter, lender) as run:
+    with interruptible(), open_run(options, "auto", reporter, lender, clock) as run:
         if isinstance(run, RunResult):
             return with_report(run, wanted=options.report)
         # wrong names and missing labels are found before any work
@@ -56,11 +62,15 @@ def auto(options: AutoOptions, reporter: Reporter, lender: Lender | None = None)
         measuring = _judging(run, options)
         goal = Goal.parse(options.goal, *measuring.measures)
         _require_labels(run, goal)
+        began = run.time.elapsed
         maker = Maker(run, options)
-        trials = Trials(run, goal, maker, options.cost, seconds=_seconds(options.time), measuring=measuring)
+        run.pace.answer = run.time.elapsed - began
+        trials = Trials(run, goal, maker, options.cost, measuring=measuring)
+        keep_back(run)
         # others are made and measured, those first that promise most
         given = run_given(run, trials, by_hand, options.time) if by_hand else None
         found = given or explore(run, options, goal, trials)
+        _warn_of_few_samples(run, goal, options.goal, found.answer)
         # what was found, why, and how to make it again
         report = report_of(goal, options.goal, options.cost, trials, found)
         write_answer(run, found.answer, report)
@@ -107,6 +117,19 @@ def _require_labels(run: Run, goal: Goal) -> None:
         raise UsageError(NO_LABELS.format(goal.judge.count))
 
 
+def _warn_of_few_samples(run: Run, goal: Goal, text: str, answer: Trial) -> None:
+    """Say where a goal in right answers is met on the samples, and may well be missed on others."""
+    judge, losses = goal.judge, answer.losses
+    if not answer.met or not isinstance(judge, RightAnswers) or losses is None:
+        return
+    most = judge.most(losses)
+    if not goal.met(most):
+        run.warn(
+            f"--goal {text} is met on {len(losses)} samples, but so few cannot tell it from "
+            f"{judge.reading(most):.1f} points: give more --samples and --tune-samples, or a goal in decibels"
+        )
+
+
 def _judging(run: Run, options: AutoOptions) -> Measuring:
     """What networks are measured by beside similarity and labels: the measure of the goal alone."""
     name = options.goal.partition(":")[0]
@@ -115,10 +138,3 @@ def _judging(run: Run, options: AutoOptions) -> Measuring:
     measures = run.measuring.measures
     wanted = [one for one in measures if name != "map" or one.name.startswith("detection")]
     return replace(run.measuring, measures=tuple(wanted[:1]))
-
-
-def _seconds(time: str | None) -> float | None:
-    if time is None:
-        return None
-    unit = _SECONDS.get(time[-1])
-    return float(time) if unit is None else float(time[:-1]) * unit

@@ -60,6 +60,8 @@ def report(options: ReportOptions, reporter: Reporter) -> ReportResult:
         raise UsageError(f"--out {out} is a folder, or in none that exists: give a file such as page.html")
     if out.exists() and not _is_page(out):
         raise UsageError(f"--out {out} exists and is no page of distq: give another file")
+    if out.suffix.lower() not in {".html", ".htm"}:
+        raise UsageError(f"--out {out}: the page is HTML: give a name such as {out.stem}.html")
     if len(options.runs) > MOST_RUNS:
         raise UsageError(f"{len(options.runs)} runs do not fit on a page: give at most {MOST_RUNS}")
     alone = len(options.runs) == 1 and not is_sweep_folder(options.runs[0])

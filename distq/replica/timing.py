@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -35,18 +35,23 @@ class Timing:
         models: as ONNX bytes, with the same inputs.
         data, index: the sample.
         rounds: turns of each model.
+        device: that the workers compute on.
+        threads: of a session.
     """
 
     models: tuple[Blob, ...]
     data: DatasetSpec
     index: int
     rounds: int
+    device: str
+    threads: int
 
     @cached_property
     def key(self) -> str:
         """Identity of the unit."""
         hashes = [model.sha256 for model in self.models]
-        return content_key("timing", hashes, self.data.source, self.index, self.rounds)
+        place = (self.device, self.threads)
+        return content_key("timing", hashes, self.data.source, self.index, self.rounds, *place)
 
     @property
     def label(self) -> str:
@@ -59,7 +64,8 @@ class Timing:
         What else the machine does makes forwards slower and never faster.
         """
         ((_, feeds),) = kept_inputs(worker, self.data, [self.index])
-        sessions = [shipped_session(worker.fetch(model), worker.settings) for model in self.models]
+        settings = replace(worker.settings, threads=self.threads)
+        sessions = [shipped_session(worker.fetch(model), settings) for model in self.models]
         values = dict(feeds)
         slowest = max(_turn(session, values, WARM).min() for session in sessions)
         runs = int(np.clip(TURN_SECONDS / max(slowest, 1e-6), 4, MOST_RUNS))

@@ -34,6 +34,7 @@ class VariantErrors:
         float_model: gives the outputs to compare with.
         data, indices: the samples.
         lowered: also give this loss.
+        float_network: most of it is in float; run that as fast as can be.
     """
 
     exported: Blob
@@ -43,6 +44,7 @@ class VariantErrors:
     data: DatasetSpec
     indices: Sequence[int]
     lowered: Lowered | None = None
+    float_network: bool = False
 
     @cached_property
     def key(self) -> str:
@@ -51,7 +53,8 @@ class VariantErrors:
         layers, biases = [layer.name for layer in self.part.layers], arrays_key(self.part.biases)
         part = [self.part.integers, layers, self.part.float_inputs, biases]
         lowered = self.lowered.key if self.lowered else ()
-        return content_key("variant", networks, part, self.data.source, self.indices, *lowered)
+        how = ("in float",) if self.float_network else ()
+        return content_key("variant", networks, part, self.data.source, self.indices, *lowered, *how)
 
     @property
     def label(self) -> str:
@@ -62,7 +65,8 @@ class VariantErrors:
     def run(self, worker: Worker) -> Arrays:
         """``error``, ``power``, ``candidate_power``, ``dot``: (images, outputs); ``loss``: (images,)."""
         exported, original = (_network(worker, blob) for blob in (self.exported, self.original))
-        session = Session(put_back(exported, original, self.part), worker.settings, fused=True)
+        model = put_back(exported, original, self.part)
+        session = Session(model, worker.settings, fused=True, float_network=self.float_network)
         rows, losses = [], []
         for index, inputs in kept_inputs(worker, self.data, self.indices):
             reference = float_outputs(worker, self.float_model, self.data, index, inputs)

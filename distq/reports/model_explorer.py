@@ -14,7 +14,9 @@ from typing import Any
 
 import onnx
 
+from distq.errors import UsageError
 from distq.files import atomic_write
+from distq.regular import read_regular
 from distq.reports.facts import RunFacts, TensorFacts
 from distq.run.rundir import RunDir
 
@@ -45,14 +47,24 @@ def write_node_data(run: RunFacts, page: Path) -> tuple[Path, ...]:
         it, the part of the error that leaves with it.
 
     Raises:
+        UsageError: a file of that name is there, and is no node data; nothing was written.
         ExecutionError: one cannot be written.
     """
-    written = []
-    for ending, content in node_data(run).items():
-        path = page.with_name(f"{page.stem}.{ending}.json")
+    files = {page.with_name(f"{page.stem}.{name}.json"): content for name, content in node_data(run).items()}
+    for path in files:
+        if path.exists() and not _is_node_data(path):
+            raise UsageError(f"{path} exists and is no node data of distq: give another --out, or move it")
+    for path, content in files.items():
         atomic_write(path, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
-        written.append(path)
-    return tuple(written)
+    return tuple(files)
+
+
+def _is_node_data(path: Path) -> bool:
+    try:
+        content = json.loads(read_regular(path))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and content.get("name") in {_SQNR, _LEAVES, _PRECISION}
 
 
 def node_data(run: RunFacts) -> dict[str, dict[str, Any]]:

@@ -110,8 +110,9 @@ def _tensors(
     before = read_table(rundir.calibrated) if rundir.calibrated.is_file() else {}
     has_counts = rundir.distributions.is_file()
     counts = DistributionSet.load(rundir.distributions).tensors if has_counts else {}
-    searched = {layer.name: layer for layer in _searched(records, result)}
-    tried = _tried(records)
+    notes = list(_search_notes(records, record))
+    searched = {layer.name: layer for layer in _searched(notes, result)}
+    tried = _tried(notes)
     reasons = {layer.name: layer.reason for layer in result.float_layers}
     options = {**record.get("job", {}), **record.get("options", {})}
     bins, scheme = int(options.get("bins", 2048)), str(options.get("scheme", "auto"))
@@ -148,9 +149,21 @@ def _of(row: Row, distribution: Distribution | None) -> bool:
     return all(math.isclose(a, b, rel_tol=_RESCALED) for a, b in pairs)
 
 
-def _searched(records: Sequence[Mapping[str, Any]], result: RunResult) -> Iterator[SearchedLayer]:
+def _search_notes(
+    records: Sequence[Mapping[str, Any]], record: Mapping[str, Any]
+) -> Iterator[Mapping[str, Any]]:
+    """What the journal has of the search of the network; earlier versions had one search in a run."""
+    search = record.get("search")
+    for one in records:
+        fields = one.get("fields")
+        if (one.get("type"), one.get("kind")) != ("note", "layer") or not isinstance(fields, dict):
+            continue
+        if search is None or fields.get("search") == search:
+            yield fields
+
+
+def _searched(notes: Sequence[Mapping[str, Any]], result: RunResult) -> Iterator[SearchedLayer]:
     """What the search decided, of the journal; of ``metrics.json`` where there is no journal any more."""
-    notes = [r["fields"] for r in records if r.get("type") == "note" and r.get("kind") == "layer"]
     try:
         found = [SearchedLayer.model_validate(note) for note in notes]
     except ValidationError:  # of another version of distq
@@ -158,14 +171,12 @@ def _searched(records: Sequence[Mapping[str, Any]], result: RunResult) -> Iterat
     yield from found or result.layers
 
 
-def _tried(records: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Tried, ...]]:
-    """Candidates of each tensor, of the last search; earlier versions did not note them."""
+def _tried(notes: Sequence[Mapping[str, Any]]) -> dict[str, tuple[Tried, ...]]:
+    """Candidates of each tensor; earlier versions did not note them."""
     found = {}
-    for record in records:
-        fields = record.get("fields")
-        if record.get("type") == "note" and record.get("kind") == "layer" and isinstance(fields, dict):
-            with suppress(ValidationError, KeyError):
-                found[str(fields["name"])] = _TRIED.validate_python(fields["tried"])
+    for note in notes:
+        with suppress(ValidationError, KeyError):
+            found[str(note["name"])] = _TRIED.validate_python(note["tried"])
     return found
 
 

@@ -128,7 +128,7 @@ def keep_network(
     exported: bytes,
     table: bytes,
     *,
-    equalized: bytes | None,
+    equalized: Callable[[], bytes | None],
     stage: str,
     float_layers: Sequence[tuple[str, str]],
 ) -> None:
@@ -141,7 +141,8 @@ def keep_network(
         journal: of the run.
         exported: the QDQ model.
         table: content of its ``thresholds.json``.
-        equalized: the float network that it is of, where that is not the user's; else None.
+        equalized: gives the float network that it is of, where that is not the user's, else None; called
+            only where the network is kept.
         stage: what was done to it last.
         float_layers: what stays float, with the reason.
 
@@ -157,7 +158,7 @@ def keep_network(
         rundir.best.mkdir(exist_ok=True)
     except OSError as error:
         raise cannot_write(rundir.best, error) from error
-    rundir.write_equalized(equalized)
+    rundir.write_equalized(equalized())
     evened = {path.name: sha256_file(path) for path in _equalized_in(rundir) if path.is_file()}
     write_network(path, exported)
     atomic_write(_table_in(rundir, key), table)

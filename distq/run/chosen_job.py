@@ -9,7 +9,7 @@ import yaml
 from distq.config import AutoOptions, CalibrateOptions, TuneOptions
 from distq.urls import shown, url_of
 
-_NOT_ITS_OWN = frozenset({"out", "resume", "dump_dist"})
+_NOT_ITS_OWN = frozenset({"out", "resume", "dump_dist", "time"})
 
 
 def chosen_job(options: AutoOptions, *, searched: bool, tuning: int) -> bytes:

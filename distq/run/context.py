@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from distq.config import CalibrateOptions
@@ -24,8 +23,13 @@ from distq.replica.lowered import Lowered
 from distq.replica.measured import NOTHING, Measuring
 from distq.replica.session import fuse
 from distq.replica.worker import Arrays, Blob, WorkerSettings
+from distq.run.pace import Pace
 from distq.run.results import Cost, FloatLayer, SearchCost
 from distq.run.rundir import RunDir
+from distq.run.time_limit import TimeLimit
+
+AT_A_TIME = 2
+"""Units a worker between two looks at the clock, where there is a limit of time."""
 
 Manifests = tuple[Manifest, Manifest]
 """Of the samples that calibrate, and of those held out."""
@@ -60,6 +64,8 @@ class Run:
         counted: keys of the units whose forwards are in the cost.
         alone: whether its workers are its own, and not lent by a sweep or a cascade.
         skipped: samples that could not be decoded, by source and index.
+        time: how long it has been going on, and how long it may.
+        pace: how fast its workers are.
     """
 
     options: CalibrateOptions
@@ -72,7 +78,6 @@ class Run:
     holdout_data: DatasetSpec
     journal: Journal
     executor: Executor
-    started: float
     float_model: Blob
     float_parts: Blob
     manifests: Manifests
@@ -88,6 +93,8 @@ class Run:
     float_layers: list[FloatLayer] = field(default_factory=list)
     counted: set[str] = field(default_factory=set)
     skipped: set[tuple[str, int]] = field(default_factory=set)
+    time: TimeLimit = field(default_factory=TimeLimit)
+    pace: Pace = field(default_factory=Pace)
 
     def by_diff(self) -> Run:
         """The run whose choices go by ``--diff``: of whole outputs, where that is not the NMSE."""
@@ -115,7 +122,10 @@ class Run:
 
     def fuse(self, model: bytes) -> bytes:
         """The graph that the workers run for a QDQ model (:func:`distq.replica.session.fuse`)."""
-        return fuse(model, WorkerSettings(self.executor.device))
+        began = self.time.elapsed
+        fused = fuse(model, WorkerSettings(self.executor.device))
+        self.pace.fuse = max(self.pace.fuse, self.time.elapsed - began)
+        return fused
 
     def share_reported(self, model: bytes) -> Blob:
         """An exported model for the workers, with what reports compare as its outputs."""
@@ -126,25 +136,47 @@ class Run:
         return shard(self.readable(indices), self.options.shard_size, portions_for(self.executor.workers))
 
     def results(self, units: Sequence[Unit]) -> Iterator[Arrays]:
-        """Results of units in their order; those in the journal are not run again."""
-        return run_units(
-            self.executor, self.journal, units, self.reporter, weight=lambda _: 0, tally=self.tally
-        )
+        """Results of units in their order; those in the journal are not run again.
+
+        Raises:
+            TimeIsUp: inside :meth:`TimeLimit.limit`, before units for which there is no time.
+        """
+        return self._results(units, lambda _: 0)
 
     def images(self, stage: str, units: Sequence[Unit]) -> Iterator[Arrays]:
         """The same under a progress bar that counts the units' samples."""
+        self._require_time(next(iter(self._portions(units)), ()))
         self.reporter.start(stage, sum(map(_images, units)), "images")
         try:
-            yield from run_units(
-                self.executor,
-                self.journal,
-                units,
-                self.reporter,
-                weight=_images,
-                tally=self.tally,
-            )
+            yield from self._results(units, _images)
         finally:
             self.reporter.finish()
+
+    def _results(self, units: Sequence[Unit], weight: Callable[[Unit], int]) -> Iterator[Arrays]:
+        began, known, first = self.time.elapsed, self.tally.recalled, 0.0
+        for part in self._portions(units):
+            self._require_time(part)
+            start = self.time.elapsed
+            for result in run_units(
+                self.executor, self.journal, part, self.reporter, weight=weight, tally=self.tally
+            ):
+                first = first or self.time.elapsed - began
+                yield result
+            if self.tally.recalled == known:
+                batches = max(1.0, len(part) / (AT_A_TIME * self.executor.workers))
+                self.time.took(type(part[0]), (self.time.elapsed - start) / batches)
+        if units and self.tally.recalled == known:
+            self.pace.measured(units, self.executor.workers, first, self.time.elapsed - began)
+
+    def _portions(self, units: Sequence[Unit]) -> Iterator[Sequence[Unit]]:
+        """All units together; with a limit of time a few at a time."""
+        step = AT_A_TIME * self.executor.workers if self.time.limited else max(1, len(units))
+        yield from (units[start : start + step] for start in range(0, len(units), step))
+
+    def _require_time(self, units: Sequence[Unit]) -> None:
+        """Have time for units, or know what they give."""
+        if self.time.limited and any(unit.key not in self.journal for unit in units):
+            self.time.require(self.time.expected(type(units[0])))
 
     def skip_unreadable(self, result: Arrays, data: DatasetSpec) -> None:
         """Leave out samples that could not be decoded, as many as ``--skip-bad`` allows.
@@ -175,7 +207,7 @@ class Run:
         return Cost(
             fp32_forwards=round(self.cost_so_far.fp32_forwards, 3),
             int8_forwards=round(self.cost_so_far.int8_forwards, 3),
-            seconds=round(time.monotonic() - self.started, 3),
+            seconds=round(self.time.elapsed, 3),
             workers=self.executor.workers,
             peak_rss_mb=round(driver + sum(workers), 1),
             driver_peak_rss_mb=round(driver, 1),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ from distq.search.measures.heads import HEADS
 from distq.search.measures.measure import Measure, Record, figures
 from distq.search.measures.recognise import recognise
 from distq.search.measures.similarity import Cosine, Nmse, Sqnr, Squared
+from distq.search.measures.text import Text, recognise_text
+from distq.search.measures.text_boxes import recognise_map
 from distq.search.measures.top_k import TopK
 
 _PLAIN: Mapping[str, Measure] = {
@@ -36,7 +38,13 @@ _PLAIN: Mapping[str, Measure] = {
     "top5": TopK("top5", (5,)),
 }
 
-NAMES = (*_PLAIN, "detection")
+_SEEN: Mapping[str, Callable[[Sequence[npt.NDArray[Any]], str], Measure]] = {
+    "text": recognise_text,
+    "text-boxes": recognise_map,
+}
+"""What makes a measure of the outputs on one sample, and of what the user wrote behind a colon."""
+
+NAMES = (*_PLAIN, "detection", *_SEEN)
 """What ``--measure`` takes, beside a Python file."""
 
 Named = str | Measure
@@ -86,15 +94,21 @@ def make_measuring(
     made: list[Measure] = []
     truth = None
     for name in names:
-        if isinstance(name, str) and name.partition(":")[0] == "detection":
-            sample = first_sample(data, indices)
-            truth = _truth(data, annotations, indices)
-            outputs = as_numbers(session.run(sample.inputs))
-            made.append(
-                _detection(name, outputs, picture_input(data.inputs, sample.inputs)[1], truth, reporter)
-            )
-        else:
+        kind, _, asked = name.partition(":") if isinstance(name, str) else ("", "", "")
+        if kind != "detection" and kind not in _SEEN:
             made.append(_measure(name, allow_code=allow_code))
+            continue
+        sample = first_sample(data, indices)
+        outputs = as_numbers(session.run(sample.inputs))
+        if kind in _SEEN:
+            made.append(_SEEN[kind](outputs, asked))
+            if isinstance(made[-1], Text):
+                reporter.line(
+                    f"text: the blank is {'' if asked else 'taken to be '}the {made[-1].blank} class"
+                )
+            continue
+        truth = _truth(data, annotations, indices)
+        made.append(_detection(asked, outputs, picture_input(data.inputs, sample.inputs)[1], truth, reporter))
     return Measuring(tuple(made), session.outputs, truth)
 
 
@@ -186,15 +200,14 @@ def _truth(data: DatasetSpec, annotations: Path | None, indices: Sequence[int]) 
 
 
 def _detection(
-    name: str,
+    asked: str,
     outputs: Sequence[npt.NDArray[Any]],
     size: tuple[int, int],
     truth: Truth | None,
     reporter: Reporter,
 ) -> Detection:
-    asked = name.partition(":")[2]
     if asked and asked not in HEADS:
-        raise UsageError(f"--measure {name}: known detectors are {one_of(HEADS)}")
+        raise UsageError(f"--measure detection:{asked}: known detectors are {one_of(HEADS)}")
     head = asked or recognise(outputs, size)
     if head is None:
         shapes = ", ".join("x".join(map(str, output.shape)) for output in outputs)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from distq.config import CalibrateOptions, CommonOptions
+from distq.data.dataset import DatasetSpec
 from distq.data.manifest import manifest
+from distq.data.shards import Selection
 from distq.engine.collector import loaded_set_aside
 from distq.engine.executor import Executor, Pool
 from distq.engine.factory import open_executor
@@ -33,8 +35,10 @@ from distq.run.prepare import prepare_model, prepare_shown
 from distq.run.pulse import Pulse
 from distq.run.records import read_result
 from distq.run.results import RunResult
+from distq.run.resuming import resuming
 from distq.run.rundir import RunDir
 from distq.run.samples import prepare_data
+from distq.run.time_limit import Clock, TimeEnd, TimeLimit, seconds_of
 
 Options = TypeVar("Options", bound=CalibrateOptions)
 
@@ -51,7 +55,11 @@ class Lender(Protocol):
 
 @contextmanager
 def open_run(
-    options: CalibrateOptions, command: str, reporter: Reporter, lender: Lender | None = None
+    options: CalibrateOptions,
+    command: str,
+    reporter: Reporter,
+    lender: Lender | None = None,
+    clock: Clock | None = None,
 ) -> Iterator[Run | RunResult]:
     """A run that is ready for its stages, or the result of one that is finished already.
 
@@ -62,38 +70,35 @@ def open_run(
         command: its name, which is part of the run's identity.
         reporter: told of progress.
         lender: gives the workers; None: the run starts its own.
+        clock: of the command; None: it begins now.
 
     Raises:
         InputError: what was given cannot be used.
         ExecutionError: no worker starts, or the disk is full.
     """
-    started = time.monotonic()
+    limit = TimeLimit(getattr(options, "time", None), clock)
     tell_differences(options, reporter)
-    with watched(f"loading {options.model} and its data", reporter.warn):
-        loaded, plan = prepare_shown(options, reporter)
-        data, holdout_data, selection = prepare_data(options, loaded, reporter)
-    for line in data.remarks():
-        reporter.line(line)
     rundir = RunDir(options.out)
-    damaged = rundir.damaged() if rundir.finished else ()
-    finished = rundir.finished and not damaged
-    if not finished:
-        with watched(f"comparing the simplified network with {options.model}", reporter.warn):
-            first = first_samples(data, selection.calibration)
-            loaded, plan = _unchanged(options, loaded, plan, first, reporter)
-    with watched("reading the samples for their SHA-256", reporter.warn):
-        manifests = manifest(data, selection.calibration), manifest(holdout_data, selection.holdout)
-    own_identity = identity(options=options, command=command, loaded=loaded, data=data, manifests=manifests)
-    existed = rundir.path.exists()
-    made = rundir.claim(own_identity, resume=options.resume, options=options.model_dump(mode="json"))
+    with resuming(rundir, resume=options.resume):
+        loaded, plan, (data, holdout_data, selection) = _given(options, reporter)
+        damaged = rundir.damaged() if rundir.finished else ()
+        finished = rundir.finished and not damaged and not (options.resume and _goes_on(rundir, limit))
+        if not finished:
+            with watched(f"comparing the simplified network with {options.model}", reporter.warn):
+                first = first_samples(data, selection.calibration)
+                loaded, plan = _unchanged(options, loaded, plan, first, reporter)
+        with watched("reading the samples for their SHA-256", reporter.warn):
+            manifests = manifest(data, selection.calibration), manifest(holdout_data, selection.holdout)
+        own_identity = identity(
+            options=options, command=command, loaded=loaded, data=data, manifests=manifests
+        )
+        existed = rundir.path.exists()
+        made = rundir.claim(own_identity, resume=options.resume, options=options.model_dump(mode="json"))
     ours = False
     if finished:
-        yield _finished(rundir)
+        yield _finished(rundir, reporter)
         return
-    if damaged:
-        names = ", ".join(path.name for path in damaged)
-        reporter.warn(f"{rundir.path}: {names} of the finished run damaged or gone; made again")
-        rundir.metrics.unlink(missing_ok=True)
+    _make_again(rundir, damaged, reporter)
     try:
         with Journal(rundir.journal) as journal, ExitStack() as stack:
             rundir.remove_leftovers()
@@ -116,7 +121,6 @@ def open_run(
                 holdout_data=holdout_data,
                 journal=journal,
                 executor=executor,
-                started=started,
                 float_model=executor.share(original),
                 float_parts=executor.share(with_places(loaded.serialized(), places)),
                 manifests=manifests,
@@ -125,6 +129,7 @@ def open_run(
                 measuring=measuring,
                 diff=lowered,
                 alone=lender is None,
+                time=limit,
             )
             for note in (*_notes(loaded, plan, compared=bool(shown)), *data.notes):
                 run.warn(note)
@@ -133,23 +138,57 @@ def open_run(
             except InputError:
                 ours = ours and not journal.notes("layer")
                 raise
-            journal.remove_parts()
-            shutil.rmtree(rundir.best, ignore_errors=True)
+            _remove_interim(rundir, journal, limit.end)
     except InputError:
         if ours:
             rundir.discard(keep_folder=existed)
         raise
 
 
-def _finished(rundir: RunDir) -> RunResult:
+def _given(
+    options: CalibrateOptions, reporter: Reporter
+) -> tuple[LoadedModel, Plan, tuple[DatasetSpec, DatasetSpec, Selection]]:
+    """The network and its plan; the data, those held out, and which samples are for what."""
+    with watched(f"loading {options.model} and its data", reporter.warn):
+        loaded, plan = prepare_shown(options, reporter)
+        found = prepare_data(options, loaded, reporter)
+    for line in found[0].remarks():
+        reporter.line(line)
+    return loaded, plan, found
+
+
+def _goes_on(rundir: RunDir, limit: TimeLimit) -> bool:
+    """Whether a finished run was ended by a shorter ``--time``."""
+    ended = read_result(rundir).ended
+    return ended is not None and limit.seconds > seconds_of(ended.time)
+
+
+def _make_again(rundir: RunDir, damaged: Sequence[Path], reporter: Reporter) -> None:
+    """Have a run count as not finished."""
+    if damaged:
+        names = ", ".join(path.name for path in damaged)
+        reporter.warn(f"{rundir.path}: {names} of the finished run damaged or gone; made again")
+    rundir.metrics.unlink(missing_ok=True)
+
+
+def _remove_interim(rundir: RunDir, journal: Journal, end: TimeEnd | None) -> None:
+    """Remove what a finished run needs no more; one that the time ended may go on."""
+    if end is None:
+        journal.remove_parts()
+        shutil.rmtree(rundir.best, ignore_errors=True)
+
+
+def _finished(rundir: RunDir, reporter: Reporter) -> RunResult:
     """The result of a finished run; what a process left that was killed at its very end is removed."""
-    if rundir.parts.is_dir() or rundir.best.is_dir():
+    result = read_result(rundir)
+    if result.ended is not None:
+        reporter.warn(f"{rundir.path}: {result.ended.text}")
+    elif rundir.parts.is_dir() or rundir.best.is_dir():
         # who else has the run open does it, and a folder that cannot be written to stays as it is
         with suppress(DistqError, OSError), Journal(rundir.journal) as journal:
             rundir.remove_leftovers()
-            journal.remove_parts()
-            shutil.rmtree(rundir.best, ignore_errors=True)
-    return read_result(rundir)
+            _remove_interim(rundir, journal, None)
+    return result
 
 
 def _unchanged(

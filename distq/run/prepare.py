@@ -28,6 +28,9 @@ from distq.run.rundir import RunDir
 from distq.run.seal import require_undamaged
 from distq.targets import find_target
 
+LOADED_BY = ("model", "weights", "input_shape")
+"""Options that decide what is loaded."""
+
 SHOWN_NODES = 2000
 """From so many on it takes seconds to load a model."""
 
@@ -52,8 +55,28 @@ def prepare_shown(options: CalibrateOptions, reporter: Reporter) -> tuple[Loaded
     return prepared
 
 
-def prepare_model(
+def load_as_given(
     options: CalibrateOptions, without: Collection[str] = (), on_nodes: Callable[[int], object] = int
+) -> LoadedModel:
+    """The model, before what is set for its layers.
+
+    Args:
+        options: of the command; those of ``LOADED_BY`` count.
+        without: steps of loading to leave out.
+        on_nodes: is told how many nodes the file has, before most of the work.
+
+    Raises:
+        InputError: it cannot be used.
+    """
+    read = with_shapes(network_reader(options.weights), dict(options.input_shape))
+    return load_model(options.model, without, read, on_nodes)
+
+
+def prepare_model(
+    options: CalibrateOptions,
+    without: Collection[str] = (),
+    on_nodes: Callable[[int], object] = int,
+    loaded: LoadedModel | None = None,
 ) -> tuple[LoadedModel, Plan]:
     """Load the model and place its quantizers; wrong options are found before anything is computed.
 
@@ -61,6 +84,7 @@ def prepare_model(
         options: of the command.
         without: steps of loading to leave out.
         on_nodes: is told how many nodes the file has, before most of the work.
+        loaded: the model where it is loaded already.
 
     Raises:
         InputError: the model or an option cannot be used.
@@ -71,8 +95,7 @@ def prepare_model(
     if options.dump_dist is not None:
         require_writable(options, options.dump_dist)
     entries = read_entries(options.layer_config, options.model, options.method)
-    read = with_shapes(network_reader(options.weights), dict(options.input_shape))
-    loaded = load_model(options.model, without, read, on_nodes)
+    loaded = loaded or load_as_given(options, without, on_nodes)
     bitmain = isinstance(options, TuneOptions) and options.strategy == "bitmain"
     target = find_target(options.target)
     loaded, settings = formed(loaded, options, entries, target)

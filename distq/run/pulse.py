@@ -63,6 +63,13 @@ class Pulse:
             self._stage["done"] += count
         self._reporter.advance(count)
 
+    def left(self, seconds: float) -> None:
+        """The rest of the stage takes so long."""
+        if self._stage:
+            self._stage["ends"] = time.time() + seconds
+        if hasattr(self._reporter, "left"):  # a user's own may have been written before there was this
+            self._reporter.left(seconds)
+
     def finish(self) -> None:
         """End the stage."""
         self._reporter.finish()

@@ -45,7 +45,8 @@ def described(data: DatasetSpec, samples: Manifest) -> dict[str, Any]:
 
 def close_run(rundir: RunDir, record: dict[str, Any], result: RunResult) -> None:
     """Write ``run.json`` and ``metrics.json``; the run counts as finished from here on."""
-    where_known = {n for n in ("layers", "curve", "auto", "integer_kernels", "speed") if getattr(result, n)}
+    known = ("layers", "curve", "auto", "integer_kernels", "speed", "ended")
+    where_known = {name for name in known if getattr(result, name)}
     included = {"holdout", "tuning", "cost", "float_layers", "warnings", *where_known}
     content = json.loads(result.model_dump_json(include=included))  # JSON has no infinity: null
     if content["cost"]["search"] is None:

@@ -9,6 +9,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from distq.run.auto_report import AutoReport
 from distq.run.figures import Bounded, ComparedFigures, MeasureFigures, Result, Speed, Unbounded
+from distq.run.time_limit import TimeEnd
 
 
 class Accuracy(Result):
@@ -182,6 +183,7 @@ class RunResult(Result):
         auto: what ``distq auto`` tried and chose.
         integer_kernels: what runs on integers; None where the target is not run by ONNX Runtime.
         speed: of the INT8 model beside float, with ``--report``; else None.
+        ended: what ``--time`` left out; None where it left nothing out.
     """
 
     out: Path
@@ -196,6 +198,7 @@ class RunResult(Result):
     auto: AutoReport | None = None
     integer_kernels: IntegerKernels | None = None
     speed: Speed | None = None
+    ended: TimeEnd | None = None
 
 
 class LayerStep(Result):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import platform
 import time
 from collections import deque
@@ -15,6 +14,7 @@ from typing import Any, Literal
 
 from distq.engine.journal_read import JournalTail
 from distq.run.pulse import LONGEST, WORKING
+from distq.run.resuming import is_alive, is_resumed
 from distq.run.rundir import RunDir
 from distq.run.which_run import job_of_run
 from distq.search.metrics import decibels
@@ -206,6 +206,8 @@ class Watcher:
         rate = self._rate()
         rest = int(last.get("total", 0)) - int(last.get("done", 0))
         state, reason = self._state(now)
+        if state in {"interrupted", "failed", "gone"} and is_resumed(self._rundir, now):
+            state, reason = "starting", ""
         working = state in {"working", "silent"}
         return Status(
             run=self._rundir.path,
@@ -218,7 +220,7 @@ class Watcher:
             total=int(last.get("total", 0)),
             unit=str(last.get("unit", "")),
             rate=rate,
-            left_s=rest / rate if rate and rest > 0 and working else None,
+            left_s=self._left(rest, rate, now) if working else None,
             elapsed_s=(now if state == "working" else float(last["time"])) - float(last["began"]),
             silent_s=now - float(last["time"]),
             workers=tuple(_workers(last)) if working else (),
@@ -245,6 +247,12 @@ class Watcher:
         (began, before), (ended, after) = self._progress[0], self._progress[-1]
         return (after - before) / (ended - began) if after > before and ended > began else None
 
+    def _left(self, rest: int, rate: float | None, now: float) -> float | None:
+        """Seconds that the rest of the stage takes: as the run says, else by its rate."""
+        if rest > 0 and "ends" in self._last:
+            return max(0.0, float(self._last["ends"]) - now)
+        return rest / rate if rate and rest > 0 else None
+
     def _state(self, now: float) -> tuple[State, str]:
         said = str(self._last.get("state"))
         if said != WORKING:
@@ -254,7 +262,7 @@ class Watcher:
         here = self._last.get("host") == platform.node()
         if silent > _GONE_SECONDS and self._rundir.finished:  # it ended before it could say so
             return "finished", ""
-        if here and silent > _GONE_SECONDS and not _alive(int(self._last.get("pid", 0))):
+        if here and silent > _GONE_SECONDS and not is_alive(int(self._last.get("pid", 0))):
             return "gone", ""
         return ("silent" if silent > _SILENT_SECONDS else "working"), ""
 
@@ -274,13 +282,3 @@ def _layer(fields: Mapping[str, Any]) -> str:
 def _workers(last: Mapping[str, Any]) -> Iterator[Worker]:
     for where, doing in last.get("workers", ()):
         yield Worker(str(where), str(doing))
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # of another user
-        return True
-    return True

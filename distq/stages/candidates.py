@@ -17,13 +17,13 @@ from distq.graph.probes import stages
 from distq.options import make_options
 from distq.run.auto_report import short_name
 from distq.run.context import Run
-from distq.run.prepare import prepare_model
+from distq.run.prepare import LOADED_BY, load_as_given, prepare_model
 from distq.stages.calibrated import calibrated
 from distq.stages.correct import corrected_together
 from distq.stages.form import Choice, Form
 from distq.stages.method import best_calibration
 from distq.stages.observe import COUNTED_WHOLE, observe
-from distq.stages.thresholds import AUTO, with_thresholds
+from distq.stages.thresholds import AUTO, FIRST_METHOD, with_thresholds
 from distq.stages.tuned import tuned
 
 
@@ -82,6 +82,7 @@ class Maker:
     def __init__(self, run: Run, options: AutoOptions) -> None:
         self._run = run
         self._options = options
+        self._loaded = load_as_given(options, run.loaded.without)
         self.base = self._first(calibrated(run))
 
     def make(self, candidates: Sequence[Candidate], *, share: bool = True) -> list[Made]:
@@ -106,7 +107,8 @@ class Maker:
         """With the method that ``auto`` came to in place of ``auto``."""
         if made.options.method != AUTO:
             return made
-        method = made.run.journal.notes("method")[-1]["chosen"]
+        chosen = made.run.journal.notes("method")  # none where there was no time to compare
+        method = chosen[-1]["chosen"] if chosen else FIRST_METHOD
         candidate = replace(made.candidate, changes={**made.candidate.changes, "method": method})
         return replace(made, candidate=candidate, options=candidate.options(self._options))
 
@@ -124,7 +126,9 @@ class Maker:
             InputError: the options do not go together.
         """
         options, run = candidate.options(self._options), self._run
-        loaded, plan = prepare_model(options, run.loaded.without)
+        as_loaded = all(getattr(options, name) == getattr(self._options, name) for name in LOADED_BY)
+        known = self._loaded if as_loaded else None
+        loaded, plan = prepare_model(options, run.loaded.without, loaded=known)
         places = parts(loaded.model, plan)
         own = replace(
             run,

@@ -12,20 +12,18 @@ from dataclasses import dataclass, field, replace
 from distq.config import AutoOptions
 from distq.engine.progress import folded
 from distq.errors import ModelError, UsageError
+from distq.replica.lowered import Lowered
 from distq.run.context import Run
-from distq.search.goal import Goal
+from distq.run.time_limit import TimeIsUp
+from distq.search.goal import Figure, Goal
+from distq.search.measures.detection import Detection
 from distq.stages.candidates import Candidate
-from distq.stages.exchanges import cheaper_choices
 from distq.stages.float_islands import Island, faster_in_float
+from distq.stages.forecast import tell_networks
 from distq.stages.form import Choice
 from distq.stages.gains import Gains, Item, less
-from distq.stages.trials import TimeIsUp, Trial, Trials, as_good
-
-SLACK = 1.5
-"""An estimated error up to so many times the limit is tried: making a network anew lowers it, as a rule."""
-
-TOGETHER = 2
-"""Candidates made at the same time, however many workers there are, so that all find the same."""
+from distq.stages.lessening import MOST_LESSENED, TOGETHER, Lessening
+from distq.stages.trials import Trial, Trials
 
 GROUPS = 4
 """``--conv-groups`` that is tried with one weight scale a layer."""
@@ -35,15 +33,6 @@ TUNING_EFFORT = 2
 
 SEARCH_REACH = 2.0
 """How many times the limit a network may lose for a search of its thresholds to be tried first."""
-
-MOST_PRUNED = 8
-"""Rounds in which something chosen is taken back."""
-
-MOST_EXCHANGED = 3
-"""Rounds in which something chosen is exchanged for something else."""
-
-WORSE = 1.25
-"""Times the error that the goal allows which an exchange may have by estimate."""
 
 MOST_LEFT = 3
 """Layers of which each is tried as the last in INT8, where the goal is out of reach."""
@@ -75,15 +64,17 @@ def explore(run: Run, options: AutoOptions, goal: Goal, trials: Trials) -> Explo
     search = _Search(run, options, goal, trials)
     stopped = ""
     try:
-        search.go()
+        with run.time.limit():
+            search.go()
     except TimeIsUp:
-        stopped = f"--time {options.time} was over: give more"
+        stopped = f"--time {options.time} was over: --resume with a longer one, or none, goes on"
+        run.time.leave_out("networks that were not tried")
     except (UsageError, ModelError) as error:  # of one combination; what was found before it holds
         stopped = f"a network could not be made: {error}"
     if stopped:
         run.warn(f"{stopped}; the best so far is the answer")
     answer = trials.answer()
-    without = {} if search.gains is None else search.gains.without_each(answer.made.candidate.choice)
+    without = {} if search.gains is None else search.gains.outputs_without_each(answer.made.candidate.choice)
     obstacles = () if answer.met else (stopped,) if stopped else search.obstacles()
     return Explored(answer, search.island, without, obstacles, complete=not stopped)
 
@@ -104,15 +95,24 @@ class _Search:
         faster = self._options.cost == "latency" and self._faster()
         if faster or self._trials.base.met or self._without_cost():
             return
-        self.gains = gains = Gains(self._start.made.run, self._start.made.form, self._options.cost)
+        self.gains = gains = Gains(self._judging(), self._start.made.form, self._options.cost)
+        tell_networks(self._run, len(gains.chain), MOST_LESSENED)
         fails, meets = self._enough(gains)
         if meets is None:
             self._closest(gains)
             return
         best = self._fewest(gains, fails, meets)
-        best = self._exchanged(gains, self._pruned(gains, best))
+        lessening = self._lessening(gains)
+        best = lessening.exchanged(lessening.pruned(best))
         if self._tunes:
             self._fewer_by_search(gains, best.made.candidate.choice)
+
+    def _judging(self) -> Run:
+        """The run whose choices go by detections where the goal is of these: more than NMSE tells of them."""
+        run, judge = self._start.made.run, self._goal.judge
+        if not isinstance(judge, Figure) or not isinstance(judge.measure, Detection):
+            return run
+        return replace(run, diff=Lowered(judge.measure, run.measuring.names)).by_diff()
 
     def _faster(self) -> bool:
         """Try in float what gains no time on integers; the others begin with that network."""
@@ -169,6 +169,9 @@ class _Search:
         (found,) = self._trials.of([replace(candidate, name=f"{candidate.name}, searched", tuned=True)])
         return found.met
 
+    def _lessening(self, gains: Gains) -> Lessening:
+        return Lessening(self._goal, self._trials, gains, self._candidate)
+
     def _candidate(self, choice: Choice) -> Candidate:
         start = self._start.made.candidate
         parts = []
@@ -186,11 +189,9 @@ class _Search:
         most = len(gains.chain)
         if not most:
             return 0, None
-        known = self._goal.judge.of_error(gains.errors[0]) is not None
-        likely = [k for k in range(1, most + 1) if self._goal.promising(gains.errors[k], 1.0)]
-        guess = likely[0] if known and likely else most if known else 1
+        guess, step = self._guess(gains)
         fails, meets = 0, most + 1
-        step, tried = 1, sorted({max(1, guess - 1), guess})
+        tried = sorted({max(1, guess - step), guess})
         while tried:
             found = self._trials.of([self._candidate(gains.choice(count)) for count in tried])
             meets = min([meets, *(n for n, trial in zip(tried, found, strict=True) if trial.met)])
@@ -202,6 +203,19 @@ class _Search:
             tried = [min(most, fails + step)] if meets > most else [meets - step] if meets > step else []
             step *= 2
         return fails, meets if meets <= most else None
+
+    def _guess(self, gains: Gains) -> tuple[int, int]:
+        """How many of the chain probably meet the goal, and by how many that may be wrong.
+
+        Where the error of the outputs does not say what is lost, as much less error is wanted as less loss.
+        """
+        most, now, limit = len(gains.chain), self._start.loss, self._goal.limit
+        if self._goal.judge.of_error(gains.errors[0]) is not None:
+            likely = [k for k in range(1, most + 1) if self._goal.promising(gains.errors[k], 1.0)]
+            return (likely[0] if likely else most), 1
+        wanted = gains.errors[0] * limit / now if 0 < limit < now else 0.0
+        guess = next((k for k in range(1, most + 1) if gains.errors[k] <= wanted), 1 + most // 2)
+        return guess, max(1, guess // 2)
 
     def _fewest(self, gains: Gains, fails: int, meets: int) -> Trial:
         """The fewest of the chain that meet the goal, two numbers at a time."""
@@ -217,60 +231,6 @@ class _Search:
         (trial,) = self._trials.of([self._candidate(gains.choice(meets))])
         return trial
 
-    def _pruned(self, gains: Gains, best: Trial, rival: Trial | None = None) -> Trial:
-        """Take back what is not needed: the half that gains least for its cost, a quarter, then one by one.
-
-        Args:
-            gains: the order.
-            best: a network that meets the goal.
-            rival: where none does, the closest: what is as good as it stays.
-        """
-        part = len(best.made.candidate.choice) // 2
-        most = None if rival is None else SLACK * gains.error(rival.made.candidate.choice)
-        for _ in range(MOST_PRUNED):
-            choice = best.made.candidate.choice
-            order = gains.least_needed(choice)
-            part = min(part, len(order) - 1)
-            if part < 1:
-                break
-            known = {trial.name for trial in self._trials.every}
-            tried: list[Candidate] = []
-            for items in [order[:part], order[: part // 2]] if part > 1 else [[item] for item in order]:
-                fewer = choice
-                for item in items:
-                    fewer = less(fewer, item)
-                candidate, error = self._candidate(gains.in_effect(fewer)), gains.error(fewer)
-                promising = self._goal.promising(error, SLACK) if most is None else error <= most
-                if candidate.name not in known and promising and len(tried) < TOGETHER:
-                    tried.append(candidate)
-            if part == 1 and not tried:
-                break
-            found = self._trials.of(tried, rival) if tried else []
-            kept = [t for t in found if (t.met if rival is None else not t.dropped and as_good(t, rival))]
-            cheaper = min([best, *kept], key=lambda trial: (self._trials.price(trial), trial.loss))
-            if cheaper is best:
-                part = max(1, part // (2 * TOGETHER))
-                continue
-            best = cheaper
-        return best
-
-    def _exchanged(self, gains: Gains, best: Trial) -> Trial:
-        """Take something else in the place of what is chosen, where that costs less, as long as one does."""
-        for _ in range(MOST_EXCHANGED):
-            known = {trial.name for trial in self._trials.every}
-            choice, most = best.made.candidate.choice, gains.error(best.made.candidate.choice)
-            if self._goal.judge.of_error(most) is not None and best.loss > 0:  # as far off as for this one
-                most *= self._goal.limit / best.loss
-            choices = cheaper_choices(gains, choice, WORSE * most)
-            others = [self._candidate(choice) for choice in choices]
-            tried = [one for one in others if one.name not in known][:TOGETHER]
-            met = [trial for trial in self._trials.of(tried) if trial.met]
-            cheaper = min([best, *met], key=lambda trial: (self._trials.price(trial), trial.loss))
-            if cheaper is best:
-                break
-            best = cheaper
-        return best
-
     def _closest(self, gains: Gains) -> None:
         """Where all that can be made better is not enough: what is closest, and as little of it as does."""
         base = self._trials.base
@@ -280,7 +240,7 @@ class _Search:
         closest = self._trials.closest()
         if closest.made.candidate.tuned or closest is base:
             return
-        found = self._pruned(gains, closest, closest)
+        found = self._lessening(gains).pruned(closest, closest)
         self._search_thresholds(found.made.candidate.choice)
 
     def _fewer_by_search(self, gains: Gains, choice: Choice) -> None:

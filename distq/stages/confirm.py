@@ -34,16 +34,16 @@ def confirmed(run: Run, options: TuneOptions, kind: str, before: Form, after: Fo
     """
     if options.strategy != "default" or after is before or not can_confirm(run):
         return after
-    unseen = _unseen(run)
+    others = unseen(run)
     if after.exported == before.exported:
         return after
     stage = f"confirm the {kind} on samples it did not see"
-    means = [mean_over_images(diff) for diff in diffs_of(run, stage, [before, after], unseen)]
+    means = [mean_over_images(diff) for diff in diffs_of(run, stage, [before, after], others)]
     lasts = not means[1] > means[0]  # where a measure as coarse as right answers sees no difference
     run.journal.note("confirmed", what=kind, lasts=lasts, diffs=means)
     if not lasts:
         run.reporter.line(
-            f"the {kind} is not kept: on {len(unseen)} calibration samples that it did not see the diff goes "
+            f"the {kind} is not kept: on {len(others)} calibration samples that it did not see the diff goes "
             f"from {means[0]:.4g} to {means[1]:.4g}"
         )
     return after if lasts else before
@@ -51,8 +51,9 @@ def confirmed(run: Run, options: TuneOptions, kind: str, before: Form, after: Fo
 
 def can_confirm(run: Run) -> bool:
     """Whether enough calibration samples were not tuned on."""
-    return len(_unseen(run)) >= LEAST
+    return len(unseen(run)) >= LEAST
 
 
-def _unseen(run: Run) -> Sequence[int]:
+def unseen(run: Run) -> Sequence[int]:
+    """Calibration samples that confirm: the first ones behind those tuned on."""
     return run.readable(run.selection.calibration[len(run.selection.tuning) :][:MOST])

@@ -121,6 +121,11 @@ class Cutter:
         ]
         return in_order(self._errors(units), parts, axis=1)
 
+    def share_behind(self, quantizer: Quantizer) -> float:
+        """What part of the network's work a candidate of a quantizer costs."""
+        behind = self._network.behind(self.touched(quantizer))
+        return sum(self._shares.get(self._network.nodes[i].name, 0.0) for i in behind)
+
     def before(self, quantizer: Quantizer, state: State) -> Advance:
         """What brings samples to the cut before a quantizer."""
         return self._advance(state, self._cut(quantizer), self._again(quantizer))

@@ -38,6 +38,10 @@ class Found:
 class Decider(Protocol):
     """Decides tensors in the order of the search."""
 
+    @property
+    def scorer(self) -> Scorer:
+        """What their candidates are scored by."""
+
     def decide(self, remaining: Sequence[Quantizer], form: Form) -> Sequence[Found]:
         """Decide the first of the tensors that remain, or several up to the first that changes."""
 
@@ -62,7 +66,7 @@ class OneAfterAnother:
     def __init__(self, run: Run, strategy: Strategy, scorer: Scorer) -> None:
         self._run = run
         self._strategy = strategy
-        self._scorer = scorer
+        self.scorer = scorer
 
     def decide(self, remaining: Sequence[Quantizer], form: Form) -> Sequence[Found]:
         """Decide the first."""
@@ -73,11 +77,11 @@ class OneAfterAnother:
         tensor = self._strategy.search(row.threshold, row.absmax, images)
         shown = 0
         while wanted := tensor.ask():
-            tensor.tell(self._scorer.score(quantizer, wanted, form, tensor.wanted_images))
+            tensor.tell(self.scorer.score(quantizer, wanted, form, tensor.wanted_images))
             shown = self._show(tensor, quantizer.name, shown)
         self._show(tensor, quantizer.name, shown)
         decision = tensor.decision()
-        self._scorer.decide(decision.threshold)
+        self.scorer.decide(decision.threshold)
         return [Found(decision, time.monotonic() - began)]
 
     def _show(self, tensor: TensorSearch, name: str, shown: int) -> int:
@@ -102,11 +106,11 @@ class OneAWorker:
     def __init__(self, run: Run, strategy: Strategy, scorer: NetworkScorer) -> None:
         self._run = run
         self._strategy = strategy
-        self._scorer = scorer
+        self.scorer = scorer
 
     def decide(self, remaining: Sequence[Quantizer], form: Form) -> Sequence[Found]:
         """Decide up to the first that changes; as many are searched as there are workers."""
-        run, scorer = self._run, self._scorer
+        run, scorer = self._run, self.scorer
         together = remaining[: run.executor.workers]
         units = [
             scorer.whole_search(self._strategy, quantizer, form, affinity=i)

@@ -6,7 +6,7 @@ them. So each site is now measured by itself, instead of all of a kind together.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from distq.graph.resolve import resolve_names
@@ -27,7 +27,7 @@ IMAGES = 4
 """Images that show what a site loses by itself: factors are worth many times what images differ by."""
 
 
-def even_out_anew(run: Run, given: Form, evened: Form, found: Form) -> Form:
+def even_out_anew(run: Run, given: Form, evened: Form, found: Form, searched: Collection[str]) -> Form:
     """The network evened out site by site with 16 bits in place, or what was found if that is closer.
 
     Tried only where evening out gained before, and the budget is of 16 bits alone. Tensors that were searched
@@ -38,6 +38,7 @@ def even_out_anew(run: Run, given: Form, evened: Form, found: Form) -> Form:
         given: the network as it was given.
         evened: as it was evened out before the budget was spent.
         found: what it came to.
+        searched: the quantizers that were searched.
     """
     chosen = found.budget["int16"]
     if not chosen or found.budget["float_layers"] or evened.model is given.model:
@@ -48,7 +49,7 @@ def even_out_anew(run: Run, given: Form, evened: Form, found: Form) -> Form:
     if not sites:
         return found
     form = evened_form(run, wide, sites)
-    form = corrected(run, replace(form, table=form.table | _searched_rows(run, form, found, sites)))
+    form = corrected(run, replace(form, table=form.table | _searched_rows(form, found, searched, sites)))
     if closest(run, [found, form]) is found:
         run.reporter.line("evened out anew with 16 bits in place: no better")
         return found
@@ -98,9 +99,8 @@ def _alone(run: Run, form: Form) -> dict[str, float]:
     return {tensor: e for q, e in zip(plan.quantizers, found, strict=True) for tensor in q.tensors}
 
 
-def _searched_rows(run: Run, form: Form, found: Form, sites: Factors) -> Table:
+def _searched_rows(form: Form, found: Form, searched: Collection[str], sites: Factors) -> Table:
     """Rows of tensors that were searched, which have factors neither in the network found nor in the form."""
-    searched = {note["name"] for note in run.journal.notes("layer")}
     scaled = {tensor for site in sites for tensor in site.quantized}
     return {
         q.name: found.table[q.name]

@@ -7,6 +7,7 @@ what came later, as where a layer in float takes the place of a tensor in 16 bit
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 
 from distq.stages.form import Choice
 from distq.stages.gains import Gains, Item, less
@@ -18,7 +19,7 @@ SAVED = 0.02
 """Part of the cost that an exchange saves at least."""
 
 
-def cheaper_choices(gains: Gains, choice: Choice, most_error: float) -> list[Choice]:
+def cheaper_choices(gains: Gains, choice: Choice, most_error: float) -> Iterator[Choice]:
     """Choices with one or two parts less, and perhaps another in their place; by estimate the closest first.
 
     Args:
@@ -28,8 +29,8 @@ def cheaper_choices(gains: Gains, choice: Choice, most_error: float) -> list[Cho
     """
     most = (1 - SAVED) * gains.price(choice)
     parts = gains.least_needed(choice)[:TAKEN]
-    order = dict.fromkeys((*gains.chain, *gains.items))
-    others = [item for item in order if not _within(item, choice)][:ADDED]
+    known = dict.fromkeys((*gains.chain, *gains.items))
+    others = [item for item in known if not _within(item, choice)][:ADDED]
     taken = [*itertools.combinations(parts, 1), *itertools.combinations(parts, 2)]
     found: dict[Choice, float] = {}
     for items in taken:
@@ -41,8 +42,9 @@ def cheaper_choices(gains: Gains, choice: Choice, most_error: float) -> list[Cho
                 continue
             estimate = gains.error(made)
             if estimate <= most_error:
-                found.setdefault(gains.in_effect(made), estimate)
-    return sorted(found, key=lambda one: (found[one], gains.price(one)))
+                found[made] = estimate
+    order = sorted(found, key=lambda one: (found[one], gains.price(one)))
+    return map(gains.in_effect, order)
 
 
 def _within(item: Item, choice: Choice) -> bool:

@@ -8,7 +8,6 @@ from distq.engine.journal import Journal
 from distq.errors import DistqError
 from distq.files import atomic_write
 from distq.graph.predicted import predicted
-from distq.quant.table import Table
 from distq.replica.speed import FEW_ROUNDS
 from distq.replica.worker import WorkerSettings
 from distq.run.auto_report import AutoReport
@@ -22,6 +21,7 @@ from distq.run.speed import speed
 from distq.stages.compare import compare_models, comparison
 from distq.stages.form import Form
 from distq.stages.kernels import float_layers, kernels_of_layers
+from distq.stages.shares import lost_to_shares
 
 LEAST_MICROSECONDS = 200
 """A network that takes less is made of little but the starts of its kernels."""
@@ -45,7 +45,7 @@ def finish(run: Run, before: Form, after: Form | None = None, report: AutoReport
     atomic_write(run.rundir.thresholds, final.table_bytes)
     atomic_write(run.rundir.tensors, final.table_csv)
     run.rundir.write_model(final.exported)
-    run.rundir.write_equalized(final.equalized)
+    run.rundir.write_equalized(final.equalized())
     run.float_layers = list(float_layers(final.model, final.plan, final.exported))
     models = [run.share_reported(form.exported) for form in (before, after) if form is not None]
     tuned = None if after is None else 1
@@ -74,6 +74,8 @@ def finish(run: Run, before: Form, after: Form | None = None, report: AutoReport
     timed = _speed(run, final) if run.options.report and run.alone else None
     for line in (*_far_from_float(final, holdout or tuning), *_slower_than_float(final)):
         run.warn(line)
+    for line in lost_to_shares(run, final) if report is None else ():
+        run.warn(line)
     result = RunResult(
         out=run.rundir.path,
         files=(),
@@ -82,13 +84,14 @@ def finish(run: Run, before: Form, after: Form | None = None, report: AutoReport
         cost=run.cost(),
         float_layers=tuple(run.float_layers),
         warnings=tuple(run.warnings),
-        layers=() if report is not None else tuple(_searched_layers(run.journal, final.table)),
+        layers=tuple(_searched_layers(run.journal, final)),
         curve=final.curve,
         auto=report,
         integer_kernels=kernels_of_layers(final.model, final.plan, final.exported),
         speed=timed,
+        ended=run.time.end,
     )
-    close_run(run.rundir, {**run_record(run), "budget": final.budget}, result)
+    close_run(run.rundir, {**run_record(run), "budget": final.budget, "search": final.search}, result)
     return result.model_copy(update={"files": run.rundir.files()})
 
 
@@ -130,9 +133,9 @@ def _slower_than_float(final: Form) -> Iterator[str]:
     )
 
 
-def _searched_layers(journal: Journal, table: Table) -> Iterator[SearchedLayer]:
+def _searched_layers(journal: Journal, form: Form) -> Iterator[SearchedLayer]:
     """What the search made of tensors, where it stands in the table: a later choice may have replaced it."""
     for note in journal.notes("layer"):
-        row = table.get(note["name"])
-        if row is not None and row.threshold == note["threshold"]:
+        row = form.table.get(note["name"])
+        if note.get("search") == form.search and row is not None and row.threshold == note["threshold"]:
             yield SearchedLayer.model_validate(note)

@@ -16,12 +16,12 @@ from distq.graph.plan import Plan, plan_again
 from distq.graph.qdq import export
 from distq.graph.rows import encodings, with_threshold
 from distq.graph.state import initial_state
-from distq.replica.timing import ROUNDS, Timing
 from distq.run.context import Run
 from distq.search.acceptance import significant_improvement
 from distq.search.choice import CONFIDENCE
 from distq.search.metrics import decibels
 from distq.stages.form import Form
+from distq.stages.latency import seconds_in_turns
 from distq.stages.sensitivity import IMAGES, Variants
 
 Floats = npt.NDArray[np.float64]
@@ -128,8 +128,7 @@ class _Islands:
         """Seconds of the networks with each island in float, (islands, turns); none is the INT8 network."""
         share = self._run.executor.share
         models = [share(self._network(island)) if island else self._int8 for island in islands]
-        (result,) = self._run.results([Timing(tuple(models), self._run.data, self._run.tuning[0], ROUNDS)])
-        return np.asarray(result["seconds"], np.float64)
+        return seconds_in_turns(self._run, models)
 
     def _gains(self, islands: Sequence[Layers], stage: str) -> dict[Layers, float]:
         """The share of the network's time that each island saves."""

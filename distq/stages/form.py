@@ -61,6 +61,7 @@ class Form:
         state: the encodings, weights and biases that the thresholds come to.
         choice: what a budget made better than 8 bit.
         curve: what each step of a budget leaves of the error.
+        search: key of the search that its thresholds went through; empty before one.
     """
 
     model: ir.Model
@@ -71,6 +72,7 @@ class Form:
     state: State = field(default_factory=lambda: State({}, {}, {}))
     choice: Choice = field(default_factory=Choice)
     curve: tuple[CurvePoint, ...] = ()
+    search: str = ""
 
     @classmethod
     def given(cls, run: Run) -> Form:
@@ -87,7 +89,6 @@ class Form:
         """The float network as ONNX bytes."""
         return serialized(self.model)
 
-    @property
     def equalized(self) -> bytes | None:
         """The float network as ONNX bytes where channels were evened out; else None."""
         if not any(row.has_headroom for row in self.table.values()):
@@ -108,7 +109,8 @@ class Form:
     def budget(self) -> dict[str, tuple[str, ...]]:
         """What a budget was spent on, as ``run.json`` has it."""
         if not self.curve:
-            return {"int16": (), "float_layers": ()}
+            chosen = self.in_effect(self.choice)
+            return {"int16": chosen.int16, "float_layers": chosen.float_layers}
         return {"int16": self.curve[-1].int16, "float_layers": self.curve[-1].float_layers}
 
     def plan_with(self, choice: Choice) -> Plan:

@@ -8,7 +8,7 @@ hardly correlated.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from distq.config import CostName
@@ -105,7 +105,8 @@ class Gains:
     def __init__(self, run: Run, form: Form, cost: CostName) -> None:
         """Measure what each part of the network costs alone, and put the items in order.
 
-        With weights rounded to nearest: what GPTQ makes of them fits the inputs of 8 bits alone.
+        By the NMSE, or by the loss that the run lowers. With weights rounded to nearest: what GPTQ makes of
+        them fits the inputs of 8 bits alone.
 
         Args:
             run: gives workers and samples.
@@ -116,7 +117,7 @@ class Gains:
             nearest = run.options.model_copy(update={"rounding": "nearest"})
             form = corrected(replace(run, options=nearest), form)
         self._form = form
-        self._books = _books(run, form, cost)
+        self._books, self._of_outputs = _books(run, form, cost)
         self.chain: list[Item] = []
         self.errors = [self.error(Choice())]
         self.items = items = _items(form)
@@ -170,12 +171,19 @@ class Gains:
 
         Tensors that shared a quantizer until a layer between them became float are one part.
         """
+        return {item: self.error(less(choice, item)) for item in self._items_of(choice)}
+
+    def outputs_without_each(self, choice: Choice) -> dict[Item, float]:
+        """The same of the outputs' NMSE, where parts go by what a measure says of them."""
+        parts = {item: self._left(less(choice, item), self._of_outputs) for item in self._items_of(choice)}
+        return {item: math.fsum(left.values()) for item, left in parts.items()}
+
+    def _items_of(self, choice: Choice) -> list[Item]:
         owners, together = self._form.plan.by_tensor, dict[str, list[str]]()
         for name in choice.int16:
             together.setdefault(owners[name].name, []).append(name)
         items = [Item(int16=tuple(names)) for names in together.values()]
-        items += [Item(float_layers=(name,)) for name in choice.float_layers]
-        return {item: self.error(less(choice, item)) for item in items}
+        return [*items, *(Item(float_layers=(name,)) for name in choice.float_layers)]
 
     def least_needed(self, choice: Choice) -> list[Item]:
         """The parts of a choice, first those that gain least for what they cost."""
@@ -185,14 +193,19 @@ class Gains:
             worth[item] = (error - now) / max(cost, LEAST_COST)
         return sorted(worth, key=lambda item: worth[item])
 
+    def dearest(self, choice: Choice, count: int) -> list[Item]:
+        """The parts of a choice without which it costs least, the dearest first."""
+        saved = {item: -self.price(less(choice, item)) for item in self.without_each(choice)}
+        return sorted(saved, key=lambda item: -saved[item])[:count]
+
     def worst(self, choice: Choice, count: int) -> list[str]:
         """What costs most of the error with a choice, the worst first, for a person."""
         left = self._left(choice)
         return sorted(left, key=lambda name: -left[name])[:count]
 
-    def _left(self, choice: Choice) -> dict[str, float]:
+    def _left(self, choice: Choice, books: _Books | None = None) -> dict[str, float]:
         owners = self._form.plan.by_tensor
-        return self._books.left(choice.float_layers, {owners[name].name for name in choice.int16})
+        return (books or self._books).left(choice.float_layers, {owners[name].name for name in choice.int16})
 
     def _best(self, items: Collection[Item]) -> tuple[Item, float, list[Item]] | None:
         """The item that gains most for its cost, its gain, and the others; one layer stays in INT8."""
@@ -205,25 +218,37 @@ class Gains:
         return best, useful[best][0], [item for item in useful if item != best]
 
 
-def _books(run: Run, form: Form, cost: CostName) -> _Books:
-    """Measure output NMSE with each quantizer alone, and each layer's weights alone, all else in float."""
+def _books(run: Run, form: Form, cost: CostName) -> tuple[_Books, _Books]:
+    """Measure the error with each quantizer alone, and each layer's weights alone, all else in float.
+
+    Returns:
+        By what choices go by, and by the NMSE of the outputs. A loss such as that of boxes grows with the
+        error, not with its square as the NMSE does, so the squares of losses add up.
+    """
     plan = form.plan
-    variants = Variants(run, form, IMAGES, in_parts=True)
+    variants = Variants(run, form, IMAGES, in_parts=True, float_network=True)
     weighted = [layer for layer in plan.layers if layer.weight is not None]
     parts = [variants.part(others(plan, q), plan.layers, inputs=False) for q in plan.quantizers]
     for layer in weighted:
         rest = [other for other in plan.layers if other != layer]
         parts.append(variants.part(plan.by_tensor.keys(), rest))
-    errors = variants.nmse("what each part costs", parts)
+    found = variants.errors_where_it_counts("what each part costs", parts)
     count = len(plan.quantizers)
     work = shares(form.model) if cost != "layers" else {x.node: 1 / len(plan.layers) for x in plan.layers}
-    return _Books(
-        activations={q.name: error for q, error in zip(plan.quantizers, errors[:count], strict=True)},
-        weights={x.name: error for x, error in zip(weighted, errors[count:], strict=True)},
-        near={
-            q.name: frozenset(x.name for x in plan.layers if touches(plan, q, [x])) for q in plan.quantizers
-        },
-        price={layer.name: work[layer.node] for layer in plan.layers},
+
+    def of(errors: Sequence[float]) -> _Books:
+        return _Books(
+            activations={q.name: error for q, error in zip(plan.quantizers, errors[:count], strict=True)},
+            weights={x.name: error for x, error in zip(weighted, errors[count:], strict=True)},
+            near={
+                q.name: frozenset(x.name for x in plan.layers if touches(plan, q, [x]))
+                for q in plan.quantizers
+            },
+            price={layer.name: work[layer.node] for layer in plan.layers},
+        )
+
+    return of([one.nmse if one.diff is None else one.diff**2 for one in found]), of(
+        [one.nmse for one in found]
     )
 
 

@@ -11,12 +11,13 @@ from distq.options import make_options, unknown_name
 from distq.run.auto_report import short_name
 from distq.run.context import Run
 from distq.run.prepare import prepare_model
+from distq.run.time_limit import TimeIsUp
 from distq.stages.budget import require_budget
 from distq.stages.candidates import Candidate
 from distq.stages.cheapest import Explored
 from distq.stages.form import Form
 from distq.stages.search import chosen_quantizers
-from distq.stages.trials import TimeIsUp, Trials
+from distq.stages.trials import Trials
 
 _SEARCH = ("effort", "strategy", "equalize", "layers", "ignore_layers", "int16_budget", "float_budget")
 _SETTABLE = (
@@ -77,9 +78,12 @@ def run_given(run: Run, trials: Trials, candidates: Sequence[Candidate], time: s
     in_time, failed = True, dict[str, UsageError | ModelError]()
     for candidate in candidates:
         try:
-            trials.of([candidate])
+            with run.time.limit():
+                trials.of([candidate])
         except TimeIsUp:
             in_time = False
+            run.time.leave_out("combinations that were not tried")
+            run.warn(f"--time {time} was over: --resume with a longer one, or none, goes on")
             break
         except (UsageError, ModelError) as error:
             failed[candidate.name] = error

@@ -112,6 +112,10 @@ class NetworkScorer(Scorer):
         del quantizer, form
         return self._cutter
 
+    def share_behind(self, quantizer: Quantizer) -> float:
+        """What part of the network's work a candidate of a quantizer costs."""
+        return self._cutter.share_behind(quantizer)
+
     def whole_search(
         self, strategy: Strategy, quantizer: Quantizer, form: Form, affinity: int
     ) -> SearchTensor:

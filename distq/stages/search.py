@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 
 from distq.config import TuneOptions
 from distq.errors import UsageError
+from distq.files import sha256_bytes
 from distq.graph.plan import Quantizer
 from distq.graph.resolve import resolve_names
 from distq.graph.rows import with_threshold
+from distq.replica.keys import content_key
 from distq.run.context import Run
 from distq.run.results import SearchCost
+from distq.run.time_limit import TimeIsUp
 from distq.search.strategy import STRATEGIES, Decision
-from distq.stages.decide import open_decider
+from distq.stages.decide import Found, open_decider
+from distq.stages.forecast import forecast, tell
 from distq.stages.form import Form
 from distq.stages.keep import Moves
 
@@ -61,39 +65,84 @@ def search(
         form: where it starts.
         searched: the quantizers it visits, in their order.
         moves: is told what it moves; None of a network that is not the best so far.
+
+    Raises:
+        TimeIsUp: there is no time for all of them, and no ``moves``; with these the form has what was found.
     """
-    decider = open_decider(run, STRATEGIES[options.strategy](options.effort), form, searched)
-    images = len(run.tuning)
-    began, forwards = time.monotonic(), run.cost_so_far.int8_forwards
-    decisions: list[Decision] = []
+    found = _Progress(_key(options, form, searched), form)
+    try:
+        _search(run, options, found, searched, moves)
+    except TimeIsUp:
+        if moves is None:
+            raise
+        run.time.leave_out(searched=len(found.decisions), of=len(searched))
+    return replace(found.form, search=found.key)
+
+
+@dataclass
+class _Progress:
+    """How far a search is: the form with all that was decided.
+
+    Attributes:
+        key: of the search, among those of its run.
+        form: the network with the thresholds so far.
+        decisions: of the tensors so far, in their order.
+    """
+
+    key: str
+    form: Form
+    decisions: list[Decision] = field(default_factory=list)
+
+
+def _search(
+    run: Run, options: TuneOptions, found: _Progress, searched: list[Quantizer], moves: Moves | None
+) -> None:
+    decider = open_decider(run, STRATEGIES[options.strategy](options.effort), found.form, searched)
+    began, forwards, decisions = run.time.elapsed, run.cost_so_far.int8_forwards, found.decisions
+    expected = forecast(run, options, decider.scorer, searched)
+    tell(run, options, expected)
     run.reporter.start("search", len(searched), "layers")
     run.reporter.line(COLUMNS.format("threshold", "diff", "scored", "dropped", "secs", "layer"))
-    while remaining := searched[len(decisions) :]:
-        for quantizer, found in zip(remaining, decider.decide(remaining, form), strict=False):
-            decision, start = found.decision, form.table[quantizer.name].threshold
-            if decision.threshold != start:
-                form = _decided(form, quantizer, decision, options.strategy)
-                if moves is not None:
-                    moves.note(form, quantizer.name)
-            decisions.append(decision)
-            _record(run, quantizer, start, decision, found.seconds)
-            run.reporter.advance()
-    run.reporter.finish()
+    try:
+        while remaining := searched[len(decisions) :]:
+            for quantizer, one in zip(remaining, decider.decide(remaining, found.form), strict=False):
+                decision, start = one.decision, found.form.table[quantizer.name].threshold
+                if decision.threshold != start:
+                    found.form = _decided(found.form, quantizer, decision, options.strategy)
+                    if moves is not None:
+                        moves.note(found.form, quantizer.name)
+                decisions.append(decision)
+                _record(run, found.key, quantizer, start, one)
+                run.reporter.advance()
+            if expected is not None:
+                run.reporter.left(expected.left(len(decisions), run.time.elapsed - began))
+    finally:
+        run.reporter.finish()
+        run.cost_so_far.search = _cost(run, decisions, began, forwards)
     measured = [decision for decision in decisions if decision.scored]
     if run.lowered is not None and measured and not any(decision.before for decision in measured):
         run.warn(
             f"--diff {run.lowered.measure.name} is 0 on all tuning images, so it tells no candidates apart: "
             "take images with something to find"
         )
+
+
+def _cost(run: Run, decisions: Sequence[Decision], began: float, forwards: float) -> SearchCost:
+    """What a search took since then."""
     scored = sum(decision.scored for decision in decisions)
-    run.cost_so_far.search = SearchCost(
+    return SearchCost(
         candidates=scored,
         dropped=sum(decision.dropped for decision in decisions),
         int8_forwards=round(run.cost_so_far.int8_forwards - forwards, 3),
-        serial_forwards=scored * images,
-        seconds=round(time.monotonic() - began, 3),
+        serial_forwards=scored * len(run.tuning),
+        seconds=round(run.time.elapsed - began, 3),
     )
-    return form
+
+
+def _key(options: TuneOptions, form: Form, searched: Sequence[Quantizer]) -> str:
+    """What tells the searches of a run apart: ``auto`` searches several networks, or one in several ways."""
+    names = [quantizer.name for quantizer in searched]
+    return content_key("search", sha256_bytes(form.exported), options.strategy, options.effort, names)
 
 
 def _decided(form: Form, quantizer: Quantizer, decision: Decision, strategy: str) -> Form:
@@ -108,10 +157,18 @@ def _decided(form: Form, quantizer: Quantizer, decision: Decision, strategy: str
     )
 
 
-def _record(run: Run, quantizer: Quantizer, start: float, decision: Decision, seconds: float) -> None:
-    """Write the decision into the journal, once, and say it."""
-    if quantizer.name not in {note["name"] for note in run.journal.notes("layer")}:
-        note = {"name": quantizer.name, "start": start, "seconds": round(seconds, 3), **asdict(decision)}
+def _record(run: Run, search: str, quantizer: Quantizer, start: float, found: Found) -> None:
+    """Write the decision into the journal, once of a search, and say it."""
+    decision, seconds = found.decision, found.seconds
+    noted = {(note.get("search"), note["name"]) for note in run.journal.notes("layer")}
+    if (search, quantizer.name) not in noted:
+        note = {
+            "search": search,
+            "name": quantizer.name,
+            "start": start,
+            "seconds": round(seconds, 3),
+            **asdict(decision),
+        }
         for one in note["tried"]:  # images as the source has them, where those scored on have their places
             one["decisive"] = [(run.tuning[place], part) for place, part in one["decisive"]]
         run.journal.note("layer", **note)

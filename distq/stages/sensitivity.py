@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -24,6 +25,12 @@ from distq.stages.form import Form, Means
 IMAGES = 8
 """Images that rank tensors for a budget: the worst cost many times what the others do, so few show them."""
 
+FIRST_IMAGES = 2
+"""Images that show which parts cost so little that no others need to be looked at."""
+
+DECISIVE, LEAST_DECISIVE = 0.9, 32
+"""Part of all that is lost which is measured on all images, and how many parts are, at least."""
+
 
 @dataclass(frozen=True)
 class PartError:
@@ -31,6 +38,11 @@ class PartError:
 
     nmse: float
     diff: float | None = None
+
+    @property
+    def chosen_by(self) -> float:
+        """What choices go by."""
+        return self.nmse if self.diff is None else self.diff
 
 
 @dataclass(frozen=True)
@@ -60,10 +72,20 @@ class Variants:
         form: the quantized network.
         images: how many samples; None: all tuning images.
         in_parts: measure as choices do, by the parts of the outputs; otherwise by the outputs.
+        float_network: most of each variant is in float.
     """
 
-    def __init__(self, run: Run, form: Form, images: int | None, *, in_parts: bool = False) -> None:
+    def __init__(
+        self,
+        run: Run,
+        form: Form,
+        images: int | None,
+        *,
+        in_parts: bool = False,
+        float_network: bool = False,
+    ) -> None:
         self._run = run
+        self._float_network = float_network
         self._form = form
         self._names = Names.free_in(form.model)
         separated = replace(form, plan=separable(form.plan))
@@ -96,21 +118,38 @@ class Variants:
 
     def nmse(self, stage: str, parts: Sequence[FloatPart]) -> list[float]:
         """NMSE over the samples with each part in float; the mean loss where the run lowers another."""
-        return [found.nmse if found.diff is None else found.diff for found in self.errors(stage, parts)]
+        return [found.chosen_by for found in self.errors(stage, parts)]
 
     def errors(self, stage: str, parts: Sequence[FloatPart]) -> list[PartError]:
         """The same, and NMSE beside the loss; the parts are dealt out to the workers."""
-        return [_error(result) for result in self._results(stage, parts)]
+        return [_error(result) for result in self._results(stage, parts, self._indices)]
+
+    def errors_where_it_counts(self, stage: str, parts: Sequence[FloatPart]) -> list[PartError]:
+        """The same; what is hardly in error on the first samples is measured on no others."""
+        first, rest = self._indices[:FIRST_IMAGES], self._indices[FIRST_IMAGES:]
+        found = self._results(stage, parts, first)
+        decisive = _decisive([_error(result).chosen_by for result in found]) if rest else []
+        more = self._results(f"{stage}, the most", [parts[i] for i in decisive], rest)
+        for i, result in zip(decisive, more, strict=True):
+            found[i] = {name: np.concatenate([found[i][name], result[name]]) for name in result}
+        return [_error(result) for result in found]
 
     def statistics(self, stage: str, parts: Sequence[FloatPart]) -> list[ImageStatistics]:
         """Sums over the samples with each part in float."""
-        return [_statistics(result) for result in self._results(stage, parts)]
+        return [_statistics(result) for result in self._results(stage, parts, self._indices)]
 
-    def _results(self, stage: str, parts: Sequence[FloatPart]) -> list[Arrays]:
+    def _results(self, stage: str, parts: Sequence[FloatPart], indices: Sequence[int]) -> list[Arrays]:
         run = self._run
         units = [
             VariantErrors(
-                self._exported, self._original, part, self._reference, run.data, self._indices, self._lowered
+                self._exported,
+                self._original,
+                part,
+                self._reference,
+                run.data,
+                indices,
+                self._lowered,
+                self._float_network,
             )
             for part in parts
         ]
@@ -120,7 +159,7 @@ class Variants:
             run.reporter.advance()
             found.append(result)
         run.reporter.finish()
-        run.cost_so_far.int8_forwards += len(units) * len(self._indices)
+        run.cost_so_far.int8_forwards += len(units) * len(indices)
         return found
 
     def _measure_shifts(self, form: Form) -> Means:
@@ -145,6 +184,16 @@ def _statistics(result: Arrays) -> ImageStatistics:
 def _error(result: Arrays) -> PartError:
     loss = result.get("loss")
     return PartError(nmse(_statistics(result)), None if loss is None else mean_over_images(loss))
+
+
+def _decisive(errors: Sequence[float]) -> list[int]:
+    """Positions of the largest errors, which together are most of all."""
+    order = sorted(range(len(errors)), key=lambda i: -errors[i])
+    most = DECISIVE * math.fsum(errors)
+    count = next(
+        (n for n in range(len(order)) if math.fsum(errors[i] for i in order[:n]) >= most), len(order)
+    )
+    return sorted(order[: max(count, LEAST_DECISIVE)])
 
 
 def sensitivity(run: Run, form: Form, images: int | None = None) -> tuple[PartError, list[Cost]]:

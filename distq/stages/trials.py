@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -13,7 +12,6 @@ from distq.config import CostName
 from distq.engine.progress import folded
 from distq.graph.network_cost import NetworkCost, network_cost
 from distq.replica.measured import Measuring, records_of
-from distq.replica.timing import ROUNDS, Timing
 from distq.replica.worker import Blob
 from distq.run.auto_report import short_name
 from distq.run.context import Run
@@ -24,13 +22,10 @@ from distq.search.metrics import mean_over_images
 from distq.stages.candidates import Candidate, Made, Maker
 from distq.stages.compare import compare_models, statistics
 from distq.stages.keep import keep
+from distq.stages.latency import seconds_in_turns
 
 FIRST_SAMPLES = 32
 """Samples that every candidate is measured on before the others are."""
-
-
-class TimeIsUp(Exception):  # noqa: N818  # it ends the search, and is no error
-    """``--time`` is over."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +73,6 @@ class Trials:
         maker: Maker,
         cost: CostName,
         *,
-        seconds: float | None,
         measuring: Measuring,
     ) -> None:
         """Measure the network that all begin with.
@@ -88,14 +82,12 @@ class Trials:
             goal: that is to be met.
             maker: of candidates.
             cost: what is to be small.
-            seconds: after which no further candidate begins; None: there is no limit.
             measuring: the measure that the goal is of, where it is of one.
         """
         self._run = run
         self._goal = goal
         self._maker = maker
         self._cost = cost
-        self._seconds = seconds
         self._measuring = measuring
         self._power: Floats = np.zeros(0)
         self._seen_of: dict[str, Seen] = {}
@@ -110,10 +102,9 @@ class Trials:
             rival: a network that they are to be as good as; None: they are to meet the goal.
 
         Raises:
-            TimeIsUp: before that.
+            TimeIsUp: there is no time for them.
         """
-        if self._seconds is not None and time.monotonic() - self._run.started > self._seconds:
-            raise TimeIsUp
+        self._run.time.require()
         known = {trial.name: trial for trial in self.every}
         new = {candidate.name: candidate for candidate in candidates if candidate.name not in known}
         made = self._maker.make([*new.values()])
@@ -225,8 +216,7 @@ class Trials:
         """Milliseconds of a forward on a worker, in turns with the first network, whatever else it does."""
         run, first = self._run, self._maker.base
         models = [run.executor.share(one.form.exported) for one in (first, made)[: 1 if made is first else 2]]
-        (result,) = run.results([Timing(tuple(models), run.data, run.tuning[0], ROUNDS)])
-        seconds = np.asarray(result["seconds"], np.float64)
+        seconds = seconds_in_turns(run, models)
         if made is first:
             return float(1000 * np.median(seconds[0]))
         return (self.base.latency or math.nan) * float(np.median(seconds[1] / seconds[0]))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 from distq.config import TuneOptions
 from distq.run.context import Run
 from distq.stages.budget import reconsider, spend
 from distq.stages.confirm import confirmed
 from distq.stages.evened_budget import even_out_anew
 from distq.stages.form import Form
+from distq.stages.in_time import in_time, keep_back
 from distq.stages.keep import Moves, keep
 from distq.stages.search import search, searched_quantizers
 from distq.stages.settle import settle
@@ -28,21 +32,33 @@ def tuned(run: Run, options: TuneOptions, before: Form, *, keeps: bool = True) -
         return keep(run, stage, form) if keeps else form
 
     # the method and the equalization that are closest to float: a search wins back neither
-    start = kept("started", choose_start(run, options, kept("calibrated", before)))
+    keep_back(run)
+    kept("calibrated", before)
+    choose = partial(choose_start, run, options, before)
+    start = kept("started", in_time(run, "choosing a start", choose, before))
     # 16 bits and float before the search, so that thresholds are found for the network as it will be
-    spent = kept("budget spent", spend(run, options, start))
+    spending = partial(spend, run, options, start)
+    spent = kept("budget spent", in_time(run, "spending the budget", spending, start))
     # what a budget has replaced is not searched, nor what has headroom
     wanted = {*searched_quantizers(options, start)}
     searched = [q for q in spent.plan.quantizers if q in wanted]
     # each tensor's threshold by the error of the network outputs
     moves = Moves(run, spent) if keeps else None
-    moved = search(run, options, spent, searched, moves)
+    keep_back(run)
+    with run.time.limit():
+        moved = search(run, options, spent, searched, moves)
     # weights and biases were made for the thresholds before the search
-    settled = kept("searched", confirmed(run, options, "search", spent, settle(run, spent, moved)))
+    settling = partial(settle, run, spent, moved)
+    settled = in_time(run, "correcting for moved thresholds", settling, moved)
+    settled = kept("searched", confirmed(run, options, "search", spent, settled))
     if moves is not None and settled is spent:
         moves.undo()
     # better thresholds may change what a budget is best spent on
-    chosen = kept("budget spent anew", reconsider(run, options, start, settled))
+    chosen = settled
+    if spent is not start:
+        again = partial(reconsider, run, options, start, settled)
+        chosen = kept("budget spent anew", in_time(run, "spending the budget again", again, settled))
     # with 16 bits in place other channels are worth evening out
-    evened = even_out_anew(run, before, start, chosen)
-    return confirmed(run, options, "equalization", chosen, evened)
+    evening = partial(even_out_anew, run, before, start, chosen, {q.name for q in searched})
+    evened = in_time(run, "evening out channels with the budget spent", evening, chosen)
+    return replace(confirmed(run, options, "equalization", chosen, evened), search=moved.search)

@@ -39,6 +39,8 @@ DISTQ = {
     "tune": ("tune",),
 }
 TRIAL_SAMPLES = 16
+QUARK = "import quark.onnx"
+"""It compiles its operators then."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,7 @@ def arguments() -> Asked:
 def main() -> None:
     asked = arguments()
     asked.work.mkdir(parents=True, exist_ok=True)
-    peers = make_environment(asked.work, REQUIREMENTS)
+    peers = make_environment(asked.work, REQUIREMENTS, QUARK)
     everyone = {contender.name: contender for contender in contenders()}
     rows = read_rows(asked.results)
     running = chosen(asked.peers, list(everyone), "quantizer")

@@ -29,11 +29,11 @@ from distq.search.metrics import compare, merge, sqnr_db
 Outputs = list[npt.NDArray[Any]]
 
 
-def outputs_of(model: bytes, samples: Path, *, literal: bool = False) -> Outputs:
+def outputs_of(model: bytes | Path, samples: Path, *, literal: bool = False) -> Outputs:
     """Run the samples of an .npz one at a time; each output stacked along a new leading axis.
 
     Args:
-        model: ONNX bytes.
+        model: ONNX bytes, or a file that may have weights beside it.
         samples: An array per input, its leading axis counting samples.
         literal: Run Q and DQ as written instead of fusing them into integer kernels.
     """
@@ -42,13 +42,21 @@ def outputs_of(model: bytes, samples: Path, *, literal: bool = False) -> Outputs
     if literal:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     session = onnxruntime.InferenceSession(
-        model, options, providers=["CPUExecutionProvider"], disabled_optimizers=["WeightBiasQuantization"]
+        str(model) if isinstance(model, Path) else model,
+        options,
+        providers=["CPUExecutionProvider"],
+        disabled_optimizers=["WeightBiasQuantization"],
     )
+    ranks = {value.name: len(value.shape) for value in session.get_inputs()}
     with np.load(samples) as file:
         arrays = {name: file[name] for name in file.files}
     count = len(next(iter(arrays.values())))
     results = [
-        session.run(None, {name: array[i : i + 1] for name, array in arrays.items()}) for i in range(count)
+        session.run(
+            None,
+            {name: a[i] if a.ndim > ranks[name] else a[i : i + 1] for name, a in arrays.items()},
+        )
+        for i in range(count)
     ]
     return [np.stack(column) for column in zip(*results, strict=True)]
 

@@ -22,9 +22,16 @@ class Run:
     reason: str
 
 
-def make_environment(work: Path, requirements: Path) -> Path:
-    """The peers' Python; installed once, and again when the pinned versions change."""
-    folder = work / "venv"
+def make_environment(work: Path, requirements: Path, warm_up: str, name: str = "venv") -> Path:
+    """The peers' Python; installed once, and again when the pinned versions change.
+
+    Args:
+        work: where the environment is made.
+        requirements: a pinned version a line; the first is installed by itself.
+        warm_up: what is run once, as compiling at the first import is not running time.
+        name: of the environment's folder.
+    """
+    folder = work / name
     python, stamp = folder / "bin" / "python", folder / "installed.txt"
     wanted = requirements.read_text(encoding="utf-8")
     if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
@@ -33,8 +40,7 @@ def make_environment(work: Path, requirements: Path) -> Path:
         lines = [line for line in wanted.splitlines() if line and not line.startswith("#")]
         for packages in (lines[:1], lines):
             subprocess.run([str(python), "-m", "pip", "install", "--quiet", *packages], check=True)
-        # Quark compiles its operators when first imported: that is not its running time
-        subprocess.run([str(python), "-c", "import quark.onnx"], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run([str(python), "-c", warm_up], check=True, stdout=subprocess.DEVNULL)
         stamp.write_text(wanted, encoding="utf-8")
     return python
 

@@ -26,12 +26,17 @@ Quantize = Callable[[Path, "Samples", Path], None]
 
 
 class Samples:
-    """Calibration samples, in the form ONNX Runtime's and Quark's calibrators read; Quark may rewind them."""
+    """Calibration samples, in the form the peers' calibrators read; Quark and INC may rewind them.
 
-    def __init__(self, path: Path) -> None:
+    Where an array has one dimension more than the input, its rows are the inputs themselves, such as states.
+    """
+
+    def __init__(self, path: Path, model: Path) -> None:
         with np.load(path) as file:
             self.arrays: Arrays = {name: file[name] for name in file.files}
         self.count = len(next(iter(self.arrays.values())))
+        inputs = onnx.load(model, load_external_data=False).graph.input
+        self.ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in inputs}
         self.rewind()
 
     def __len__(self) -> int:
@@ -41,7 +46,10 @@ class Samples:
         return (self[i] for i in range(self.count))
 
     def __getitem__(self, index: int) -> Arrays:
-        return {name: array[index : index + 1] for name, array in self.arrays.items()}
+        return {
+            name: array[index] if array.ndim > self.ranks[name] else array[index : index + 1]
+            for name, array in self.arrays.items()
+        }
 
     def get_next(self) -> Arrays | None:
         """The next sample; None after the last, or after the last of the range set."""
@@ -87,16 +95,29 @@ def onnxruntime_static(model: Path, samples: Samples, out: Path, *, method: str,
 
 
 def nncf_quantize(
-    model: Path, samples: Samples, out: Path, *, preset: str, fast: bool, per_tensor: bool
+    model: Path,
+    samples: Samples,
+    out: Path,
+    *,
+    preset: str,
+    fast: bool,
+    per_tensor: bool,
+    transformer: bool = False,
+    openvino: bool = False,
 ) -> None:
-    """NNCF's quantize on ONNX; by itself it gives what depthwise convolutions read a scale per channel."""
+    """NNCF's quantize, on ONNX or on OpenVINO's form of the network, which it writes then.
+
+    By itself it gives what depthwise convolutions read a scale per channel.
+    """
     import nncf  # type: ignore[import-not-found]  # noqa: PLC0415  # lives in the peers' environment only
+    import openvino as ov  # type: ignore[import-not-found]  # noqa: PLC0415  # as NNCF
 
     advanced = nncf.quantization.advanced_parameters
     parameters = advanced.QuantizationParameters(per_channel=False) if per_tensor else None
     quantized = nncf.quantize(
-        onnx.load(model),
+        ov.Core().read_model(model) if openvino else onnx.load(model),
         nncf.Dataset(samples),
+        model_type=nncf.ModelType.TRANSFORMER if transformer else None,
         preset=nncf.QuantizationPreset(preset),
         subset_size=len(samples),
         fast_bias_correction=fast,
@@ -104,7 +125,28 @@ def nncf_quantize(
             activations_quantization_params=parameters
         ),
     )
-    onnx.save(quantized, out)
+    if openvino:
+        ov.save_model(quantized, out, compress_to_fp16=False)
+    else:
+        onnx.save(quantized, out)
+
+
+def inc_quantize(model: Path, samples: Samples, out: Path, *, method: str) -> None:
+    """The ONNX quantizer of Intel's Neural Compressor."""
+    from onnx_neural_compressor import (  # type: ignore[import-not-found]  # noqa: PLC0415  # INC's environment only
+        quantization,
+    )
+
+    config = quantization.config.StaticQuantConfig(
+        calibration_data_reader=samples,
+        calibrate_method=getattr(quantization.CalibrationMethod, method),
+        quant_format=quantization.QuantFormat.QDQ,
+        activation_type=quantization.QuantType.QUInt8,
+        weight_type=quantization.QuantType.QInt8,
+        per_channel=True,
+        calibration_sampling_size=len(samples),
+    )
+    quantization.quantize(str(model), str(out), config)
 
 
 def quark_quantize(model: Path, samples: Samples, out: Path, *, method: str, symmetric: bool) -> None:
@@ -164,8 +206,35 @@ def _peers() -> Iterator[tuple[str, Peer]]:
 PEERS = dict(sorted(_peers()))
 
 
+def _more_peers() -> Iterator[tuple[str, Peer]]:
+    run: Quantize = partial(onnxruntime_static, method="Entropy", symmetric=False)
+    yield "ort-entropy", Peer("ONNX Runtime", "Entropy, uint8", symmetric=False, quantize=run)
+    for method in ("MinMax", "Percentile"):
+        run = partial(inc_quantize, method=method)
+        yield f"inc-{method.lower()}", Peer("INC", f"{method}, uint8", symmetric=False, quantize=run)
+    for openvino, transformer, fast in product((False, True), (False, True), (True, False)):
+        if openvino or transformer:
+            run = partial(
+                nncf_quantize,
+                preset="mixed",
+                per_tensor=False,
+                fast=fast,
+                transformer=transformer,
+                openvino=openvino,
+            )
+            correction = "fast" if fast else "full"
+            name = f"nncf{'-openvino' * openvino}{'-transformer' * transformer}-mixed-{correction}"
+            settings = f"{'transformer, ' * transformer}mixed, {correction} bias correction"
+            tool = "NNCF on OpenVINO" if openvino else "NNCF per channel"
+            yield name, Peer(tool, settings, symmetric=False, quantize=run)
+
+
+MORE_PEERS = dict(_more_peers())
+"""Those that zoo.py runs beside."""
+
+
 def main(name: str, model: Path, calibration: Path, out: Path) -> None:
-    PEERS[name].quantize(model, Samples(calibration), out)
+    (PEERS | MORE_PEERS)[name].quantize(model, Samples(calibration, model), out)
 
 
 if __name__ == "__main__":

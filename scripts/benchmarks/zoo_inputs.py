@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -13,20 +14,78 @@ SEED = 0
 Array = npt.NDArray[Any]
 
 
+FONTS = ("sans", "serif", "italic")
+"""Those that OpenCV brings along; each has weights."""
+
+WORDS = (Path(__file__).parents[2] / "LICENSE").read_text(encoding="utf-8").split()
+
+
+def words(random: np.random.Generator, most: int) -> str:
+    """A few words, a number, a date, or letters and signs that make no word."""
+    kind = random.integers(5)
+    if kind < 2:
+        start = int(random.integers(len(WORDS) - 3))
+        return " ".join(WORDS[start : start + int(random.integers(1, 4))])[:most]
+    if kind == 2:
+        return f"{random.integers(1, 999)},{random.integers(0, 999):03}.{random.integers(0, 99):02}"[:most]
+    if kind == 3:
+        return f"20{random.integers(10, 30)}-{random.integers(1, 13):02}-{random.integers(1, 29):02}"[:most]
+    return "".join(chr(random.integers(33, 123)) for _ in range(random.integers(4, min(most, 14))))
+
+
+def write(
+    image: Array,
+    text: str,
+    random: np.random.Generator,
+    *,
+    place: tuple[int, int],
+    size: int,
+    color: list[int],
+) -> int:
+    """Draw text in one of the fonts from a place on, the lower left; where it ends."""
+    font, weight = cv2.FontFace(str(random.choice(FONTS))), int(random.integers(300, 700))
+    (end, _), _ = cv2.putText(image, text, place, color, font, size, weight)
+    return int(end)
+
+
 def text_lines(count: int) -> dict[str, Array]:
     """Lines of words and numbers, 48 x 320, from -1 to 1, with 0 behind the text."""
     random, lines = np.random.default_rng(SEED), []
     for _ in range(count):
-        letters = [chr(random.integers(33, 123)) for _ in range(random.integers(6, 18))]
-        image = np.full((48, 320, 3), int(random.integers(180, 256)), np.uint8)
+        text, size = words(random, 24), int(random.integers(26, 36))
+        image = np.full((48, 640, 3), int(random.integers(150, 256)), np.uint8)
         color = [int(level) for level in random.integers(0, 100, 3)]
-        size = float(random.uniform(0.7, 1.1))
-        cv2.putText(image, "".join(letters), (6, 34), cv2.FONT_HERSHEY_SIMPLEX, size, color, 2, cv2.LINE_AA)
-        noisy = image + random.normal(0, 6, image.shape)
+        if random.random() < 0.3:  # light on dark
+            image, color = 255 - image, [255 - level for level in color]
+        end = min(write(image, text, random, place=(5, 36), size=size, color=color) + 5, 640)
+        if end > 320:  # a long line is made narrower
+            image = cv2.resize(image[:, :end], (320, 48), interpolation=cv2.INTER_AREA)
+        if random.random() < 0.3:
+            image = cv2.GaussianBlur(image, (3, 3), 0)
+        noisy = image[:, :320] + random.normal(0, random.uniform(0, 10), (48, 320, 3))
         line = (np.clip(noisy, 0, 255) / 127.5 - 1).transpose(2, 0, 1)
-        line[:, :, int(random.integers(160, 320)) :] = 0
+        line[:, :, min(end, 320) :] = 0
         lines.append(line)
     return {"x": np.asarray(lines, np.float32)}
+
+
+def written_over(photos: Array) -> Array:
+    """Photos (count, 3, height, width), a few words on each, darker or lighter than what is behind."""
+    random = np.random.default_rng(SEED)
+    found = []
+    for photo in photos:
+        low, high = float(photo.min()), float(photo.max())
+        levels = np.ascontiguousarray((photo.transpose(1, 2, 0) - low) / (high - low) * 255, np.float32)
+        image = levels.round().astype(np.uint8)
+        height, width = image.shape[:2]
+        for top in range(int(random.integers(20, 60)), height - 20, int(random.integers(40, 110))):
+            size, left = int(random.integers(14, 40)), int(random.integers(0, width // 2))
+            behind = image[max(top - size, 0) : top, left : left + 100].mean()
+            level = int(random.integers(200, 256) if behind < 128 else random.integers(0, 60))
+            write(image, words(random, 18), random, place=(left, top), size=size, color=[level] * 3)
+        changed = np.where(image != levels.round(), image, levels)
+        found.append((changed / 255 * (high - low) + low).transpose(2, 0, 1))
+    return np.asarray(found, np.float32)
 
 
 def turned_lines(count: int) -> dict[str, Array]:

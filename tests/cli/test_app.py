@@ -48,7 +48,7 @@ def job(monkeypatch):
     def replace(name, outcome):
         calls = []
 
-        def run(options, reporter):
+        def run(options, reporter, **_):
             reporter.start("calibrate", 1, "images")
             calls.append(options)
             if isinstance(outcome, BaseException):

@@ -197,18 +197,18 @@ def test_a_manifest_of_many_samples_reads_some_and_says_so(tmp_path):
     assert manifest(spec, range(10_001)).sha256 != first.sha256
 
 
-def test_the_manifest_of_a_million_lines_depends_on_all_and_opens_a_thousand_files(tmp_path, monkeypatch):
-    lines = [f"photos/{i:07d}.jpg {i % 1000}\n" for i in range(1_000_000)]
+def test_the_manifest_of_a_long_list_depends_on_all_and_opens_a_thousand_files(tmp_path, monkeypatch):
+    lines = [f"photos/{i:07d}.jpg {i % 1000}\n" for i in range(100_000)]
     (tmp_path / "list.txt").write_text("".join(lines))
     spec = DatasetSpec(str(tmp_path / "list.txt"), (image_input(3, 4, 6),))
     opened: list[int] = []
     stored = TextListSource.stored
     monkeypatch.setattr(TextListSource, "stored", lambda self, i: opened.append(i) or stored(self, i))
-    first = manifest(spec, range(1_000_000))
-    assert (first.count, sorted(opened)) == (1_000_000, list(range(0, 1_000_000, 1000)))
-    lines[777_777] = "photos/other.jpg 0\n"
+    first = manifest(spec, range(100_000))
+    assert (first.count, sorted(opened)) == (100_000, list(range(0, 100_000, 100)))
+    lines[77_777] = "photos/other.jpg 0\n"
     (tmp_path / "list.txt").write_text("".join(lines))
-    assert manifest(spec, range(1_000_000)).sha256 != first.sha256
+    assert manifest(spec, range(100_000)).sha256 != first.sha256
 
 
 def test_a_missing_file_does_not_stop_a_manifest(tmp_path):

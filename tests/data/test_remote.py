@@ -57,7 +57,7 @@ class Server(http.server.SimpleHTTPRequestHandler):
 def served(local: Path) -> Iterator[str]:
     """The same files over HTTP."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Server, directory=str(local))) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
         server.shutdown()
 

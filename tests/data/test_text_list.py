@@ -148,11 +148,11 @@ def test_any_name_comes_back_as_written(tmp_path_factory, made):
     assert all(source.label(i) == 5 for i in range(len(source)))
 
 
-def test_a_list_of_a_million_lines_touches_no_file(tmp_path):
-    path = write(tmp_path, "".join(f"photos/{i:07d}.jpg {i % 1000}\n" for i in range(1_000_000)))
+def test_a_long_list_touches_no_file(tmp_path):
+    path = write(tmp_path, "".join(f"photos/{i:07d}.jpg {i % 1000}\n" for i in range(100_000)))
     source = TextListSource(path, ONE)
-    assert len(source) == 1_000_000
-    assert (source.name(999_999), source.label(999_999)) == ("photos/0999999.jpg", 999)
+    assert len(source) == 100_000
+    assert (source.name(99_999), source.label(99_999)) == ("photos/0099999.jpg", 999)
 
 
 def test_relative_paths_may_start_elsewhere(tmp_path):

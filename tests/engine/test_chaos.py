@@ -27,7 +27,7 @@ def test_faults_change_no_byte_and_nothing_finished_runs_again() -> None:
         "--seed",
         "1",
         "--samples",
-        "128",
+        "32",
         "--jobs",
         "tune",
         "--kinds",

@@ -29,7 +29,7 @@ class Head(BaseHTTPRequestHandler):
 @pytest.fixture
 def head() -> Iterator[str]:
     server = HTTPServer(("127.0.0.1", 0), Head)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=[0.01])
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()

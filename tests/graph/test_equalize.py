@@ -3,10 +3,11 @@ import onnx_ir as ir
 import pytest
 from networks import SETTINGS, Builder
 
-from distq.graph.equalize import EQUALIZED, equalized, sites
+from distq.graph.equalize import equalized, sites
 from distq.graph.plan import make_plan
 from distq.graph.probes import with_outputs
 from distq.graph.resolve import resolve_names
+from distq.graph.site import EQUALIZED
 from distq.replica.session import Session
 from distq.targets import find_target
 

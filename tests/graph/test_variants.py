@@ -50,6 +50,15 @@ def test_with_everything_put_back_it_is_the_float_network(load, name, target):
 
 
 @pytest.mark.parametrize("target", TARGETS)
+def test_of_what_is_put_back_no_quantizer_and_no_integer_weight_is_left(load, target):
+    variant = Variant(load(branched()), target)
+    part = FloatPart(variant.integers(variant.plan.by_tensor), variant.plan.layers)
+    graph = onnx.load_model_from_string(variant.model(part)).graph
+    assert not {node.op_type for node in graph.node} & {"QuantizeLinear", "DequantizeLinear"}
+    assert not {t.data_type for t in graph.initializer} & {onnx.TensorProto.INT8, onnx.TensorProto.UINT8}
+
+
+@pytest.mark.parametrize("target", TARGETS)
 def test_with_nothing_put_back_it_is_as_it_was(load, target):
     variant = Variant(load(branched()), target)
     feeds = variant.quantized.feeds[0]

@@ -113,7 +113,6 @@ class Bench:
             manifests=(manifest(self.data, self.indices), manifest(self.data, ())),
             journal=None,
             executor=self.executor,
-            started=0.0,
             float_model=self.float_model,
             float_parts=self.executor.share(with_places(self.loaded.serialized(), self.places)),
             places=self.places,

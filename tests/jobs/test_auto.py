@@ -302,6 +302,8 @@ def test_right_answers_as_the_goal(place: Path, tmp_path: Path) -> None:
     assert found.tuning is not None
     assert found.tuning.after is not None
     assert found.tuning.after.top1 == 1.0
+    (warning,) = [text for text in found.warnings if "so few" in text]
+    assert "--goal top1:0 is met on 16 samples" in warning
 
 
 def test_the_figure_of_a_users_own_measure_as_the_goal(place: Path, tmp_path: Path) -> None:

@@ -168,6 +168,31 @@ def test_a_search_lowers_what_becomes_of_detections(place: Path, tmp_path: Path)
     assert not told.warnings
 
 
+def test_a_goal_in_map_is_met_with_some_layers_in_float(place: Path, tmp_path: Path) -> None:
+    """INT8 misses it; the detections of the float network are the truth."""
+    found = distq.auto(
+        model=place / "model.onnx",
+        data=place / "photos",
+        preprocess=place / "p.yaml",
+        out=tmp_path / "run",
+        goal="map:-2",
+        samples=8,
+        target="openvino",
+        method="mse",
+        effort=1,
+        executor="local",
+    ).auto
+    assert found is not None
+    assert found.measure == "detection points"
+    first, answer = found.tried[0].reading, found.answer.reading
+    assert first is not None
+    assert answer is not None
+    assert first < -2 <= answer
+    assert 1 <= found.answer.layers < len(STRIDES)
+    assert {reason.name for reason in found.reasons} == {*found.answer.float_layers}
+    assert all("dB of the outputs" in reason.text for reason in found.reasons)
+
+
 def test_images_with_nothing_to_detect_are_told(place: Path, tmp_path: Path) -> None:
     nothing = write_detector(tmp_path / "nothing.onnx", least=-30)
     run = tune(place, tmp_path / "run", model=nothing)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from job_helpers import samples
+from job_helpers import Graph, samples, write_model
 
 import distq
 from distq.cli.app import invoke
@@ -139,8 +139,35 @@ def test_measures_that_cannot_be_taken_are_told(model: Path, data: Path) -> None
         evaluate(model, data, measure="detection")
     with pytest.raises(UsageError, match="known detectors are yolov3"):
         evaluate(model, data, measure="detection:yolo")
+    with pytest.raises(UsageError, match="the first output is 1x6, where text needs steps of classes"):
+        evaluate(model, data, against=model, measure="text")
     with pytest.raises(UsageError, match="--annotations are for --measure detection"):
         evaluate(model, data, annotations=data)
+
+
+def test_what_people_read_is_measured_and_searched(tmp_path: Path) -> None:
+    """A recognizer of 8 steps and 5 classes, and a map of probabilities, in one network each."""
+    graph = Graph(3)
+    graph.add("Relu", [graph.conv("x", (3, 6), "sums")], "body")
+    graph.add(
+        "ReduceMean", [graph.conv("body", (6, 5), "classes", gain=(5.0,))], "columns", axes=[2], keepdims=0
+    )
+    graph.add("Transpose", ["columns"], "steps", perm=[0, 2, 1])
+    graph.add("Sigmoid", [graph.conv("body", (6, 1), "sign", gain=(9.0,))], "map")
+    np.save(tmp_path / "data.npy", samples())
+    for output, shape, measure, figure in (
+        ("steps", (1, 8, 5), "text", "lines"),
+        ("map", (1, 1, 8, 8), "text-boxes", "shared"),
+    ):
+        model = write_model(tmp_path / f"{output}.onnx", graph.model({output: shape}))
+        given: dict[str, Any] = {"data": tmp_path / "data.npy", "executor": "local"}
+        run = distq.tune(model=model, **given, diff=measure, samples=8, holdout=4, out=tmp_path / output)
+        (measured,) = run.tuning.measures
+        assert set(measured.before) >= {figure}
+        exported = tmp_path / output / "model.int8.onnx"
+        (found,) = distq.evaluate(exported, against=model, **given, measure=measure).measures
+        assert 0.5 < found.candidate[figure] <= 1
+        assert found.against is None
 
 
 def test_the_command_and_job_files_take_them(

@@ -17,6 +17,7 @@ from distq.replica.float32 import LayerMeans, Observe, Outputs
 from distq.replica.int8 import Errors, Score
 from distq.replica.keys import arrays_key, content_key
 from distq.replica.moments import InputMoments, LayerInput
+from distq.replica.timing import Timing
 from distq.replica.worker import Blob
 
 MODEL, OTHER = Blob("a" * 64, None), Blob("b" * 64, None)
@@ -72,6 +73,13 @@ UNITS = {
     "means": (
         LayerMeans(MODEL, ("t", "u"), DATA, (0, 1)),
         [{"model": OTHER}, {"layers": ("u", "t")}, {"data": ELSEWHERE}, {"indices": (1, 0)}],
+    ),
+    "timing": (
+        Timing((MODEL, OTHER), DATA, 0, 3, "cpu", 1),
+        [
+            *({"models": other} for other in ((MODEL,), (OTHER, MODEL))),
+            *({"data": ELSEWHERE}, {"index": 1}, {"rounds": 4}, {"device": "cuda"}, {"threads": 2}),
+        ],
     ),
     "outputs": (Outputs(MODEL, DATA, (0, 1)), [{"model": OTHER}, {"data": ELSEWHERE}, {"indices": (0, 2)}]),
     "score": (
@@ -142,7 +150,7 @@ def test_where_a_unit_runs_is_not_in_its_key(name):
     assert replace(unit, affinity=3).key == unit.key
 
 
-@pytest.mark.parametrize("name", UNITS.keys() - {"corrections"})
+@pytest.mark.parametrize("name", UNITS.keys() - {"corrections", "timing"})
 def test_a_label_names_the_samples(name):
     assert UNITS[name][0].label.endswith("samples 0-1")
 

@@ -11,6 +11,7 @@ from job_helpers import calibrate, read_json, samples, three_layers, thresholds,
 
 import distq
 from distq.cli.app import invoke
+from distq.errors import UsageError
 from distq.run.results import RunResult
 
 
@@ -57,3 +58,16 @@ def test_it_is_of_one_run(calibrated: RunResult, tmp_path: Path, capsys: pytest.
     run = str(calibrated.out)
     assert invoke(["report", run, run, "--out", str(tmp_path / "p.html"), "--model-explorer"]) == 2
     assert "--model-explorer is of one run" in capsys.readouterr().err
+
+
+def test_it_takes_the_place_of_node_data_alone(made: tuple[Path, dict[str, Path]], tmp_path: Path) -> None:
+    run = made[0].parent / "run"
+    other = tmp_path / "page.precision.json"
+    for text in ("[]", "mine"):
+        other.write_text(text)
+        with pytest.raises(UsageError, match="is no node data"):
+            distq.report(run, out=tmp_path / "page.html", model_explorer=True)
+        assert [path.read_text() for path in tmp_path.iterdir()] == [text]
+    other.unlink()
+    for _ in range(2):
+        distq.report(run, out=tmp_path / "page.html", model_explorer=True)

@@ -278,5 +278,7 @@ def test_a_page_takes_the_place_of_pages_alone(calibrated: RunResult, tmp_path: 
     with pytest.raises(UsageError, match="is no page of distq"):
         distq.report(calibrated.out, out=tmp_path / name)
     assert (tmp_path / name).read_bytes() == (calibrated.out / "thresholds.json").read_bytes()
+    with pytest.raises(UsageError, match="give a name such as page"):
+        distq.report(calibrated.out, out=tmp_path / "page.txt")
     for _ in range(2):
         distq.report(calibrated.out, out=tmp_path / "page.html")

@@ -14,7 +14,7 @@ import distq
 from distq.cli.app import invoke
 from distq.engine.journal import Journal
 from distq.errors import InterruptedRun, UsageError
-from distq.run.best_so_far import read_best_so_far
+from distq.run.best_so_far import keep_network, read_best_so_far
 from distq.run.rundir import RunDir
 
 
@@ -182,10 +182,28 @@ def test_what_cannot_be_exported_is_said_in_one_line(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_network_that_is_the_best_already_is_not_made_again(tmp_path: Path) -> None:
+    first, second = (three_layers(seed).SerializeToString() for seed in (1, 2))
+    made = []
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        for exported in (first, first, second, second):
+            keep_network(
+                RunDir(tmp_path),
+                journal,
+                exported,
+                b"{}",
+                equalized=lambda: made.append(1),
+                stage="INT8",
+                float_layers=(),
+            )
+        assert len(journal.notes("network")) == len(made) == 2
+
+
 def test_large_weights_lie_beside_the_model(
     model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("distq.graph.weight_files.MOST_INSIDE", 0)
+    monkeypatch.setattr("distq.graph.weight_files.MOST_IN_ONE_FILE", 0)
     monkeypatch.setattr("distq.graph.weight_files.LEAST_BYTES", 64)
     tune(model, data, tmp_path / "whole")
     with monkeypatch.context() as patch:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from distq.errors import UsageError
-from distq.search.goal import Goal, Seen
+from distq.search.goal import Goal, RightAnswers, Seen
 from distq.search.measures.measure import Measure
 
 POWER = np.array([2.0])
@@ -42,6 +42,20 @@ def test_points_count_the_answers_that_only_one_of_both_has() -> None:
     assert goal.judge.reading(float(losses.mean())) == pytest.approx(-20)
     assert goal.met(float(losses.mean()))
     assert not Goal.parse("top1:-10").met(float(losses.mean()))
+
+
+@pytest.mark.parametrize(
+    ("samples", "changed", "safe"), [(128, 0, False), (1000, 0, True), (1000, 30, False)]
+)
+def test_half_a_point_is_told_by_many_samples_with_few_changed_answers(
+    samples: int, changed: int, safe: bool
+) -> None:
+    """Half of the changed answers were right before, the others are right now: nothing is lost on these."""
+    goal, losses = Goal.parse("top1:-0.5"), np.zeros(samples)
+    losses[:changed:2], losses[1:changed:2] = 1, -1
+    assert goal.met(float(losses.mean()))
+    assert isinstance(goal.judge, RightAnswers)
+    assert goal.met(goal.judge.most(losses)) == safe
 
 
 def test_points_need_labels() -> None:

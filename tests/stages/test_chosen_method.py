@@ -72,3 +72,17 @@ def test_a_run_keeps_the_method_it_began_with(wide: Path, tmp_path: Path) -> Non
     assert run(wide, tmp_path / "run", resume=True).holdout == found.holdout
     with pytest.raises(UsageError, match="its method"):
         run(wide, tmp_path / "run", resume=True, method="mse")
+
+
+def test_what_a_search_starts_from_is_compared_alike_whatever_method_is_named(
+    wide: Path, tmp_path: Path
+) -> None:
+    found = []
+    for name in ("kl", "max", "mse"):
+        options = {"samples": 16, "tune_samples": 16, "effort": 1, "method": name, "executor": "local"}
+        distq.tune(model=wide / "model.onnx", data=wide / "data.npy", out=tmp_path / name, **options)
+        with Journal(tmp_path / name / "journal.jsonl") as journal:
+            (note,) = journal.notes("start")
+        assert note["names"][0] == name
+        found.append(dict(zip(note["names"], note["diffs"], strict=True)))
+    assert found[0] == found[1] == found[2]

@@ -11,7 +11,7 @@ import pytest
 from job_helpers import Graph, samples, write_model
 
 import distq
-from distq.errors import UsageError
+from distq.errors import InterruptedRun, UsageError
 from distq.replica.timing import Timing
 from distq.replica.worker import Arrays, Worker
 from distq.run.auto_report import AutoReport
@@ -91,6 +91,29 @@ def test_a_layer_that_gains_no_time_in_int8_stays_float_with_its_times_and_decib
     assert clock.calls == again
 
 
+def test_a_resume_with_other_threads_measures_its_own_latencies(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stopped(Clock):
+        """Ctrl-C comes before the third measurement."""
+
+        def run(self, unit: Timing, worker: Worker) -> Arrays:
+            if self.calls == 2:
+                raise KeyboardInterrupt
+            return super().run(unit, worker)
+
+    times = [1.0] * 6, SLOW_IN_FLOAT, 0.5
+    calls = {}
+    for threads in (1, 2):
+        out = tmp_path / f"run{threads}"
+        with pytest.raises(InterruptedRun):
+            auto(place, out, monkeypatch, Stopped(*times))
+        clock = Clock(*times)
+        auto(place, out, monkeypatch, clock, resume=True, cpus_per_worker=threads)
+        calls[threads] = clock.calls
+    assert calls[2] == calls[1] + 2
+
+
 def test_neighbours_that_pay_only_together_are_found(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,10 +139,7 @@ def test_with_another_cost_no_latency_is_measured(
 
 
 def calibrate(place: Path, out: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock, **options: Any) -> Any:
-    def run(unit: Timing, worker: Worker) -> Arrays:
-        return clock.run(unit, worker)
-
-    monkeypatch.setattr(Timing, "run", run)
+    monkeypatch.setattr(Timing, "run", lambda unit, worker: clock.run(unit, worker))  # noqa: PLW0108  # it binds the unit
     given = {"samples": 16, "method": "max", "executor": "local", "float_if_faster": "measured", **options}
     return distq.calibrate(model=place / "chain.onnx", data=place / "data.npy", out=out, **given)
 

@@ -30,11 +30,25 @@ JOB = f"""
 command: tune
 model: {ASSETS / "digits.onnx"}
 data: {ASSETS / "labels.txt"}
-preprocess: p.yaml
-samples: 256
-tune_samples: 256
-holdout: 100
-effort: 5
+preprocess: p.py
+allow_code: true
+samples: 24
+tune_samples: 16
+shard_size: 2
+holdout: 8
+"""
+
+PREPROCESSING = """
+import time
+from pathlib import Path
+import cv2
+import numpy as np
+
+def image_preprocess(img_path, norm=True):
+    while img_path.endswith("0020.png") and Path({hold!r}).exists():
+        time.sleep(0.1)
+    gray = cv2.resize(cv2.imread(img_path, cv2.IMREAD_GRAYSCALE), (32, 32))
+    return ((gray / 255 - 0.3) / 0.35).astype(np.float32)[None]
 """
 
 
@@ -126,7 +140,9 @@ def unit_keys(journal: Path) -> list[str]:
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="processes are looked up in /proc")
 def test_a_job_is_submitted_cancelled_resumed_and_fetched(head: Head, tmp_path: Path) -> None:
     run = head.storage / "runs" / "a run"
-    shutil.copy(ASSETS / "preprocess.yaml", tmp_path / "p.yaml")
+    hold = head.storage / "hold"
+    hold.touch()
+    (tmp_path / "p.py").write_text(PREPROCESSING.format(hold=str(hold)))
     job = tmp_path / "job.yaml"
     job.write_text(JOB + f"out: {run}\n")
 
@@ -141,15 +157,16 @@ def test_a_job_is_submitted_cancelled_resumed_and_fetched(head: Head, tmp_path: 
     submitted = call(head, "submit", str(job), "--json")
     assert submitted.stderr == ""
     answer = json.loads(submitted.stdout)
-    assert answer["uploaded"] == ["job.yaml", "preprocess/p.yaml"]
+    assert answer["uploaded"] == ["job.yaml", "preprocess/p.py"]
     first = answer["id"]
     deadline = time.monotonic() + SECONDS
-    while len(unit_keys(run / "journal.jsonl")) < 15:
+    while len(unit_keys(run / "journal.jsonl")) < 3:
         assert time.monotonic() < deadline, call(head, "jobs").stdout
         time.sleep(0.2)
     assert "STOPPED" in call(head, "cancel", first).stdout
     before = unit_keys(run / "journal.jsonl")
     assert not (run / "metrics.json").exists(), "it was cancelled while it ran"
+    hold.unlink()
 
     resumed = call(head, "submit", str(job), "--follow")
     assert resumed.returncode == 0, resumed.stderr
@@ -167,8 +184,8 @@ def test_a_job_is_submitted_cancelled_resumed_and_fetched(head: Head, tmp_path: 
     out = tmp_path / "got"
     assert call(head, "fetch", f"{first}.2", "--out", str(out)).returncode == 0
     direct = distq.tune(
-        model=ASSETS / "digits.onnx", data=ASSETS / "labels.txt", preprocess=tmp_path / "p.yaml",
-        samples=256, tune_samples=256, holdout=100, effort=5, executor="local", out=tmp_path / "direct",
+        model=ASSETS / "digits.onnx", data=ASSETS / "labels.txt", preprocess=tmp_path / "p.py",
+        allow_code=True, samples=24, tune_samples=16, holdout=8, executor="local", out=tmp_path / "direct",
     )  # fmt: skip
     assert direct.out == tmp_path / "direct"
     for name in ("thresholds.json", "model.int8.onnx", "distributions.npz"):

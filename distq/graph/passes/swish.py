@@ -1,117 +1,107 @@
-"""Find HardSwish where exporters wrote it as arithmetic."""
+"""Find HardSwish in networks that were written before ONNX had it, or without it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable
 
-import numpy as np
 import onnx_ir as ir
 
 from distq.graph.edits import take_over
 from distq.graph.layers import clip_bounds
-from distq.graph.passes.tidy import DropUnused
-from distq.graph.values import constant, is_float, only_reader
+from distq.graph.values import constant, is_float
 
-_SHIFT, _WIDTH = 3.0, 6.0
 _OPSET = 14
-"""HardSwish is an operator from here on; of those that it is written with nothing changed from 13."""
+"""That has HardSwish; a network of the one before it computes the same under it, but for training."""
 
-_CLOSE = 1e-5
+_CLOSE = 1e-5  # a sixth has seven digits in many files
+
+Found = ir.Value | None
 
 
-class PlainSwish(ir.passes.InPlacePass):
-    """x * clip(x + 3, 0, 6) / 6, in any order, and x * HardSigmoid(x) of slope 1/6 become HardSwish.
+class WholeSwish(ir.passes.InPlacePass):
+    """What is written out as x * clip(x + 3, 0, 6) / 6 becomes HardSwish (ONNX operators, HardSwish-14).
 
-    Nothing else reads what lies between. HardSwish has integer kernels with some targets, the arithmetic has
-    none: its sum and its product are not worth 8 bits each.
+    * The sixth is a Div or a Mul, of the product or of the Clip; HardSigmoid may stand for the gate.
+    * Nothing else reads what is between, and no constant changes the shape.
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        """Rewrite each in place."""
-        modified = False
-        for node in list(model.graph):
-            if node.graph is not None and (data := _swished(node)) is not None:
-                made = ir.node("HardSwish", [data], name=node.name)
-                model.graph.insert_before(node, made)
-                take_over(made.outputs[0], node)
-                modified = True
-        if modified:
-            DropUnused()(model)  # what it was written with
-            model.opset_imports[""] = max(model.opset_imports[""], _OPSET)
-        return ir.passes.PassResult(model, modified)
+        """Rewrite each such group in place, and name the opset that has the operator."""
+        found = {node: data for node in model.graph if (data := _written_out(node)) is not None}
+        trains = any(node.op_type == "BatchNormalization" and len(node.outputs) > 1 for node in model.graph)
+        old = model.opset_imports[""] < _OPSET
+        if not found or (old and trains):
+            return ir.passes.PassResult(model, modified=False)
+        model.opset_imports[""] = max(model.opset_imports[""], _OPSET)
+        for node, data in found.items():
+            made = ir.node("HardSwish", [data], name=node.name)
+            model.graph.insert_before(node, made)
+            take_over(made.outputs[0], node)
+        return ir.passes.PassResult(model, modified=True)
 
 
-def _swished(node: ir.Node) -> ir.Value | None:
-    """What a node is the HardSwish of; None where it is none."""
-    if not _is(node, "Mul", "Div") or not all(map(is_float, (*node.inputs, *node.outputs))):
+def _written_out(node: ir.Node) -> Found:
+    """What a node is the HardSwish of."""
+    product = _sixth_of(node)
+    if product is not None:
+        return _gated(_inner(product), _six_wide)
+    return _gated(node, _one_wide)
+
+
+def _gated(node: ir.Node | None, gate: Callable[[Found], Found]) -> Found:
+    """What a Mul multiplies by a gate of it."""
+    if node is None or node.op_type != "Mul" or node.domain:
         return None
-    factors, number = _product(node)
-    if len(factors) != 2:
-        return None
-    for data, gate in (factors, factors[::-1]):
-        slope = _slope(gate, data)
-        if slope is not None and abs(slope * number - 1) < _CLOSE:
+    first, second = node.inputs
+    for data, other in ((first, second), (second, first)):
+        if data is not None and is_float(data) and gate(other) is data:
             return data
     return None
 
 
-def _product(node: ir.Node, depth: int = 2) -> tuple[list[ir.Value], float]:
-    """Tensors that a node multiplies, and the number that it multiplies them with.
+def _one_wide(value: Found) -> Found:
+    """What a value is the HardSigmoid of, which goes from 0 to 1."""
+    node = _inner(value)
+    if node is None:
+        return None
+    if node.op_type == "HardSigmoid":
+        slope, middle = node.attributes.get_float("alpha", 0.2), node.attributes.get_float("beta", 0.5)
+        return node.inputs[0] if math.isclose(slope, 1 / 6, rel_tol=_CLOSE) and middle == 0.5 else None
+    return _six_wide(_sixth_of(node))
 
-    What another node multiplies for this one alone is looked into.
-    """
-    factors: list[ir.Value] = []
-    number = 1.0
-    for position, value in enumerate(node.inputs):
-        if value is None:
+
+def _six_wide(value: Found) -> Found:
+    """What a value is the sum with 3 of, clipped to 0 and 6."""
+    node = _inner(value)
+    if node is None or clip_bounds(node) != (0.0, 6.0):
+        return None
+    added = _inner(node.inputs[0])
+    return _beside(added, 3.0) if added is not None and added.op_type == "Add" else None
+
+
+def _sixth_of(node: ir.Node) -> Found:
+    """What a Div or a Mul takes a sixth of."""
+    if node.domain or node.op_type not in {"Div", "Mul"}:
+        return None
+    return _beside(node, 6.0) if node.op_type == "Div" else _beside(node, 1 / 6)
+
+
+def _beside(node: ir.Node, wanted: float) -> Found:
+    """The other operand where one is a single constant of this value; the divisor is the second."""
+    for data, operand in ((0, 1), (1, 0)):
+        number, value = constant(node.inputs[operand]), node.inputs[data]
+        if number is None or number.size != 1 or value is None or (node.op_type == "Div" and data):
             continue
-        array, inner = constant(value), value.producer()
-        divides = node.op_type == "Div" and position == 1
-        if array is not None and array.size == 1:
-            given = float(array.reshape(()))
-            number = number / given if divides and given else number * given
-        elif divides:
-            return [], number
-        elif depth and inner is not None and _is(inner, "Mul", "Div") and only_reader(value) is node:
-            more, other = _product(inner, depth - 1)
-            factors += more or [value]
-            number *= other if more else 1.0
-        else:
-            factors.append(value)
-    return factors, number
+        keeps_shape = not number.ndim or (value.shape is not None and number.ndim <= len(value.shape))
+        if keeps_shape and math.isclose(float(number.reshape(())), wanted, rel_tol=_CLOSE):
+            return value
+    return None
 
 
-def _slope(gate: ir.Value, data: ir.Value) -> float | None:
-    """What a gate is at its upper end, if it is clip(data + 3, 0, 6) or HardSigmoid(data) of its slope."""
-    node = gate.producer()
-    if node is None or not _alone(gate):
+def _inner(value: Found) -> ir.Node | None:
+    """The node that writes a value which one node alone reads."""
+    if value is None or value.is_graph_output() or len(value.uses()) != 1:
         return None
-    if _is(node, "HardSigmoid") and node.inputs[0] is data:
-        alpha, beta = (node.attributes.get_float(k, v) for k, v in (("alpha", 0.2), ("beta", 0.5)))
-        close = alpha is not None and beta is not None
-        return 1.0 if close and _near(alpha, 1 / _WIDTH) and _near(beta, _SHIFT / _WIDTH) else None
-    bounds = clip_bounds(node)
-    shifted = node.inputs[0]
-    if bounds != (0.0, _WIDTH) or shifted is None or not _alone(shifted):
-        return None
-    added = shifted.producer()
-    if added is None or not _is(added, "Add"):
-        return None
-    numbers = [float(a.reshape(())) for a in _constants(added) if a.size == 1]
-    return _WIDTH if data in added.inputs and numbers == [_SHIFT] else None
-
-
-def _constants(node: ir.Node) -> Iterator[np.ndarray]:
-    return (array for value in node.inputs if (array := constant(value)) is not None)
-
-
-def _alone(value: ir.Value) -> bool:
-    return only_reader(value) is not None
-
-
-def _is(node: ir.Node, *operators: str) -> bool:
-    return not node.domain and node.op_type in operators
-
-
-def _near(found: float | None, wanted: float) -> bool:
-    return found is not None and abs(found - wanted) < _CLOSE
+    node = value.producer()
+    return None if node is None or node.domain else node

@@ -1,0 +1,75 @@
+"""What a network that meets the goal can do without is found by making it, not by the estimate alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import cast
+
+from distq.search.goal import Goal
+from distq.stages.candidates import Candidate
+from distq.stages.form import Choice
+from distq.stages.gains import Gains, Item
+from distq.stages.lessening import Lessening
+from distq.stages.trials import Trial, Trials
+
+PRICE = {"large": 0.5, "small": 0.1, "needed": 0.2}
+ESTIMATE = {"large": 9.0, "small": 1.0, "needed": 5.0}
+"""Of the error of each in INT8; that of ``large`` is far too high."""
+
+
+class Known:
+    """Estimates of three layers."""
+
+    chain = items = ()
+
+    def error(self, choice: Choice) -> float:
+        return 0.01 + sum(error for name, error in ESTIMATE.items() if name not in choice.float_layers)
+
+    def price(self, choice: Choice) -> float:
+        return sum(PRICE[name] for name in choice.float_layers)
+
+    def least_needed(self, choice: Choice) -> list[Item]:
+        return [Item(float_layers=(name,)) for name in sorted(choice.float_layers, key=ESTIMATE.__getitem__)]
+
+    def dearest(self, choice: Choice, count: int) -> list[Item]:
+        names = sorted(choice.float_layers, key=PRICE.__getitem__, reverse=True)
+        return [Item(float_layers=(name,)) for name in names[:count]]
+
+    def in_effect(self, choice: Choice) -> Choice:
+        return choice
+
+
+class Made:
+    """Trials of networks that meet the goal while ``needed`` is in float."""
+
+    def __init__(self) -> None:
+        self.every: list[Trial] = []
+
+    def of(self, candidates: Sequence[Candidate], rival: Trial | None = None) -> list[Trial]:
+        del rival
+        found = [trial_of(candidate) for candidate in candidates]
+        self.every += found
+        return found
+
+    def price(self, trial: Trial) -> float:
+        return sum(PRICE[name] for name in trial.made.candidate.choice.float_layers)
+
+
+def trial_of(candidate: Candidate) -> Trial:
+    met = "needed" in candidate.choice.float_layers
+    made = SimpleNamespace(candidate=candidate)
+    loss = 0.005 if met else 1.0
+    return cast("Trial", SimpleNamespace(name=candidate.name, made=made, met=met, loss=loss, dropped=False))
+
+
+def candidate_of(choice: Choice) -> Candidate:
+    return Candidate(" ".join(choice.float_layers), choice=choice)
+
+
+def test_the_dearest_part_is_tried_without_though_the_estimate_says_it_is_needed() -> None:
+    trials = Made()
+    lessening = Lessening(Goal.parse("sqnr:20"), cast("Trials", trials), cast("Gains", Known()), candidate_of)
+    (best,) = trials.of([candidate_of(Choice((), ("large", "small", "needed")))])
+    found = lessening.pruned(best)
+    assert found.made.candidate.choice.float_layers == ("needed",)
