@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,11 @@ Directions that too few rows show look free, and errors moved onto them come bac
 BLOCK = 64
 """Columns whose errors are moved onto the rest in one matrix product."""
 
-_ROUNDED_TOGETHER = 1 << 26
-"""Weights that are rounded at a time, at 17 bytes each; a larger layer is cut along its outputs."""
+OUTPUTS_TOGETHER = 384
+"""Outputs of a group that are rounded at a time; those of a larger layer are so cut, whoever rounds them.
+
+The last bit of a product can depend on how many rows it has.
+"""
 
 _SORTED_TOGETHER = 1 << 20
 """Elements of covariances that are sorted at a time: groups of a depthwise layer are small and many."""
@@ -48,39 +52,81 @@ def round_by_covariance(
     Returns:
         Integers in [-127, 127], shaped as ``weight``.
     """
+    return round_by_factor(weight, scale, factor_of(covariance, rows))
+
+
+@dataclass(frozen=True)
+class Factor:
+    """What rounding takes of a covariance.
+
+    Attributes:
+        order: (groups, inputs), of the inputs from the least to the largest variance.
+        lower: (groups, inputs, inputs), Cholesky factor in that order, its diagonal 1.
+    """
+
+    order: npt.NDArray[np.intp]
+    lower: npt.NDArray[np.float32]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes."""
+        return self.order.nbytes + self.lower.nbytes
+
+
+def factor_of(covariance: Floats, rows: float = math.inf) -> Factor:
+    """The factor of covariances, (groups, inputs, inputs), of so many rows."""
     variance = np.einsum("gii->gi", covariance)
     order = np.argsort(-variance, axis=1, kind="stable")[:, ::-1]
     missing = max(0.0, covariance.shape[1] / rows - 1 / ENOUGH_ROWS)
-    factor = _factor(covariance, order, DAMPING + DAMPING_OF_FEW * missing)
-    groups, outputs, inputs = weight.shape
-    rounded = np.empty((groups, outputs, inputs), np.int8)
-    together = max(1, _ROUNDED_TOGETHER // (groups * inputs))
-    for start in range(0, outputs, together):
-        part = np.s_[:, start : start + together]
-        rounded[part] = _rounded(weight[part] / scale[part][..., None], order, factor)
+    return Factor(order, _factor(covariance, order, DAMPING + DAMPING_OF_FEW * missing))
+
+
+def round_by_factor(
+    weight: npt.NDArray[np.floating[Any]], scale: Floats, factor: Factor
+) -> npt.NDArray[np.int8]:
+    """As :func:`round_by_covariance`, of which this is the part that each output takes."""
+    rounded = np.empty(weight.shape, np.int8)
+    for start in range(0, weight.shape[1], OUTPUTS_TOGETHER):
+        part = np.s_[:, start : start + OUTPUTS_TOGETHER]
+        rounded[part] = _rounded(weight[part] / scale[part][..., None], factor.order, factor.lower)
     return rounded
 
 
 def _rounded(
     steps: Floats, order: npt.NDArray[np.intp], factor: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.int8]:
-    """Outputs, which do not depend on each other, in steps of their scales, rounded."""
-    columns = np.take_along_axis(steps, order[:, None, :], 2).astype(np.float32)
-    inputs = columns.shape[2]
+    """Outputs, which do not depend on each other, in steps of their scales, rounded.
+
+    All values of an input lie side by side in memory meanwhile: they are what is worked on at a time.
+    """
+    columns = _sorted_rows(steps.astype(np.float32).transpose(0, 2, 1), order)  # (groups, inputs, outputs)
+    inputs = columns.shape[1]
     rounded = np.empty(columns.shape, np.int8)
     errors = np.empty_like(columns)
+    added = np.empty((len(columns), BLOCK, columns.shape[2]), np.float32)
+    moved = factor.transpose(0, 2, 1)
     for start in reversed(range(0, inputs, BLOCK)):
         end = min(start + BLOCK, inputs)
-        targets = columns[:, :, start:end] + errors[:, :, end:] @ factor[:, end:, start:end]
+        targets = moved[:, start:end, end:] @ errors[:, end:]
+        targets += columns[:, start:end]
         for i in reversed(range(start, end)):
-            integers = np.clip(np.rint(targets[:, :, i - start]), -127, 127)
-            rounded[:, :, i] = integers
-            error = columns[:, :, i] - integers
-            errors[:, :, i] = error
-            targets[:, :, : i - start] += error[..., None] * factor[:, None, i, start:i]
-    found = np.empty_like(rounded)
-    np.put_along_axis(found, np.broadcast_to(order[:, None, :], found.shape), rounded, 2)
-    return found
+            rest = i - start
+            integers = np.rint(targets[:, rest])
+            np.minimum(np.maximum(integers, -127, out=integers), 127, out=integers)
+            rounded[:, i] = integers
+            np.subtract(columns[:, i], integers, out=errors[:, i])
+            np.multiply(factor[:, i, start:i, None], errors[:, None, i], out=added[:, :rest])
+            targets[:, :rest] += added[:, :rest]
+    found = _sorted_rows(rounded, np.argsort(order, axis=1))
+    return np.ascontiguousarray(found.transpose(0, 2, 1))
+
+
+def _sorted_rows(matrices: npt.NDArray[Any], order: npt.NDArray[np.intp]) -> npt.NDArray[Any]:
+    """The rows of each of some matrices in its order, (matrices, rows): whole rows are copied."""
+    count, rows, columns = matrices.shape
+    places = order + rows * np.arange(count)[:, None]
+    found: npt.NDArray[Any] = matrices.reshape(count * rows, columns)[places.reshape(-1)]
+    return found.reshape(matrices.shape)
 
 
 def _factor(covariance: Floats, order: npt.NDArray[np.intp], share: float) -> npt.NDArray[np.float32]:
@@ -97,9 +143,8 @@ def _factor(covariance: Floats, order: npt.NDArray[np.intp], share: float) -> np
     together = max(1, _SORTED_TOGETHER // inputs**2)
     for start in range(0, len(order), together):
         part = slice(start, start + together)
-        columns = order[part]
-        rows_sorted = np.take_along_axis(covariance[part], columns[:, :, None], 1)
-        damped[part] = np.take_along_axis(rows_sorted, columns[:, None, :], 2) / unit[part, None, None]
+        half = _sorted_rows(covariance[part], order[part])  # of a symmetric matrix
+        damped[part] = _sorted_rows(half.transpose(0, 2, 1), order[part]) / unit[part, None, None]
     every = np.arange(inputs)
     damped[:, every, every] += (damping / unit)[:, None].astype(np.float32)
     try:
