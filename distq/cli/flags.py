@@ -94,6 +94,10 @@ FLAGS = {
     "quantize_front_end": Flag(
         LAYERS, "Also quantize the STFT, CQT or mel filters that a network of sound begins with."
     ),
+    "float_if_faster": Flag(
+        LAYERS,
+        "Whether layers that gain no time in INT8 stay float: by rule, timed on a worker, or never",
+    ),
     "input_shape": Flag(
         DATA, "Sizes of an input whose dimensions the model leaves open; again for each.", "NAME=1,3,640,640"
     ),

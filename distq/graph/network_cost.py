@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-
-import onnx_ir as ir
+from typing import TYPE_CHECKING
 
 from distq.graph.layers import Layer, layer_name
-from distq.graph.plan import Plan
 from distq.targets.operators import LAYERS
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from distq.graph.plan import Plan
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from distq.run.context import Run
 from distq.stages.correct import corrected
+from distq.stages.fastest import with_fastest
 from distq.stages.forecast import tell_roughly
 from distq.stages.form import Form
 from distq.stages.method import best_calibration
@@ -16,7 +17,7 @@ def calibrated(run: Run) -> Form:
     form = Form.given(run)
     form = with_distributions(run, form)
     tell_roughly(run, len(form.plan.quantizers))
-    form = with_thresholds(run, form)
+    form = with_fastest(run, with_thresholds(run, form))
     if run.options.method == AUTO and run.options.table is None:
         return best_calibration(run, form)
     return corrected(run, form)
