@@ -27,6 +27,7 @@ from distq.urls import shown, why_unusable
 MethodName = Literal["auto", "max", "kl", "symkl", "jsd", "admm", "aciq", "percentile", "mse"]
 CostName = Literal["macs", "layers", "latency"]
 Rounding = Literal["gptq", "nearest"]
+FloatIfFaster = Literal["rule", "measured", "never"]
 StrategyName = Literal["default", "grid", "bitmain", "tpu-mlir"]
 
 
@@ -158,6 +159,7 @@ class LayerOptions(CommonOptions):
     concat: ConcatRule = "auto"
     per_tensor_weights: bool = False
     quantize_front_end: bool = False
+    float_if_faster: FloatIfFaster = "rule"
     input_shape: InputShapes = ()
     state: StatePairs = ()
     sequence: Annotated[int, Field(ge=1)] | None = None
@@ -214,6 +216,7 @@ class AutoOptions(TuneOptions):
     """Options of ``distq auto``: all of tune, and what is to be reached at which cost."""
 
     tune_samples: Annotated[int, Field(ge=1)] = 128
+    float_if_faster: Literal["rule", "never"] = "rule"  # --cost latency measures
     goal: Annotated[str, Field(pattern=r"^(sqnr|top1|top5|map|score):[-+]?\d+(\.\d+)?$")]
     cost: CostName = "macs"
     tries: Annotated[tuple[str, ...], BeforeValidator(_lines)] = ()
@@ -244,6 +247,7 @@ class DiffOptions(LayerOptions):
     model: Path
     weights: Path | None = None
     table: Path
+    float_if_faster: Literal["rule", "never"] = "rule"  # what was measured goes by name
     data: Place | None = None
     preprocess: Files = None
     samples: Annotated[int, Field(ge=0)] = 128

@@ -1,6 +1,6 @@
 """Job files: the options of one command as YAML.
 
-command: tune          # calibrate, tune, auto, eval or diff
+command: tune          # calibrate, tune, auto, eval, diff, export, report or convert
 model: model.onnx      # paths are relative to the job file
 data: photos
 tune_samples: 32       # any option of the command, with underscores
@@ -18,6 +18,7 @@ from distq.config import (
     AutoOptions,
     CalibrateOptions,
     CommonOptions,
+    ConvertOptions,
     DiffOptions,
     EvaluateOptions,
     TuneOptions,
@@ -26,16 +27,33 @@ from distq.config import (
 from distq.errors import UsageError
 from distq.options import RESERVED, make_options, unknown_name
 from distq.regular import read_regular
+from distq.run_options import ExportOptions, ReportOptions
 from distq.urls import url_of
 from distq.yaml_text import parse_yaml
 
-COMMANDS: dict[str, type[CommonOptions]] = {
+RUNNING: dict[str, type[CommonOptions]] = {
     "calibrate": CalibrateOptions,
     "tune": TuneOptions,
     "auto": AutoOptions,
     "eval": EvaluateOptions,
     "diff": DiffOptions,
 }
+"""Commands that run networks, and so have workers."""
+
+JobOptions = CommonOptions | ExportOptions | ReportOptions | ConvertOptions
+
+COMMANDS: dict[str, type[JobOptions]] = {
+    **RUNNING,
+    "export": ExportOptions,
+    "report": ReportOptions,
+    "convert": ConvertOptions,
+}
+_WORDS = {word: name for name, word in RESERVED.items()} | {
+    "from": "source_format",
+    "from_convention": "source_convention",
+}
+"""Names of options by the words that users know them by."""
+
 _SWITCHES = ("quiet", "json")  # options of every command that say how it prints, not what it does
 
 
@@ -43,17 +61,22 @@ _SWITCHES = ("quiet", "json")  # options of every command that say how it prints
 class Job:
     """What a job file says: the options of its command, and how to print."""
 
-    options: CommonOptions
+    options: JobOptions
     quiet: bool
     json: bool
 
 
-def load_job(path: Path, overrides: Mapping[str, object] | None = None) -> Job:
+def load_job(
+    path: Path,
+    overrides: Mapping[str, object] | None = None,
+    commands: Mapping[str, type[JobOptions]] = COMMANDS,
+) -> Job:
     """Read a job file.
 
     Args:
         path: The YAML file; relative paths in it start at its folder.
         overrides: Options that replace the file's; relative paths in them start at the current folder.
+        commands: That it may be of.
 
     Raises:
         UsageError: the file cannot be read, is not a mapping, has no or an unknown command, an unknown key,
@@ -64,13 +87,12 @@ def load_job(path: Path, overrides: Mapping[str, object] | None = None) -> Job:
     if "matrix" in values:
         raise UsageError(f"{path}: a matrix is of a sweep: run it with distq sweep {path}")
     if command is None:
-        raise UsageError(f"{path}: command is missing: it is one of {', '.join(COMMANDS)}")
-    kind = COMMANDS.get(command) if isinstance(command, str) else None
+        raise UsageError(f"{path}: command is missing: it is one of {', '.join(commands)}")
+    kind = commands.get(command) if isinstance(command, str) else None
     if kind is None:
-        raise UsageError(f"{path}: unknown command {command!r}: it is one of {', '.join(COMMANDS)}")
+        raise UsageError(f"{path}: unknown command {command!r}: it is one of {', '.join(commands)}")
     switches = {name: _switch(path, name, values.pop(name, False)) for name in _SWITCHES}
-    by_word = {word: name for name, word in RESERVED.items()}
-    values = {by_word.get(name, name): value for name, value in values.items()}
+    values = {_WORDS.get(name, name): value for name, value in values.items()}
     for name in [*values, *(overrides or {})]:
         if name not in kind.model_fields:
             raise UsageError(f"{path}: {unknown_name(name, kind.model_fields)} ({command})")
@@ -108,7 +130,7 @@ def _switch(path: Path, name: str, value: object) -> bool:
     return value
 
 
-def rooted(folder: Path, kind: type[CommonOptions], name: str, value: object) -> object:
+def rooted(folder: Path, kind: type[JobOptions], name: str, value: object) -> object:
     """A relative path seen from the job file's folder; any other value, and a URL, unchanged.
 
     Several preprocessing files, with commas between, are seen from there each.
@@ -122,8 +144,14 @@ def rooted(folder: Path, kind: type[CommonOptions], name: str, value: object) ->
         return str(folder / value)
     if name == "int8_layers" and isinstance(value, str) and (folder / value).is_file():
         return str(folder / value)
-    takes_path = get_type_hints(kind)[name] in (Path, Path | None)
-    return folder / value if takes_path and isinstance(value, str) and url_of(value) is None else value
+    hint = get_type_hints(kind)[name]
+    if hint == tuple[Path, ...]:
+        return [_rooted_path(folder, one) for one in (value if isinstance(value, list) else [value])]
+    return _rooted_path(folder, value) if hint in (Path, Path | None) else value
+
+
+def _rooted_path(folder: Path, value: object) -> object:
+    return folder / value if isinstance(value, str) and url_of(value) is None else value
 
 
 def _rooted_measures(folder: Path, value: object) -> object:

@@ -92,11 +92,13 @@ def tune(
     from distq.config import TuneOptions  # noqa: PLC0415  # lazy, see above
     from distq.jobs.tune import tune as job  # noqa: PLC0415  # lazy, see above
     from distq.run.python_data import python_data  # noqa: PLC0415  # lazy, see above
+    from distq.run.time_limit import stopwatch  # noqa: PLC0415  # lazy, see above
 
     values = {"model": model, "data": data, "out": out, **options}
+    clock = stopwatch()  # samples that a generator gives are taken within --time
     told = reporter or _silent()
     with python_data(TuneOptions, values, told) as made:
-        return job(made, told)
+        return job(made, told, clock=clock)
 
 
 def auto(
@@ -132,10 +134,12 @@ def auto(
     from distq.config import AutoOptions  # noqa: PLC0415  # lazy, see above
     from distq.jobs.auto import auto as job  # noqa: PLC0415  # lazy, see above
     from distq.run.python_data import python_data  # noqa: PLC0415  # lazy, see above
+    from distq.run.time_limit import stopwatch  # noqa: PLC0415  # lazy, see above
 
+    clock = stopwatch()  # samples that a generator gives are taken within --time
     values, told = {"model": model, "goal": goal, "data": data, "out": out, **options}, reporter or _silent()
     with python_data(AutoOptions, values, told) as made:
-        return job(made, told)
+        return job(made, told, clock=clock)
 
 
 def evaluate(

@@ -19,8 +19,9 @@ from hypothesis import settings
 from distq.engine.ray_pool import RayExecutor
 from distq.replica.worker import WorkerSettings
 
-settings.register_profile("distq", deadline=None)  # a busy machine is no fault of a test
-settings.load_profile("distq")
+# a busy machine is no fault of a test
+settings.register_profile("distq", deadline=None, max_examples=40)
+settings.register_profile("thorough", deadline=None, max_examples=200)
 
 # a shell has its background jobs, and all that they start, ignore Ctrl-C
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -33,10 +34,17 @@ pytest_plugins = ["job_fixtures"]
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``pytest --real`` or ``scripts/test --real``; ``scripts/fuzz COUNT`` and ``--graphs COUNT``."""
     parser.addoption(
-        "--real", action="store_true", help="tests marked real take whole data sets, not a few images"
+        "--real",
+        action="store_true",
+        help="tests marked real take whole data sets, not a few images; property tests take more cases",
     )
     parser.addoption("--fuzz", type=int, metavar="COUNT", help="cases of each format in the fuzz tests")
     parser.addoption("--graphs", type=int, metavar="COUNT", help="networks that the random-graph tests draw")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before any test is read, which is when Hypothesis looks."""
+    settings.load_profile("thorough" if config.getoption("--real") else "distq")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -21,7 +21,7 @@ def calls(monkeypatch):
     seen = []
     for name in ("calibrate", "tune", "evaluate"):
         module = ModuleType(f"distq.jobs.{name}")
-        setattr(module, name, lambda options, reporter: seen.append((options, reporter)))
+        setattr(module, name, lambda options, reporter, **_: seen.append((options, reporter)))
         monkeypatch.setitem(sys.modules, module.__name__, module)
     return seen
 

@@ -5,7 +5,7 @@ The counts of any split of the arrays, merged in any order, are those of countin
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -105,17 +105,6 @@ class Distribution:
         self.nonfinite += other.nonfinite
         self.min = min(self.min, other.min)
         self.max = max(self.max, other.max)
-
-    def clipped(self, low: float, high: float) -> Distribution:
-        """The distribution with what lies beyond ``low`` (at most 0) or ``high`` (at least 0) put there."""
-        if not self.count or (low <= self.min and self.max <= high):
-            return self
-        low, high = max(low, self.min), min(high, self.max)
-        positive = _gathered(self.positive, high, self.top)
-        negative = _gathered(self.negative, -low, self.top) if self.negative.size else self.negative
-        tail = np.clip(self.tail, np.float32(low), np.float32(high))
-        tail = tail[buckets.window_buckets(np.abs(tail), self.top) >= self.start]
-        return replace(self, min=low, max=high, positive=positive, negative=negative, tail=tail)
 
     @property
     def absmax(self) -> float:
@@ -229,12 +218,6 @@ class Distribution:
                 f"distribution {prefix!r} contradicts itself: gather it again with --dump-dist"
             )
         return result
-
-
-def _gathered(counts: Counts, largest: float, top: int) -> Counts:
-    """Counts by magnitude, those beyond ``largest`` in its bucket."""
-    last = int(buckets.window_buckets(np.array([max(largest, 0)], np.float32), top)[0])
-    return np.concatenate((counts[:last], [counts[last:].sum()], np.zeros(BUCKETS - last - 1, np.int64)))
 
 
 def _held(centers: Floats, counts: Counts) -> tuple[Floats, Counts]:

@@ -29,13 +29,8 @@ from distq.cli.export import exporting
 from distq.cli.flags import OUTPUT, PLACE_FLAGS, Output, example, switch, takes
 from distq.cli.perform import perform, show_result
 from distq.cli.report import reporting
-from distq.cli.tables import (
-    print_demo_result,
-    print_diff_result,
-    print_doctor_report,
-    print_evaluate_result,
-    print_run_result,
-)
+from distq.cli.start import require_room, start
+from distq.cli.tables import print_demo_result, print_doctor_report
 from distq.cli.watch import watching
 from distq.config import (
     AutoOptions,
@@ -46,13 +41,7 @@ from distq.config import (
     TuneOptions,
 )
 from distq.errors import DistqError, InterruptedRun, UsageError
-from distq.memory import (
-    LOCAL_ADDRESS_SPACE,
-    RAY_ADDRESS_SPACE,
-    is_out_of_memory,
-    out_of_memory,
-    require_address_space,
-)
+from distq.memory import is_out_of_memory, out_of_memory
 from distq.options import make_options, on_command_line
 
 # ruff: noqa: PLC0415  # a command imports its job
@@ -91,35 +80,35 @@ def root(
 @takes(CalibrateOptions)
 def calibrate(values: Values, output: Output) -> None:
     """Compute INT8 thresholds from a calibration set and export the INT8 model."""
-    _start(make_options(CalibrateOptions, values, on_command_line), output)
+    start(make_options(CalibrateOptions, values, on_command_line), output)
 
 
 @app.command(epilog=example("distq tune model.onnx --data photos --preprocess p.yaml --out run"))
 @takes(TuneOptions)
 def tune(values: Values, output: Output) -> None:
     """Calibrate, then search each layer's threshold for the smallest output error."""
-    _start(make_options(TuneOptions, values, on_command_line), output)
+    start(make_options(TuneOptions, values, on_command_line), output)
 
 
 @app.command(epilog=example("distq auto model.onnx --data photos --goal sqnr:30 --out run"))
 @takes(AutoOptions)
 def auto(values: Values, output: Output) -> None:
     """Find the cheapest network that meets a goal, and say why each layer is as it is."""
-    _start(make_options(AutoOptions, values, on_command_line), output)
+    start(make_options(AutoOptions, values, on_command_line), output)
 
 
 @app.command("eval", epilog=example("distq eval run/model.int8.onnx --against model.onnx --data photos"))
 @takes(EvaluateOptions)
 def evaluate(values: Values, output: Output) -> None:
     """Measure a model against float, and its accuracy where there are labels."""
-    _start(make_options(EvaluateOptions, values, on_command_line), output)
+    start(make_options(EvaluateOptions, values, on_command_line), output)
 
 
 @app.command(epilog=example("distq diff m.onnx --table thresholds.json --data photos --sensitivity"))
 @takes(DiffOptions)
 def diff(values: Values, output: Output) -> None:
     """Show how far INT8 is from float, and which layers or tensors it comes from."""
-    _start(make_options(DiffOptions, values, on_command_line), output)
+    start(make_options(DiffOptions, values, on_command_line), output)
 
 
 @app.command(epilog=example("distq run job.yaml --workers 4"))
@@ -133,7 +122,7 @@ def run(
     from distq.jobfile import load_job
 
     job = load_job(job_file, values)
-    _start(job.options, Output(quiet=output.quiet or job.quiet, json=output.json or job.json))
+    start(job.options, Output(quiet=output.quiet or job.quiet, json=output.json or job.json))
 
 
 @app.command(epilog=example("distq sweep sweep.yaml --dry-run"))
@@ -157,9 +146,9 @@ def sweep(
     from distq.sweeps.runs import Verbs
 
     resume = bool(values.pop("resume", False))
-    _require_address_space(local=True)  # what reads the file loads the libraries
+    require_room(local=True)  # what reads the file loads the libraries
     wanted = load_sweep(sweep_file, values)
-    _require_address_space(local=wanted.place.executor == "local")
+    require_room(local=wanted.place.executor == "local")
     if dry_run:
         show_result(plan_sweep(wanted), print_sweep_plan, output)
         return
@@ -183,7 +172,7 @@ def demo(
     from distq.jobs.tune import tune as tune_job
 
     options = make_options(CommonOptions, values, on_command_line)
-    _require_address_space(local=options.executor == "local")
+    require_room(local=options.executor == "local")
     job = partial(run_demo, out, tune_job, executor=options.executor, workers=options.workers)
     perform(job, print_demo_result, output)
 
@@ -202,40 +191,6 @@ def doctor(
     show_result(report, print_doctor_report, Output(quiet=False, json=json))
     if not report.healthy:
         raise typer.Exit(DistqError.exit_code)
-
-
-def _start(options: CommonOptions, output: Output) -> None:
-    """Run the job that the options are for."""
-    _require_address_space(local=options.executor == "local")
-    match options:
-        case AutoOptions():
-            from distq.cli.auto import run_auto
-
-            run_auto(options, output)
-        case TuneOptions():
-            from distq.jobs.tune import tune as tune_job
-
-            perform(partial(tune_job, options, clock=output.clock), print_run_result, output, resumable=True)
-        case CalibrateOptions():
-            from distq.jobs.calibrate import calibrate as calibrate_job
-
-            perform(partial(calibrate_job, options), print_run_result, output, resumable=True)
-        case EvaluateOptions():
-            from distq.jobs.evaluate import evaluate as evaluate_job
-
-            perform(partial(evaluate_job, options), print_evaluate_result, output)
-        case DiffOptions():
-            from distq.jobs.diff import diff as diff_job
-
-            perform(partial(diff_job, options), print_diff_result, output)
-
-
-def _require_address_space(*, local: bool) -> None:
-    """Before the libraries are loaded: they end the process where they find none."""
-    if local:
-        require_address_space(LOCAL_ADDRESS_SPACE, "raise it")
-    else:
-        require_address_space(RAY_ADDRESS_SPACE, "raise it, or take --executor local, which needs less")
 
 
 def invoke(arguments: Sequence[str]) -> int:

@@ -79,30 +79,11 @@ def convert(  # noqa: PLR0917  # flags
     json: Annotated[bool, switch("--json", "Print the result as one JSON document.")] = False,
 ) -> None:
     """Write a threshold table, or those of a run, in another tool's format; or a Caffe network as ONNX."""
-    from distq.jobs.convert_network import convert_network
-    from distq.jobs.convert_table import convert_table
-
-    output = Output(quiet=quiet, json=json)
-    if source.suffix.lower() == ".caffemodel":
-        raise UsageError(f"{source} has weights alone: give the .prototxt, with --weights {source}")
-    if source.suffix.lower() == ".onnx":
-        raise UsageError(f"{source} is a network already: give the RUN that distq calibrate made of it")
-    if to is None or (to == "onnx" and source.suffix.lower() == ".prototxt"):
-        tables = {
-            "--from": source_format,
-            "--model": model,
-            "--names": names,
-            "--convention": convention,
-            "--from-convention": source_convention,
-        }
-        unused = next((name for name, value in tables.items() if value is not None), None)
-        if unused is not None or source.suffix.lower() != ".prototxt":
-            raise UsageError(f"--to FORMAT is missing, for {unused or source}: it is one of {FORMATS}")
-        perform(partial(convert_network, source, weights, out), _show_network, output)
-        return
+    if to is None and source.suffix.lower() == ".prototxt":
+        to = "onnx"
     values = {
         "source": source,
-        "to": to,
+        "to": to or "",
         "out": out,
         "source_format": source_format,
         "model": model,
@@ -112,6 +93,31 @@ def convert(  # noqa: PLR0917  # flags
         "source_convention": source_convention,
     }
     options = make_options(ConvertOptions, values, lambda name: _SPELLED.get(name, f"--{name}"))
+    run_convert(options, Output(quiet=quiet, json=json))
+
+
+def run_convert(options: ConvertOptions, output: Output) -> None:
+    """Convert a table or a network, and show what was written.
+
+    Raises:
+        UsageError: what is given cannot become what is asked for.
+    """
+    from distq.jobs.convert_network import convert_network
+    from distq.jobs.convert_table import convert_table
+
+    source, suffix = options.source, options.source.suffix.lower()
+    if suffix == ".caffemodel":
+        raise UsageError(f"{source} has weights alone: give the .prototxt, with --weights {source}")
+    if suffix == ".onnx":
+        raise UsageError(f"{source} is a network already: give the RUN that distq calibrate made of it")
+    of_tables = ("source_format", "model", "names", "convention", "source_convention")
+    unused = next((name for name in of_tables if getattr(options, name) is not None), None)
+    if options.to == "onnx" and suffix == ".prototxt" and unused is None:
+        perform(partial(convert_network, source, options.weights, options.out), _show_network, output)
+        return
+    if not options.to or (options.to == "onnx" and suffix == ".prototxt"):
+        what = source if unused is None else _SPELLED.get(unused, f"--{unused}")
+        raise UsageError(f"--to FORMAT is missing, for {what}: it is one of {FORMATS}")
     perform(partial(convert_table, options), _show_table, output)
 
 

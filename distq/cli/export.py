@@ -36,11 +36,16 @@ def export(
     json: Annotated[bool, switch("--json", "Print the result as one JSON document.")] = False,
 ) -> None:
     """Write the INT8 network and the table of a run, also of one that is still going on."""
-    from distq.jobs.export import export as job
-
     values = {"run": run, "out": out, "best_so_far": best_so_far}
     options = make_options(ExportOptions, values, lambda name: f"--{name.replace('_', '-')}")
-    perform(partial(job, options), _show, Output(quiet=quiet, json=json))
+    run_export(options, Output(quiet=quiet, json=json))
+
+
+def run_export(options: ExportOptions, output: Output) -> None:
+    """Export, and show what was written."""
+    from distq.jobs.export import export as job
+
+    perform(partial(job, options), _show, output)
 
 
 def _show(result: ExportResult) -> None:

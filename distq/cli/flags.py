@@ -72,7 +72,7 @@ FLAGS = {
     "scheme": Flag(QUANTIZATION, "Activations in uint8 with a zero point, or int8 around 0"),
     "target": Flag(QUANTIZATION, "The runtime, which decides where quantizers stand"),
     "int16_layers": Flag(QUANTIZATION, "Layers with 16-bit activations.", "NAME,NAME"),
-    "bias_correction": Flag(QUANTIZATION, "Leave biases as they are."),
+    "bias_correction": Flag(QUANTIZATION, "Leave biases as they are, and round weights to nearest."),
     "table": Flag(QUANTIZATION, "Start from these thresholds: distq's or another tool's table.", "FILE"),
     "dump_dist": Flag(QUANTIZATION, "Also write the distributions here.", "FILE"),
     "load_dist": Flag(QUANTIZATION, "Read distributions from here; without --data: thresholds only.", "FILE"),
@@ -93,6 +93,10 @@ FLAGS = {
     "per_tensor_weights": Flag(LAYERS, "One weight scale a layer, not one a channel."),
     "quantize_front_end": Flag(
         LAYERS, "Also quantize the STFT, CQT or mel filters that a network of sound begins with."
+    ),
+    "float_if_faster": Flag(
+        LAYERS,
+        "Whether layers that gain no time in INT8 stay float: by rule, timed on a worker, or never",
     ),
     "input_shape": Flag(
         DATA, "Sizes of an input whose dimensions the model leaves open; again for each.", "NAME=1,3,640,640"

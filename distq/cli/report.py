@@ -47,8 +47,6 @@ def report(
     json: Annotated[bool, switch("--json", "Print the result as one JSON document.")] = False,
 ) -> None:
     """Show finished runs on an HTML page: verdict, tensors, distributions, weights, settings."""
-    from distq.jobs.report import report as job
-
     values = {
         "runs": tuple(runs),
         "out": out,
@@ -57,7 +55,14 @@ def report(
         "model_explorer": model_explorer,
     }
     options = make_options(ReportOptions, values, lambda name: f"--{name.replace('_', '-')}")
-    perform(partial(job, options), _show, Output(quiet=quiet, json=json))
+    run_report(options, Output(quiet=quiet, json=json))
+
+
+def run_report(options: ReportOptions, output: Output) -> None:
+    """Write the page, and show where it is."""
+    from distq.jobs.report import report as job
+
+    perform(partial(job, options), _show, output)
 
 
 def _show(result: ReportResult) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from distq.engine.attempt import unexpected
 from distq.engine.executor import LOOK_AHEAD, Unit
+from distq.engine.lost_workers import LOW, RAY_ENDED_IT, TooSlow, first_line, poison, reason_of
 from distq.engine.placement import described
 from distq.engine.ray_cluster import RayCluster
 from distq.engine.ray_decoders import DecoderLost
@@ -20,13 +21,6 @@ from distq.replica.worker import Arrays, own
 
 _IN_FLIGHT = 2  # the second is already there when the first ends
 _WAIT_SECONDS = 1.0
-_LESS = "take fewer --workers or a smaller --cache-memory"
-_RAY_ENDED_IT = f"Ray ended it because its node ran out of memory: {_LESS}"
-_LOW = "low on memory"  # in what Ray says then
-
-
-class TooSlow(Exception):  # noqa: N818  # it says what happened, and never reaches a person
-    """A worker has had a unit for longer than ``--unit-timeout``."""
 
 
 class Round:
@@ -165,7 +159,7 @@ class Round:
             outcome = unexpected(self._units[position].label, error.cause or error)
         except errors.RayError as error:
             raise ExecutionError(
-                f"the Ray cluster is lost: {_first_line(error)}; start again with --resume"
+                f"the Ray cluster is lost: {first_line(error)}; start again with --resume"
             ) from error
         if isinstance(outcome, DecoderLost):
             self._requeue(seat, outcome)
@@ -178,7 +172,7 @@ class Round:
 
     def _requeue(self, seat: Seat, error: Exception) -> None:
         others = [other for other in self._seats if other is not seat]
-        where = f"{seat.where} ({_reason(error, lambda: seat.killed_for_memory(others))})"
+        where = f"{seat.where} ({reason_of(error, lambda: seat.killed_for_memory(others))})"
         unfinished = seat.leave()
         seat.open()
         alone = len(unfinished) == 1
@@ -189,7 +183,7 @@ class Round:
             label = self._units[position].label
             if alone and len(lost) > self._retries:
                 self._on_event(f"lost a worker on {where}; given up: {label}")
-                self._fail(position, _poison(label, lost))
+                self._fail(position, poison(label, lost))
             else:
                 insort(self._waiting, position)
                 again.append(label)
@@ -220,8 +214,8 @@ class Round:
                 seat.open()
                 return
             self._seats.remove(seat)
-            for_memory = _LOW in str(error)
-            reason = _RAY_ENDED_IT if for_memory else _first_line(error)
+            for_memory = LOW in str(error)
+            reason = RAY_ENDED_IT if for_memory else first_line(error)
             if not self._seats:
                 remedy = "" if for_memory else "; distq must be installed alike on every node"
                 raise ExecutionError(f"no worker starts: {reason}{remedy}") from error
@@ -289,29 +283,3 @@ def require_one_processor(known: dict[str, str], kind: str, where: str) -> None:
         raise ExecutionError(
             f"workers on different processors give different bits: {both}; use nodes of one kind"
         )
-
-
-def _poison(label: str, lost: Sequence[str]) -> ExecutionError:
-    """The error of a unit whose worker was lost at every attempt."""
-    return ExecutionError(
-        f"{label}: its worker was lost in each of {len(lost)} attempts: {'; '.join(lost)}; "
-        "the other units are finished: look for a sample or a memory limit that ends the process"
-    )
-
-
-def _reason(error: Exception, killed_for_memory: Callable[[], bool]) -> str:
-    text = str(error)
-    if isinstance(error, TooSlow):
-        return text
-    if _LOW in text:
-        return _RAY_ENDED_IT
-    if "node has died" in text or "node was terminated" in text:
-        return "its node is gone"
-    if killed_for_memory():
-        return f"the system killed it for memory: {_LESS}"
-    return "a decode worker's process ended" if isinstance(error, DecoderLost) else "its process ended"
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0].rstrip(".:") if lines else type(error).__name__

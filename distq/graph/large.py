@@ -75,15 +75,23 @@ def outline(proto: onnx.ModelProto) -> onnx.ModelProto:
     return copy
 
 
-def load_outside(proto: onnx.ModelProto, home: Path) -> bool:
+def put_away_inside(proto: onnx.ModelProto) -> None:
+    """Move the large weights of a large network that are in its message into files."""
+    inside = [t for t in proto.graph.initializer if t.HasField("raw_data")]
+    if sum(len(t.raw_data) for t in inside) <= weight_files.MOST_INSIDE:
+        return
+    for tensor in inside:
+        length = len(tensor.raw_data)
+        if length >= weight_files.LEAST_BYTES and length == _bytes_of(tensor):
+            weight_files.refer(tensor, weight_files.put(tensor.raw_data), 0, length)
+
+
+def load_outside(proto: onnx.ModelProto, home: Path) -> None:
     """Bring in the external data of a user's model: as they are, or as references where they are large.
 
     Args:
         proto: changed in place.
         home: the folder of the model's file.
-
-    Returns:
-        Whether weights stay in files.
 
     Raises:
         ValueError: a file of weights is too short, or is named by a path out of the folder.
@@ -99,7 +107,6 @@ def load_outside(proto: onnx.ModelProto, home: Path) -> bool:
     load_external_data_for_model(proto, str(home))
     for tensor in referred:
         tensor.data_location = onnx.TensorProto.EXTERNAL
-    return bool(referred)
 
 
 def _refer_all(tensors: Iterable[onnx.TensorProto], home: Path) -> None:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _PARTS = PICKING | {"Slice"}
 """Each of their outputs is a part of their input, and has a better range of its own."""
 
+_POOLS = frozenset({"MaxPool", "GlobalMaxPool"})
+"""Behind float they have fewer values to round, and ONNX Runtime's integer kernel is slow there."""
+
 _WITH_CONSTANT = ARITHMETIC | {"Sub", "Div"}
 """With a constant they belong to the activation or the kernel before them."""
 
@@ -97,7 +100,7 @@ class _Beside:
         if node.op_type in ARITHMETIC:
             alone = not any(written) or (not read and any(map(self._is_of_transformer, data)))
         else:
-            alone = not any(written) and (not read or node.op_type in _PARTS)
+            alone = not any(written) and (not read or node.op_type in _PARTS | _POOLS)
         return f"{node.op_type} between operators in float" if alone else None
 
     def _dependent(self, node: ir.Node) -> str | None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-
-import onnx_ir as ir
+from typing import TYPE_CHECKING
 
 from distq.graph.layers import Layer, layer_name
-from distq.graph.plan import Plan
 from distq.targets.operators import LAYERS
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from distq.graph.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -52,10 +55,14 @@ def network_cost(model: ir.Model, plan: Plan) -> NetworkCost:
 
 def shares(model: ir.Model) -> dict[str, float]:
     """What part of the network's multiplications each compute node does, by node name."""
-    nodes = [node for node in model.graph if node.op_type in LAYERS and not node.domain]
-    found = {node.name or "": multiplications(node) for node in nodes}
+    found = {node.name or "": multiplications(node) for node in compute_nodes(model)}
     total = sum(found.values()) or 1
     return {name: count / total for name, count in found.items()}
+
+
+def compute_nodes(model: ir.Model) -> list[ir.Node]:
+    """The nodes that multiply by weights, or tensors with each other."""
+    return [node for node in model.graph if node.op_type in LAYERS and not node.domain]
 
 
 def multiplications(node: ir.Node) -> int:

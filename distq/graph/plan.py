@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from distq.errors import ModelError, UsageError
@@ -11,10 +12,12 @@ from distq.graph.kernel_tensors import Around, kernel_tensors
 from distq.graph.layers import Layer, float_name, saturating_follower
 from distq.graph.neighbours import keeps_float
 from distq.graph.no_layers import why_no_layers
+from distq.graph.predicted import predicted
 from distq.graph.quantizers import Quantizer, make_quantizers, with_bits, with_settings
 from distq.graph.reads import float_reads
 from distq.graph.roles import Roles, constant_operands, find_roles
 from distq.graph.settings import NOTHING_SET, Settings
+from distq.graph.thin_front import thin_front
 from distq.graph.values import values_of
 from distq.targets.operators import ABSORBING
 from distq.targets.target import Scheme, Target
@@ -112,6 +115,49 @@ def make_plan(
         UsageError: what the user keeps in float leaves nothing to quantize, tensors of one quantizer have
             different settings, a name in ``int16`` is no quantized tensor, or the target has no 16 bits.
     """
+    place = partial(
+        _placed,
+        model,
+        target,
+        scheme,
+        int16=int16,
+        tie=tie,
+        only=only,
+        float_layers=float_layers,
+        joined=joined,
+    )
+    plan = place(settings=settings)
+    if target.times is None or only is not None or not settings.float_if_faster:
+        return plan
+    front = _faster_front(model, plan)
+    decided = replace(settings, floats=(*settings.floats, *front), float_if_faster=False)
+    if not front:
+        return replace(plan, settings=decided)
+    return place(settings=decided)
+
+
+def _faster_front(model: ir.Model, plan: Plan) -> tuple[tuple[str, str], ...]:
+    """What stays float at the input, where INT8 as a whole is predicted to be slower than float."""
+    times = predicted(model, plan)
+    if times is None or plan.target.times is None or times.int8 <= times.in_float:
+        return ()
+    known = {layer.node for layer in plan.layers}
+    front = tuple(found for found in thin_front(model, plan.target.times) if found[0] in known)
+    return front if len(front) < len(known) else ()
+
+
+def _placed(
+    model: ir.Model,
+    target: Target,
+    scheme: Scheme,
+    *,
+    int16: Collection[str],
+    tie: bool,
+    only: Collection[str] | None,
+    float_layers: Collection[str],
+    joined: Collection[tuple[str, str]],
+    settings: Settings,
+) -> Plan:
     if int16:
         target.require_16_bits()
     scheme = target.scheme(scheme)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from distq.errors import UsageError
-from distq.graph.flat_ends import range_read
 from distq.graph.kernel_tensors import bounds_of
 from distq.graph.layers import BOUNDED, saturating_follower
 from distq.graph.scores import least_high
@@ -27,8 +26,7 @@ class Quantizer:
         tensors: all that share the quantizer, ``name`` among them, in graph order.
         bits: 8 or 16.
         non_negative: its values are never negative, whatever is observed.
-        cap: upper bound of the range: that of the Clip the quantizer replaces, or of what readers tell apart.
-        floor: lower bound of what those that read its tensors tell apart.
+        cap: upper bound of the range: that of the Clip the quantizer replaces.
         least_high: lower bound of the range's upper end: what a kernel can write at least.
         keep_range: the whole observed range matters: a network input or a bounded activation, whose ends
             carry meaning.
@@ -40,7 +38,6 @@ class Quantizer:
     bits: int = 8
     non_negative: bool = False
     cap: float = float("inf")
-    floor: float = float("-inf")
     least_high: float = 0.0
     keep_range: bool = False
     setting: ThresholdSetting | None = None
@@ -104,13 +101,11 @@ def _quantizer(
         source = next((v for v in group if follower is not None and v is follower.outputs[0]), source)
     producer = source.producer()
     bounds = bounds_of(source)
-    lows, highs = zip(*map(range_read, group), strict=True)
     return Quantizer(
         name=source.name or "",
         tensors=tuple(v.name or "" for v in group),
         non_negative=bounds is not None,
-        cap=min(max(highs), bounds[1] if bounds is not None else float("inf")),
-        floor=min(lows),
+        cap=bounds[1] if bounds is not None else float("inf"),
         least_high=least_high(source, quantized),
         keep_range=source in graph.inputs or (producer is not None and producer.op_type in BOUNDED),
     )

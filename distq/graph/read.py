@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import onnx
 from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]  # protobuf ships no types
+from onnx.external_data_helper import uses_external_data
 
 from distq.errors import ModelError
 from distq.graph.check import check
-from distq.graph.large import load_outside, outline
+from distq.graph.large import load_outside, outline, put_away_inside
 from distq.graph.weight_files import content_key
 from distq.regular import read_regular
 
@@ -76,8 +78,9 @@ def read_proto(path: Path) -> tuple[onnx.ModelProto, str]:
         ) from error
     try:
         proto = onnx.load_model_from_string(data)
-        alone = proto.ByteSize()
-        beside = load_outside(proto, path.parent)
+        beside = _has_external(proto)
+        load_outside(proto, path.parent)
+        put_away_inside(proto)
         _name_domain(proto)
         check(outline(proto))
     except (
@@ -92,7 +95,7 @@ def read_proto(path: Path) -> tuple[onnx.ModelProto, str]:
         raise ModelError(f"{path} is not a valid ONNX model: {reason}; export it again") from error
     if not proto.graph.node:
         raise ModelError(f"{path} is not an ONNX model, or has no nodes: export it again")
-    if beside or proto.ByteSize() != alone:
+    if beside:
         data = proto.SerializeToString(deterministic=True)
     _name_apart(proto)
     return proto, content_key(data)
@@ -112,6 +115,13 @@ def nodes_in(model: onnx.ModelProto) -> Iterator[onnx.NodeProto]:
         yield from graph.node
     for function in model.functions:
         yield from function.node
+
+
+def _has_external(model: onnx.ModelProto) -> bool:
+    """Whether values of constants lie in other files."""
+    constants = (t for graph in graphs_in(model) for t in graph.initializer)
+    given = (t for node in nodes_in(model) for a in node.attribute for t in (a.t, *a.tensors))
+    return any(map(uses_external_data, chain(constants, given)))
 
 
 def opset_of(model: onnx.ModelProto) -> int:

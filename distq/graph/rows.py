@@ -32,8 +32,7 @@ def make_row(
     else:
         wider = max(1.0, setting.scale)
         low, high = threshold_range(observed[0] * wider, observed[1] * wider, chosen)
-    low = 0.0 if quantizer.non_negative else max(low, quantizer.floor)
-    high = max(min(high, quantizer.cap), quantizer.least_high)
+    low, high = (0.0 if quantizer.non_negative else low), max(min(high, quantizer.cap), quantizer.least_high)
     symmetric = plan.scheme == "symmetric"
     if symmetric:
         high = max(-low, high)

@@ -21,6 +21,8 @@ class Settings:
         narrow: tensors that keep 8 bits whatever a budget says.
         aliases: names of the user's file that are no longer in the network, and what they mean.
         unused: layers of a prototxt that have no threshold to set anything for.
+        float_if_faster: a plan may still keep in float what its target is slower on in INT8; where it was
+            decided, ``floats`` has what was found.
     """
 
     floats: tuple[tuple[str, str], ...] = ()
@@ -30,6 +32,7 @@ class Settings:
     narrow: frozenset[str] = frozenset()
     aliases: Mapping[str, str] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
+    float_if_faster: bool = True
 
 
 NOTHING_SET = Settings()

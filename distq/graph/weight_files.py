@@ -31,13 +31,16 @@ ROOT = "/"
 WEIGHTS_FOLDER = ("session.model_external_initializers_file_folder_path", ROOT)
 """What a session of ONNX Runtime has to know to find them."""
 
-MOST_INSIDE = 1 << 29
+MOST_INSIDE = 1 << 27
 """Bytes of weights that a model may hold: of more, the large ones lie in files.
 
-A quarter of what a message can hold, as integer weights take a quarter of what float ones do.
+Whoever parses, hashes, checks or copies a model does it to what it holds.
 """
 
-LEAST_BYTES = 1 << 20
+MOST_IN_ONE_FILE = 1 << 29
+"""Bytes of a model that is written as one file; of a larger one the weights lie beside it."""
+
+LEAST_BYTES = 1 << 18
 """Of a weight that is put into a file."""
 
 _PIECE = 1 << 24
@@ -167,6 +170,18 @@ def locations(model: bytes) -> list[str]:
 def outside_bytes(model: bytes) -> int:
     """Bytes of a model's weights that lie in files."""
     return sum(info.length or 0 for _, info in outside(model))
+
+
+def inside(model: bytes) -> bytes:
+    """The model with the weights that lie in files inside; together they fit into a message."""
+    proto = onnx.load_model_from_string(model)
+    for tensor in proto.graph.initializer:
+        if onnx.external_data_helper.uses_external_data(tensor):
+            data = np.asarray(array_of(tensor)).tobytes()
+            del tensor.external_data[:]
+            tensor.ClearField("data_location")
+            tensor.raw_data = data
+    return bytes(proto.SerializeToString(deterministic=True))
 
 
 def beside(model: bytes, path: Path) -> bytes:

@@ -26,6 +26,9 @@ The last quarter gains little, and a channel that is rarely wide clips with it: 
 LEAST_GAIN = 10**0.05
 """0.5 dB less noise at the readers' outputs; below that the estimate is no reason to touch a tensor."""
 
+LEAST_GAIN_DEPTHWISE = 10**0.005
+"""The same in front of depthwise layers, whose weights lose nothing by factors: 0.05 dB."""
+
 ROUNDING_SHARE = 0.25
 """Part of the error of rounding weights to nearest that rounding by covariance leaves, roughly."""
 
@@ -84,13 +87,14 @@ def even_out(
         depthwise: each output reads one channel, so that its weight scale absorbs the factor.
     """
     best: Evened | None = None
+    least = LEAST_GAIN_DEPTHWISE if depthwise else LEAST_GAIN
     even = _noise(tensors, np.ones(tensors[0].power.size), 1.0, weights, depthwise=depthwise)
     for exponent in EXPONENTS:
         headroom = _headroom(tensors, exponent)
         factors = _factors([_wide(t, t.widths, headroom) for t in tensors], exponent)
         noise = _noise(tensors, factors, headroom, weights, depthwise=depthwise)
         gain = even / noise if noise > 0 else 0.0
-        if gain >= LEAST_GAIN and (best is None or gain > best.gain):
+        if gain >= least and (best is None or gain > best.gain):
             best = Evened(factors, headroom, gain)
     return best
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,11 +12,20 @@ import numpy.typing as npt
 DAMPING = 0.01
 """Share of the mean variance added to each: keeps directions that no sample shows from being used up."""
 
+ENOUGH_ROWS, DAMPING_OF_FEW = 8, 0.3
+"""Rows for each input that a covariance is known well from, and what is added where it is known of fewer.
+
+Directions that too few rows show look free, and errors moved onto them come back with other samples.
+"""
+
 BLOCK = 64
 """Columns whose errors are moved onto the rest in one matrix product."""
 
-_ROUNDED_TOGETHER = 1 << 26
-"""Weights that are rounded at a time, at 17 bytes each; a larger layer is cut along its outputs."""
+OUTPUTS_TOGETHER = 384
+"""Outputs of a group that are rounded at a time; those of a larger layer are so cut, whoever rounds them.
+
+The last bit of a product can depend on how many rows it has.
+"""
 
 _SORTED_TOGETHER = 1 << 20
 """Elements of covariances that are sorted at a time: groups of a depthwise layer are small and many."""
@@ -23,7 +34,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def round_by_covariance(
-    weight: npt.NDArray[np.floating[Any]], scale: Floats, covariance: Floats
+    weight: npt.NDArray[np.floating[Any]], scale: Floats, covariance: Floats, rows: float = math.inf
 ) -> npt.NDArray[np.int8]:
     """GPTQ: round column after column, and move the error of each onto the columns not rounded yet.
 
@@ -36,60 +47,104 @@ def round_by_covariance(
         weight: (groups, outputs, inputs), the outputs of each group and the inputs they read.
         scale: (groups, outputs), step of each output's weights.
         covariance: (groups, inputs, inputs) of the layer's quantized inputs, in any unit.
+        rows: that the covariance is of.
 
     Returns:
         Integers in [-127, 127], shaped as ``weight``.
     """
+    return round_by_factor(weight, scale, factor_of(covariance, rows))
+
+
+@dataclass(frozen=True)
+class Factor:
+    """What rounding takes of a covariance.
+
+    Attributes:
+        order: (groups, inputs), of the inputs from the least to the largest variance.
+        lower: (groups, inputs, inputs), Cholesky factor in that order, its diagonal 1.
+    """
+
+    order: npt.NDArray[np.intp]
+    lower: npt.NDArray[np.float32]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes."""
+        return self.order.nbytes + self.lower.nbytes
+
+
+def factor_of(covariance: Floats, rows: float = math.inf) -> Factor:
+    """The factor of covariances, (groups, inputs, inputs), of so many rows."""
     variance = np.einsum("gii->gi", covariance)
     order = np.argsort(-variance, axis=1, kind="stable")[:, ::-1]
-    factor = _factor(covariance, order)
-    groups, outputs, inputs = weight.shape
-    rounded = np.empty((groups, outputs, inputs), np.int8)
-    together = max(1, _ROUNDED_TOGETHER // (groups * inputs))
-    for start in range(0, outputs, together):
-        part = np.s_[:, start : start + together]
-        rounded[part] = _rounded(weight[part] / scale[part][..., None], order, factor)
+    missing = max(0.0, covariance.shape[1] / rows - 1 / ENOUGH_ROWS)
+    return Factor(order, _factor(covariance, order, DAMPING + DAMPING_OF_FEW * missing))
+
+
+def round_by_factor(
+    weight: npt.NDArray[np.floating[Any]], scale: Floats, factor: Factor
+) -> npt.NDArray[np.int8]:
+    """As :func:`round_by_covariance`, of which this is the part that each output takes."""
+    rounded = np.empty(weight.shape, np.int8)
+    for start in range(0, weight.shape[1], OUTPUTS_TOGETHER):
+        part = np.s_[:, start : start + OUTPUTS_TOGETHER]
+        rounded[part] = _rounded(weight[part] / scale[part][..., None], factor.order, factor.lower)
     return rounded
 
 
 def _rounded(
     steps: Floats, order: npt.NDArray[np.intp], factor: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.int8]:
-    """Outputs, which do not depend on each other, in steps of their scales, rounded."""
-    columns = np.take_along_axis(steps, order[:, None, :], 2).astype(np.float32)
-    inputs = columns.shape[2]
+    """Outputs, which do not depend on each other, in steps of their scales, rounded.
+
+    All values of an input lie side by side in memory meanwhile: they are what is worked on at a time.
+    """
+    columns = _sorted_rows(steps.astype(np.float32).transpose(0, 2, 1), order)  # (groups, inputs, outputs)
+    inputs = columns.shape[1]
     rounded = np.empty(columns.shape, np.int8)
     errors = np.empty_like(columns)
+    added = np.empty((len(columns), BLOCK, columns.shape[2]), np.float32)
+    moved = factor.transpose(0, 2, 1)
     for start in reversed(range(0, inputs, BLOCK)):
         end = min(start + BLOCK, inputs)
-        targets = columns[:, :, start:end] + errors[:, :, end:] @ factor[:, end:, start:end]
+        targets = moved[:, start:end, end:] @ errors[:, end:]
+        targets += columns[:, start:end]
         for i in reversed(range(start, end)):
-            integers = np.clip(np.rint(targets[:, :, i - start]), -127, 127)
-            rounded[:, :, i] = integers
-            error = columns[:, :, i] - integers
-            errors[:, :, i] = error
-            targets[:, :, : i - start] += error[..., None] * factor[:, None, i, start:i]
-    found = np.empty_like(rounded)
-    np.put_along_axis(found, np.broadcast_to(order[:, None, :], found.shape), rounded, 2)
-    return found
+            rest = i - start
+            integers = np.rint(targets[:, rest])
+            np.minimum(np.maximum(integers, -127, out=integers), 127, out=integers)
+            rounded[:, i] = integers
+            np.subtract(columns[:, i], integers, out=errors[:, i])
+            np.multiply(factor[:, i, start:i, None], errors[:, None, i], out=added[:, :rest])
+            targets[:, :rest] += added[:, :rest]
+    found = _sorted_rows(rounded, np.argsort(order, axis=1))
+    return np.ascontiguousarray(found.transpose(0, 2, 1))
 
 
-def _factor(covariance: Floats, order: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
+def _sorted_rows(matrices: npt.NDArray[Any], order: npt.NDArray[np.intp]) -> npt.NDArray[Any]:
+    """The rows of each of some matrices in its order, (matrices, rows): whole rows are copied."""
+    count, rows, columns = matrices.shape
+    places = order + rows * np.arange(count)[:, None]
+    found: npt.NDArray[Any] = matrices.reshape(count * rows, columns)[places.reshape(-1)]
+    return found.reshape(matrices.shape)
+
+
+def _factor(covariance: Floats, order: npt.NDArray[np.intp], share: float) -> npt.NDArray[np.float32]:
     """Lower Cholesky factor of the damped covariance in an order, columns divided by their diagonal element.
 
-    Inputs that never vary stand alone. In float32, as that halves the products, unless it is too coarse.
+    ``share`` of the mean variance is added to each. Inputs that never vary stand alone. In float32, as that
+    halves the products, unless it is too coarse.
     """
     inputs = covariance.shape[1]
     mean = np.einsum("gii->g", covariance) / inputs
-    damping = np.where(mean > 0, DAMPING * mean, 1.0)
+    damping = np.where(mean > 0, share * mean, 1.0)
     unit = np.where(mean > 0, mean, 1.0)  # no power of a scale may leave the range of float32
     damped = np.empty(covariance.shape, np.float32)
     together = max(1, _SORTED_TOGETHER // inputs**2)
     for start in range(0, len(order), together):
         part = slice(start, start + together)
-        columns = order[part]
-        rows_sorted = np.take_along_axis(covariance[part], columns[:, :, None], 1)
-        damped[part] = np.take_along_axis(rows_sorted, columns[:, None, :], 2) / unit[part, None, None]
+        half = _sorted_rows(covariance[part], order[part])  # of a symmetric matrix
+        damped[part] = _sorted_rows(half.transpose(0, 2, 1), order[part]) / unit[part, None, None]
     every = np.arange(inputs)
     damped[:, every, every] += (damping / unit)[:, None].astype(np.float32)
     try:

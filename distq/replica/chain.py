@@ -14,7 +14,7 @@ from distq.files import sha256_bytes
 from distq.graph.layers import Layer
 from distq.graph.state import Constants, IntegerWeight, Names, bias_as_stored
 from distq.graph.subgraph import Network
-from distq.replica.correction import Correction
+from distq.replica.correction import Correction, with_moments
 from distq.replica.cuts import Advance, open_network
 from distq.replica.keys import arrays_key, content_key
 from distq.replica.moments import InputMoments, LayerInput
@@ -169,7 +169,10 @@ class CorrectChain:
         network, chain = open_network(worker, self.chain.network), self.chain
         found: list[Arrays] = []
         while chain.stages:
-            results = [unit.run(worker) for unit in chain.first(network, _own, [self.indices])]
+            units = chain.first(network, _own, [self.indices])
+            inputs = {unit.input_key: unit.measuring[0] for unit in units}
+            moments = {key: measuring.run(worker) for key, measuring in inputs.items()}
+            results = [unit.run(worker) for unit in with_moments(units, moments)]
             found += results
             chain = chain.rest(results, _own)
         return {

@@ -129,16 +129,24 @@ def products_of(grouped: npt.NDArray[Any]) -> npt.NDArray[Any]:
     Returns:
         (groups, inputs, inputs), int32 where the sums fit, else float64.
     """
-    groups, positions, inputs = grouped.shape
-    step = max(1, positions)
-    if grouped.dtype == np.float32:
-        step = int(EXACT // float(np.max(np.abs(grouped), initial=1.0)) ** 2)
-    products = np.zeros((groups, inputs, inputs), grouped.dtype if positions <= step else np.float64)
-    for start in range(0, positions, step):
-        block = grouped[:, start : start + step]
-        products += block.transpose(0, 2, 1) @ block
+    products = _products(grouped)
     largest = np.max(np.einsum("gii->gi", products), initial=0.0)  # no product exceeds the largest square
     return products.astype(np.int32 if largest < 2**31 else np.float64)
+
+
+def _products(grouped: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The same in the type of the input where that holds them, else float64.
+
+    No sum of products exceeds the larger of two sums of squares (Cauchy and Schwarz), nor does a part of it.
+    """
+    squares = np.einsum("gpi,gpi->gi", grouped, grouped)
+    if grouped.dtype == np.float64 or np.max(squares, initial=0.0) < EXACT or grouped.shape[1] <= 1:
+        whole: npt.NDArray[Any] = grouped.transpose(0, 2, 1) @ grouped
+        return whole
+    middle = grouped.shape[1] // 2
+    products: npt.NDArray[Any] = _products(grouped[:, :middle]).astype(np.float64)
+    products += _products(grouped[:, middle:])
+    return products
 
 
 def by_group(patches: npt.NDArray[Any], groups: int) -> npt.NDArray[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,33 +30,39 @@ ASSUMED_SIZE = 32
 """What ``random_feeds`` takes for an open dimension that is not the batch."""
 
 
-def check_same(
-    given: bytes, canonical: bytes, samples: Sequence[Feeds], settings: WorkerSettings
-) -> tuple[str, ...]:
-    """Names of the outputs that differ, beyond float rounding, on more than half of the samples.
+@dataclass(frozen=True)
+class Reference:
+    """A user's model and what it gives for a few samples.
 
-    An output that the given network does not repeat itself, for its random generators, counts as equal.
-
-    Args:
-        given: the user's model, as ONNX bytes.
-        canonical: the network made of it, as ONNX bytes.
-        samples: feeds of both.
-        settings: device and threads of the sessions; each node runs as it is written.
-
-    Raises:
-        ExecutionError: ONNX Runtime does not run one of them.
+    Attributes:
+        session: of the model; each node runs as it is written.
+        samples: what it was fed.
+        outputs: of each sample.
     """
-    reference, made = Session(given, settings), Session(canonical, settings)
-    if reference.outputs != made.outputs:
-        return tuple(o for o in reference.outputs if o not in made.outputs) or reference.outputs
-    differs = np.zeros(len(reference.outputs), np.int64)
-    for feeds in samples:
-        wanted, found = reference.run(feeds), made.run(feeds)
-        same = [agree(a, b) for a, b in zip(wanted, found, strict=True)]
-        if not all(same):
-            again = reference.run(feeds)
-            differs += [not s and agree(a, b) for s, a, b in zip(same, wanted, again, strict=True)]
-    return tuple(o for o, n in zip(reference.outputs, differs, strict=True) if 2 * n > len(samples))
+
+    session: Session
+    samples: Sequence[Feeds]
+    outputs: Sequence[Sequence[Any]]
+
+    def differing(self, made: Session) -> tuple[str, ...]:
+        """Names of the outputs that another network gives otherwise on more than half of the samples.
+
+        Differences within float rounding do not count, nor an output that the model does not repeat itself,
+        for its random generators.
+
+        Raises:
+            ExecutionError: ONNX Runtime does not run one of them.
+        """
+        names = self.session.outputs
+        if names != made.outputs:
+            return tuple(o for o in names if o not in made.outputs) or names
+        differs = np.zeros(len(names), np.int64)
+        for feeds, wanted in zip(self.samples, self.outputs, strict=True):
+            same = [agree(a, b) for a, b in zip(wanted, made.run(feeds), strict=True)]
+            if not all(same):
+                again = self.session.run(feeds)
+                differs += [not s and agree(a, b) for s, a, b in zip(same, wanted, again, strict=True)]
+        return tuple(o for o, n in zip(names, differs, strict=True) if 2 * n > len(self.samples))
 
 
 def agree(wanted: Any, found: Any) -> bool:  # noqa: ANN401  # whatever ONNX Runtime gives back

@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from distq.config import CalibrateOptions
-from distq.data.input_config import read_input_config
+from distq.data.input_config_file import read_input_config
 from distq.engine.progress import Reporter
 from distq.errors import UsageError
 from distq.graph.plan import Plan

@@ -43,6 +43,10 @@ def formed(
     Raises:
         UsageError: a name means no layer, entries contradict, or the target has no place for a setting.
     """
+    if options.float_if_faster == "measured" and not target.fused_kernels:
+        raise UsageError(
+            f"--float-if-faster measured times ONNX Runtime, not --target {target.name}: leave it out"
+        )
     if options.concat != "auto" and target.placement != "everywhere":
         raise UsageError(
             f"--target {target.name} has no quantizers around a Concat: leave out --concat {options.concat}"
@@ -61,7 +65,13 @@ def formed(
     if any(count > 1 for count in groups.values()):
         model, made = split(model, groups, floats)
         one_scale = {part for name in one_scale for part in made.get(name, (name,))}
-    settings = Settings(tuple(floats.items()), frozenset(one_scale), options.concat, aliases=loaded.aliases)
+    settings = Settings(
+        tuple(floats.items()),
+        frozenset(one_scale),
+        options.concat,
+        aliases=loaded.aliases,
+        float_if_faster=options.float_if_faster == "rule",
+    )
     return replace(loaded, model=model), settings
 
 

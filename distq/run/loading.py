@@ -9,7 +9,7 @@ from distq.errors import DataError, ExecutionError, ModelError, PreprocessError
 from distq.graph.load import OPTIONAL_STEPS, LoadedModel, load_model
 from distq.graph.read import opset_of
 from distq.replica.open_sizes import run_sample
-from distq.replica.reference import Feeds, check_same, first_at_fault, random_feeds
+from distq.replica.reference import Feeds, Reference, first_at_fault, random_feeds
 from distq.replica.session import Session
 from distq.replica.worker import WorkerSettings
 from distq.run.samples import input_specs
@@ -62,16 +62,18 @@ def checked(loaded: LoadedModel, samples: Sequence[Feeds], settings: WorkerSetti
     proto = loaded.read(path).proto
     given = proto.SerializeToString()
     try:
-        run_sample(Session(given, settings), input_specs(loaded.model), samples[0], str(path))
+        session, specs = Session(given, settings), input_specs(loaded.model)
+        outputs = [run_sample(session, specs, sample, str(path)) for sample in samples]
     except ExecutionError as error:
         raise ModelError(f"{path} does not run: {error}; export it for ONNX Runtime") from error
-    wrong = _differing(given, loaded, samples, settings)
+    reference = Reference(session, samples, outputs)
+    wrong = _differing(reference, loaded, settings)
     operator = first_at_fault(given, loaded.serialized(), samples[0], settings) if wrong else ""
     if not wrong or operator in UNSTABLE:
         return loaded
     for step in (name for name in OPTIONAL_STEPS if name not in loaded.without):
         other = load_model(path, loaded.without | {step}, read=loaded.read)
-        if not _differing(given, other, samples, settings):
+        if not _differing(reference, other, settings):
             return other
     raise ModelError(
         f"{path}: {operator} of opset {opset_of(proto)} cannot be brought into the form that distq quantizes "
@@ -100,10 +102,8 @@ def first_samples(data: DatasetSpec, indices: Sequence[int]) -> list[Feeds]:
     return found
 
 
-def _differing(
-    given: bytes, loaded: LoadedModel, samples: Sequence[Feeds], settings: WorkerSettings
-) -> tuple[str, ...]:
+def _differing(reference: Reference, loaded: LoadedModel, settings: WorkerSettings) -> tuple[str, ...]:
     try:
-        return check_same(given, loaded.serialized(), samples, settings)
+        return reference.differing(Session(loaded.serialized(), settings))
     except ExecutionError:  # a network that does not even run is no better than a wrong one
         return tuple(v.name or "" for v in loaded.model.graph.outputs)

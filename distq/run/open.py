@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from distq.config import CalibrateOptions, CommonOptions
+from distq.data.dataset import DatasetSpec
 from distq.data.manifest import manifest
+from distq.data.shards import Selection
 from distq.engine.collector import loaded_set_aside
 from distq.engine.executor import Executor, Pool
 from distq.engine.factory import open_executor
@@ -33,6 +35,7 @@ from distq.run.prepare import prepare_model, prepare_shown
 from distq.run.pulse import Pulse
 from distq.run.records import read_result
 from distq.run.results import RunResult
+from distq.run.resuming import resuming
 from distq.run.rundir import RunDir
 from distq.run.samples import prepare_data
 from distq.run.time_limit import Clock, TimeEnd, TimeLimit, seconds_of
@@ -75,23 +78,22 @@ def open_run(
     """
     limit = TimeLimit(getattr(options, "time", None), clock)
     tell_differences(options, reporter)
-    with watched(f"loading {options.model} and its data", reporter.warn):
-        loaded, plan = prepare_shown(options, reporter)
-        data, holdout_data, selection = prepare_data(options, loaded, reporter)
-    for line in data.remarks():
-        reporter.line(line)
     rundir = RunDir(options.out)
-    damaged = rundir.damaged() if rundir.finished else ()
-    finished = rundir.finished and not damaged and not (options.resume and _goes_on(rundir, limit))
-    if not finished:
-        with watched(f"comparing the simplified network with {options.model}", reporter.warn):
-            first = first_samples(data, selection.calibration)
-            loaded, plan = _unchanged(options, loaded, plan, first, reporter)
-    with watched("reading the samples for their SHA-256", reporter.warn):
-        manifests = manifest(data, selection.calibration), manifest(holdout_data, selection.holdout)
-    own_identity = identity(options=options, command=command, loaded=loaded, data=data, manifests=manifests)
-    existed = rundir.path.exists()
-    made = rundir.claim(own_identity, resume=options.resume, options=options.model_dump(mode="json"))
+    with resuming(rundir, resume=options.resume):
+        loaded, plan, (data, holdout_data, selection) = _given(options, reporter)
+        damaged = rundir.damaged() if rundir.finished else ()
+        finished = rundir.finished and not damaged and not (options.resume and _goes_on(rundir, limit))
+        if not finished:
+            with watched(f"comparing the simplified network with {options.model}", reporter.warn):
+                first = first_samples(data, selection.calibration)
+                loaded, plan = _unchanged(options, loaded, plan, first, reporter)
+        with watched("reading the samples for their SHA-256", reporter.warn):
+            manifests = manifest(data, selection.calibration), manifest(holdout_data, selection.holdout)
+        own_identity = identity(
+            options=options, command=command, loaded=loaded, data=data, manifests=manifests
+        )
+        existed = rundir.path.exists()
+        made = rundir.claim(own_identity, resume=options.resume, options=options.model_dump(mode="json"))
     ours = False
     if finished:
         yield _finished(rundir, reporter)
@@ -141,6 +143,18 @@ def open_run(
         if ours:
             rundir.discard(keep_folder=existed)
         raise
+
+
+def _given(
+    options: CalibrateOptions, reporter: Reporter
+) -> tuple[LoadedModel, Plan, tuple[DatasetSpec, DatasetSpec, Selection]]:
+    """The network and its plan; the data, those held out, and which samples are for what."""
+    with watched(f"loading {options.model} and its data", reporter.warn):
+        loaded, plan = prepare_shown(options, reporter)
+        found = prepare_data(options, loaded, reporter)
+    for line in found[0].remarks():
+        reporter.line(line)
+    return loaded, plan, found
 
 
 def _goes_on(rundir: RunDir, limit: TimeLimit) -> bool:

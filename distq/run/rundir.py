@@ -12,7 +12,7 @@ from typing import Any
 from distq.data.recorded import is_recorded
 from distq.errors import FileFormatError, UsageError
 from distq.files import atomic_write, make_run_folder, sha256_bytes, sha256_file, write_first
-from distq.graph.weight_files import beside, has_files
+from distq.graph import weight_files
 from distq.regular import read_regular
 from distq.run.seal import RUN_JSON, as_json, damaged_files, read_sealed, sealed
 
@@ -281,9 +281,14 @@ def weights_of(model: Path) -> Path:
 
 
 def write_network(path: Path, model: bytes) -> None:
-    """Write a network, its large weights beside it.
+    """Write a network; of a very large one the weights lie beside it.
 
     Raises:
         ExecutionError: the disk does not take them.
     """
-    atomic_write(path, beside(model, weights_of(path)) if has_files(model) else model)
+    outside = weight_files.outside_bytes(model)
+    if len(model) + outside > weight_files.MOST_IN_ONE_FILE:
+        atomic_write(path, weight_files.beside(model, weights_of(path)) if outside else model)
+        return
+    atomic_write(path, weight_files.inside(model) if outside else model)
+    weights_of(path).unlink(missing_ok=True)

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from distq.config import CalibrateOptions, CommonOptions, TuneOptions
 from distq.data.dataset import DatasetSpec, InputSpec
-from distq.data.input_config import read_input_config
+from distq.data.input_config_file import read_input_config
 from distq.data.remote import IN_THIS_PROCESS
 from distq.data.shards import DEFAULT_HOLDOUT, Selection, select
 from distq.data.staging import plan_stage

@@ -54,8 +54,9 @@ class TimeEnd(Result):
         tensors = "" if self.of is None else f"{self.searched} of {self.of} tensors are searched"
         others = f"left out: {', '.join(self.left_out)}" if self.left_out else ""
         done = "; ".join(filter(None, (tensors, others)))
+        unit = " (seconds)" if self.time[-1:].isdigit() else ""
         return (
-            f"--time {self.time} ended the run with the best so far"
+            f"--time {self.time}{unit} ended the run with the best so far"
             f"{f' ({done})' if done else ''}: --resume with a longer --time, or none, continues it"
         )
 

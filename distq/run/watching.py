@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import platform
 import time
 from collections import deque
@@ -15,6 +14,7 @@ from typing import Any, Literal
 
 from distq.engine.journal_read import JournalTail
 from distq.run.pulse import LONGEST, WORKING
+from distq.run.resuming import is_alive, is_resumed
 from distq.run.rundir import RunDir
 from distq.run.which_run import job_of_run
 from distq.search.metrics import decibels
@@ -206,6 +206,8 @@ class Watcher:
         rate = self._rate()
         rest = int(last.get("total", 0)) - int(last.get("done", 0))
         state, reason = self._state(now)
+        if state in {"interrupted", "failed", "gone"} and is_resumed(self._rundir, now):
+            state, reason = "starting", ""
         working = state in {"working", "silent"}
         return Status(
             run=self._rundir.path,
@@ -260,7 +262,7 @@ class Watcher:
         here = self._last.get("host") == platform.node()
         if silent > _GONE_SECONDS and self._rundir.finished:  # it ended before it could say so
             return "finished", ""
-        if here and silent > _GONE_SECONDS and not _alive(int(self._last.get("pid", 0))):
+        if here and silent > _GONE_SECONDS and not is_alive(int(self._last.get("pid", 0))):
             return "gone", ""
         return ("silent" if silent > _SILENT_SECONDS else "working"), ""
 
@@ -280,13 +282,3 @@ def _layer(fields: Mapping[str, Any]) -> str:
 def _workers(last: Mapping[str, Any]) -> Iterator[Worker]:
     for where, doing in last.get("workers", ()):
         yield Worker(str(where), str(doing))
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # of another user
-        return True
-    return True

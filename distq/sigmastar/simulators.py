@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from distq.cascades.models import CascadeModel
 from distq.data.fit import fits
-from distq.data.input_config import InputConfig, read_input_config
+from distq.data.input_config import InputConfig
+from distq.data.input_config_file import read_input_config
 from distq.data.samples import InputSpec, shape_text
 from distq.errors import UsageError
 from distq.exchange.model_file import network_reader, read_network

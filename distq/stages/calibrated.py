@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from distq.run.context import Run
 from distq.stages.correct import corrected
+from distq.stages.fastest import with_fastest
+from distq.stages.forecast import tell_roughly
 from distq.stages.form import Form
 from distq.stages.method import best_calibration
 from distq.stages.observe import with_distributions
@@ -14,7 +16,8 @@ def calibrated(run: Run) -> Form:
     """The network with thresholds by the method or from a table, and weights and biases made for them."""
     form = Form.given(run)
     form = with_distributions(run, form)
-    form = with_thresholds(run, form)
+    tell_roughly(run, len(form.plan.quantizers))
+    form = with_fastest(run, with_thresholds(run, form))
     if run.options.method == AUTO and run.options.table is None:
         return best_calibration(run, form)
     return corrected(run, form)

@@ -19,9 +19,10 @@ from distq.search.goal import Figure, Goal
 from distq.search.measures.detection import Detection
 from distq.stages.candidates import Candidate
 from distq.stages.float_islands import Island, faster_in_float
+from distq.stages.forecast import tell_networks
 from distq.stages.form import Choice
 from distq.stages.gains import Gains, Item, less
-from distq.stages.lessening import TOGETHER, Lessening
+from distq.stages.lessening import MOST_LESSENED, TOGETHER, Lessening
 from distq.stages.trials import Trial, Trials
 
 GROUPS = 4
@@ -66,7 +67,7 @@ def explore(run: Run, options: AutoOptions, goal: Goal, trials: Trials) -> Explo
         with run.time.limit():
             search.go()
     except TimeIsUp:
-        stopped = f"--time {options.time} was over: give more"
+        stopped = f"--time {options.time} was over: --resume with a longer one, or none, goes on"
         run.time.leave_out("networks that were not tried")
     except (UsageError, ModelError) as error:  # of one combination; what was found before it holds
         stopped = f"a network could not be made: {error}"
@@ -95,6 +96,7 @@ class _Search:
         if faster or self._trials.base.met or self._without_cost():
             return
         self.gains = gains = Gains(self._judging(), self._start.made.form, self._options.cost)
+        tell_networks(self._run, len(gains.chain), MOST_LESSENED)
         fails, meets = self._enough(gains)
         if meets is None:
             self._closest(gains)

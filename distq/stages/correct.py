@@ -13,17 +13,19 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from itertools import accumulate, pairwise
 
 import numpy as np
 
 from distq.data.shards import deal
 from distq.graph.layers import Layer
-from distq.graph.network_cost import shares
+from distq.graph.network_cost import compute_nodes, multiplications, shares
 from distq.graph.patches import Geometry
 from distq.graph.probes import stages, with_means
 from distq.graph.state import Names, float_weight
 from distq.graph.subgraph import Network
 from distq.replica.chain import Chain, CorrectChain, Uncorrected
+from distq.replica.correction import with_moments
 from distq.replica.float32 import LayerMeans
 from distq.replica.moments import LayerInput, total
 from distq.replica.worker import Arrays, stable_sum
@@ -36,8 +38,11 @@ from distq.stages.steps import Steps, run_side_by_side
 MOST_IMAGES = 128
 """Means and covariances settle with fewer images than thresholds; more would only take longer."""
 
-MOMENTS_UNITS, LEAST_MEASURED = 4, 32
-"""Units that share a layer's images, and images of one: fewer are measured sooner than sums are sent."""
+MOMENTS_UNITS, LEAST_MEASURED, LEAST_WORK = 4, 32, 10_000_000_000
+"""Units that share a layer's images at most, and images of one: fewer are measured sooner than sums are sent.
+
+Where an image takes long, fewer images that come to so many multiplications.
+"""
 
 STAGES_TOGETHER = 8
 """Stages that one worker corrects in one unit: as many as a lost worker costs at most.
@@ -118,13 +123,14 @@ def round_and_correct(run: Run, forms: Sequence[Form], changed: Collection[str] 
         changed: quantizers with other thresholds since the forms were corrected: layers that lie behind none
             of them stay as they are. None: all layers are corrected.
     """
-    divided = run.executor.workers > len(forms) and _pieces(run) > 1
+    pieces = _pieces(run, forms[0])
+    divided = run.executor.workers > len(forms) and pieces > 1
     procedures = []
     layers = 0
     for number, form in enumerate(forms):
         found = stages(form.model, form.plan, None if changed is None else _tensors(form, changed))
         layers += sum(map(len, found))
-        procedures.append(_correct_layers(run, form, found, None if divided else number))
+        procedures.append(_correct_layers(run, form, found, pieces if divided else None, number))
     began, known = run.time.elapsed, run.tally.recalled
     run.reporter.start("rounding and bias correction", layers, "layers")
     results = run_side_by_side(run, procedures)
@@ -139,9 +145,12 @@ def _tensors(form: Form, quantizers: Collection[str]) -> set[str]:
 
 
 def _correct_layers(
-    run: Run, form: Form, found: Sequence[Sequence[Layer]], affinity: int | None
+    run: Run, form: Form, found: Sequence[Sequence[Layer]], pieces: int | None, affinity: int
 ) -> Steps[Form]:
-    """Correct a form's layers, stage by stage; ``affinity`` is of the worker that does it, if one does."""
+    """Correct a form's layers, stage by stage.
+
+    So many pieces of the samples are measured side by side; None: the worker of the affinity does it all.
+    """
     names = Names.free_in(form.model)
     graph = fused(run, form)
     waiting = [
@@ -152,7 +161,7 @@ def _correct_layers(
         run.executor.share(graph.graph), run.data, shares(form.model), waiting, constants=graph.constants
     )
     results = yield from (
-        _on_all(run, Network(graph.graph), chain) if affinity is None else _on_one(run, chain, affinity)
+        _on_one(run, chain, affinity) if pieces is None else _on_all(run, Network(graph.graph), chain, pieces)
     )
     state = form.state
     for layer, result in zip((layer for stage in waiting for layer in stage), results, strict=True):
@@ -184,27 +193,34 @@ def _on_one(run: Run, chain: Chain, affinity: int) -> Steps[list[Arrays]]:
     return found
 
 
-def _on_all(run: Run, network: Network, chain: Chain) -> Steps[list[Arrays]]:
-    """Have all workers measure what a stage's layers read; what is known is not measured again."""
-    pieces = deal(run.readable(_samples(run)), _pieces(run))
+def _on_all(run: Run, network: Network, chain: Chain, count: int) -> Steps[list[Arrays]]:
+    """Have all workers measure what a stage's layers read, and round them; nothing known is done again."""
+    pieces = deal(run.readable(_samples(run)), count)
     found: list[Arrays] = []
     while chain.stages:
         units = chain.first(network, run.executor.share, pieces)
-        if not all(unit.key in run.journal for unit in units):
-            measuring = [replace(m, affinity=i) for unit in units for i, m in enumerate(unit.measuring)]
-            moments = yield measuring
-            parts = [moments[i : i + len(pieces)] for i in range(0, len(moments), len(pieces))]
-            units = [replace(unit, moments=total(part)) for unit, part in zip(units, parts, strict=True)]
-        results = yield units
-        run.count_int8(units, results)
-        found += results
-        run.reporter.advance(len(results))
-        chain = chain.rest(results, run.executor.share)
+        parts = [unit.parts() for unit in units]
+        correcting = [part for own in parts for part in own]
+        if not all(part.key in run.journal for part in correcting):
+            inputs = {unit.input_key: unit.measuring for unit in units}
+            moments = yield [replace(m, affinity=i) for each in inputs.values() for i, m in enumerate(each)]
+            sums = [total(moments[i : i + len(pieces)]) for i in range(0, len(moments), len(pieces))]
+            correcting = with_moments(correcting, dict(zip(inputs, sums, strict=True)))
+        results = yield correcting
+        run.count_int8(correcting, results)
+        ends = list(accumulate(map(len, parts), initial=0))
+        layers = [unit.joined(results[i:j]) for unit, (i, j) in zip(units, pairwise(ends), strict=True)]
+        found += layers
+        run.reporter.advance(len(layers))
+        chain = chain.rest(layers, run.executor.share)
     return found
 
 
-def _pieces(run: Run) -> int:
-    return max(1, min(MOMENTS_UNITS, len(run.readable(_samples(run))) // LEAST_MEASURED))
+def _pieces(run: Run, form: Form) -> int:
+    """How many units share the samples: one for each worker, if it has enough to do."""
+    work = sum(map(multiplications, compute_nodes(form.model)))
+    least = min(LEAST_MEASURED, max(1, round(LEAST_WORK / max(1, work))))
+    return max(1, min(MOMENTS_UNITS, run.executor.workers, len(run.readable(_samples(run))) // least))
 
 
 def _uncorrected(run: Run, form: Form, names: Names, layer: Layer, integers: str) -> Uncorrected:

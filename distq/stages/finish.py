@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from distq.engine.journal import Journal
 from distq.errors import DistqError
 from distq.files import atomic_write
+from distq.graph.predicted import predicted
 from distq.replica.speed import FEW_ROUNDS
 from distq.replica.worker import WorkerSettings
 from distq.run.auto_report import AutoReport
@@ -21,6 +22,9 @@ from distq.stages.compare import compare_models, comparison
 from distq.stages.form import Form
 from distq.stages.kernels import float_layers, kernels_of_layers
 from distq.stages.shares import lost_to_shares
+
+LEAST_MICROSECONDS = 200
+"""A network that takes less is made of little but the starts of its kernels."""
 
 LEAST_SQNR_DB = 15
 """Below that many decibels answers are seldom those of float."""
@@ -68,7 +72,7 @@ def finish(run: Run, before: Form, after: Form | None = None, report: AutoReport
         kept = run.readable(run.selection.holdout, run.holdout_data)
         record_held_out(run.journal, results, kept, run.measuring)
     timed = _speed(run, final) if run.options.report and run.alone else None
-    for line in _far_from_float(final, holdout or tuning):
+    for line in (*_far_from_float(final, holdout or tuning), *_slower_than_float(final)):
         run.warn(line)
     for line in lost_to_shares(run, final) if report is None else ():
         run.warn(line)
@@ -115,6 +119,18 @@ def _far_from_float(final: Form, found: Comparison | None) -> Iterator[str]:
     if target.placement == "everywhere":
         tries.append("--target openvino rounds fewer tensors, for runtimes that take it")
     yield f"the INT8 model is {accuracy.sqnr_db:.1f} dB from float, under {LEAST_SQNR_DB}: {'; '.join(tries)}"
+
+
+def _slower_than_float(final: Form) -> Iterator[str]:
+    """What to try where INT8 gains no time, by what its kernels are known to take."""
+    times = predicted(final.model, final.plan)
+    if times is None or times.in_float < LEAST_MICROSECONDS or times.int8 <= times.in_float:
+        return
+    ratio = times.int8 / times.in_float
+    yield (
+        f"the INT8 model is predicted to take {ratio:.1f} times as long as float on a CPU:"
+        " 'distq eval --speed' measures it, --float-if-faster measured keeps in float what gains no time"
+    )
 
 
 def _searched_layers(journal: Journal, form: Form) -> Iterator[SearchedLayer]:

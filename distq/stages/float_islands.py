@@ -53,8 +53,13 @@ class Island:
     @property
     def text(self) -> str:
         """For a person."""
+        return f"float {', '.join(self.layers)}: {self.gain}"
+
+    @property
+    def gain(self) -> str:
+        """What they are worth together."""
         return (
-            f"float {', '.join(self.layers)}: {self.float_ms:.3g} ms instead of {self.int8_ms:.3g}, "
+            f"{self.float_ms:.3g} ms instead of {self.int8_ms:.3g}, "
             f"{self.float_db:.1f} dB instead of {self.int8_db:.1f} by estimate"
         )
 

@@ -83,6 +83,7 @@ def run_given(run: Run, trials: Trials, candidates: Sequence[Candidate], time: s
         except TimeIsUp:
             in_time = False
             run.time.leave_out("combinations that were not tried")
+            run.warn(f"--time {time} was over: --resume with a longer one, or none, goes on")
             break
         except (UsageError, ModelError) as error:
             failed[candidate.name] = error

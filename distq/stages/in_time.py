@@ -18,6 +18,9 @@ COMPARED = 3
 STAND_IN = 0.6
 """Part of a float pass that a forward of the report takes: one decoding is for all networks."""
 
+CLOSING = 1.0
+"""Seconds in which a command ends its workers and itself."""
+
 FUSED = 4
 """Times that the end has ONNX Runtime fuse the network."""
 
@@ -60,4 +63,4 @@ def keep_back(run: Run) -> None:
     parts = [len(run.selection.tuning), len(run.selection.holdout), len(unseen(run))]
     compared = part * sum(speed.seconds(COMPARED * samples) for samples in parts if samples)
     timed = FEW_ROUNDS * _TIMED_SECONDS if run.options.report else 0.0
-    run.time.kept_back = ROOM * (compared + FUSED * run.pace.fuse + timed + run.pace.answer)
+    run.time.kept_back = ROOM * (compared + FUSED * run.pace.fuse + timed + run.pace.answer) + CLOSING

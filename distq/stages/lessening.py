@@ -28,6 +28,9 @@ ALWAYS_TRIED = 3
 MOST_EXCHANGED = 3
 """Rounds in which something chosen is exchanged for something else."""
 
+MOST_LESSENED = TOGETHER * (MOST_PRUNED + MOST_EXCHANGED)
+"""Networks that are made at most to take back or exchange what was chosen."""
+
 WORSE = 1.25
 """Times the error that the goal allows which an exchange may have by estimate."""
 

@@ -6,6 +6,7 @@ one forward an image to try, a fraction of what a single tensor's search does.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import replace
 
@@ -14,8 +15,9 @@ from distq.run.context import Run
 from distq.search.acceptance import beyond_chance
 from distq.search.metrics import mean_over_images
 from distq.stages.compare import choose, tuning_diffs
-from distq.stages.correct import corrected
+from distq.stages.correct import corrected, corrected_together
 from distq.stages.form import Form
+from distq.stages.fused import with_nearest_weights
 from distq.stages.in_time import in_time, keep_back
 from distq.stages.scoring import NetworkScorer
 from distq.stages.thresholds import FIRST_METHOD, calibrated_table
@@ -30,27 +32,37 @@ MOST_COMPARED = 64
 def best_calibration(run: Run, form: Form) -> Form:
     """The form with the thresholds and corrections that ``--method auto`` comes to.
 
-    The other methods' thresholds are compared on weights and biases made for the first method. The closest of
-    them to float is corrected too, and the closer of the two corrected forms is taken.
+    The other methods' thresholds are compared on weights rounded to nearest, which are made for none of them.
+    The closest of them to float is corrected beside the first method's, and the closer of the two is taken.
 
     Args:
         run: gives workers and samples.
         form: with distributions, and thresholds by the first method.
     """
+    if math.isinf(run.time.seconds):
+        return _closer(run, form, None)
     first = corrected(run, form)
     keep_back(run)
     return in_time(run, "comparing methods", lambda: _closer(run, form, first), first, run.pace.correct)
 
 
-def _closer(run: Run, form: Form, first: Form) -> Form:
-    """The form with the first method's thresholds, or with the best other's, each corrected for them."""
+def _closer(run: Run, form: Form, first: Form | None) -> Form:
+    """The form with the first method's thresholds, or with the best other's, each corrected for them.
+
+    Both are corrected side by side, unless ``first`` has the first method's already.
+    """
     few = replace(run, selection=replace(run.selection, tuning=run.selection.tuning[:MOST_COMPARED]))
+    plain = with_nearest_weights(run, form)
     others = [m for m in METHODS if m != FIRST_METHOD]
     tables = [calibrated_table(form.plan, form.distributions, name, run.options.bins) for name in others]
-    states = [replace(first.state, encodings=encodings(table)) for table in tables]
-    means = [mean_over_images(diff) for diff in NetworkScorer(few, first).diffs(states)]
+    states = [replace(plain.state, encodings=encodings(table)) for table in tables]
+    means = [mean_over_images(diff) for diff in NetworkScorer(few, plain).diffs(states)]
     best = min(range(len(others)), key=lambda i: (means[i], i))
-    other = corrected(run, replace(form, table=tables[best]))
+    candidate = replace(form, table=tables[best])
+    if first is None:
+        first, other = corrected_together(run, [form, candidate])
+    else:
+        other = corrected(run, candidate)
     names = [FIRST_METHOD, others[best]]
     pair = [mean_over_images(diff) for diff in tuning_diffs(few, "compare methods", [first, other])]
     for name, mean in zip(names, pair, strict=True):

@@ -17,7 +17,7 @@ from distq.search.metrics import mean_over_images
 from distq.stages.compare import choose, tuning_diffs
 from distq.stages.confirm import can_confirm, confirmed
 from distq.stages.correct import corrected, corrected_together
-from distq.stages.equalize import evened_form, evened_sites, promising
+from distq.stages.equalize import EQUALIZING_EFFORT, evened_form, evened_sites, promising
 from distq.stages.form import Form
 from distq.stages.method import best_method
 from distq.stages.search import chosen_quantizers
@@ -28,9 +28,6 @@ LEAST_SHARE = 0.1
 
 LEAST_GAIN = 0.02
 """The same where other samples confirm it: less is not worth the multiplications that may be inserted."""
-
-EQUALIZING_EFFORT = 3
-"""Correcting one or two more forms of the network takes as long as searching it."""
 
 
 def choose_start(run: Run, options: TuneOptions, form: Form) -> Form:

@@ -79,8 +79,7 @@ def calibrated_table(plan: Plan, distributions: Mapping[str, Distribution], meth
         distribution = distributions[quantizer.name]
         setting = quantizer.setting or ThresholdSetting()
         used = setting.method or ("max" if quantizer.keep_range or quantizer.bits == 16 else named)
-        read = distribution.clipped(quantizer.floor, quantizer.cap)
-        chosen = threshold(read, used, bins, 128 if plan.scheme == "symmetric" else None)
+        chosen = threshold(distribution, used, bins, 128 if plan.scheme == "symmetric" else None)
         chosen *= setting.scale
         table[quantizer.name] = make_row(plan, quantizer, chosen, (distribution.min, distribution.max), used)
     return table

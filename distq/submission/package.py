@@ -16,10 +16,10 @@ from typing import get_type_hints
 
 import yaml
 
-from distq.config import CommonOptions, TuneOptions, joined_files
+from distq.config import TuneOptions, joined_files
 from distq.errors import UsageError
 from distq.files import atomic_write
-from distq.jobfile import load_job, read_job_file
+from distq.jobfile import RUNNING, JobOptions, load_job, read_job_file
 from distq.sweeps.matrix import is_sweep, load_sweep
 
 JOB_FILE = "job.yaml"
@@ -81,7 +81,7 @@ def make_submission(job_file: Path, overrides: Mapping[str, object] | None = Non
         uploads = _Uploads(job_file, TuneOptions)
         values, command = uploads.packed_sweep({**content, **(overrides or {})}), "sweep"
     else:
-        uploads = _Uploads(job_file, type(load_job(job_file, overrides).options))
+        uploads = _Uploads(job_file, type(load_job(job_file, overrides, RUNNING).options))
         values = uploads.packed({**content, **(overrides or {})})
         command = str(values["command"])
     for name in _LEFT_BEHIND:
@@ -94,7 +94,7 @@ def make_submission(job_file: Path, overrides: Mapping[str, object] | None = Non
 class _Uploads:
     """Gathers small files, and rewrites options to where they will be."""
 
-    def __init__(self, job_file: Path, kind: type[CommonOptions]) -> None:
+    def __init__(self, job_file: Path, kind: type[JobOptions]) -> None:
         hints = get_type_hints(kind)
         self.files: dict[str, bytes] = {}
         self._job_file = job_file

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from distq.targets.operators import CONNECTING, GATES, LAYERS, SWISHES
 from distq.targets.target import Target
+from distq.targets.times import FormTimes, KernelTimes
 
 ORT = Target(
     name="ort",
@@ -22,5 +23,10 @@ ORT = Target(
     absorbs_saturation=True,
     fused_kernels=frozenset({"QLinearConv", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat", "ConvInteger"}),
     writes_float=frozenset({"MatMul", "Gemm"}),
+    times=KernelTimes(
+        int8=FormTimes(start=1.3, thin=75, dense=8, value=0.13, entered=0.4),
+        in_float=FormTimes(start=0.8, thin=38, dense=20, value=0.1, entered=0.2),
+        few=4,
+    ),
 )
 """The target that ``--target`` names ``ort``."""

@@ -7,6 +7,7 @@ from typing import Literal
 
 from distq.errors import UsageError
 from distq.targets.operators import CONNECTING, GATES, LAYERS, SWISHES
+from distq.targets.times import KernelTimes
 
 Scheme = Literal["auto", "symmetric"]
 """How the range of an activation becomes integers: with a zero point, or around 0."""
@@ -40,6 +41,7 @@ class Target:
         fused_kernels: operator types in the graph that ONNX Runtime makes of the exported network which
             count as integer kernels; empty where ONNX Runtime does not run it.
         writes_float: compute operators whose integer kernels write float where no quantizer stands behind.
+        times: what its kernels take; None where nobody has measured it.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Target:
     absorbs_saturation: bool = False
     fused_kernels: frozenset[str] = frozenset()
     writes_float: frozenset[str] = frozenset()
+    times: KernelTimes | None = None
 
     def __post_init__(self) -> None:
         """Refuse facts that no network could be written by.

@@ -40,12 +40,13 @@ class Photos:
 
     Attributes:
         steps: of a preprocessing file.
-        held_out: folders whose photos are measured on; else photos behind those that calibrate.
+        folders: whose photos calibrate and are measured on in turn; none: the photos of ImageNet, one
+            after another.
         change: what is done to the arrays.
     """
 
     steps: Steps
-    held_out: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
     change: Callable[[Array], Array] = np.asarray
 
 
@@ -122,10 +123,11 @@ NETWORKS = {
     "YOLOv8n": Network(
         "nudenet==3.4.2",
         "nudenet/320n.onnx",
-        Photos((square(320, 0), RGB, UNIT), held_out=PEOPLE),
+        Photos((square(320, 0), RGB, UNIT), folders=PEOPLE),
         (("images", (1, 3, 320, 320)),),
         judge=Detection("yolov8", (320, 320)),
-        held_out=84,
+        calibration=42,
+        held_out=42,
     ),
     "transcription": Network(
         "basic-pitch==0.4.0",
@@ -193,8 +195,8 @@ def _photos(photos: Photos, model: Path, data: Path, folder: Path, network: Netw
         dataset = DatasetSpec.create(data / source, specs, preprocess=steps).open()
         return [dataset.load(index) for index in range(len(dataset) if count is None else count)]
 
-    count = network.calibration + (0 if photos.held_out else network.held_out)
-    samples = load(PHOTOS.source, count) + [one for place in photos.held_out for one in load(place, None)]
+    samples = [one for place in photos.folders for one in load(place, None)]
+    samples = samples[::2] + samples[1::2] or load(PHOTOS.source, network.calibration + network.held_out)
     return {
         spec.name: photos.change(np.stack([_alone(sample.inputs[spec.name]) for sample in samples]))
         for spec in specs

@@ -41,6 +41,21 @@ def test_a_long_stage_gives_a_line_every_tenth():
     ] + ["calibrate: 1000/1000 images, 2 images/s, took 8 min 20 s"]
 
 
+def test_what_a_job_knows_of_the_time_left_goes_before_its_rate():
+    stream, clock = io.StringIO(), Clock()
+    reporter = PlainReporter(stream, clock)
+    reporter.start("search", 10, "layers")
+    clock.now = 20.0
+    reporter.left(30.0)
+    reporter.advance(5)
+    reporter.start("search", 2, "layers")
+    clock.now = 30.0
+    reporter.advance(1)
+    lines = stream.getvalue().splitlines()
+    assert lines[1] == "search: 5/10 layers, 4 s/layer, 30 s left"
+    assert lines[3] == "search: 1/2 layers, 10 s/layer, 10 s left"
+
+
 def lines_at(lines):
     """How far each progress line but the last was."""
     return [int(line.split()[1].split("/")[0]) for line in lines[1:-1]]

@@ -7,7 +7,7 @@ import pytest
 from data_helpers import image_input, picture, write_picture
 
 from distq.data.dataset import DatasetSpec
-from distq.data.input_config import read_input_config
+from distq.data.input_config_file import read_input_config
 from distq.errors import PreprocessError
 
 ONE = """

@@ -25,7 +25,7 @@ from distq.calibration.distributions import DistributionSet
 from distq.data.caffe_lmdb import LmdbSource
 from distq.data.datum import Datum, encode_datum
 from distq.data.images import decode_image
-from distq.data.input_config import read_input_config
+from distq.data.input_config_file import read_input_config
 from distq.data.preprocess import load_preprocessing
 from distq.data.recorded import RecordedSource, Recorder
 from distq.data.samples import InputSpec, UnreadableSample

@@ -25,6 +25,7 @@ from distq.graph.read import read_proto
 @pytest.fixture(autouse=True)
 def low_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weight_files, "MOST_INSIDE", 256)
+    monkeypatch.setattr(weight_files, "MOST_IN_ONE_FILE", 256)
     monkeypatch.setattr(weight_files, "LEAST_BYTES", 64)
 
 
@@ -50,6 +51,18 @@ def test_a_large_network_gets_the_same_thresholds_and_weights(tmp_path, data, mo
     assert found.holdout == wanted.holdout
     made, expected = (inside(tmp_path / name / "model.int8.onnx") for name in ("large", "small"))
     assert made == expected
+
+
+def test_what_fits_into_one_file_is_written_as_one(tmp_path, data, monkeypatch):
+    """Whether its weights lay in files meanwhile makes no difference to a byte."""
+    monkeypatch.setattr(weight_files, "MOST_IN_ONE_FILE", 1 << 29)
+    model = write_model(tmp_path / "model.onnx", three_layers())
+    tuned(model, data, tmp_path / "large")
+    monkeypatch.undo()
+    tuned(model, data, tmp_path / "small")
+    assert not (tmp_path / "large/model.int8.onnx.data").exists()
+    for name in ("model.int8.onnx", "thresholds.json"):
+        assert (tmp_path / "large" / name).read_bytes() == (tmp_path / "small" / name).read_bytes()
 
 
 @pytest.mark.parametrize("name", sorted(NETWORKS))

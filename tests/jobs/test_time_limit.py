@@ -2,49 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from job_helpers import bits, calibrate, read_json, samples
+from wound_clock import Clock, Winding
 
 from distq.cli.app import invoke
 from distq.config import TuneOptions
-from distq.engine.executor import Unit
-from distq.engine.local import LocalExecutor
 from distq.engine.progress import SilentReporter
 from distq.errors import UsageError
 from distq.jobs.tune import tune as job
 from distq.options import make_options
-from distq.replica.worker import Arrays, WorkerSettings
 from distq.run.results import RunResult
 from distq.run.time_limit import seconds_of
-
-
-class Clock:
-    """A clock that only work winds: every unit takes a second."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Winding(LocalExecutor):
-    """Winds a clock with each unit."""
-
-    def __init__(self, clock: Clock) -> None:
-        super().__init__(WorkerSettings())
-        self._clock = clock
-
-    def run(self, units: Sequence[Unit]) -> Iterator[tuple[int, Arrays]]:
-        for found in super().run(units):
-            self._clock.now += 1
-            yield found
-
 
 Tune = Callable[..., tuple[RunResult, float]]
 
@@ -71,7 +45,7 @@ CALIBRATED = 19
 
 def test_a_run_that_has_time_enough_is_the_same_to_the_bit(tune: Tune) -> None:
     whole, seconds = tune(None, "whole")
-    found, _ = tune(f"{seconds + 20}s")
+    found, _ = tune(f"{seconds + 40}s")
     assert bits(found.out) == bits(whole.out)
     assert found.ended is None
     assert "ended" not in read_json(found.out / "metrics.json")
@@ -124,12 +98,14 @@ def test_a_budget_is_spent_before_thresholds_are_searched(tune: Tune) -> None:
     assert len(read_json(found.out / "run.json")["budget"]["int16"]) == 1
 
 
-@pytest.mark.parametrize(("strategy", "limit"), [("grid", 46), ("bitmain", 64)])
-def test_other_strategies_end_in_time_too(tune: Tune, strategy: str, limit: int) -> None:
+@pytest.mark.parametrize("strategy", ["grid", "bitmain"])
+def test_other_strategies_end_in_time_too(tune: Tune, strategy: str) -> None:
+    _, whole = tune(None, "whole", strategy=strategy, method="max", effort=1)
+    limit = int(whole) - 3
     found, seconds = tune(f"{limit}s", strategy=strategy, method="max", effort=1)
     assert seconds <= limit
     assert found.ended is not None
-    assert found.ended.searched in {1, 2, 3}
+    assert found.ended.searched < found.ended.of
 
 
 @pytest.mark.parametrize("time", ["-5m", "20min", "1h30m", "m", "1e3", "ten"])

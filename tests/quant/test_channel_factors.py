@@ -84,3 +84,19 @@ def test_few_images_are_enough_to_estimate(images):
     found = even_out([widths([[1.0, 8.0]] * images)], [weight(2, depthwise=True)], depthwise=True)
     assert found is not None
     assert found.headroom == 1.0
+
+
+def test_a_small_gain_is_enough_where_weights_lose_nothing():
+    tensor = widths([[8.0, 7.5, 7.5, 7.5]] * 4)
+    found = even_out([tensor], [weight(4, depthwise=True)], depthwise=True)
+    assert found is not None
+    assert 1 < found.gain < 10**0.05
+    assert even_out([tensor], [weight(4)], depthwise=False) is None
+
+
+def test_channels_are_taken_in_the_order_asked_for():
+    tensor = widths([[1.0, 2, 4, 8]] * 4)
+    part = tensor.of((3, 0))
+    np.testing.assert_array_equal(part.widths, [[8, 1]] * 4)
+    np.testing.assert_array_equal(part.power, tensor.power[[3, 0]])
+    assert tensor.of(()) is tensor

@@ -88,3 +88,33 @@ def test_the_arguments_are_left_as_they_are():
     round_by_covariance(*given_arguments)
     for array, copy in zip(given_arguments, copies, strict=True):
         np.testing.assert_array_equal(array, copy)
+
+
+def rectified(seed, count, inputs=96):
+    """Rows as a layer behind a Relu reads them, centred."""
+    mixing = np.random.default_rng(0).normal(size=(inputs // 4, inputs)) / 5
+    rng = np.random.default_rng(seed)
+    rows = np.maximum(
+        rng.normal(size=(count, inputs // 4)) @ mixing + rng.normal(size=(count, inputs)) / 2, 0
+    )
+    return rows - rows.mean(axis=0)
+
+
+@pytest.mark.parametrize("count", [12, 48, 96])
+def test_what_few_rows_show_is_not_taken_for_all(count):
+    """On other rows, rounding by few is hardly worse than each weight by itself."""
+    weight, scale, _ = problem(3, 1, 64, 96)
+    rows, others = rectified(1, count), rectified(2, 20_000)
+    seen, other = (found.T @ found / len(found) for found in (rows, others))
+    nearest = np.clip(np.rint(weight / scale[..., None]), -127, 127)
+    plain = round_by_covariance(weight, scale, seen[None])
+    careful = round_by_covariance(weight, scale, seen[None], count)
+    alone, before, after = (variance(weight, w, scale, other[None]).sum() for w in (nearest, plain, careful))
+    assert after < before
+    assert after < 1.08 * alone
+
+
+def test_enough_rows_change_nothing():
+    weight, scale, covariance = problem(0)
+    plain = round_by_covariance(weight, scale, covariance)
+    np.testing.assert_array_equal(round_by_covariance(weight, scale, covariance, 8 * 9), plain)

@@ -7,7 +7,10 @@ from replica_helpers import Bench, Crowd, numbers
 from distq.engine.journal import Journal
 from distq.graph.equalize import equalized, sites
 from distq.graph.plan import make_plan
+from distq.quant import rounding
 from distq.quant.channel_factors import Evened
+from distq.replica import correction as unit
+from distq.replica.moments import InputMoments
 from distq.stages import correct as correction
 from distq.stages.correct import corrected_again, cut_into, round_and_correct, with_float_means
 from distq.stages.equalize import scaled_means
@@ -38,6 +41,48 @@ def test_one_worker_and_many_that_share_the_samples_correct_to_the_same_bits(tmp
     alone = corrected(run, form)
     assert numbers(shared) == numbers(alone)
     assert numbers(alone) != numbers(form)
+
+
+@pytest.mark.parametrize("name", ["many branches", "Gemm, transposed", "MatMul of a stack"])
+def test_a_large_layer_that_several_units_round_gets_the_same_bits(tmp_path, name, monkeypatch):
+    monkeypatch.setattr(correction, "LEAST_MEASURED", 1)
+    monkeypatch.setattr(unit, "LEAST_DIVIDED", 1)
+    for module in (unit, rounding):
+        monkeypatch.setattr(module, "OUTPUTS_TOGETHER", 2)
+    bench = Bench(tmp_path, name)
+    run = bench.opened()
+    form = with_float_means(run, bench.form)
+    alone = corrected(run, form)
+    assert numbers(alone) != numbers(form)
+    with Journal(tmp_path / "journal") as journal:
+        crowd = replace(run, executor=Crowd(bench.worker.settings), journal=journal)
+        assert numbers(corrected(crowd, form)) == numbers(alone)
+        ran = crowd.tally.ran
+        assert numbers(corrected(crowd, form)) == numbers(alone)
+        assert crowd.tally.ran == ran, "all of it is in the journal"
+
+
+def test_what_several_layers_read_is_measured_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(correction, "LEAST_MEASURED", 1)
+    bench = Bench(tmp_path, "many branches")
+    run = bench.opened()
+    form = with_float_means(run, bench.form)
+    measured = []
+    whole = InputMoments.run
+
+    def noted(unit: InputMoments, worker):
+        measured.append((unit.advance.key, unit.input, tuple(unit.indices)))
+        return whole(unit, worker)
+
+    monkeypatch.setattr(InputMoments, "run", noted)
+    for executor in (run.executor, Crowd(bench.worker.settings)):
+        measured.clear()
+        before = run.cost_so_far.int8_forwards
+        with Journal(tmp_path / f"journal of {executor.workers}") as journal:
+            corrected(replace(run, executor=executor, journal=journal), form)
+        assert len(set(measured)) == len(measured)
+        samples = len({i for _, _, indices in measured for i in indices})
+        assert run.cost_so_far.int8_forwards - before <= samples
 
 
 def test_forms_corrected_together_are_those_corrected_one_by_one(tmp_path):

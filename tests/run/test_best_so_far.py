@@ -203,6 +203,7 @@ def test_large_weights_lie_beside_the_model(
     model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("distq.graph.weight_files.MOST_INSIDE", 0)
+    monkeypatch.setattr("distq.graph.weight_files.MOST_IN_ONE_FILE", 0)
     monkeypatch.setattr("distq.graph.weight_files.LEAST_BYTES", 64)
     tune(model, data, tmp_path / "whole")
     with monkeypatch.context() as patch:

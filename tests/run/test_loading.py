@@ -9,7 +9,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from distq.errors import ModelError
 from distq.graph import load
-from distq.replica.reference import check_same, random_feeds
+from distq.replica.reference import Reference, random_feeds
+from distq.replica.session import Session
 from distq.replica.worker import WorkerSettings
 from distq.run.loading import checked
 
@@ -96,5 +97,6 @@ def test_what_rounding_alone_decides_is_no_fault(tmp_path, monkeypatch):
     monkeypatch.setitem(load.OPTIONAL_STEPS, "Rounding", Rounding)
     loaded = load.load_model(tmp_path / "network.onnx")
     feeds = [{"x": np.abs(feed["x"])} for feed in random_feeds(SPECS)]
-    assert check_same(proto.SerializeToString(), loaded.serialized(), feeds, SETTINGS) == ("y",)
+    given, made = (Session(model, SETTINGS) for model in (proto.SerializeToString(), loaded.serialized()))
+    assert Reference(given, feeds, [given.run(f) for f in feeds]).differing(made) == ("y",)
     assert checked(loaded, feeds, SETTINGS) is loaded

@@ -16,6 +16,7 @@ from distq.cli.app import invoke
 from distq.engine.journal import Journal
 from distq.errors import InterruptedRun, UsageError
 from distq.jobs.watch import watch_run
+from distq.run.resuming import resuming
 from distq.run.rundir import RunDir
 from distq.run.watching import Status, Watcher
 
@@ -74,6 +75,12 @@ def test_stage_rate_and_time_left_follow_from_what_the_run_says(folder: Path) ->
     assert (found.warnings, found.warning) == (1, "a sample")
 
 
+def test_the_time_left_is_what_the_run_says_where_it_does(folder: Path) -> None:
+    with Journal(folder / "journal.jsonl") as journal:
+        journal.status(**said(ends=NOW + 25))
+    assert watcher_of(folder).look().left_s == pytest.approx(25)
+
+
 @pytest.mark.parametrize(
     ("fields", "state"),
     [
@@ -92,6 +99,34 @@ def test_it_is_known_how_a_run_ended(folder: Path, fields: dict[str, Any], state
     assert found.state == state
     assert found.over == (state != "silent")
     assert found.reason == ("no room" if state == "failed" else "")
+
+
+@pytest.mark.parametrize("ended", [{"state": "interrupted"}, {"seconds_ago": 100, "pid": 2**22 + 1}])
+def test_a_run_that_is_continued_is_not_over_while_its_data_is_loaded(
+    folder: Path, ended: dict[str, Any]
+) -> None:
+    with Journal(folder / "journal.jsonl") as journal:
+        journal.status(**said(**ended))
+    watcher, before = watcher_of(folder), tree(folder)
+    assert watcher.look().over
+    with resuming(RunDir(folder), resume=True):
+        found = watcher.look()
+        assert (found.state, found.over) == ("starting", False)
+    assert watcher.look().over
+    assert tree(folder) == before
+
+
+def test_a_process_that_was_killed_at_it_continues_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Journal(folder / "journal.jsonl") as journal:
+        journal.status(**said(state="interrupted"))
+    with resuming(RunDir(folder), resume=True):
+        with monkeypatch.context() as patch:
+            patch.setattr("distq.run.resuming.is_alive", lambda _: False)
+            assert watcher_of(folder).look().state == "interrupted"
+        RunDir(folder).remove_leftovers()
+        assert watcher_of(folder).look().state == "interrupted"
 
 
 def test_a_run_that_ended_before_it_could_say_so_has_finished(folder: Path) -> None:

@@ -160,6 +160,7 @@ def test_models_need_the_constructor(tmp_path):
 
 def test_models_come_back_whole_or_are_refused(tmp_path, net, monkeypatch):
     monkeypatch.setattr(weight_files, "MOST_INSIDE", 16)
+    monkeypatch.setattr(weight_files, "MOST_IN_ONE_FILE", 16)
     monkeypatch.setattr(weight_files, "LEAST_BYTES", 4)
     given = {"quant_level": "L1", "out": tmp_path / "runs", **LOCAL}
     models = net.convert(images(), **given)

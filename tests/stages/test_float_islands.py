@@ -11,7 +11,7 @@ import pytest
 from job_helpers import Graph, samples, write_model
 
 import distq
-from distq.errors import InterruptedRun
+from distq.errors import InterruptedRun, UsageError
 from distq.replica.timing import Timing
 from distq.replica.worker import Arrays, Worker
 from distq.run.auto_report import AutoReport
@@ -136,3 +136,41 @@ def test_with_another_cost_no_latency_is_measured(
     clock = Clock([9] * 6, SLOW_IN_FLOAT, 0.5)
     auto(place, tmp_path / "run", monkeypatch, clock, cost="macs")
     assert not clock.calls
+
+
+def calibrate(place: Path, out: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock, **options: Any) -> Any:
+    monkeypatch.setattr(Timing, "run", lambda unit, worker: clock.run(unit, worker))  # noqa: PLW0108  # it binds the unit
+    given = {"samples": 16, "method": "max", "executor": "local", "float_if_faster": "measured", **options}
+    return distq.calibrate(model=place / "chain.onnx", data=place / "data.npy", out=out, **given)
+
+
+def test_calibrate_keeps_in_float_what_is_measured_to_be_faster(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock([1, 1, 9, 1, 1, 1], SLOW_IN_FLOAT, 0.5)
+    found = calibrate(place, tmp_path / "run", monkeypatch, clock)
+    (layer,) = found.float_layers
+    assert layer.name == "c"
+    assert "faster in float on this machine: 8 ms instead of 14, " in layer.reason
+    assert (
+        _layers_in_float((tmp_path / "run" / "model.int8.onnx").read_bytes())
+        == [False] * 2 + [True] + [False] * 3
+    )
+    calls, shipped = clock.calls, (tmp_path / "run" / "model.int8.onnx").read_bytes()
+    (tmp_path / "run" / "metrics.json").unlink()
+    calibrate(place, tmp_path / "run", monkeypatch, clock, resume=True)
+    assert (tmp_path / "run" / "model.int8.onnx").read_bytes() == shipped
+    assert clock.calls == calls
+
+
+def test_calibrate_keeps_all_in_int8_where_that_is_faster(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = calibrate(place, tmp_path / "run", monkeypatch, Clock([1] * 6, SLOW_IN_FLOAT, 0.5))
+    assert not found.float_layers
+
+
+def test_only_onnx_runtime_is_measured(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock([1] * 6, SLOW_IN_FLOAT, 0.5)
+    with pytest.raises(UsageError, match="measured times ONNX Runtime, not --target openvino"):
+        calibrate(place, tmp_path / "run", monkeypatch, clock, target="openvino")

@@ -23,7 +23,8 @@ def sites(count: int, gain: float, *, depthwise: bool) -> dict[Site, tuple[Evene
         ((0, 2.0), (10, 2.0), [10]),
         ((10, 2.0), (8, 2.0), [10]),
         ((10, 2.0), (12, 2.0), [10, 22]),
-        ((2, 2.0), (9, 2.0), [11]),
+        ((2, 2.0), (0, 2.0), [2]),
+        ((2, 2.0), (9, 2.0), [2, 11]),
     ],
 )
 def test_only_forms_that_promise_enough_are_tried(
