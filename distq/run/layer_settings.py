@@ -70,7 +70,7 @@ def formed(
         frozenset(one_scale),
         options.concat,
         aliases=loaded.aliases,
-        float_if_faster=options.float_if_faster == "rule",
+        float_if_faster=options.float_if_faster == "rule" and not options.quantize_front_end,
     )
     return replace(loaded, model=model), settings
 
