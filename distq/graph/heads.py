@@ -7,7 +7,7 @@ and what a Sigmoid has let through is mostly power of the few places that hold a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import onnx
@@ -73,15 +73,22 @@ def reported(model: ir.Model) -> tuple[Place, ...]:
 
 
 def squashed(model: ir.Model, plan: Plan) -> tuple[tuple[Layer, Place], ...]:
-    """Layers that only a Sigmoid of the post-processing reads, and where it does so."""
+    """Layers that only a Sigmoid of the post-processing squashes, and where their outputs are read.
+
+    What puts several such outputs together on the way, and takes them apart again, is looked through.
+    """
     layers, tail = {layer.output: layer for layer in plan.layers}, _post_processing(model, plan)
-    found = []
+    found: dict[str, tuple[Layer, Place]] = {}
     for node in tail:
         value = node.inputs[0] if node.op_type == "Sigmoid" else None
-        layer = layers.get(value.name or "") if value is not None and only_reader(value) is node else None
-        if layer is not None:
-            found.append((layer, Place(node.name, 0)))
-    return tuple(found)
+        if value is None or only_reader(value) is not node:
+            continue
+        for source in _joined(value, None, layers):
+            layer, reader = layers.get(source.name or ""), only_reader(source)
+            if layer is not None and reader is not None:
+                position = next(use.idx for use in source.uses())
+                found[layer.name] = (layer, Place(reader.name, position))
+    return tuple(found.values())
 
 
 def with_places(data: bytes, places: Sequence[Place]) -> bytes:
@@ -127,3 +134,44 @@ def _parts_of(value: ir.Value, tail: Sequence[ir.Node]) -> list[Place]:
         if part is not None and is_float(part) and constant(part) is None:
             found += _parts_of(part, tail) or [Place(node.name, position)]
     return found
+
+
+Channels = tuple[int, int] | None
+"""From one channel to another, of the second axis; None: all."""
+
+
+def _joined(value: ir.Value, channels: Channels, outputs: Container[str]) -> list[ir.Value]:
+    """Outputs that were put together for these channels of a value; those in several pieces are left out."""
+    node, size = value.producer(), _channels(value)
+    if value.name in outputs:
+        return [value] if channels in {None, (0, size)} else []
+    if node is None or node.domain or size is None or node.inputs[0] is None:
+        return []
+    axis = node.attributes.get_int("axis", 0)
+    if node.op_type in {"Reshape", "Flatten"} and _channels(node.inputs[0]) == size:
+        return _joined(node.inputs[0], channels, outputs)
+    if node.op_type == "Split" and axis == 1:
+        start = sum(_channels(v) or 0 for v in node.outputs[: node.outputs.index(value)])
+        low, high = channels or (0, size)
+        return _joined(node.inputs[0], (start + low, start + high), outputs)
+    if node.op_type != "Concat":
+        return []
+    inside = None if axis == 1 else channels
+    pieces = _within(node, channels) if axis == 1 else node.inputs
+    return [v for part in pieces if part is not None for v in _joined(part, inside, outputs)]
+
+
+def _within(concat: ir.Node, channels: Channels) -> Iterator[ir.Value]:
+    """Inputs that lie wholly within these channels of what a Concat writes."""
+    start = 0
+    for part in concat.inputs:
+        end = start + ((_channels(part) if part is not None else None) or 0)
+        if part is not None and (channels is None or (channels[0] <= start and end <= channels[1])):
+            yield part
+        start = end
+
+
+def _channels(value: ir.Value) -> int | None:
+    shape = value.shape
+    size = None if shape is None or len(shape) < 2 else shape[1]
+    return size if isinstance(size, int) else None

@@ -34,7 +34,7 @@ SETTLED = 0.1
 BEHIND = 0.5
 """Part of the network behind a tensor, on the mean."""
 
-CORRECTION = 5.0
+CORRECTION = 3.5
 """Times as long as in the float pass a sample takes while weights are rounded and biases corrected."""
 
 

@@ -27,8 +27,8 @@ FUSED = 4
 ROOM = 1.15
 """Times what was measured that the end is given."""
 
-_TIMED_SECONDS = 2 * 0.2
-"""Of a turn of both models, where the report says how fast they are."""
+_TURN_SECONDS = 0.2
+"""Of a turn of one model at least, where the report says how fast both are."""
 
 
 def in_time(run: Run, what: str, step: Callable[[], Form], otherwise: Form, seconds: float = 0.0) -> Form:
@@ -51,7 +51,7 @@ def in_time(run: Run, what: str, step: Callable[[], Form], otherwise: Form, seco
             return step()
     except TimeIsUp:
         run.time.leave_out(what)
-        run.reporter.line(f"{what}: left out, as the time is up")
+        run.reporter.line(f"{what}: left out, as there is no time for it")
         return otherwise
 
 
@@ -62,5 +62,6 @@ def keep_back(run: Run) -> None:
         speed, part = run.pace.of(LayerMeans, Observe), STAND_IN
     parts = [len(run.selection.tuning), len(run.selection.holdout), len(unseen(run))]
     compared = part * sum(speed.seconds(COMPARED * samples) for samples in parts if samples)
-    timed = FEW_ROUNDS * _TIMED_SECONDS if run.options.report else 0.0
+    turn = max(_TURN_SECONDS, speed.each * run.executor.workers)
+    timed = 2 * (FEW_ROUNDS + 1) * turn if run.options.report else 0.0
     run.time.kept_back = ROOM * (compared + FUSED * run.pace.fuse + timed + run.pace.answer) + CLOSING

@@ -80,6 +80,30 @@ def test_squashed_layers_are_those_a_sigmoid_of_the_post_processing_alone_reads(
     assert read_at(quantized.loaded.serialized(), places) == [layer.output for layer, _ in found]
 
 
+@pytest.mark.parametrize("target", ["ort", "openvino"])
+def test_squashed_layers_are_found_where_boxes_and_classes_are_joined_and_split_again(load, target):
+    """YOLOv8: boxes and classes of two levels in one tensor; a layer reads the boxes of it."""
+    b = Builder()
+    levels = []
+    for level, size in (("fine", 64), ("coarse", 16)):
+        source = "x" if level == "fine" else b.node("MaxPool", "x", kernel_shape=[2, 2], strides=[2, 2])
+        heads = [b.conv(source, (4, channels), output=f"{level}_{channels}") for channels in (8, 3)]
+        joined = b.node("Concat", *heads, axis=1)
+        levels.append(b.node("Reshape", joined, b.constant(np.array([1, 11, size])), output=level))
+    b.node("Concat", *levels, axis=2, output="all")
+    b.nodes.append(
+        onnx.helper.make_node("Split", ["all", b.constant(np.array([8, 3]))], ["boxes", "scores"], axis=1)
+    )
+    square = b.node("Reshape", "boxes", b.constant(np.array([1, 8, 8, 10])), output="square")
+    b.conv(square, (8, 2), output="decoded")
+    b.node("Sigmoid", "scores", output="y")
+    quantized = Quantized(load(b.model({"x": [1, 4, 8, 8]}, ["decoded", "y"])), target)
+    found = squashed(quantized.loaded.model, quantized.plan)
+    assert [layer.output for layer, _ in found] == ["fine_3", "coarse_3"]
+    places = [place for _, place in found]
+    assert read_at(quantized.loaded.serialized(), places) == ["fine_3", "coarse_3"]
+
+
 def test_a_gate_inside_the_network_is_not_squashed(load):
     quantized = Quantized(load(NETWORKS["many branches"]()))
     assert squashed(quantized.loaded.model, quantized.plan) == ()

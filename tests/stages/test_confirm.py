@@ -38,6 +38,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def _start_from_the_method(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is better than MAX is left for the search to find."""
+    monkeypatch.setattr("distq.stages.start.best_method", lambda _run, form, *_: form)
+
+
 def tune(
     place: Path, data: str, out: Path, count: int, reporter: SilentReporter, **options: object
 ) -> RunResult:
