@@ -18,7 +18,7 @@ from distq.replica.correction import Correction, with_moments
 from distq.replica.cuts import Advance, open_network
 from distq.replica.keys import arrays_key, content_key
 from distq.replica.moments import InputMoments, LayerInput
-from distq.replica.numbers import Numbers
+from distq.replica.numbers import Numbers, pack
 from distq.replica.worker import Arrays, Blob, Worker
 
 Share = Callable[[bytes], Blob]
@@ -93,6 +93,7 @@ class Chain:
         earlier: inputs of the layers that were corrected before.
         constants: biases of these.
         weights: bytes of their integer weights, by name.
+        packed: the biases as they travel: a thousand are not packed again for each of a thousand layers.
     """
 
     network: Blob
@@ -102,6 +103,7 @@ class Chain:
     earlier: tuple[str, ...] = ()
     constants: Constants = field(default_factory=dict)
     weights: Mapping[str, Blob] = field(default_factory=dict)
+    packed: Mapping[str, bytes] = field(default_factory=dict)
 
     @cached_property
     def key(self) -> str:
@@ -122,20 +124,27 @@ class Chain:
         inputs = [layer.input.tensor for layer in self.stages[0]]
         crossing = network.crossing(network.before([*self.earlier, *inputs]))
         cut = tuple(dict.fromkeys((*crossing, *inputs)))  # what stands before the cut alone reads some inputs
-        numbers = Numbers.of(self.constants, share, self.weights)
+        numbers = Numbers.of(self.constants, share, self.weights, self.packed)
         advance = Advance(self.network, self.data, numbers, cut, self.shares)
         return [layer.correction(advance, pieces) for layer in self.stages[0]]
 
     def rest(self, found: Sequence[Arrays], share: Share, stages: int = 1) -> Chain:
         """What is left behind the first stages, from what their layers' units found."""
-        constants, weights = dict(self.constants), dict(self.weights)
+        constants, weights, packed = dict(self.constants), dict(self.weights), dict(self.packed)
         corrected = [layer for stage in self.stages[:stages] for layer in stage]
         for layer, result in zip(corrected, found, strict=True):
-            constants |= layer.bias_constants(result)
+            biases = layer.bias_constants(result)
+            constants |= biases
+            packed |= {name: pack(name, array) for name, array in biases.items()}
             weights[layer.weight_name] = share(result["integers"].tobytes())
         earlier = (*self.earlier, *(layer.input.tensor for layer in corrected))
         return replace(
-            self, stages=self.stages[stages:], earlier=earlier, constants=constants, weights=weights
+            self,
+            stages=self.stages[stages:],
+            earlier=earlier,
+            constants=constants,
+            weights=weights,
+            packed=packed,
         )
 
 

@@ -35,19 +35,31 @@ class Numbers:
         arrays: Mapping[str, npt.NDArray[Any]],
         share: Callable[[bytes], Blob],
         weights: Mapping[str, Blob] | None = None,
+        packed: Mapping[str, bytes] | None = None,
     ) -> Numbers:
-        """Share arrays; the order they are given in does not matter."""
-        graph = onnx.GraphProto()
-        graph.initializer.extend(
-            onnx.numpy_helper.from_array(np.asarray(arrays[name]), name) for name in sorted(arrays)
-        )
-        return cls(share(graph.SerializeToString()), weights or {})
+        """Share arrays; the order they are given in does not matter.
+
+        Args:
+            arrays: by name.
+            share: gives bytes to whoever runs them.
+            weights: bytes of integer weights, by name.
+            packed: some of the arrays as :func:`pack` makes them.
+        """
+        known = packed or {}
+        together = b"".join(known.get(name) or pack(name, arrays[name]) for name in sorted(arrays))
+        return cls(share(together), weights or {})
 
     @cached_property
     def key(self) -> str:
         """SHA-256 of all of them."""
         weights = sorted((name, blob.sha256) for name, blob in self.weights.items())
         return content_key("numbers", self.packed.sha256, weights)
+
+
+def pack(name: str, array: npt.NDArray[Any]) -> bytes:
+    """A graph with one initializer; those of several graphs, one behind the other, are a graph with all."""
+    graph = onnx.GraphProto(initializer=[onnx.numpy_helper.from_array(np.asarray(array), name)])
+    return bytes(graph.SerializeToString())
 
 
 class OpenNumbers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,6 +26,9 @@ LEAST_CACHE, LARGEST_CACHE = 64 << 20, 1 << 30
 """Between these a worker's cache lies by itself."""
 
 _CACHED_PART = 4
+
+_WEIGHED_AGAIN = 16
+"""Values that a unit uses in turns, at most: a network of a thousand layers has as many sessions."""
 
 
 def default_cache(workers: int) -> int:
@@ -104,9 +108,9 @@ class Worker:
     decoders: Decoders | None = None  # None: threads of this process decode
     datasets: dict[Hashable, Any] = field(default_factory=dict)  # small, and slow to open again
     _kept: OrderedDict[Hashable, tuple[int, Any]] = field(default_factory=OrderedDict)
-    _growing: dict[Hashable, Callable[[Any], int]] = field(
-        default_factory=dict
-    )  # of these ``_kept`` is the last look
+    _growing: OrderedDict[Hashable, Callable[[Any], int]] = field(
+        default_factory=OrderedDict
+    )  # of these ``_kept`` is the last look; those that were used last stand at the end
     _bytes: int = 0
     most: int = field(init=False)  # bytes that it keeps
 
@@ -133,6 +137,8 @@ class Worker:
         """
         if key in self._kept:
             self._kept.move_to_end(key)
+            if key in self._growing:
+                self._growing.move_to_end(key)
             return self._kept[key][1]
         value = build()
         self.keep(key, value, size(value))
@@ -151,7 +157,8 @@ class Worker:
             self.drop(next(iter(self._kept)))
 
     def _weigh_again(self) -> None:
-        for key, size_of in self._growing.items():
+        """Look again at what was used last: nothing else can have grown."""
+        for key, size_of in islice(reversed(self._growing.items()), _WEIGHED_AGAIN):
             before, value = self._kept[key]
             size = size_of(value) + _ENTRY_BYTES
             if size != before:

@@ -3,7 +3,8 @@
 ``python accuracy_control.py MODEL.onnx SAMPLES.npz HELD_OUT.npz --head yolox`` runs in the peers' virtual
 environment, on arrays as ``peers_data.py`` writes them. Measured is the mAP against the float network's
 boxes, as ``distq auto --goal map:-1.0`` has it, or right answers with ``--labels``. It prints a JSON object:
-the measure, layers left in float, their share of the multiplications, and seconds.
+the measure, layers left in float, their share of the multiplications, and seconds. ``--backend onnx`` takes
+networks of opset 13, such as the ``folded.onnx`` beside the arrays.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Large networks with random weights: what they cost depends on their shapes, what they compute does not matter.
+"""Large networks with random weights: what they cost depends on their shapes, not on what they compute.
 
-Weights keep the variance of what flows through them (He et al., "Delving Deep into Rectifiers", ICCV 2015), so
-that no tensor is zero or infinite however deep the network is.
+Weights keep the variance of what flows through them (He et al., "Delving Deep into Rectifiers", ICCV 2015),
+so that no tensor is zero or infinite however deep the network is.
 """
 
 from __future__ import annotations
@@ -26,18 +26,22 @@ class Graph:
     random: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
 
     def add(self, operator: str, *inputs: str, **attributes: object) -> str:
+        """Append a node; the name of what it makes."""
         name = f"{operator}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
         return name
 
     def constant(self, array: npt.NDArray[np.generic]) -> str:
+        """Append a constant."""
         self.constants.append(numpy_helper.from_array(array, f"c{len(self.constants)}"))
         return self.constants[-1].name
 
     def normal(self, shape: tuple[int, ...], deviation: float) -> str:
+        """Append a constant of random values."""
         return self.constant((self.random.standard_normal(shape) * deviation).astype(np.float32))
 
     def conv(self, x: str, channels: tuple[int, int], size: int = 3, stride: int = 1, gain: float = 2) -> str:
+        """Append a convolution that keeps the size, or a part of it by its stride; channels in, out."""
         shape = channels[1], channels[0], size, size
         weight = self.normal(shape, (gain / (channels[0] * size * size)) ** 0.5)
         bias = self.normal((channels[1],), 0.1)
@@ -45,16 +49,19 @@ class Graph:
         return self.add("Conv", x, weight, bias, **window)
 
     def linear(self, x: str, sizes: tuple[int, int]) -> str:
+        """Append a MatMul and its bias."""
         product = self.add("MatMul", x, self.normal(sizes, sizes[0] ** -0.5))
         return self.add("Add", product, self.normal((sizes[1],), 0.1))
 
     def norm(self, x: str, width: int) -> str:
+        """Append a LayerNorm, a few of whose channels are far larger than the others."""
         scale = np.where(self.random.random(width) < OUTLIERS, 10, 1) * self.random.uniform(0.5, 1.5, width)
         shift = self.random.normal(0, 0.1, width)
         both = (self.constant(array.astype(np.float32)) for array in (scale, shift))
         return self.add("LayerNormalization", x, *both, axis=-1, epsilon=1e-6)
 
     def model(self, side: int, output: str, classes: list[int], opset: int = 17) -> onnx.ModelProto:
+        """The network of an image of three channels, with one output."""
         image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, side, side])
         found = helper.make_tensor_value_info(output, TensorProto.FLOAT, classes)
         graph = helper.make_graph(self.nodes, "large", [image], [found], self.constants)
@@ -114,7 +121,7 @@ def deep(layers: int, width: int = 32, side: int = 32) -> onnx.ModelProto:
 
 
 def wide(side: int) -> onnx.ModelProto:
-    """Twelve convolutions, of 16 channels at full size to 256 at a sixteenth, as detectors begin."""
+    """Thirteen convolutions, of 16 channels at full size to 256 at a sixteenth, as detectors begin."""
     graph = Graph()
     x, channels = graph.add("Relu", graph.conv("image", (3, 16))), 16
     for _ in range(4):

@@ -4,8 +4,9 @@
     .venv/bin/python scripts/benchmarks/large_networks.py vit --sizes 12     # one of them
     .venv/bin/python scripts/benchmarks/large_networks.py vit --sizes 12 --nncf PEERS/bin/python
 
-Networks (``large_models.py``) and inputs are random. Every run is a process of its own; with ``--nncf`` that many
-rounds of distq on one worker and on two, and of NNCF, take turns.
+Networks (``large_models.py``) and inputs are random. Every run is a process of its own; with ``--nncf`` distq
+on one worker and on two and NNCF take turns, ``--rounds`` times. Seconds of a busy machine say little: with
+``--options '{"executor": "local"}'`` what is printed has the seconds of processor time beside them.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ FAMILIES: dict[str, tuple[tuple[int, ...], Callable[[int], onnx.ModelProto], Cal
     "deep": ((100, 300, 1000), deep, lambda _: 32),
     "wide": ((256, 512, 1024), wide, lambda side: side),
 }
-"""Sizes, the network of a size and the side of its images: heads of 64 (tiny, small, base), layers, pixels."""
+"""Sizes, the network of a size, the side of its images: heads of 64 (tiny, small, base), layers, pixels."""
 
 STAGES = {
     "load": ("distq.run.open:prepare_shown", "distq.run.open:_unchanged"),
@@ -52,20 +53,25 @@ STAGES = {
 
 
 class Stopwatch:
-    """Seconds of stages, each without those of the stages that it calls."""
+    """Seconds and peak memory of stages, each without those of the stages that it calls."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
         self.processor: dict[str, float] = defaultdict(float)
+        self.peak_mib: dict[str, float] = defaultdict(float)
         self._running: list[str] = []
         self._since = time.monotonic(), time.process_time()
 
     def switch(self, stage: str | None) -> None:
         """Begin a stage; None ends it."""
+        from distq.memory import peak_bytes  # noqa: PLC0415  # NNCF's side runs in another environment
+
         now = time.monotonic(), time.process_time()
         if self._running:
             self.seconds[self._running[-1]] += now[0] - self._since[0]
             self.processor[self._running[-1]] += now[1] - self._since[1]
+            self.peak_mib[self._running[-1]] = max(self.peak_mib[self._running[-1]], peak_bytes() / (1 << 20))
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # Linux forgets the peak, see proc(5)
         self._since = now
         if stage is None:
             self._running.pop()
@@ -80,7 +86,7 @@ class Stopwatch:
         if function is None:
             return
 
-        def timed(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401  # any function
+        def timed(*arguments: Any, **named: Any) -> Any:  # any function
             self.switch(stage)
             try:
                 return function(*arguments, **named)
@@ -108,7 +114,8 @@ def one(job: dict[str, Any]) -> dict[str, Any]:
         "seconds": time.monotonic() - began,
         "stages": {stage: round(watch.seconds[stage], 2) for stage in (*STAGES, "else")},
         "processor": {stage: round(watch.processor[stage], 2) for stage in (*STAGES, "else")},
-        "driver_mib": result.cost.driver_peak_rss_mb,
+        "peaks": {stage: round(peak) for stage, peak in watch.peak_mib.items()},
+        "driver_mib": max(watch.peak_mib.values()),
         "worker_mib": list(result.cost.worker_peak_rss_mb),
         "sqnr_db": (result.tuning or result.holdout).before.sqnr_db,
     }
@@ -169,9 +176,9 @@ def table(rows: list[dict[str, Any]]) -> str:
     titles = [f"{row['name']}" for row in rows]
     lines = [["", *titles], ["---"] * (len(rows) + 1)]
     lines.append(["million parameters", *(f"{row['parameters']:.1f}" for row in rows)])
-    for stage in (*STAGES, "else"):
-        if any(row["stages"][stage] >= 0.05 for row in rows):
-            lines.append([stage, *(f"{row['stages'][stage]:.1f}" for row in rows)])
+    shown = [s for s in (*STAGES, "else") if any(row["stages"][s] >= 0.05 for row in rows)]
+    lines += [[stage, *(f"{row['stages'][stage]:.1f}" for row in rows)] for stage in shown]
+    lines.append(["processor seconds", *(f"{sum(row['processor'].values()):.1f}" for row in rows)])
     lines.append(["seconds in all", *(f"{row['seconds']:.1f}" for row in rows)])
     lines.append(["peak MiB of the driver", *(f"{row['driver_mib']:.0f}" for row in rows)])
     workers = [", ".join(f"{mib:.0f}" for mib in row["worker_mib"]) or "-" for row in rows]
