@@ -18,7 +18,7 @@ from distq.run.measures import first_sample
 from distq.run.records import close_run, run_record
 from distq.run.results import Comparison, RunResult, SearchedLayer
 from distq.run.speed import speed
-from distq.stages.compare import compare_models, comparison
+from distq.stages.compare import compare_models, comparison, statistics
 from distq.stages.form import Form
 from distq.stages.kernels import float_layers, kernels_of_layers
 from distq.stages.shares import lost_to_shares
@@ -49,19 +49,10 @@ def finish(run: Run, before: Form, after: Form | None = None, report: AutoReport
     run.float_layers = list(float_layers(final.model, final.plan, final.exported))
     models = [run.share_reported(form.exported) for form in (before, after) if form is not None]
     tuned = None if after is None else 1
-    tuning = comparison(
-        compare_models(
-            run,
-            "compare on tuning images",
-            models,
-            run.data,
-            run.selection.tuning,
-            measuring=run.measuring,
-        ),
-        0,
-        tuned,
-        run.measuring,
+    found = compare_models(
+        run, "compare on tuning images", models, run.data, run.selection.tuning, measuring=run.measuring
     )
+    tuning = comparison(found, 0, tuned, run.measuring)
     holdout: Comparison | None = None
     if run.selection.holdout:
         stage = "compare on held-out images"
@@ -74,7 +65,8 @@ def finish(run: Run, before: Form, after: Form | None = None, report: AutoReport
     timed = _speed(run, final) if run.options.report and run.alone else None
     for line in (*_far_from_float(final, holdout or tuning), *_slower_than_float(final)):
         run.warn(line)
-    for line in lost_to_shares(run, final) if report is None else ():
+    wanted = report is None and tuning is not None
+    for line in lost_to_shares(run, final, statistics(found, len(models) - 1)) if wanted else ():
         run.warn(line)
     result = RunResult(
         out=run.rundir.path,

@@ -86,3 +86,14 @@ def test_patches_of_a_group_hold_its_channels():
     found = by_group(patches, 2)
     assert found.shape == (2, 2, 6)
     np.testing.assert_array_equal(found[1, 0], patches[0, 2:].ravel())
+
+
+def test_of_a_stack_of_rows_each_row_counts_and_not_each_sample(tmp_path):
+    """How well a covariance is known goes by the rows: a transformer has many in each sample."""
+    bench = Bench(tmp_path, "MatMul of a stack", samples=3)
+    layer = layers_of(bench)[0]
+    tensor = bench.names.quantized(layer.inputs[0])
+    read = bench.network.extract(bench.network.inputs, [tensor], {})
+    rows = sum(run_literally(read, feeds)[tensor][..., 0].size for feeds in bench.feeds)
+    assert rows > len(bench.feeds)
+    assert bench.run(unit_of(bench, layer, bench.indices, patches=rows))["samples"] == rows
