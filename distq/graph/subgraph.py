@@ -26,9 +26,10 @@ class Network:
         }
         self.outputs = [v.name for v in graph.output]
         self.producer = {name: i for i, node in enumerate(self.nodes) for name in node.output if name}
-        self._reads = [_reads(node) for node in self.nodes]
+        self.reads = [_reads(node) for node in self.nodes]
+        """Tensors and initializers that each node reads."""
         self._readers: dict[str, list[int]] = {}
-        for i, names in enumerate(self._reads):
+        for i, names in enumerate(self.reads):
             for name in names:
                 self._readers.setdefault(name, []).append(i)
         # a search asks for the same few parts again and again
@@ -66,6 +67,11 @@ class Network:
         )
         return {o.name: _type_proto(o.type) for o in (*session.get_inputs(), *session.get_outputs())}
 
+    @cached_property
+    def sources(self) -> list[list[int]]:
+        """The nodes that write what each node reads."""
+        return [[self.producer[name] for name in names if name in self.producer] for names in self.reads]
+
     def behind(self, tensors: Iterable[str]) -> frozenset[int]:
         """The nodes that write these tensors or read these initializers, and all that depend on them."""
         return self._behind(tuple(tensors))
@@ -101,7 +107,7 @@ class Network:
             if i is None or i in found:
                 continue
             found.add(i)
-            todo += [name for name in self._reads[i] if name not in available]
+            todo += [name for name in self.reads[i] if name not in available]
         return frozenset(found)
 
     def frontier(self, nodes: Collection[int]) -> tuple[str, ...]:
@@ -112,7 +118,7 @@ class Network:
         own = {name for i in nodes for name in self.nodes[i].output}
         seen: dict[str, None] = {}
         for i in sorted(nodes):
-            for name in self._reads[i]:
+            for name in self.reads[i]:
                 if name not in own and name not in self.initializers:
                     seen[name] = None
         return tuple(seen)
@@ -121,21 +127,12 @@ class Network:
         """Whether one of these nodes writes an output; an input or a constant can be an output too."""
         return self.producer.get(output) in nodes
 
-    def crossing(self, done: Collection[int]) -> tuple[str, ...]:
-        """What the nodes outside ``done``, and the graph's outputs, need from ``done`` or the inputs."""
-        rest = set(range(len(self.nodes))) - set(done)
-        made = {name for i in done for name in self.nodes[i].output}
-        return (
-            *self.frontier(rest),
-            *(o for o in self.outputs if o in made and o not in self.frontier(rest)),
-        )
-
     def constants_of(self, nodes: Iterable[int]) -> tuple[str, ...]:
         """Initializers these nodes read, sorted."""
         return self._constants(frozenset(nodes))
 
     def _read_constants(self, nodes: frozenset[int]) -> tuple[str, ...]:
-        return tuple(sorted({name for i in nodes for name in self._reads[i] if name in self.initializers}))
+        return tuple(sorted({name for i in nodes for name in self.reads[i] if name in self.initializers}))
 
     def extract(
         self,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,16 +13,14 @@ import numpy.typing as npt
 from distq.data.dataset import DatasetSpec
 from distq.files import sha256_bytes
 from distq.graph.layers import Layer
+from distq.graph.moving_cut import MovingCut
 from distq.graph.state import Constants, IntegerWeight, Names, bias_as_stored
-from distq.graph.subgraph import Network
 from distq.replica.correction import Correction, with_moments
 from distq.replica.cuts import Advance, open_network
 from distq.replica.keys import arrays_key, content_key
 from distq.replica.moments import InputMoments, LayerInput
-from distq.replica.numbers import Numbers, pack
+from distq.replica.numbers import Numbers, Share
 from distq.replica.worker import Arrays, Blob, Worker
-
-Share = Callable[[bytes], Blob]
 
 
 @dataclass(frozen=True)
@@ -89,63 +88,50 @@ class Chain:
         network: the fused INT8 network.
         data: where the samples are.
         shares: as :class:`~distq.replica.cuts.Advance` has them.
+        numbers: constants of the network, and weights and biases of the layers that were corrected before.
         stages: what is to be corrected.
         earlier: inputs of the layers that were corrected before.
-        constants: biases of these.
-        weights: bytes of their integer weights, by name.
-        packed: the biases as they travel: a thousand are not packed again for each of a thousand layers.
     """
 
     network: Blob
     data: DatasetSpec
     shares: Mapping[str, float]
+    numbers: Numbers
     stages: Stages
     earlier: tuple[str, ...] = ()
-    constants: Constants = field(default_factory=dict)
-    weights: Mapping[str, Blob] = field(default_factory=dict)
-    packed: Mapping[str, bytes] = field(default_factory=dict)
 
     @cached_property
     def key(self) -> str:
         """Identity."""
-        weights = sorted((name, blob.sha256) for name, blob in self.weights.items())
-        known = (self.earlier, arrays_key(self.constants), weights)
+        known = (self.earlier, self.numbers.key)
         stages = [[layer.key for layer in stage] for stage in self.stages]
         return content_key("chain", self.network.sha256, self.data.source, known, stages)
 
-    def first(self, network: Network, share: Share, pieces: Sequence[Sequence[int]]) -> list[Correction]:
+    def first(self, cut: MovingCut, pieces: Sequence[Sequence[int]]) -> list[Correction]:
         """The units of the first stage's layers.
 
         Args:
-            network: opened.
-            share: gives bytes to whoever runs them.
+            cut: behind ``earlier``; it moves on behind what these layers read.
             pieces: of the samples they are measured on.
         """
         inputs = [layer.input.tensor for layer in self.stages[0]]
-        crossing = network.crossing(network.before([*self.earlier, *inputs]))
-        cut = tuple(dict.fromkeys((*crossing, *inputs)))  # what stands before the cut alone reads some inputs
-        numbers = Numbers.of(self.constants, share, self.weights, self.packed)
-        advance = Advance(self.network, self.data, numbers, cut, self.shares)
+        cut.move_behind(inputs)
+        # what stands before the cut alone reads some inputs
+        crossing = tuple(dict.fromkeys((*cut.crossing, *inputs)))
+        advance = Advance(self.network, self.data, self.numbers, crossing, self.shares)
         return [layer.correction(advance, pieces) for layer in self.stages[0]]
 
     def rest(self, found: Sequence[Arrays], share: Share, stages: int = 1) -> Chain:
         """What is left behind the first stages, from what their layers' units found."""
-        constants, weights, packed = dict(self.constants), dict(self.weights), dict(self.packed)
+        biases: dict[str, npt.NDArray[Any]] = {}
+        weights = {}
         corrected = [layer for stage in self.stages[:stages] for layer in stage]
         for layer, result in zip(corrected, found, strict=True):
-            biases = layer.bias_constants(result)
-            constants |= biases
-            packed |= {name: pack(name, array) for name, array in biases.items()}
+            biases |= layer.bias_constants(result)
             weights[layer.weight_name] = share(result["integers"].tobytes())
         earlier = (*self.earlier, *(layer.input.tensor for layer in corrected))
-        return replace(
-            self,
-            stages=self.stages[stages:],
-            earlier=earlier,
-            constants=constants,
-            weights=weights,
-            packed=packed,
-        )
+        numbers = self.numbers.with_more(biases, share, weights)
+        return replace(self, numbers=numbers, stages=self.stages[stages:], earlier=earlier)
 
 
 @dataclass(frozen=True)
@@ -175,15 +161,16 @@ class CorrectChain:
 
     def run(self, worker: Worker) -> Arrays:
         """``i/integers`` and ``i/mean``, as the layer at position i got them; ``forwards`` of all."""
-        network, chain = open_network(worker, self.chain.network), self.chain
+        chain, cut = self.chain, _cut_behind(worker, self.chain)
         found: list[Arrays] = []
         while chain.stages:
-            units = chain.first(network, _own, [self.indices])
+            units = chain.first(cut, [self.indices])
             inputs = {unit.input_key: unit.measuring[0] for unit in units}
             moments = {key: measuring.run(worker) for key, measuring in inputs.items()}
             results = [unit.run(worker) for unit in with_moments(units, moments)]
             found += results
             chain = chain.rest(results, _own)
+        worker.keep(_place(chain), cut, 1 << 20)  # for the stages behind
         return {
             "forwards": np.sum([result["forwards"] for result in found]),
             **{f"{i}/{name}": result[name] for i, result in enumerate(found) for name in FOUND},
@@ -197,6 +184,21 @@ class CorrectChain:
 
 FOUND = ("integers", "mean")
 """Of a layer."""
+
+
+def _cut_behind(worker: Worker, chain: Chain) -> MovingCut:
+    """The cut behind what was corrected earlier, where this worker left it or from the start."""
+    place = _place(chain)
+    cut: MovingCut | None = worker.get(place)
+    if cut is None:
+        cut = MovingCut(open_network(worker, chain.network))
+        cut.move_behind(chain.earlier)
+    worker.drop(place)
+    return cut
+
+
+def _place(chain: Chain) -> Hashable:
+    return "moving cut", chain.network.sha256, chain.earlier
 
 
 def _own(data: bytes) -> Blob:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy.typing as npt
@@ -56,10 +56,15 @@ class Advance:
             self.float_network,
         )
 
+    def open(self, worker: Worker) -> tuple[Network, OpenNumbers]:
+        """The network and its numbers, opened once on this worker."""
+        net = open_network(worker, self.network)
+        return net, open_numbers(worker, self.numbers, self.network, net)
+
     def crossing(self, worker: Worker, indices: Sequence[int]) -> tuple[list[Arrays], float]:
         """Tensors that cross the cut, for each sample, and the forwards that took, in whole networks."""
-        net, numbers = open_network(worker, self.network), open_numbers(worker, self.numbers)
-        before = cache(partial(_before, net, numbers))
+        net, numbers = self.open(worker)
+        before = numbers.before
         steps: dict[frozenset[str], _Step] = {}
         found: list[Arrays] = []
         forwards = 0.0
@@ -91,14 +96,14 @@ class Advance:
         promote: tuple[str, ...] = (),
     ) -> Session:
         """A session of the part that computes ``outputs`` from ``available``, kept for the next sample."""
-        net, numbers = open_network(worker, self.network), open_numbers(worker, self.numbers)
+        net, numbers = self.open(worker)
         fed, wanted = frozenset(available), tuple(outputs)
         used = net.constants_of(net.before(wanted, fed))
         if promote:
             used = tuple(name for name in used if name not in promote)
 
         def build() -> Session:
-            own = numbers.tensors(worker, net, used)
+            own = numbers.tensors(worker, used)
             part = net.extract(fed, wanted, own, promote)
             return Session(part, worker.settings, fused=True, float_network=self.float_network)
 
@@ -125,11 +130,6 @@ class Advance:
         if step.session is not None:
             found.update(zip(step.outputs, step.session.run(found), strict=True))
         return found
-
-
-def _before(net: Network, numbers: OpenNumbers, name: str) -> str:
-    """What a tensor depends on: the constants before it."""
-    return numbers.key(net.constants_of(net.before([name])))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from distq.replica.cuts import Advance, open_network
 from distq.replica.float32 import float_outputs
 from distq.replica.keys import arrays_key, content_key
 from distq.replica.lowered import Lowered
-from distq.replica.numbers import open_numbers
 from distq.replica.outputs import as_numbers
 from distq.replica.samples import kept_inputs
 from distq.replica.worker import Arrays, Blob, Worker
@@ -102,7 +101,7 @@ class Score:
             return {}
         advance, names = self.advance, [net.outputs[i] for i in others]
         nodes = net.before(names, frozenset(net.inputs))
-        numbers = open_numbers(worker, advance.numbers).key(net.constants_of(nodes))
+        numbers = advance.open(worker)[1].key(net.constants_of(nodes))
 
         def run() -> list[npt.NDArray[Any]]:
             session = advance.part(worker, net.frontier(nodes), names)

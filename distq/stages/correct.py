@@ -19,6 +19,7 @@ import numpy as np
 
 from distq.data.shards import deal
 from distq.graph.layers import Layer
+from distq.graph.moving_cut import MovingCut
 from distq.graph.network_cost import compute_nodes, multiplications, shares
 from distq.graph.patches import Geometry
 from distq.graph.probes import stages, with_means
@@ -28,6 +29,7 @@ from distq.replica.chain import Chain, CorrectChain, Uncorrected
 from distq.replica.correction import with_moments
 from distq.replica.float32 import LayerMeans
 from distq.replica.moments import LayerInput, total
+from distq.replica.numbers import Numbers
 from distq.replica.worker import Arrays, stable_sum
 from distq.run.context import Run
 from distq.stages.form import Form
@@ -158,10 +160,16 @@ def _correct_layers(
         for stage in found
     ]
     chain = Chain(
-        run.executor.share(graph.graph), run.data, shares(form.model), waiting, constants=graph.constants
+        run.executor.share(graph.graph),
+        run.data,
+        shares(form.model),
+        Numbers.of(graph.constants, run.executor.share),
+        waiting,
     )
     results = yield from (
-        _on_one(run, chain, affinity) if pieces is None else _on_all(run, Network(graph.graph), chain, pieces)
+        _on_one(run, chain, affinity)
+        if pieces is None
+        else _on_all(run, MovingCut(Network(graph.graph)), chain, pieces)
     )
     state = form.state
     for layer, result in zip((layer for stage in waiting for layer in stage), results, strict=True):
@@ -193,12 +201,12 @@ def _on_one(run: Run, chain: Chain, affinity: int) -> Steps[list[Arrays]]:
     return found
 
 
-def _on_all(run: Run, network: Network, chain: Chain, count: int) -> Steps[list[Arrays]]:
+def _on_all(run: Run, cut: MovingCut, chain: Chain, count: int) -> Steps[list[Arrays]]:
     """Have all workers measure what a stage's layers read, and round them; nothing known is done again."""
     pieces = deal(run.readable(_samples(run)), count)
     found: list[Arrays] = []
     while chain.stages:
-        units = chain.first(network, run.executor.share, pieces)
+        units = chain.first(cut, pieces)
         parts = [unit.parts() for unit in units]
         correcting = [part for own in parts for part in own]
         if not all(part.key in run.journal for part in correcting):

@@ -46,12 +46,6 @@ def test_the_frontier_is_what_crosses_and_no_constant():
     assert network.frontier(network.behind(["a"])) == ("x",)
 
 
-def test_what_crosses_a_cut_includes_outputs_that_are_done():
-    network = diamond()
-    assert set(network.crossing(network.before(["c", "e"]))) == {"a", "c", "e"}
-    assert set(network.crossing([])) == {"x"}
-
-
 def test_constants_of_a_part_are_sorted():
     network = diamond()
     assert network.constants_of(network.before(["y"])) == ("k", "m")

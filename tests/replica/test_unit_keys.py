@@ -53,7 +53,7 @@ OTHERS_WAITING = [
     replace(WAITING, mean=np.array([0.0, 2.0])),
     replace(WAITING, float_bias=True),
 ]
-CHAIN = Chain(MODEL, DATA, {}, [[WAITING]])
+CHAIN = Chain(MODEL, DATA, {}, numbers_of({}), [[WAITING]])
 OTHER_CHAINS = [
     replace(CHAIN, network=OTHER),
     replace(CHAIN, data=ELSEWHERE),
@@ -61,8 +61,8 @@ OTHER_CHAINS = [
     replace(CHAIN, stages=[[WAITING, WAITING]]),
     replace(CHAIN, stages=[[WAITING], [WAITING]]),
     replace(CHAIN, earlier=("s",)),
-    replace(CHAIN, constants={"b": np.int32([1])}),
-    replace(CHAIN, weights={"w": MODEL}),
+    replace(CHAIN, numbers=numbers_of({"b": np.int32([1])})),
+    replace(CHAIN, numbers=numbers_of({}, {"w": MODEL})),
 ]
 
 UNITS = {
