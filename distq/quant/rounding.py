@@ -12,10 +12,11 @@ import numpy.typing as npt
 DAMPING = 0.01
 """Share of the mean variance added to each: keeps directions that no sample shows from being used up."""
 
-ENOUGH_ROWS, DAMPING_OF_FEW = 8, 0.3
-"""Rows for each input that a covariance is known well from, and what is added where it is known of fewer.
+ENOUGH_ROWS, DAMPING_OF_FEW = 8, 1.0
+"""Rows for each input that a covariance is known well from, and how variances grow where it is known of fewer.
 
-Directions that too few rows show look free, and errors moved onto them come back with other samples.
+Directions that too few rows show look free, and errors moved onto them come back with other samples. Each
+variance grows by a part of itself: in a transformer a few are so large that a part of the mean drowns others.
 """
 
 BLOCK = 64
@@ -78,7 +79,7 @@ def factor_of(covariance: Floats, rows: float = math.inf) -> Factor:
     variance = np.einsum("gii->gi", covariance)
     order = np.argsort(-variance, axis=1, kind="stable")[:, ::-1]
     missing = max(0.0, covariance.shape[1] / rows - 1 / ENOUGH_ROWS)
-    return Factor(order, _factor(covariance, order, DAMPING + DAMPING_OF_FEW * missing))
+    return Factor(order, _factor(covariance, order, DAMPING_OF_FEW * missing))
 
 
 def round_by_factor(
@@ -129,15 +130,15 @@ def _sorted_rows(matrices: npt.NDArray[Any], order: npt.NDArray[np.intp]) -> npt
     return found.reshape(matrices.shape)
 
 
-def _factor(covariance: Floats, order: npt.NDArray[np.intp], share: float) -> npt.NDArray[np.float32]:
+def _factor(covariance: Floats, order: npt.NDArray[np.intp], few: float) -> npt.NDArray[np.float32]:
     """Lower Cholesky factor of the damped covariance in an order, columns divided by their diagonal element.
 
-    ``share`` of the mean variance is added to each. Inputs that never vary stand alone. In float32, as that
+    ``DAMPING`` of the mean variance is added to each, and ``few`` of its own. Inputs that never vary stand alone. In float32, as that
     halves the products, unless it is too coarse.
     """
     inputs = covariance.shape[1]
     mean = np.einsum("gii->g", covariance) / inputs
-    damping = np.where(mean > 0, share * mean, 1.0)
+    damping = np.where(mean > 0, DAMPING * mean, 1.0)
     unit = np.where(mean > 0, mean, 1.0)  # no power of a scale may leave the range of float32
     damped = np.empty(covariance.shape, np.float32)
     together = max(1, _SORTED_TOGETHER // inputs**2)
@@ -146,6 +147,7 @@ def _factor(covariance: Floats, order: npt.NDArray[np.intp], share: float) -> np
         half = _sorted_rows(covariance[part], order[part])  # of a symmetric matrix
         damped[part] = _sorted_rows(half.transpose(0, 2, 1), order[part]) / unit[part, None, None]
     every = np.arange(inputs)
+    damped[:, every, every] *= np.float32(1 + few)
     damped[:, every, every] += (damping / unit)[:, None].astype(np.float32)
     try:
         lower = np.linalg.cholesky(damped)
