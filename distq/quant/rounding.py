@@ -13,7 +13,7 @@ DAMPING = 0.01
 """Share of the mean variance added to each: keeps directions that no sample shows from being used up."""
 
 ENOUGH_ROWS, DAMPING_OF_FEW = 8, 1.0
-"""Rows for each input that a covariance is known well from, and how variances grow where it is known of fewer.
+"""Rows for each input that a covariance is known well from, and how variances grow where there are fewer.
 
 Directions that too few rows show look free, and errors moved onto them come back with other samples. Each
 variance grows by a part of itself: in a transformer a few are so large that a part of the mean drowns others.
@@ -133,8 +133,8 @@ def _sorted_rows(matrices: npt.NDArray[Any], order: npt.NDArray[np.intp]) -> npt
 def _factor(covariance: Floats, order: npt.NDArray[np.intp], few: float) -> npt.NDArray[np.float32]:
     """Lower Cholesky factor of the damped covariance in an order, columns divided by their diagonal element.
 
-    ``DAMPING`` of the mean variance is added to each, and ``few`` of its own. Inputs that never vary stand alone. In float32, as that
-    halves the products, unless it is too coarse.
+    ``DAMPING`` of the mean variance is added to each, and ``few`` of its own. Inputs that never vary stand
+    alone. In float32, as that halves the products, unless it is too coarse.
     """
     inputs = covariance.shape[1]
     mean = np.einsum("gii->g", covariance) / inputs
