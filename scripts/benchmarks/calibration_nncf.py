@@ -20,7 +20,7 @@ from peers_run import Samples, nncf_quantize
 
 def main(model: Path, calibration: Path) -> None:
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    samples = Samples(calibration)
+    samples = Samples(calibration, model)
     collect = ONNXStatisticsAggregator.collect_statistics
     spent, peaks = [], []
 

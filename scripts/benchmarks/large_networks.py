@@ -128,7 +128,7 @@ def nncf_one(model: Path, arrays: Path) -> dict[str, Any]:
     import nncf  # type: ignore[import-not-found]  # noqa: PLC0415  # lives in the peers' environment only
     from peers_run import Samples  # noqa: PLC0415
 
-    samples = Samples(arrays)
+    samples = Samples(arrays, model)
     began = time.monotonic()
     quantized = nncf.quantize(
         onnx.load(model),
