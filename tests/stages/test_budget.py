@@ -34,7 +34,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_model(folder / "wide.onnx", one_wide_tensor())
     write_model(folder / "bad.onnx", one_bad_layer())
     write_model(folder / "three.onnx", three_layers(10))
-    write_model(folder / "depthwise.onnx", depthwise_network())
+    write_model(folder / "depthwise.onnx", depthwise_network(14))
     np.save(folder / "data.npy", samples(16))
     return folder
 
