@@ -8,6 +8,7 @@ pipe to a thread, which at once stops what can be stopped, and ends the process 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
@@ -24,6 +25,9 @@ SECONDS_TO_END = 4.5
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 CODE = 130
+
+OWNER = "owner"
+"""The file that the process of a folder keeps locked."""
 
 _lasts: list[Callable[[], object]] = []
 _stops: dict[int, Callable[[], object]] = {}
@@ -45,6 +49,19 @@ def stopped_by(stop: Callable[[], object]) -> Iterator[None]:
 def at_last(clean: Callable[[], object]) -> None:
     """Have a function called when the process is ended from outside, just before: it must be short."""
     _lasts.append(clean)
+
+
+def hold(folder: Path) -> int:
+    """Lock a file in a folder of this process for as long as it lives, so that others see whose it is.
+
+    Returns:
+        The lock, a file descriptor; the kernel lets go of it however the process ends.
+    """
+    unnamed = folder / f"{OWNER}.new"  # under its name it is locked from the beginning
+    lock = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    unnamed.rename(folder / OWNER)
+    return lock
 
 
 @contextmanager

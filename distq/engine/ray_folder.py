@@ -2,7 +2,7 @@
 
 The folder is ``distq-XXXXXXXX`` with a file ``owner`` in it, which its process keeps locked (flock). The
 kernel lets go of the lock however the process ends; so a folder whose lock is free, and whose Ray answers no
-more, is nobody's.
+more, is nobody's. The folders of large weights (``distq-weights-XXXXXXXX``) are held in the same way.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-_OWNER = "owner"
+from distq.ending import OWNER, hold
+
 _PREFIX = "distq-"
 _LONGEST_PATH = 40
 _ANSWER_SECONDS = 1.0
@@ -38,11 +39,7 @@ class RayFolder:
     def make(cls) -> Self:
         """Make a new folder that only the user can enter, with a path short enough for Ray's sockets."""
         path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_bases()[0]))
-        unnamed = path / f"{_OWNER}.new"  # under its name it is locked from the beginning
-        lock = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        unnamed.rename(path / _OWNER)
-        return cls(path, lock)
+        return cls(path, hold(path))
 
     def remove(self) -> None:
         """Remove the folder; what Ray's last process may still write into it is left to a later command."""
@@ -62,7 +59,7 @@ def _remove_if_abandoned(path: Path) -> None:
     state = path.lstat()
     if path.is_symlink() or state.st_uid != os.getuid():
         return
-    lock = os.open(path / _OWNER, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    lock = os.open(path / OWNER, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if not any(map(_answers, path.glob("session_*/sockets/raylet*"))):
@@ -74,13 +71,13 @@ def _remove_if_abandoned(path: Path) -> None:
 def _remove(path: Path) -> None:
     """Remove a folder, its owner file last: what is left of it stays known as ours."""
     for entry in path.iterdir():
-        if entry.name == _OWNER:
+        if entry.name == OWNER:
             continue
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry, ignore_errors=True)
         else:
             entry.unlink(missing_ok=True)
-    if [entry.name for entry in path.iterdir()] == [_OWNER]:
+    if [entry.name for entry in path.iterdir()] == [OWNER]:
         shutil.rmtree(path, ignore_errors=True)
 
 

@@ -50,13 +50,14 @@ _MARK = "distq-weights-"
 
 @functools.cache
 def folder() -> Path:
-    """The folder of this process; it is removed when the process ends.
+    """The folder of this process; it is removed when the process ends, or by a later one where it was killed.
 
     Raises:
         ExecutionError: there is no room for temporary files.
     """
     try:
         made = Path(tempfile.mkdtemp(prefix=_MARK)).resolve()
+        ending.hold(made)
     except OSError as error:
         raise ExecutionError(f"no folder for weights can be made: {error.strerror}; set TMPDIR") from error
     atexit.register(_remove, made, os.getpid())

@@ -24,6 +24,15 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
+PUT = """
+import os, signal
+from distq.graph import weight_files
+weight_files.put(b"weights")
+print(weight_files.folder(), flush=True)
+{end}
+"""
+
+
 @pytest.fixture
 def base(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A short folder for temporary files."""
@@ -46,6 +55,20 @@ def abandoned(base: Path) -> Path:
 def test_the_folder_of_a_killed_process_is_removed(abandoned: Path) -> None:
     remove_abandoned_folders()
     assert not abandoned.exists()
+
+
+def test_large_weights_of_a_killed_process_are_removed_and_those_in_use_stay(base: Path) -> None:
+    killed = [sys.executable, "-c", PUT.format(end="os.kill(os.getpid(), signal.SIGKILL)")]
+    alive = [sys.executable, "-c", PUT.format(end="input()")]
+    subprocess.run(killed, stdout=subprocess.DEVNULL, check=False)  # noqa: S603  # our own interpreter
+    with subprocess.Popen(alive, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as user:  # noqa: S603  # as above
+        assert user.stdout is not None
+        used = Path(user.stdout.readline().strip())
+        assert len(list(base.iterdir())) == 2
+        remove_abandoned_folders()
+        assert list(base.iterdir()) == [used]
+        user.communicate("")
+    assert list(base.iterdir()) == []
 
 
 def test_a_folder_in_use_stays_until_its_process_removes_it(base: Path) -> None:
