@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from distq.engine.journal import Journal
-from distq.errors import DistqError
+from distq.errors import DistqError, plural
 from distq.files import atomic_write
+from distq.graph.islands import is_depthwise
+from distq.graph.network_cost import shares
 from distq.graph.predicted import predicted
 from distq.replica.speed import FEW_ROUNDS
 from distq.replica.worker import WorkerSettings
@@ -106,11 +109,23 @@ def _far_from_float(final: Form, found: Comparison | None) -> Iterator[str]:
         return
     target = final.plan.target
     tries = ["'distq diff --sensitivity' names what costs most", "tune with --float-budget keeps it in float"]
+    if depthwise := _depthwise(final):
+        tries.append(depthwise)
     if 16 in target.activation_bits:
         tries.append("or --int16-budget gives it 16 bits")
     if target.placement == "everywhere":
         tries.append("--target openvino rounds fewer tensors, for runtimes that take it")
     yield f"the INT8 model is {accuracy.sqnr_db:.1f} dB from float, under {LEAST_SQNR_DB}: {'; '.join(tries)}"
+
+
+def _depthwise(final: Form) -> str:
+    """What ``--float-depthwise`` would keep in float, or nothing: one scale is for unlike channels there."""
+    quantized = {layer.node for layer in final.plan.layers}
+    layers = [n.name or "" for n in final.model.graph if n.name in quantized and is_depthwise(n)]
+    parts = shares(final.model)
+    part = math.fsum(parts[name] for name in layers)
+    which = f"{plural(len(layers), 'layer')} in float, {part:.1%} of the multiplications"
+    return f"--float-depthwise keeps {which}" if layers else ""
 
 
 def _slower_than_float(final: Form) -> Iterator[str]:

@@ -22,6 +22,7 @@ def test_a_result_far_from_float_says_what_to_try(
     assert found.holdout.before.sqnr_db < 15
     (line,) = [line for line in found.warnings if "dB from float" in line]
     assert tried in line
+    assert "--float-depthwise keeps 1 layer in float, 24.0% of the multiplications" in line
 
 
 def test_a_good_result_says_nothing(model: Path, data: Path, tmp_path: Path) -> None:
