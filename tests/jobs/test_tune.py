@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, get_args
 
@@ -236,8 +237,9 @@ def test_metrics_say_what_was_searched_and_what_was_rejected_as_insignificant(
         assert gains == [candidate["gain"] for candidate in note["insignificant"]]
         for candidate in layer["insignificant"]:
             assert candidate["gain"] > 0
-            assert candidate["t"] < 0
-            assert candidate["reason"]
+            found_t, needed = map(float, re.findall(r"-?\d+\.\d+", candidate["reason"]))
+            assert candidate["t"] == pytest.approx(found_t, abs=0.006)
+            assert found_t > needed
     again = tune(model, many, tmp_path / "run", tune_samples=4, strategy="grid", effort=5, resume=True)
     assert again.layers == found.layers
     assert again.cost == found.cost
