@@ -89,7 +89,7 @@ def ends_of_the_search(name: str) -> str:
 def test_a_few_images(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     if request.config.getoption("--real"):
         pytest.skip("--real takes all of them")
-    numbers = {"samples": 8, "tune_samples": 4, "holdout": 6, "layers": ends_of_the_search(name)}
+    numbers = {"samples": 8, "tune_samples": 4, "holdout": 6, "effort": 2, "layers": ends_of_the_search(name)}
     options = options_of(name, executor="local", out=tmp_path / "run", **numbers)
     found = tune(options, SilentReporter())
     for part, images in ((found.tuning, 4), (found.holdout, 6)):

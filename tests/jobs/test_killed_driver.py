@@ -40,8 +40,8 @@ class Place:
         command = [
             sys.executable, "-m", "distq", "tune", str(ASSETS / "digits.onnx"),
             "--data", str(ASSETS / "labels.txt"), "--preprocess", str(ASSETS / "preprocess.yaml"),
-            "--samples", "320", "--tune-samples", "320", "--holdout", "100", "--shard-size", "1",
-            "--effort", "5", "--workers", "2", "--quiet", "--out", str(self.folder / "run"), *options,
+            "--samples", "160", "--tune-samples", "160", "--holdout", "50", "--shard-size", "1",
+            "--effort", "3", "--workers", "2", "--quiet", "--out", str(self.folder / "run"), *options,
         ]  # fmt: skip
         return subprocess.Popen(  # noqa: S603  # our own interpreter
             command, env=self.environment, stderr=subprocess.PIPE, text=True, start_new_session=True
