@@ -34,28 +34,6 @@ _SORTED_TOGETHER = 1 << 20
 Floats = npt.NDArray[np.float64]
 
 
-def round_by_covariance(
-    weight: npt.NDArray[np.floating[Any]], scale: Floats, covariance: Floats, rows: float = math.inf
-) -> npt.NDArray[np.int8]:
-    """GPTQ: round column after column, and move the error of each onto the columns not rounded yet.
-
-    What it moves onto them follows from the covariance of the inputs, so that the variance of the output
-    error stays small; its mean is the bias' business (Frantar et al., "GPTQ", 2022; columns of large variance
-    first). It is Babai's nearest plane algorithm from the last column to the first (Chen et al., "The
-    Geometry of LLM Quantization: GPTQ as Babai's Nearest Plane Algorithm", 2025), which needs no inverse.
-
-    Args:
-        weight: (groups, outputs, inputs), the outputs of each group and the inputs they read.
-        scale: (groups, outputs), step of each output's weights.
-        covariance: (groups, inputs, inputs) of the layer's quantized inputs, in any unit.
-        rows: that the covariance is of.
-
-    Returns:
-        Integers in [-127, 127], shaped as ``weight``.
-    """
-    return round_by_factor(weight, scale, factor_of(covariance, rows))
-
-
 @dataclass(frozen=True)
 class Factor:
     """What rounding takes of a covariance.
@@ -75,7 +53,12 @@ class Factor:
 
 
 def factor_of(covariance: Floats, rows: float = math.inf) -> Factor:
-    """The factor of covariances, (groups, inputs, inputs), of so many rows."""
+    """What rounding takes of covariances.
+
+    Args:
+        covariance: (groups, inputs, inputs) of the layer's quantized inputs, in any unit.
+        rows: that the covariance is of.
+    """
     variance = np.einsum("gii->gi", covariance)
     order = np.argsort(-variance, axis=1, kind="stable")[:, ::-1]
     missing = max(0.0, covariance.shape[1] / rows - 1 / ENOUGH_ROWS)
@@ -85,7 +68,21 @@ def factor_of(covariance: Floats, rows: float = math.inf) -> Factor:
 def round_by_factor(
     weight: npt.NDArray[np.floating[Any]], scale: Floats, factor: Factor
 ) -> npt.NDArray[np.int8]:
-    """As :func:`round_by_covariance`, of which this is the part that each output takes."""
+    """GPTQ: round column after column, and move the error of each onto the columns not rounded yet.
+
+    What it moves onto them follows from the covariance of the inputs, so that the variance of the output
+    error stays small; its mean is the bias' business (Frantar et al., "GPTQ", 2022; columns of large variance
+    first). It is Babai's nearest plane algorithm from the last column to the first (Chen et al., "The
+    Geometry of LLM Quantization: GPTQ as Babai's Nearest Plane Algorithm", 2025), which needs no inverse.
+
+    Args:
+        weight: (groups, outputs, inputs), the outputs of each group and the inputs they read.
+        scale: (groups, outputs), step of each output's weights.
+        factor: of the covariance of the inputs.
+
+    Returns:
+        Integers in [-127, 127], shaped as ``weight``.
+    """
     rounded = np.empty(weight.shape, np.int8)
     for start in range(0, weight.shape[1], OUTPUTS_TOGETHER):
         part = np.s_[:, start : start + OUTPUTS_TOGETHER]

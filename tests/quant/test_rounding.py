@@ -3,7 +3,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distq.quant.rounding import BLOCK, round_by_covariance
+from distq.quant.rounding import BLOCK, factor_of, round_by_factor
+
+
+def round_by_covariance(weight, scale, covariance, *rows):
+    return round_by_factor(weight, scale, factor_of(covariance, *rows))
 
 
 def problem(seed, groups=2, outputs=3, inputs=9, samples=200):
