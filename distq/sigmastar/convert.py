@@ -192,7 +192,8 @@ class _Import:
     ) -> RunResult:
         measured = RunDir(options.out.with_name(f"{options.out.name}.measured"))
         given = options.out.with_name(f"{options.out.name}.imported.json")
-        first = {"out": measured.path, "resume": measured.run.exists(), "holdout": 0}
+        resumed = measured.run.exists()
+        first = {"out": measured.path, "resume": resumed, "holdout": 0, "bias_correction": False}
         calibrate(options.model_copy(update=first), reporter, lender)
         found = imported(read_table(measured.thresholds), self._params)
         if found.unknown:

@@ -11,6 +11,7 @@ from job_helpers import bits, thresholds, write_model
 from onnxruntime import InferenceSession
 
 import distq
+from distq.engine.journal_read import read_records
 from distq.engine.progress import SilentReporter
 from distq.graph import weight_files
 from distq.sigmastar import SIM_Calibrator, SIM_Simulator, calibrator, fixed_simulator, float_simulator
@@ -48,6 +49,11 @@ def net(tmp_path):
             return forward(self, x)
 
     return Net()
+
+
+def units_with(run, word):
+    labels = [record.get("label", "") for record in read_records(run / "journal.jsonl")]
+    return sum(word in label for label in labels)
 
 
 def images(count=16):
@@ -114,6 +120,9 @@ def test_given_ranges_are_kept(tmp_path, net):
     assert main["x"]["bits"] == 8
     assert main["x"]["method"] != "quant_param"
     assert sum("conv/weights" in text for text in heard.warnings) == 2
+    corrections = [units_with(tmp_path / "runs" / name, "weights of ") for name in ("main.measured", "main")]
+    assert corrections == [0, corrections[1]]
+    assert corrections[1] > 0
 
 
 @pytest.mark.parametrize(
