@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from job_helpers import Graph, bits, samples, write_model
+from job_helpers import Graph, bits, read_json, samples, write_model
 
 import distq
 from distq.cli.app import invoke
 from distq.config import AutoOptions
+from distq.reports.command import command_of
 from distq.run.results import RunResult
 from distq.stages.candidates import Candidate
 from distq.stages.equalize import evens_out
@@ -104,3 +105,16 @@ def test_evening_out_what_other_options_keep_is_refused(
     assert invoke(["tune", str(place / "silu.onnx"), *data, "--equalize", *other]) == 2
     assert "--equalize" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_combination_by_hand_evens_out_without_a_search_and_is_shown_as_it_was_given(
+    place: Path, tmp_path: Path
+) -> None:
+    tries = ("effort=1; equalize", "effort=1; no-equalize")
+    found = auto(
+        place, "silu", tmp_path / "run", target="openvino", goal="sqnr:29", tries=tries, equalize=False
+    )
+    assert found.auto is not None
+    met = {network.name: network.met for network in found.auto.tried}
+    assert met == {"INT8": False, tries[0]: True, tries[1]: False}
+    assert "--no-equalize" in command_of(read_json(tmp_path / "run" / "run.json"))
