@@ -112,7 +112,12 @@ class Trials:
         return [known[candidate.name] for candidate in candidates]
 
     def evened(self) -> Trial | None:
-        """The first network with its channels evened out; None where ``tune`` leaves them."""
+        """The first network with its channels evened out; None where ``tune`` leaves them.
+
+        Raises:
+            TimeIsUp: there is no time for it.
+        """
+        self._run.time.require()
         made = self._maker.evened()
         return None if made is None else self._measured([made], self.base)[0]
 
