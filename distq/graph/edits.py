@@ -42,6 +42,11 @@ def new_node(graph: ir.Graph, before: ir.Node, node: ir.Node, output: str) -> ir
     return value
 
 
+def free_name(graph: ir.Graph, name: str) -> str:
+    """The name, with a number behind it if a value of the graph has it."""
+    return _free(name, names_in(graph))
+
+
 def _free(name: str, taken: set[str | None]) -> str:
     free, counter = name, 1
     while free in taken:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 
@@ -31,9 +32,15 @@ def why_no_layers(graph: ir.Graph, carried: AbstractSet[str]) -> str:
     if holders:
         return (
             f"all layers of the model are inside {' and '.join(holders)}, where they stay in float: "
-            "export it unrolled"
+            + _remedy(holders)
         )
     return f"the model has no {one_of(sorted(carried))}, so nothing to quantize: keep it as it is"
+
+
+def _remedy(holders: Sequence[str]) -> str:
+    if holders == ["If"]:
+        return "export the branch that is used as a model of its own"
+    return "export it unrolled"
 
 
 def _computes(graph: ir.Graph) -> bool:

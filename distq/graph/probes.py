@@ -9,7 +9,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as common_passes
 
 from distq.errors import ModelError
-from distq.graph.edits import add_initializer
+from distq.graph.edits import add_initializer, free_name
 from distq.graph.large import serialized
 from distq.graph.layers import Layer
 from distq.graph.plan import Plan
@@ -55,9 +55,9 @@ def with_shifts(model: ir.Model, plan: Plan, state: State, layers: Sequence[Laye
         if quantize is None:
             raise ModelError(f"{layer.name} reads no quantized tensor")
         lost = ir.node("Sub", [quantize.inputs[0], rounded], name=f"{layer.node}_lost")
-        lost.outputs[0].name = f"{layer.output}_lost"
+        lost.outputs[0].name = free_name(copy.graph, f"{layer.output}_lost")
         again = ir.node(node.op_type, [lost.outputs[0], weight], node.attributes, name=f"{layer.node}_shift")
-        again.outputs[0].name = f"{layer.output}_shift"
+        again.outputs[0].name = free_name(copy.graph, f"{layer.output}_shift")
         copy.graph.extend([lost, again])
         means.append(_mean(copy, again, _axes(model, layer)))
     _set_outputs(copy, means)
@@ -109,7 +109,7 @@ def _mean(model: ir.Model, node: ir.Node, axes: list[int] | None) -> ir.Value:
         mean = ir.node("ReduceMean", [node.outputs[0], value], {"keepdims": 0})
     else:
         mean = ir.node("ReduceMean", [node.outputs[0]], {"axes": axes, "keepdims": 0})
-    mean.outputs[0].name = f"{node.outputs[0].name}_mean"
+    mean.outputs[0].name = free_name(model.graph, f"{node.outputs[0].name}_mean")
     mean.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
     mean.name = f"{node.name}_mean"
     model.graph.append(mean)
@@ -119,7 +119,7 @@ def _mean(model: ir.Model, node: ir.Node, axes: list[int] | None) -> ir.Value:
 def _rows(model: ir.Model, node: ir.Node) -> ir.Node:
     """Append a Flatten to a matrix of all rows of a node's output."""
     rows = ir.node("Flatten", [node.outputs[0]], {"axis": -1}, name=f"{node.name}_rows")
-    rows.outputs[0].name = f"{node.outputs[0].name}_rows"
+    rows.outputs[0].name = free_name(model.graph, f"{node.outputs[0].name}_rows")
     model.graph.append(rows)
     return rows
 

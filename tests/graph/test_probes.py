@@ -43,6 +43,16 @@ def test_means_are_over_batch_and_positions(load, opset):
         np.testing.assert_allclose(mean, values[tensor].mean(axes), rtol=1e-4, atol=1e-5)
 
 
+def test_tensors_of_the_network_may_have_the_names_that_means_and_rows_would_get(load):
+    b = Builder()
+    hidden = b.node("Relu", b.node("MatMul", "x", b.random(6, 4), output="h"), output="h_rows")
+    hidden = b.node("Relu", hidden, output="h_rows_mean")
+    b.node("MatMul", hidden, b.random(4, 4), output="y")
+    quantized = Quantized(load(b.model({"x": ["N", 3, 6]}, ["y"])), batch=2)
+    means = run_literally(with_means(quantized.loaded.model, quantized.plan.layers), quantized.feeds[0])
+    assert [mean.shape for mean in means.values()] == [(4,)] * len(quantized.plan.layers)
+
+
 def test_a_stage_holds_layers_whose_inputs_depend_on_earlier_stages_alone(load):
     quantized = Quantized(load(branched()))
     found = stages(quantized.loaded.model, quantized.plan)
