@@ -20,7 +20,7 @@ import numpy as np
 from distq.data.shards import deal
 from distq.graph.layers import Layer
 from distq.graph.moving_cut import MovingCut
-from distq.graph.network_cost import images_of_a_unit, shares
+from distq.graph.network_cost import compute_nodes, multiplications, shares
 from distq.graph.patches import Geometry
 from distq.graph.probes import stages, with_means
 from distq.graph.state import Names, float_weight
@@ -40,10 +40,10 @@ from distq.stages.steps import Steps, run_side_by_side
 MOST_IMAGES = 128
 """Means and covariances settle with fewer images than thresholds; more would only take longer."""
 
-MOMENTS_UNITS, LEAST_MEASURED = 4, 32
-"""Units that share a layer's images at most, and images of one: fewer are measured sooner than sums are sent.
+MOMENTS_UNITS, LEAST_STAGE_WORK = 4, 400_000_000
+"""Units that share a stage's images at most, and multiplications of one in a stage, on average.
 
-Where an image takes long, fewer images that are worth a unit.
+A stage with less is measured sooner than sums are sent to the driver and weights back.
 """
 
 STAGES_TOGETHER = 8
@@ -234,7 +234,8 @@ def _on_all(run: Run, cut: MovingCut, chain: Chain, count: int) -> Steps[list[Ar
 
 def _pieces(run: Run, form: Form) -> int:
     """How many units share the samples: one for each worker, if it has enough to do."""
-    least = min(LEAST_MEASURED, images_of_a_unit(form.model))
+    work = sum(map(multiplications, compute_nodes(form.model)))
+    least = max(1, round(LEAST_STAGE_WORK * len(stages(form.model, form.plan)) / max(1, work)))
     return max(1, min(MOMENTS_UNITS, run.executor.workers, len(run.readable(_samples(run))) // least))
 
 
