@@ -206,7 +206,7 @@ class TuneOptions(CalibrateOptions):
     effort: Annotated[int, Field(ge=1, le=5)] = 3
     int16_budget: Annotated[int, Field(ge=0)] = 0
     float_budget: Annotated[int, Field(ge=0)] = 0
-    equalize: bool = True
+    equalize: bool | None = None  # by effort
     layers: Names = ()
     ignore_layers: Names = ()
     time: Annotated[str, BeforeValidator(_text), Field(pattern=r"^\d+(\.\d+)?[smh]?$")] | None = None

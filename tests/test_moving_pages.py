@@ -37,6 +37,8 @@ def test_every_option_of_a_command_exists(page: Path) -> None:
         command = group
         while words and words[0] in getattr(command, "commands", {}):
             command = command.commands[words.pop(0)]
-        known = {option for parameter in command.params for option in parameter.opts}
+        known = {
+            option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)
+        }
         given = {word.split("=")[0] for word in words if word.startswith("--")}
         assert given <= known, line

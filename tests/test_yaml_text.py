@@ -36,6 +36,16 @@ def test_an_alias_is_the_value_it_stands_for() -> None:
     assert parse_yaml(b"a: &x [1, 2]\nb: *x\n") == {"a": [1, 2], "b": [1, 2]}
 
 
+def test_a_number_with_a_colon_is_text() -> None:
+    assert parse_yaml(b"{a: 1:30, b: 90, c: '1:30', d: 1:30.5, 1:2: x}") == {
+        "a": "1:30",
+        "b": 90,
+        "c": "1:30",
+        "d": "1:30.5",
+        "1:2": "x",
+    }
+
+
 def test_a_byte_order_mark_is_no_part_of_the_text() -> None:
     assert parse_yaml("a: ü".encode("utf-8-sig")) == {"a": "ü"}
 

@@ -112,7 +112,7 @@ FLAGS = {
     "effort": Flag(SEARCH, "From 1, fast, to 5, best"),
     "int16_budget": Flag(SEARCH, "Give the N worst activations 16 bits.", "N"),
     "float_budget": Flag(SEARCH, "Keep the N worst layers in float.", "N"),
-    "equalize": Flag(SEARCH, "Leave channels as they are."),
+    "equalize": Flag(SEARCH, "Even out channels or not, whatever the effort."),
     "layers": Flag(SEARCH, "Tune only these layers.", "NAME,NAME"),
     "ignore_layers": Flag(SEARCH, "Leave these layers' thresholds as calibrated.", "NAME,NAME"),
     "time": Flag(SEARCH, "End within so long, with the best so far: 90s, 20m, 1.5h.", "TIME"),
@@ -252,23 +252,29 @@ def takes(
     return decorate
 
 
+def _declaration(name: str, hint: Any, field: FieldInfo) -> str:  # noqa: ANN401  # a type
+    """What turns an option on; what is on already is turned off, and what another decides either."""
+    on, off = "--" + RESERVED.get(name, name).replace("_", "-"), "--no-" + name.replace("_", "-")
+    if hint == bool | None:
+        return f"{on}/{off}"
+    return off if field.default is True else on
+
+
 _TEXTS = (tuple[str, ...], *(get_type_hints(TuneOptions)[name] for name in ("measure", "diff")))
 
 
 def _parameter(name: str, hint: Any, field: FieldInfo, *, optional: bool) -> inspect.Parameter:  # noqa: ANN401  # a type
     """The parameter of one option: Typer reads its type from it, and the help the default."""
     flag = FLAGS[name]
-    text, metavar, declaration = flag.help, flag.metavar, "--" + RESERVED.get(name, name).replace("_", "-")
+    text, metavar, declaration = flag.help, flag.metavar, _declaration(name, hint, field)
     notes = []
     if name in CHOICES:
         hint = Literal[tuple(CHOICES[name])]
     if get_origin(hint) is Literal:
         notes, metavar = [", ".join(get_args(hint))], name.upper()
-    elif hint is bool:
+    elif hint in (bool, bool | None):
         metavar = ""
-    if field.default is True:  # on already: the flag turns it off
-        declaration = "--no-" + name.replace("_", "-")
-    elif isinstance(field.default, str | int) and hint is not bool and not optional:
+    if isinstance(field.default, str | int) and hint is not bool and not optional:
         notes.append(f"default: {field.default}")
     if notes:
         text = f"{text.removesuffix('.')} ({'; '.join(notes)})."

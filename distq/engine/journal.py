@@ -3,8 +3,9 @@
 A line is ``{"crc32":"1a2b3c4d","record":{...}}`` and a newline; the CRC is of the record's bytes as they
 stand. The first record is ``{"type":"header","format":"distq journal","version":1}``. Then come ``unit``
 records with ``key``, ``label`` and either ``arrays`` (base64 of an npz) or ``part`` (SHA-256 of
-``parts/<key>.npz``), ``note`` records with ``kind`` and ``fields``, and ``status`` records with ``fields``:
-how far the run is, for who watches it alone.
+``parts/<key>.npz``), ``note`` records with ``kind`` and ``fields``, and a ``status`` record with ``fields``:
+how far the run is, for who watches it alone. That one is written over again and again, in the place of its
+line, which blanks behind the record make long enough.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import Any
 from distq.engine.closing import Closing
 from distq.engine.journal_read import decode_line
 from distq.engine.packing import pack_arrays, unpack_arrays
-from distq.errors import FileFormatError, UsageError
+from distq.errors import ExecutionError, FileFormatError, UsageError
 from distq.files import atomic_write, cannot_write, is_full, sha256_bytes, sha256_file
 from distq.replica.worker import Arrays
 
@@ -33,6 +34,7 @@ _VERSION = 1
 _FORMAT = "distq journal"
 _INLINE_BYTES = 64 * 1024
 _SYNC_SECONDS = 1.0
+_LINE = b'{"crc32":"%08x","record":%b}\n'
 _KEY = re.compile(r"[0-9A-Za-z_-]{1,128}")
 
 
@@ -59,6 +61,7 @@ class Journal(Closing):
         ] = {}  # offset and length of the line, SHA of the part
         self._notes: list[tuple[str, dict[str, Any]]] = []
         self._end = 0
+        self._status: tuple[int, int] | None = None  # offset and length of the line that this process wrote
         self._writing = threading.Lock()
         self._synced = time.monotonic()
         try:
@@ -133,16 +136,22 @@ class Journal(Closing):
         self._notes.append((kind, fields))
 
     def status(self, **fields: Any) -> None:  # noqa: ANN401  # what JSON can hold
-        """Write down how far the run is, for who watches it; nothing of it is kept in memory.
+        """Write down how far the run is, for who watches it, over what this process wrote of it before.
 
         It may be called from another thread than the one that the journal belongs to.
 
         Raises:
             ExecutionError: the disk does not take it; the journal stays readable.
         """
-        line = _encode({"type": "status", "fields": fields})
+        record = {"type": "status", "fields": fields}
+        line = _encode(record)
         with self._writing:  # without waiting for the disk: what a power cut takes of this, nobody misses
-            self._write(line)
+            if self._status is None or len(line) > self._status[1]:
+                line = _encode(record, 2 * len(line))
+                self._status = self._end, len(line)
+                self._write(line)
+            else:
+                self._overwrite(_encode(record, self._status[1]), self._status[0])
 
     def notes(self, kind: str) -> list[dict[str, Any]]:
         """The fields of all notes of one kind, in the order written."""
@@ -232,13 +241,19 @@ class Journal(Closing):
 
     def _write(self, line: bytes) -> None:
         try:
+            self._overwrite(line, self._end)
+        except ExecutionError:
+            self._truncate(self._end)
+            raise
+        self._end += len(line)
+
+    def _overwrite(self, line: bytes, offset: int) -> None:
+        try:
             written = 0
             while written < len(line):
-                written += os.pwrite(self._file, line[written:], self._end + written)
+                written += os.pwrite(self._file, line[written:], offset + written)
         except OSError as error:
-            self._truncate(self._end)
             raise cannot_write(self._path, error) from error
-        self._end += len(line)
 
     def _write_part(self, key: str, packed: bytes) -> None:
         try:
@@ -261,9 +276,11 @@ class Journal(Closing):
         return self._parts / f"{key}.npz"
 
 
-def _encode(record: dict[str, Any]) -> bytes:
+def _encode(record: dict[str, Any], length: int = 0) -> bytes:
+    """The line of a record, with blanks where it is to be longer."""
     body = json.dumps(record, ensure_ascii=True, separators=(",", ":")).encode("ascii")
-    return b'{"crc32":"%08x","record":%b}\n' % (zlib.crc32(body), body)
+    body = body.ljust(length - len(_LINE % (0, b"")))
+    return _LINE % (zlib.crc32(body), body)
 
 
 def _sha256_or_none(path: Path) -> str | None:

@@ -19,6 +19,7 @@ from distq.replica.worker import Arrays
 _LINE = re.compile(rb'\{"crc32":"([0-9a-f]{8})","record":(.*)\}\n', re.DOTALL)
 _UNIT = b'"record":{"type":"unit",'
 """Stands near the beginning of a unit's line, the long ones."""
+_STATUS = b'"record":{"type":"status",'
 
 
 def read_records(path: Path) -> Iterator[dict[str, Any]]:
@@ -51,9 +52,12 @@ class JournalTail:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._read = 0
+        self._status: tuple[int, bytes] | None = None  # offset of its last line, and what stood there
 
     def news(self) -> list[dict[str, Any]]:
         """The undamaged records behind those of the last look; a line that is half written comes next time.
+
+        The last status comes again, before them, where it was written over.
 
         Raises:
             FileFormatError: the journal cannot be read.
@@ -62,18 +66,27 @@ class JournalTail:
         try:
             with open_regular(self._path) as stream:
                 if stream.seek(0, 2) < self._read:  # a run that goes on cuts off a torn line
-                    self._read = 0
+                    self._read, self._status = 0, None
+                if self._status is not None:
+                    stream.seek(self._status[0])
+                    found.append(self._decoded(self._status[0], stream.readline()))
                 stream.seek(self._read)
                 for line in stream:
                     if not line.endswith(b"\n"):
                         break
+                    found.append(self._decoded(self._read, line))
                     self._read += len(line)
-                    record = None if _UNIT in line[:64] else decode_line(line)
-                    if record is not None:
-                        found.append(record)
         except OSError as error:
             raise FileFormatError(f"cannot read the journal {self._path}: {error.strerror}") from error
-        return found
+        return [record for record in found if record is not None]
+
+    def _decoded(self, offset: int, line: bytes) -> dict[str, Any] | None:
+        """The record of a line; None where it is damaged, a unit's, or a status that is known."""
+        if _STATUS in line[:64]:
+            known = self._status == (offset, line)
+            self._status = offset, line
+            return None if known else decode_line(line)
+        return None if _UNIT in line[:64] else decode_line(line)
 
 
 def decode_line(line: bytes) -> dict[str, Any] | None:

@@ -69,12 +69,12 @@ def report(options: ReportOptions, reporter: Reporter) -> ReportResult:
         name = "--measured" if options.measured else "--model-explorer"
         raise UsageError(f"{name} is of one run: give that run alone")
     measured, node_data = tuple(map(read_measured, options.measured)), tuple[Path, ...]()
-    reporter.line(f"reading {', '.join(map(str, options.runs))}")
     if len(options.runs) == 1 and is_sweep_folder(options.runs[0]):
         runs = write_sweep_page(options.runs[0], out, images=options.images)
     else:
         runs = options.runs
         shown = [replace(run, measured=measured) for run in read_runs(runs, images=options.images)]
+        reporter.line(f"writing {out}")
         if options.model_explorer:
             node_data = write_node_data(shown[0], out)
         write_page(shown, out)

@@ -11,6 +11,7 @@ from distq.run.results import RunResult
 from distq.run.time_limit import Clock
 from distq.stages.budget import require_budget
 from distq.stages.calibrated import calibrated
+from distq.stages.equalize import require_evening
 from distq.stages.finish import finish
 from distq.stages.form import Form
 from distq.stages.search import chosen_quantizers
@@ -38,6 +39,7 @@ def tune(
     """
     require_data(options.data, options.model)
     require_budget(options)
+    require_evening(options)
     options = as_begun(options)
     with interruptible(), open_run(options, "tune", reporter, lender, clock) as opened:
         if isinstance(opened, RunResult):

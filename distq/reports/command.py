@@ -32,12 +32,12 @@ def command_of(record: Mapping[str, Any]) -> str:
             continue
         default = fields[name].default
         if value != default:
-            words += _flag(name, value, inverted=default is True)
+            words += _flag(name, value)
     return shlex.join(words)
 
 
-def _flag(name: str, value: object, *, inverted: bool) -> Iterator[str]:
-    if inverted:
+def _flag(name: str, value: object) -> Iterator[str]:
+    if value is False:
         yield "--no-" + name.replace("_", "-")
     elif value is True:
         yield on_command_line(name)

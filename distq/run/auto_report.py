@@ -18,7 +18,8 @@ class TriedNetwork(Result):
 
     Attributes:
         name: for a person.
-        options: of ``calibrate``, or of ``tune`` where ``searched``, that differ from those of the job.
+        options: of ``calibrate``, or of ``tune`` where ``searched`` or evened out, that differ from those of
+            the job.
         searched: whether its thresholds were searched.
         reading: of the measure on the tuning samples; None where it is infinite.
         samples: that it was measured on.

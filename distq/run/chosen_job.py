@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import yaml
 
@@ -12,21 +13,21 @@ from distq.urls import shown, url_of
 _NOT_ITS_OWN = frozenset({"out", "resume", "dump_dist", "time"})
 
 
-def chosen_job(options: AutoOptions, *, searched: bool, tuning: int) -> bytes:
+def chosen_job(options: AutoOptions, command: Literal["calibrate", "tune"], *, tuning: int) -> bytes:
     """A job file beside which its run will lie.
 
     Args:
         options: that make the network.
-        searched: whether thresholds are searched: the job is ``tune``, else ``calibrate``.
+        command: of the job.
         tuning: samples that were measured on.
     """
-    kind = TuneOptions if searched else CalibrateOptions
+    kind = TuneOptions if command == "tune" else CalibrateOptions
     left_out = {*_NOT_ITS_OWN, *(("measure", "diff") if _made_in_python(options) else ())}
     names = [n for n in kind.model_fields if n in options.model_fields_set - left_out]
     plain = options.model_dump(mode="json", include=set(names))
     values = {name: _anywhere(name, getattr(options, name), plain[name]) for name in names}
-    job = {"command": "tune" if searched else "calibrate", **values}
-    if searched:
+    job: dict[str, object] = {"command": command, **values}
+    if command == "tune":
         job["tune_samples"] = tuning
     job["out"] = "chosen"
     text = yaml.safe_dump(job, sort_keys=False, allow_unicode=True)

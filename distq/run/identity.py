@@ -79,6 +79,8 @@ def identity(
         for name, value in fields.items()
         if name not in NOT_IDENTITY | _MEASURES | as_before and not isinstance(getattr(options, name), Path)
     }
+    if "equalize" in chosen:  # earlier versions wrote true where the effort decides
+        chosen["equalize"] = {None: True, True: "always", False: False}[chosen["equalize"]]
     named = ("table", "load_dist", "labels", "layer_config", "input_config")
     measures = _measures(options)
     files = {name: getattr(options, name) for name in named}

@@ -7,6 +7,7 @@ import os
 import platform
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -21,6 +22,9 @@ SHORTEST, LONGEST = 1.0, 15.0
 
 _PART = 1 / 300
 """Of the time since the run began, between two records."""
+
+RATE_SECONDS = 60.0
+"""A record says how much was done so long before, for the rate: recalled work does not count for long."""
 
 MOST_WORKERS = 64
 """Workers that a record names; of more, it says how many there are."""
@@ -48,6 +52,7 @@ class Pulse:
         self._reporter = reporter
         self._run = {**run, "pid": os.getpid(), "host": platform.node(), "began": time.time()}
         self._stage: dict[str, Any] = {}
+        self._done = deque[tuple[float, int]]()  # of the stage that the last record told of
         self._warnings: list[str] = []
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="distq-pulse", daemon=True)
@@ -101,15 +106,26 @@ class Pulse:
             if self._ended.wait(max(SHORTEST, min(LONGEST, elapsed * _PART))):
                 return
 
+    def _before(self, stage: Mapping[str, Any], now: float) -> tuple[float, int]:
+        """When and how much was done at the last record that is older than the rate looks back."""
+        if not self._done or stage["since"] > self._done[-1][0]:
+            self._done = deque([(stage["since"], 0)])
+        self._done.append((now, stage["done"]))
+        while len(self._done) > 2 and now - self._done[1][0] >= RATE_SECONDS:
+            self._done.popleft()
+        return self._done[0]
+
     def _say(self, state: str) -> None:
         workers = [] if self.executor is None else list(self.executor.doing())
-        warnings = self._warnings
+        warnings, stage, now = self._warnings, dict(self._stage), time.time()
+        if stage:
+            stage["before"] = self._before(stage, now)
         with contextlib.suppress(ExecutionError):  # the run itself finds a full disk, and says so
             self._journal.status(
-                time=time.time(),
+                time=now,
                 state=state,
                 **self._run,
-                **dict(self._stage),
+                **stage,
                 workers=workers[:MOST_WORKERS],
                 of_workers=len(workers),
                 warnings=len(warnings),

@@ -22,9 +22,6 @@ from distq.search.metrics import decibels
 MOST_DECISIONS = 5
 """The last decisions that are shown."""
 
-_RATE_SECONDS = 60.0
-"""The rate is that of so many seconds, so that recalled work does not count for long."""
-
 _GONE_SECONDS, _SILENT_SECONDS = LONGEST + 5, 4 * LONGEST
 """A run writes more often than that."""
 
@@ -127,7 +124,6 @@ class Watcher:
         self._of_outputs = job.get("strategy", "default") in _OF_OUTPUTS
         self._tail = JournalTail(self._rundir.journal)
         self._last: dict[str, Any] = {}
-        self._progress: deque[tuple[float, int]] = deque()
         self._best: dict[str, Any] = {}
         self._moved: set[str] = set()
         self._reading = self._reading_before = self._reading_kept = ""
@@ -151,7 +147,7 @@ class Watcher:
     def _take(self, kind: str, fields: Mapping[str, Any]) -> None:
         match kind:
             case "status":
-                self._take_status(dict(fields))
+                self._last = dict(fields)
             case "network":
                 self._best, self._moved = dict(fields), set()
                 self._reading = self._readings.get(str(fields["stage"]), self._reading)
@@ -170,18 +166,6 @@ class Watcher:
             case _ if "diffs" in fields:
                 self._take_diff(_chosen_diff(fields))
                 self._decisions.append(f"{kind}: {fields['chosen']}, of {len(fields['diffs'])}")
-
-    def _take_status(self, fields: dict[str, Any]) -> None:
-        same = all(fields.get(name) == self._last.get(name) for name in ("pid", "began", "stage", "since"))
-        if not same:
-            self._progress.clear()
-            if "since" in fields:
-                self._progress.append((float(fields["since"]), 0))
-        if "done" in fields:
-            self._progress.append((float(fields["time"]), int(fields["done"])))
-        while len(self._progress) > 2 and self._progress[-1][0] - self._progress[1][0] >= _RATE_SECONDS:
-            self._progress.popleft()
-        self._last = fields
 
     def _take_confirmed(self, what: str, lasts: bool, diffs: Sequence[float | None]) -> None:  # of a record
         """A gain that does not last on samples that no choice saw is given up again."""
@@ -242,9 +226,11 @@ class Watcher:
         return Status(self._rundir.path, "starting")
 
     def _rate(self) -> float | None:
-        if len(self._progress) < 2:
+        last = self._last
+        if "done" not in last:
             return None
-        (began, before), (ended, after) = self._progress[0], self._progress[-1]
+        began, before = last.get("before", (last["since"], 0))
+        ended, after = float(last["time"]), int(last["done"])
         return (after - before) / (ended - began) if after > before and ended > began else None
 
     def _left(self, rest: int, rate: float | None, now: float) -> float | None:

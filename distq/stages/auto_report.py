@@ -44,7 +44,7 @@ def report_of(goal: Goal, text: str, cost: str, trials: Trials, found: Explored)
         reached=chosen.met,
         complete=found.complete,
         chosen=chosen.name,
-        command="tune" if chosen.made.candidate.tuned else "calibrate",
+        command=chosen.made.candidate.command,
         tried=tuple(_tried(goal, trial, pareto=trial in front) for trial in trials.every),
         reasons=tuple(_reasons(found)),
         obstacles=found.obstacles,
@@ -55,7 +55,7 @@ def report_of(goal: Goal, text: str, cost: str, trials: Trials, found: Explored)
 def write_answer(run: Run, chosen: Trial, report: AutoReport) -> None:
     """Write the job file, the Pareto table and TPU-MLIR's qtable."""
     made = chosen.made
-    job = chosen_job(made.options, searched=made.candidate.tuned, tuning=len(run.selection.tuning))
+    job = chosen_job(made.options, made.candidate.command, tuning=len(run.selection.tuning))
     atomic_write(run.rundir.chosen_job, job)
     atomic_write(run.rundir.pareto, _pareto_table(report))
     atomic_write(run.rundir.qtable, _qtable(run, made.form))
@@ -75,6 +75,7 @@ def _tried(goal: Goal, trial: Trial, *, pareto: bool) -> TriedNetwork:
     reading = goal.judge.reading(trial.loss)
     candidate = trial.made.candidate
     names = [*candidate.changes]
+    names += ["equalize", "effort"] * (candidate.evened and not candidate.tuned)
     names += ["int16_layers"] * bool(candidate.choice.int16)
     names += ["float_layers"] * bool(candidate.choice.float_layers)
     options = trial.made.options.model_dump(mode="json", include=set(names))

@@ -9,22 +9,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from distq.config import AutoOptions
 from distq.engine.progress import folded
 from distq.graph.heads import parts, with_places
 from distq.graph.probes import stages
+from distq.graph.site import EQUALIZED
 from distq.options import make_options
 from distq.run.auto_report import short_name
 from distq.run.context import Run
 from distq.run.prepare import LOADED_BY, load_as_given, prepare_model
+from distq.stages.budget import with_choice
 from distq.stages.calibrated import calibrated
 from distq.stages.correct import corrected_together
+from distq.stages.equalize import evens_out
 from distq.stages.form import Choice, Form
 from distq.stages.method import best_calibration
 from distq.stages.observe import COUNTED_WHOLE, observe
+from distq.stages.start import best_form
 from distq.stages.thresholds import AUTO, FIRST_METHOD, with_thresholds
 from distq.stages.tuned import tuned
+
+START_ALONE = 1
+"""``--effort`` that chooses a start and searches nothing."""
 
 
 @dataclass(frozen=True)
@@ -36,20 +44,31 @@ class Candidate:
         changes: options that differ from those of the run.
         tuned: whether its thresholds are searched.
         choice: what of it is better than 8 bit, beyond what the user set.
+        evened: whether its channels are evened out.
+        as_given: what tensors of the evened-out network are called in the given one, where that differs.
     """
 
     name: str
     changes: Mapping[str, object] = field(default_factory=dict)
     tuned: bool = False
     choice: Choice = field(default_factory=Choice)
+    evened: bool = False
+    as_given: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def command(self) -> Literal["calibrate", "tune"]:
+        """The verb that makes it."""
+        return "tune" if self.tuned or self.evened else "calibrate"
 
     def options(self, given: AutoOptions) -> AutoOptions:
         """The options of ``tune`` that make it; a choice adds to what the user set."""
         values: dict[str, object] = {name: getattr(given, name) for name in given.model_fields_set}
         changed = make_options(AutoOptions, {**values, **self.changes})
         values |= self.changes
+        if self.evened and not self.tuned:
+            values |= {"equalize": True, "effort": START_ALONE}
         for name, chosen in (
-            ("int16_layers", self.choice.int16),
+            ("int16_layers", tuple(self.as_given.get(name, name) for name in self.choice.int16)),
             ("float_layers", self.choice.float_layers),
         ):
             if chosen:
@@ -84,6 +103,24 @@ class Maker:
         self._options = options
         self._loaded = load_as_given(options, run.loaded.without)
         self.base = self._first(calibrated(run))
+        self._evened: Made | None = None
+
+    def evened(self) -> Made | None:
+        """The first network with its channels evened out as ``tune`` does; None: it leaves them."""
+        base = self.base
+        if not evens_out(base.options):
+            return None
+        form = best_form(base.run.by_diff(), base.options, base.form, base.form, even=True)
+        if form is base.form:
+            return None
+        inserted = {name + EQUALIZED: name for name in base.form.plan.by_tensor}
+        as_given = {name: inserted[name] for name in form.plan.by_tensor if name in inserted}
+        candidate = replace(
+            base.candidate, name=f"{base.candidate.name}, channels evened out", evened=True, as_given=as_given
+        )
+        options = candidate.options(self._options)
+        self._evened = Made(candidate, options, base.run, form, shared=True)
+        return self._evened
 
     def make(self, candidates: Sequence[Candidate], *, share: bool = True) -> list[Made]:
         """Their forms; those that are only calibrated are corrected side by side.
@@ -126,6 +163,9 @@ class Maker:
             InputError: the options do not go together.
         """
         options, run = candidate.options(self._options), self._run
+        if share and candidate.evened and not candidate.tuned and self._evened is not None:
+            form = with_choice(self._evened.form, candidate.choice)
+            return Made(candidate, options, replace(run, options=options), form, shared=True)
         as_loaded = all(getattr(options, name) == getattr(self._options, name) for name in LOADED_BY)
         known = self._loaded if as_loaded else None
         loaded, plan = prepare_model(options, run.loaded.without, loaded=known)
@@ -138,7 +178,7 @@ class Maker:
             places=places,
             float_parts=run.executor.share(with_places(loaded.serialized(), places)),
         )
-        share = share and not candidate.tuned
+        share = share and candidate.command == "calibrate"
         form = Form.given(own)
         form = self._with_float(own, form) if share else replace(form, distributions=observe(own, form))
         return Made(candidate, options, own, with_thresholds(own, form), share)
@@ -162,8 +202,9 @@ class Maker:
         return replace(made, form=corrected_together(made.run, [made.form])[0])
 
     def _finished(self, made: Made) -> Made:
-        if not made.candidate.tuned:
+        if made.shared or made.candidate.command == "calibrate":
             return made
-        for line in folded(f"{short_name(made.candidate.name)}: thresholds are searched", "  "):
-            made.run.reporter.line(line)
+        if made.candidate.tuned:
+            for line in folded(f"{short_name(made.candidate.name)}: thresholds are searched", "  "):
+                made.run.reporter.line(line)
         return replace(made, form=tuned(made.run.by_diff(), made.options, made.form, keeps=False))

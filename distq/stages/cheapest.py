@@ -156,6 +156,11 @@ class _Search:
                 return True
             if not found.dropped and found.loss < base.loss:
                 self._start = found
+        if self._start is base and (evened := self._trials.evened()) is not None:
+            if evened.met:
+                return True
+            if not evened.dropped and evened.loss < base.loss:
+                self._start = evened
         limit = self._goal.limit
         if self._tunes and (limit <= 0 or self._start.loss <= SEARCH_REACH * limit):
             return self._search_thresholds(Choice())

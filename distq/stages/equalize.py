@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from distq.config import TuneOptions
+from distq.errors import UsageError
 from distq.graph.equalize import equalized, reader_weight, sites
 from distq.graph.plan import Plan, plan_again
 from distq.graph.probes import with_outputs
@@ -38,6 +40,31 @@ EQUALIZING_EFFORT = 3
 
 Factors = Mapping[Site, tuple[Evened, tuple[float, ...]]]
 """The factors of each site, and the width of each of its tensors with them."""
+
+
+def require_evening(options: TuneOptions) -> None:
+    """Find out before anything is computed whether channels can be evened out where that is asked for.
+
+    Raises:
+        UsageError: other options rule it out.
+    """
+    if options.equalize and not _may_even_out(options):
+        raise UsageError(
+            "--equalize changes the network that the search begins with: it goes without --table, --layers, "
+            "--ignore-layers, --no-bias-correction and other strategies than default"
+        )
+
+
+def evens_out(options: TuneOptions) -> bool:
+    """Whether channels are evened out where that pays: as the user says, else from an effort on."""
+    wanted = options.effort >= EQUALIZING_EFFORT if options.equalize is None else options.equalize
+    return wanted and _may_even_out(options)
+
+
+def _may_even_out(options: TuneOptions) -> bool:
+    """Whether all thresholds are the search's: a given one is not one of another network."""
+    given = options.table is not None or options.layers or options.ignore_layers
+    return options.strategy == "default" and options.bias_correction and not given
 
 
 def promising(found: Factors, quantizers: int) -> dict[str, Factors]:

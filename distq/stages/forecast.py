@@ -17,7 +17,7 @@ from distq.run.context import Run
 from distq.search.grid import POINTS
 from distq.stages.confirm import unseen
 from distq.stages.correct import MOST_IMAGES
-from distq.stages.equalize import EQUALIZING_EFFORT
+from distq.stages.equalize import evens_out
 from distq.stages.in_time import COMPARED, STAND_IN
 from distq.stages.scoring import NetworkScorer, Scorer
 from distq.stages.thresholds import AUTO
@@ -70,7 +70,7 @@ def tell_roughly(run: Run, tensors: int) -> None:
     passes = _passes(options)
     if passes is None:
         return
-    made = 1 + (options.method == AUTO) + (options.equalize and options.effort >= EQUALIZING_EFFORT)
+    made = 1 + (options.method == AUTO) + evens_out(options)
     correcting = made * CORRECTION * min(MOST_IMAGES, len(run.selection.calibration))
     tuning, held_out = len(run.tuning), len(run.selection.holdout)
     searching = tuning * (1 + tensors * passes * BEHIND)

@@ -116,7 +116,7 @@ def _candidate(options: AutoOptions, text: str) -> Candidate:
         if option not in _SETTABLE:
             allowed = dict.fromkeys((*_SETTABLE, *_WORDS, _TUNE))
             raise UsageError(f"--try {text}: {unknown_name(name, allowed)}")
-        switch = TuneOptions.model_fields[option].annotation is bool
+        switch = TuneOptions.model_fields[option].annotation in (bool, bool | None)
         if switch == bool(equals):
             form = f"{name} alone" if switch else f"{name}=VALUE"
             raise UsageError(f"--try {text}: give {form.replace('_', '-')}")

@@ -17,7 +17,7 @@ from distq.search.metrics import mean_over_images
 from distq.stages.compare import choose, tuning_diffs
 from distq.stages.confirm import can_confirm, confirmed
 from distq.stages.correct import corrected, corrected_together
-from distq.stages.equalize import EQUALIZING_EFFORT, evened_form, evened_sites, promising
+from distq.stages.equalize import evened_form, evened_sites, evens_out, promising
 from distq.stages.form import Form
 from distq.stages.method import best_method
 from distq.stages.search import chosen_quantizers
@@ -44,9 +44,7 @@ def choose_start(run: Run, options: TuneOptions, form: Form) -> Form:
         start = best_method(run, form, searched, options.method)
     if not options.bias_correction:
         return form if start is form else corrected(run, start)
-    everything = not options.layers and not options.ignore_layers
-    even = options.equalize and everything and options.effort >= EQUALIZING_EFFORT
-    return best_form(run, options, form, start, even=even)
+    return best_form(run, options, form, start, even=evens_out(options))
 
 
 def best_form(run: Run, options: TuneOptions, form: Form, start: Form, *, even: bool) -> Form:

@@ -111,6 +111,16 @@ class Trials:
         known |= {trial.name: trial for trial in self._measured(made, rival)}
         return [known[candidate.name] for candidate in candidates]
 
+    def evened(self) -> Trial | None:
+        """The first network with its channels evened out; None where ``tune`` leaves them.
+
+        Raises:
+            TimeIsUp: there is no time for it.
+        """
+        self._run.time.require()
+        made = self._maker.evened()
+        return None if made is None else self._measured([made], self.base)[0]
+
     def price(self, trial: Trial) -> tuple[float, int, int]:
         """What is to be small; of equals what has fewer float layers, then fewer with 16 bits."""
         cost = trial.cost

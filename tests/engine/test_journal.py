@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,19 +47,51 @@ def test_a_new_journal_knows_nothing(path: Path) -> None:
         assert journal.notes("layer") == []
 
 
+def statuses(tail: JournalTail) -> list[dict[str, Any]]:
+    return [record["fields"] for record in tail.news() if record["type"] == "status"]
+
+
 def test_how_far_a_run_is_stands_between_units_and_is_kept_nowhere_else(path: Path) -> None:
+    tail = JournalTail(path)
     with Journal(path) as journal:
         journal.record_unit("small", "a unit", SMALL)
         journal.status(done=1)
         journal.note("layer", name="conv1")
+        assert statuses(tail) == [{"done": 1}]
         journal.status(done=2)
+        assert statuses(tail) == [{"done": 2}]
+        assert tail.news() == []
     size = path.stat().st_size
     with Journal(path) as journal:
         assert same(journal.get("small"), SMALL)
         assert journal.notes("layer") == [{"name": "conv1"}]
         assert path.stat().st_size == size
-    found = [record["fields"] for record in JournalTail(path).news() if record["type"] == "status"]
-    assert found == [{"done": 1}, {"done": 2}]
+        journal.status(done=3)
+    assert statuses(tail) == [{"done": 3}]
+    assert statuses(JournalTail(path)) == [{"done": 2}, {"done": 3}]
+
+
+def test_a_journal_does_not_grow_with_the_time_that_a_run_takes(path: Path) -> None:
+    tail, sizes = JournalTail(path), []
+    with Journal(path) as journal:
+        for done in range(10_000):
+            journal.status(done=done, workers=[["a host", "x" * (done % 50)]])
+            sizes.append(path.stat().st_size)
+        assert statuses(tail)[-1]["done"] == 9_999
+    assert sizes[-1] == sizes[100] < 1_000
+
+
+def test_a_status_that_is_just_being_written_over_comes_with_the_next_look(path: Path) -> None:
+    tail = JournalTail(path)
+    with Journal(path) as journal:
+        journal.status(done=1)
+        assert statuses(tail) == [{"done": 1}]
+        journal.status(done=2)
+    whole = path.read_bytes()
+    path.write_bytes(whole.replace(b'"done":2', b'"done":1'))
+    assert tail.news() == []
+    path.write_bytes(whole)
+    assert statuses(tail) == [{"done": 2}]
 
 
 def test_units_and_notes_are_there_at_once_and_after_reopening(path: Path) -> None:

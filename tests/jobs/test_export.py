@@ -98,7 +98,7 @@ def test_a_run_that_ends_while_it_is_read_is_exported_as_finished(
 
 @pytest.mark.parametrize(
     "command",
-    ["watch", "export --out {0}/o", "convert --to csv --out {0}/t.csv", "report --quiet --out {0}/p.html"],
+    ["watch", "export --out {0}/o", "convert --to csv --out {0}/t.csv", "report --out {0}/p.html"],
 )
 def test_the_folder_of_several_runs_names_them(
     command: str, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

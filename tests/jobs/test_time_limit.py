@@ -108,7 +108,7 @@ def test_other_strategies_end_in_time_too(tune: Tune, strategy: str) -> None:
     assert found.ended.searched < found.ended.of
 
 
-@pytest.mark.parametrize("time", ["-5m", "20min", "1h30m", "m", "1e3", "ten"])
+@pytest.mark.parametrize("time", ["-5m", "1:30", "20min", "1h30m", "m", "1e3", "ten"])
 def test_what_is_no_time_is_refused(time: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(tmp_path / "run")
     assert invoke(["tune", "net.onnx", "--data", "photos", "--out", out, f"--time={time}"]) == 2

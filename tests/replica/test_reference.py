@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from compared_networks import SPECS, network
 from networks import SETTINGS
+from onnx import helper, numpy_helper
 
 from distq.data.samples import InputSpec
 from distq.errors import ExecutionError
@@ -45,6 +46,35 @@ def test_rounding_is_no_difference_and_another_value_is():
     assert not agree(np.ones(3), np.array([1.0, np.nan, 1.0]))
     assert agree(np.arange(1000), np.r_[np.arange(999), 0])
     assert not agree(np.arange(10), np.arange(10)[::-1])
+
+
+def cancelling(*order: int, factor: float = 1.0) -> bytes:
+    """A network that adds up large values, which cancel, in one order or another."""
+    nodes, last = [], "x0"
+    split = helper.make_node("Split", ["x"], [f"x{n}" for n in range(4)], axis=1, num_outputs=4)
+    for n in order:
+        nodes.append(helper.make_node("Add", [last, f"x{n}"], [f"s{n}"]))
+        last = f"s{n}"
+    nodes.append(helper.make_node("Mul", [last, "factor"], ["y"]))
+    value = numpy_helper.from_array(np.float32(factor), "factor")
+    ends = [[helper.make_tensor_value_info(n, 1, shape)] for n, shape in (("x", (1, 4)), ("y", (1, 1)))]
+    graph = helper.make_graph([split, *nodes], "g", *ends, [value])
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9
+    ).SerializeToString()
+
+
+def test_rounding_that_the_model_amplifies_is_no_difference_and_a_wrong_network_is():
+    """The sum is about 1e-7 of its terms, so that the order of adding them decides its digits."""
+    feeds = [{"x": np.array([[1.0, 0.3, -0.7, -0.6 + n * 3e-7]], np.float32)} for n in (1, 2)]
+    small = cancelling(1, 2, 3)
+    (one,), (other,) = (Session(net, SETTINGS).run(feeds[0]) for net in (small, cancelling(2, 3, 1)))
+    assert not agree(one, other)
+    assert differing(small, cancelling(2, 3, 1), feeds) == ()
+    assert differing(small, cancelling(1, 2, 3, factor=1000), feeds) == ("y",)
+    plain = [{"x": np.array([[1.0, 0.3, 0.7, 0.6]], np.float32)}]
+    assert differing(small, cancelling(1, 2, 3, factor=1.01), plain) == ("y",)
+    assert differing(small, cancelling(1, 2, 3, factor=1.01), [*feeds, *plain]) == ("y",)
 
 
 def test_sequences_maps_strings_and_nothing_are_compared_too():

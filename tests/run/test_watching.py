@@ -75,6 +75,12 @@ def test_stage_rate_and_time_left_follow_from_what_the_run_says(folder: Path) ->
     assert (found.warnings, found.warning) == (1, "a sample")
 
 
+def test_the_rate_is_that_of_the_last_minute_of_which_the_run_says_where_it_began(folder: Path) -> None:
+    with Journal(folder / "journal.jsonl") as journal:
+        journal.status(**said(since=NOW - 1000, done=10, before=(NOW - 50, 5)))
+    assert watcher_of(folder).look().rate == pytest.approx(0.1)
+
+
 def test_the_time_left_is_what_the_run_says_where_it_does(folder: Path) -> None:
     with Journal(folder / "journal.jsonl") as journal:
         journal.status(**said(ends=NOW + 25))
@@ -173,9 +179,9 @@ def test_the_best_so_far_and_the_last_decisions_are_those_of_the_journal(folder:
 
 
 def test_a_line_that_is_half_written_comes_with_the_next_look(folder: Path) -> None:
-    with Journal(folder / "journal.jsonl") as journal:
-        journal.status(**said(done=1))
-        journal.status(**said(done=2))
+    for done in (1, 2):  # of a run that was continued: the first line stays
+        with Journal(folder / "journal.jsonl") as journal:
+            journal.status(**said(done=done))
     whole = (folder / "journal.jsonl").read_bytes()
     (folder / "journal.jsonl").write_bytes(whole[:-9])
     watcher = watcher_of(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,15 @@ import pytest
 from job_helpers import samples
 from wound_clock import Clock, Winding
 
-from distq.config import TuneOptions
+from distq.config import AutoOptions, TuneOptions
 from distq.engine.progress import SilentReporter, about
 from distq.jobs.tune import tune as job
 from distq.options import make_options
 from distq.replica.evaluate import Evaluate
 from distq.replica.float32 import Observe
 from distq.run.pace import Pace
-from distq.stages.forecast import Forecast
+from distq.run.time_limit import TimeLimit
+from distq.stages.forecast import Forecast, tell_networks
 
 
 class Unit:
@@ -115,3 +117,27 @@ def test_of_a_search_without_candidates_or_end_nothing_is_told(
     tune: Callable[..., Told], options: dict[str, Any]
 ) -> None:
     assert not any(line.startswith("search: about") for line in tune(**options).lines)
+
+
+@pytest.mark.parametrize(
+    ("limit", "ending"),
+    [(None, " at most"), ("10m", " at most"), ("4m", " at most; --time 4m leaves about 3 min for them")],
+)
+def test_auto_says_what_a_network_takes_and_how_many_there_may_be(limit: str | None, ending: str) -> None:
+    told, pace = Told(), Pace(correct=10.0)
+    pace.measured([Unit(4)], 1, first=2.0, whole=2.0)  # type: ignore[list-item]  # what is looked at
+    pace._speeds["Evaluate"] = pace.of(Unit)
+    assert pace.of(Evaluate).each == 0.5
+    run: Any = SimpleNamespace(
+        options=AutoOptions.model_construct(time=limit),
+        reporter=told,
+        pace=pace,
+        tuning=range(10),
+        time=TimeLimit(limit, lambda: 60.0),
+    )
+    tell_networks(run, 7, 3)
+    line = " ".join(text.strip() for text in told.lines)
+    assert line == f"a network takes about 20 s: about 2 min for 6 of them, 5 min for 15{ending}"
+    told.lines.clear()
+    tell_networks(run, 0, 3)
+    assert told.lines == []
