@@ -30,6 +30,11 @@ class Call(Generic[Result]):
         """Wait at most so long; whether it is over. Ctrl-C ends the wait."""
         return self._over.wait(seconds)
 
+    @property
+    def succeeded(self) -> bool:
+        """Whether it is over and raised nothing."""
+        return self._over.is_set() and self._error is None
+
     def result(self) -> Result:
         """What it returned, or raise what it raised; only when it is over."""
         if self._error is not None:

@@ -60,6 +60,16 @@ def shares(model: ir.Model) -> dict[str, float]:
     return {name: count / total for name, count in found.items()}
 
 
+LEAST_WORK = 10_000_000_000
+"""Multiplications that are worth a work unit of their own."""
+
+
+def images_of_a_unit(model: ir.Model) -> int:
+    """The fewest images, 1 or more, with which a forward through each is worth a work unit of its own."""
+    work = sum(map(multiplications, compute_nodes(model)))
+    return max(1, round(LEAST_WORK / max(1, work)))
+
+
 def compute_nodes(model: ir.Model) -> list[ir.Node]:
     """The nodes that multiply by weights, or tensors with each other."""
     return [node for node in model.graph if node.op_type in LAYERS and not node.domain]

@@ -11,12 +11,13 @@ from distq.data.manifest import Manifest
 from distq.data.shards import Selection, shard
 from distq.engine.executor import Executor, Unit
 from distq.engine.journal import Journal
-from distq.engine.portions import portions_for
+from distq.engine.portions import LEAST_PORTIONS, TOGETHER, portions_for
 from distq.engine.progress import Reporter
 from distq.engine.run import Tally, run_units
 from distq.errors import DataError
 from distq.graph.heads import Place, with_places
 from distq.graph.load import LoadedModel
+from distq.graph.network_cost import images_of_a_unit
 from distq.graph.plan import Plan
 from distq.memory import peak_rss_mb
 from distq.replica.lowered import Lowered
@@ -131,9 +132,20 @@ class Run:
         """An exported model for the workers, with what reports compare as its outputs."""
         return self.executor.share(with_places(model, self.reported))
 
-    def shards(self, indices: Sequence[int]) -> list[Sequence[int]]:
-        """Readable calibration samples in pieces of at most the shard size, as many for each worker."""
-        return shard(self.readable(indices), self.options.shard_size, portions_for(self.executor.workers))
+    def shards(self, indices: Sequence[int], data: DatasetSpec | None = None) -> list[Sequence[int]]:
+        """Readable samples, of the calibration data or other data, in pieces; as many for each worker."""
+        kept = self.readable(indices, data)
+        return shard(kept, self.shard_size(len(kept)), portions_for(self.executor.workers))
+
+    def shard_size(self, images: int) -> int:
+        """How many images a unit has at most: the option, or fewer where some workers would have none.
+
+        Where an image takes long, a few of them are shared too.
+        """
+        most = self.options.shard_size
+        if images >= most * LEAST_PORTIONS:
+            return most
+        return min(most, max(TOGETHER, images_of_a_unit(self.loaded.model), -(-images // LEAST_PORTIONS)))
 
     def results(self, units: Sequence[Unit]) -> Iterator[Arrays]:
         """Results of units in their order; those in the journal are not run again.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -38,6 +38,7 @@ from distq.run.results import RunResult
 from distq.run.resuming import resuming
 from distq.run.rundir import RunDir
 from distq.run.samples import prepare_data
+from distq.run.starting import Starting
 from distq.run.time_limit import Clock, TimeEnd, TimeLimit, seconds_of
 
 Options = TypeVar("Options", bound=CalibrateOptions)
@@ -76,6 +77,22 @@ def open_run(
         InputError: what was given cannot be used.
         ExecutionError: no worker starts, or the disk is full.
     """
+    with (
+        Starting(options, lambda tell: open_workers(options, reporter, tell), reporter.warn) as starting,
+        _opened(options, command, reporter, lender, clock, starting) as opened,
+    ):
+        yield opened
+
+
+@contextmanager
+def _opened(  # noqa: PLR0917  # those of open_run, and the workers
+    options: CalibrateOptions,
+    command: str,
+    reporter: Reporter,
+    lender: Lender | None,
+    clock: Clock | None,
+    starting: Starting,
+) -> Iterator[Run | RunResult]:
     limit = TimeLimit(getattr(options, "time", None), clock)
     tell_differences(options, reporter)
     rundir = RunDir(options.out)
@@ -84,6 +101,8 @@ def open_run(
         damaged = rundir.damaged() if rundir.finished else ()
         finished = rundir.finished and not damaged and not (options.resume and _goes_on(rundir, limit))
         if not finished:
+            if lender is None and not rundir.run.exists():
+                starting.begin()
             with watched(f"comparing the simplified network with {options.model}", reporter.warn):
                 first = first_samples(data, selection.calibration)
                 loaded, plan = _unchanged(options, loaded, plan, first, reporter)
@@ -105,7 +124,9 @@ def open_run(
             ours = made
             said = {"command": command, "model": str(options.model)}
             reporter = pulse = stack.enter_context(Pulse(journal, reporter, said))
-            pulse.executor = executor = stack.enter_context(_workers(options, pulse, lender, own_identity))
+            starting.tell = pulse.warn
+            workers = starting.take() if lender is None else lender.lend(own_identity)
+            pulse.executor = executor = stack.enter_context(workers)
             stack.enter_context(loaded_set_aside())
             places, shown = parts(loaded.model, plan), reported(loaded.model)
             original = with_places(loaded.serialized(), shown)
@@ -233,16 +254,11 @@ def as_begun(options: Options) -> Options:
     return options.model_copy(update={n: v for n, v in kept.items() if n not in options.model_fields_set})
 
 
-def _workers(
-    options: CommonOptions, reporter: Reporter, lender: Lender | None, identity: Mapping[str, Any]
-) -> Executor:
-    """Workers of the run's own, or borrowed ones."""
-    return open_workers(options, reporter) if lender is None else lender.lend(identity)
-
-
-def open_workers(options: CommonOptions, reporter: Reporter) -> Pool:
-    """The executor of the options; what happens to workers is shown as warnings."""
-    executor = open_executor(options, reporter.warn)
+def open_workers(
+    options: CommonOptions, reporter: Reporter, tell: Callable[[str], None] | None = None
+) -> Pool:
+    """The executor of the options; what happens to workers is shown as warnings, or told."""
+    executor = open_executor(options, tell or reporter.warn)
     if options.device == "auto":
         reporter.line(f"--device auto: all workers ({executor.workers}) compute on {executor.device}")
     return executor

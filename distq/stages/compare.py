@@ -9,8 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from distq.data.dataset import DatasetSpec
-from distq.data.shards import shard
-from distq.engine.portions import portions_for
 from distq.graph.heads import with_places
 from distq.replica.evaluate import STATISTICS, Evaluate
 from distq.replica.lowered import Lowered
@@ -56,9 +54,8 @@ def compare_models(
         measuring: what else is measured.
         lowered: also give this loss.
     """
-    kept = run.readable(indices, data)
     against = run.float_model if reference is None else reference
-    pieces = shard(kept, run.options.shard_size, portions_for(run.executor.workers))
+    pieces = run.shards(indices, data)
     units = [
         Evaluate(tuple(models), against, data, piece, number, again, measuring, lowered)
         for number, piece in enumerate(pieces)
@@ -66,8 +63,9 @@ def compare_models(
     results = list(run.images(stage, units))
     for result in results:
         run.skip_unreadable(result, data)
-    run.cost_so_far.fp32_forwards += len(kept)
-    run.cost_so_far.int8_forwards += len(kept) * len(models)
+    images = sum(map(len, pieces))
+    run.cost_so_far.fp32_forwards += images
+    run.cost_so_far.int8_forwards += images * len(models)
     return results
 
 

@@ -40,10 +40,10 @@ from distq.stages.steps import Steps, run_side_by_side
 MOST_IMAGES = 128
 """Means and covariances settle with fewer images than thresholds; more would only take longer."""
 
-MOMENTS_UNITS, LEAST_MEASURED, LEAST_WORK = 4, 32, 10_000_000_000
-"""Units that share a layer's images at most, and images of one: fewer are measured sooner than sums are sent.
+MOMENTS_UNITS, LEAST_STAGE_WORK = 4, 400_000_000
+"""Units that share a stage's images at most, and multiplications of one in a stage, on average.
 
-Where an image takes long, fewer images that come to so many multiplications.
+A stage with less is measured sooner than sums are sent to the driver and weights back.
 """
 
 STAGES_TOGETHER = 8
@@ -73,7 +73,10 @@ def corrected_together(run: Run, forms: Sequence[Form]) -> list[Form]:
     Means are measured without bias correction too: that is where samples that cannot be decoded are found.
     """
     plain = [with_nearest_weights(run, form) for form in forms]
-    measured = [with_float_means(run, form) for form in plain]
+    measured: list[Form] = []
+    for form in plain:
+        known = next((other.means for other in measured if _same_means(form, other)), form.means)
+        measured.append(with_float_means(run, replace(form, means=known)))
     return round_and_correct(run, measured) if run.options.bias_correction else measured
 
 
@@ -140,6 +143,11 @@ def round_and_correct(run: Run, forms: Sequence[Form], changed: Collection[str] 
     if changed is None and run.tally.recalled == known:
         run.pace.correct = (run.time.elapsed - began) / len(forms)
     return results
+
+
+def _same_means(form: Form, other: Form) -> bool:
+    """Whether the means of one form's layers are also the other's: in float they are one network."""
+    return form.model is other.model and stages(form.model, form.plan) == stages(other.model, other.plan)
 
 
 def _tensors(form: Form, quantizers: Collection[str]) -> set[str]:
@@ -227,7 +235,7 @@ def _on_all(run: Run, cut: MovingCut, chain: Chain, count: int) -> Steps[list[Ar
 def _pieces(run: Run, form: Form) -> int:
     """How many units share the samples: one for each worker, if it has enough to do."""
     work = sum(map(multiplications, compute_nodes(form.model)))
-    least = min(LEAST_MEASURED, max(1, round(LEAST_WORK / max(1, work))))
+    least = max(1, round(LEAST_STAGE_WORK * len(stages(form.model, form.plan)) / max(1, work)))
     return max(1, min(MOMENTS_UNITS, run.executor.workers, len(run.readable(_samples(run))) // least))
 
 

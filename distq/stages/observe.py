@@ -139,7 +139,8 @@ def observe(run: Run, form: Form, quantizers: Sequence[str] | None = None) -> di
         counted = max(COUNTED_OF_SAMPLE, COUNTED // len(run.selection.calibration))
     workers = run.executor.workers
     enough = UNITS_OF_A_WORKER * workers
-    pieces = shard(images, max(run.options.shard_size, min(LARGE_SHARD, len(images) // enough)), workers)
+    size = max(run.shard_size(len(images)), min(LARGE_SHARD, len(images) // enough))
+    pieces = shard(images, size, workers)
     units = [Observe(model, tensors, run.data, indices, counted) for indices in pieces]
     groups = [units[end - SUMMED : end] for end in range(SUMMED, len(units) + 1, SUMMED)]
     keys = list(accumulate(groups, _sum_key, initial=""))[1:]

@@ -12,6 +12,7 @@ on one worker and on two and NNCF take turns, ``--rounds`` times. Seconds of a b
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import json
 import statistics
@@ -37,7 +38,7 @@ FAMILIES: dict[str, tuple[tuple[int, ...], Callable[[int], onnx.ModelProto], Cal
 
 STAGES = {
     "load": ("distq.run.open:prepare_shown", "distq.run.open:_unchanged"),
-    "start workers": ("distq.run.open:_workers",),
+    "start workers": ("distq.run.starting:Starting.take",),
     "observe": ("distq.stages.calibrated:with_distributions",),
     "thresholds": ("distq.stages.calibrated:with_thresholds", "distq.stages.method:calibrated_table"),
     "quantized graphs": ("distq.stages.correct:with_nearest_weights", "distq.stages.correct:fused"),
@@ -80,9 +81,10 @@ class Stopwatch:
 
     def watch(self, stage: str, place: str) -> None:
         """Have a function switch to a stage while it runs."""
-        module_name, _, name = place.partition(":")
-        module = importlib.import_module(module_name)
-        function = getattr(module, name, None)
+        module_name, _, path = place.partition(":")
+        *inside, name = path.split(".")
+        owner = functools.reduce(getattr, inside, importlib.import_module(module_name))
+        function = getattr(owner, name, None)
         if function is None:
             return
 
@@ -93,7 +95,7 @@ class Stopwatch:
             finally:
                 self.switch(None)
 
-        setattr(module, name, timed)
+        setattr(owner, name, timed)
 
 
 def one(job: dict[str, Any]) -> dict[str, Any]:

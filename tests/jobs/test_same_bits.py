@@ -71,7 +71,7 @@ def test_any_shard_size_gives_the_same_bits(
 @pytest.fixture
 def dealt_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few images are dealt out to correct a layer, as many are."""
-    monkeypatch.setattr(correct, "LEAST_MEASURED", 8)
+    monkeypatch.setattr(correct, "LEAST_STAGE_WORK", 1)
 
 
 @pytest.mark.usefixtures("ray_session", "dealt_out")

@@ -30,7 +30,7 @@ def with_scale(form, name, factor):
 
 @pytest.mark.parametrize("name", ["many branches", "SiLU", "detector"])
 def test_one_worker_and_many_that_share_the_samples_correct_to_the_same_bits(tmp_path, name, monkeypatch):
-    monkeypatch.setattr(correction, "LEAST_MEASURED", 1)
+    monkeypatch.setattr(correction, "LEAST_STAGE_WORK", 1)
     bench = Bench(tmp_path, name)
     run = bench.opened()
     form = with_float_means(run, bench.form)
@@ -45,7 +45,7 @@ def test_one_worker_and_many_that_share_the_samples_correct_to_the_same_bits(tmp
 
 @pytest.mark.parametrize("name", ["many branches", "Gemm, transposed", "MatMul of a stack"])
 def test_a_large_layer_that_several_units_round_gets_the_same_bits(tmp_path, name, monkeypatch):
-    monkeypatch.setattr(correction, "LEAST_MEASURED", 1)
+    monkeypatch.setattr(correction, "LEAST_STAGE_WORK", 1)
     monkeypatch.setattr(unit, "LEAST_DIVIDED", 1)
     for module in (unit, rounding):
         monkeypatch.setattr(module, "OUTPUTS_TOGETHER", 2)
@@ -63,7 +63,7 @@ def test_a_large_layer_that_several_units_round_gets_the_same_bits(tmp_path, nam
 
 
 def test_what_several_layers_read_is_measured_once(tmp_path, monkeypatch):
-    monkeypatch.setattr(correction, "LEAST_MEASURED", 1)
+    monkeypatch.setattr(correction, "LEAST_STAGE_WORK", 1)
     bench = Bench(tmp_path, "many branches")
     run = bench.opened()
     form = with_float_means(run, bench.form)

@@ -38,7 +38,7 @@ def test_a_score_is_the_exported_models_error_to_the_last_bit(tmp_path: Path, na
 def test_correction_keeps_the_scales_and_is_the_same_on_one_worker_and_on_many(
     tmp_path: Path, name: str, target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(correction, "LEAST_MEASURED", 1)
+    monkeypatch.setattr(correction, "LEAST_STAGE_WORK", 1)
     bench = Bench(tmp_path, name, target)
     run = bench.opened()
     form = with_float_means(run, bench.form)
