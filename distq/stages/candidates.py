@@ -141,12 +141,14 @@ class Maker:
         return self._named(Made(Candidate("INT8"), self._options, self._run, form))
 
     def _named(self, made: Made) -> Made:
-        """With the method that ``auto`` came to in place of ``auto``."""
+        """With the method that ``auto`` came to in place of it, and without correction where it harms."""
         if made.options.method != AUTO:
             return made
         chosen = made.run.journal.notes("method")  # none where there was no time to compare
-        method = chosen[-1]["chosen"] if chosen else FIRST_METHOD
-        candidate = replace(made.candidate, changes={**made.candidate.changes, "method": method})
+        found: dict[str, object] = {"method": chosen[-1]["chosen"] if chosen else FIRST_METHOD}
+        if chosen and not chosen[-1].get("corrected", True):
+            found["bias_correction"] = False
+        candidate = replace(made.candidate, changes={**made.candidate.changes, **found})
         return replace(made, candidate=candidate, options=candidate.options(self._options))
 
     def _as_the_run(self, options: AutoOptions) -> bool:

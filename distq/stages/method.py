@@ -10,6 +10,9 @@ import math
 from collections.abc import Collection
 from dataclasses import replace
 
+import numpy as np
+import numpy.typing as npt
+
 from distq.graph.rows import encodings
 from distq.run.context import Run
 from distq.search.acceptance import beyond_chance
@@ -28,12 +31,18 @@ METHODS = ("mse", "max", "percentile", "kl")
 MOST_COMPARED = 64
 """Images that ``--method auto`` compares methods on, the first ones."""
 
+LEAST_COMPARED, HALF, NEARLY_ALL = 8, 0.5, 0.9
+"""Images that can tell that correction harms, what part of the error is left without it at most, and on how
+many of the images there is less, at least."""
+
 
 def best_calibration(run: Run, form: Form) -> Form:
     """The form with the thresholds and corrections that ``--method auto`` comes to.
 
-    The other methods' thresholds are compared on weights rounded to nearest, which are made for none of them.
-    The closest of them to float is corrected beside the first method's, and the closer of the two is taken.
+    The methods' thresholds are compared on weights rounded to nearest, which are made for none of them. The
+    closest of the others to float is corrected beside the first method's, and the closer of the two is taken;
+    neither is where correction harms: where the best without it leaves less than half of the error, and less
+    on nearly all images.
 
     Args:
         run: gives workers and samples.
@@ -53,23 +62,44 @@ def _closer(run: Run, form: Form, first: Form | None) -> Form:
     """
     few = replace(run, selection=replace(run.selection, tuning=run.selection.tuning[:MOST_COMPARED]))
     plain = with_nearest_weights(run, form)
-    others = [m for m in METHODS if m != FIRST_METHOD]
-    tables = [calibrated_table(form.plan, form.distributions, name, run.options.bins) for name in others]
+    methods = (FIRST_METHOD, *(m for m in METHODS if m != FIRST_METHOD))
+    tables = [calibrated_table(form.plan, form.distributions, name, run.options.bins) for name in methods[1:]]
+    tables = [form.table, *tables]
     states = [replace(plain.state, encodings=encodings(table)) for table in tables]
-    means = [mean_over_images(diff) for diff in NetworkScorer(few, plain).diffs(states)]
-    best = min(range(len(others)), key=lambda i: (means[i], i))
+    diffs = NetworkScorer(few, plain).diffs(states)
+    order = sorted(range(len(methods)), key=lambda i: (mean_over_images(diffs[i]), i))
+    best = next(i for i in order if i)
     candidate = replace(form, table=tables[best])
     if first is None:
         first, other = corrected_together(run, [form, candidate])
     else:
         other = corrected(run, candidate)
-    names = [FIRST_METHOD, others[best]]
-    pair = [mean_over_images(diff) for diff in tuning_diffs(few, "compare methods", [first, other])]
+    names = [FIRST_METHOD, methods[best]]
+    both = tuning_diffs(few, "compare methods", [first, other])
+    pair = [mean_over_images(diff) for diff in both]
     for name, mean in zip(names, pair, strict=True):
         run.reporter.line(f"method {name}: diff {mean:.6g}")
     chosen = int(pair[1] < pair[0])
-    run.journal.note("method", chosen=names[chosen], names=names, diffs=pair)
-    return (first, other)[chosen]
+    closest = order[0]
+    harms = run.options.bias_correction and far_better(diffs[closest], both[chosen])
+    name = methods[closest] if harms else names[chosen]
+    run.journal.note("method", chosen=name, names=names, diffs=pair, corrected=not harms)
+    if not harms:
+        return (first, other)[chosen]
+    left = mean_over_images(diffs[closest])
+    run.reporter.line(f"method {name} without correction, which harms here: diff {left:.6g}")
+    return replace(plain, table=tables[closest], state=states[closest])
+
+
+def far_better(plain: npt.NDArray[np.float64], corrected: npt.NDArray[np.float64]) -> bool:
+    """Whether a network without correction is so much closer to float that correction is to be left out.
+
+    Args:
+        plain: its diff on each image, (images,).
+        corrected: that of the corrected network.
+    """
+    less = mean_over_images(plain) < HALF * mean_over_images(corrected)
+    return less and len(plain) >= LEAST_COMPARED and bool(np.mean(plain < corrected) >= NEARLY_ALL)
 
 
 def best_method(run: Run, form: Form, searched: Collection[str], own: str) -> Form:

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from job_helpers import calibrate, depthwise_network, read_json, samples, thresholds, write_model
+import yaml
+from job_helpers import bits, calibrate, depthwise_network, read_json, samples, thresholds, write_model
 
 import distq
+from distq.cli.app import invoke
 from distq.engine.journal import Journal
 from distq.errors import UsageError
 from distq.run.results import RunResult
+from distq.stages import method
 from distq.stages.method import METHODS
 
 
@@ -86,3 +89,45 @@ def test_what_a_search_starts_from_is_compared_alike_whatever_method_is_named(
         assert note["names"][0] == name
         found.append(dict(zip(note["names"], note["diffs"], strict=True)))
     assert found[0] == found[1] == found[2]
+
+
+def test_correction_is_left_out_where_the_network_is_far_closer_to_float_without_it(
+    wide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(method, "far_better", lambda *_: True)
+    found = run(wide, tmp_path / "run")
+    with Journal(found.out / "journal.jsonl") as journal:
+        (note,) = journal.notes("method")
+    assert not note["corrected"]
+    plain = run(wide, tmp_path / "plain", method=note["chosen"], bias_correction=False)
+    assert bits(found.out) == bits(plain.out)
+
+
+def test_auto_goes_on_without_correction_and_its_job_file_says_so(
+    wide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as changed:
+        changed.setattr(method, "far_better", lambda *_: True)
+        found = distq.auto(
+            model=wide / "model.onnx",
+            data=wide / "data.npy",
+            out=tmp_path / "run",
+            samples=16,
+            goal="sqnr:10",
+            executor="local",
+        )
+    assert yaml.safe_load((found.out / "chosen.yaml").read_text())["bias_correction"] is False
+    assert invoke(["run", str(found.out / "chosen.yaml"), "--quiet"]) == 0
+    assert bits(found.out / "chosen") == bits(found.out)
+
+
+@pytest.mark.parametrize(
+    ("images", "plain", "far"),
+    [(8, 0.4, True), (8, 0.6, False), (4, 0.1, False), (24, 0.49, True)],
+)
+def test_correction_harms_where_nearly_every_image_says_so(images: int, plain: float, far: bool) -> None:
+    corrected = np.ones(images)
+    assert method.far_better(plain * corrected, corrected) is far
+    one_image_decides = np.concatenate([np.full(images - 1, 1.01), [0.0]])
+    corrected[-1] = 100.0
+    assert not method.far_better(one_image_decides, corrected)
