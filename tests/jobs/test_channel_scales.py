@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from job_helpers import SPREAD, Reference, depthwise_network, evening_job, samples, write_model
+from job_helpers import SHAPE, SPREAD, Graph, Reference, depthwise_network, evening_job, samples, write_model
 
 import distq
 from distq.errors import UsageError
@@ -37,14 +37,19 @@ def by_channel(run: Path) -> dict[str, Any]:
 
 def test_unlike_channels_gain_six_decibels(tmp_path: Path) -> None:
     runs = {on: tmp_path / f"run_{on}" for on in (False, True)}
+    options = job(tmp_path)
+    graph, spread = Graph(3), (3000, 30, 3, 1, 1, 1, 1, 1)
+    unlike = graph.depthwise_blocks(1, spread)
+    graph.conv(unlike, (8, 8), "y", group=8, gain=[1 / factor for factor in spread])
+    write_model(tmp_path / "model.onnx", graph.model({"y": (1, 8, *SHAPE[1:])}))
     for on, out in runs.items():
-        distq.calibrate(**job(tmp_path, out=out, channel_scales=on))
+        distq.calibrate(**options, out=out, channel_scales=on)
     assert by_channel(runs[False]) == {}
-    assert set(by_channel(runs[True])) == {"pointwise1", "pointwise2"}
+    assert set(by_channel(runs[True])) == {"pointwise0"}
     assert error(runs[True], tmp_path) * 4 < error(runs[False], tmp_path)
     nodes = {n.name: n for n in onnx.load(runs[True] / "model.int8.onnx").graph.node}
     for kind in ("quantize", "dequantize"):
-        assert nodes[f"pointwise1_{kind}"].attribute[0].i == 1
+        assert nodes[f"pointwise0_{kind}"].attribute[0].i == 1
         assert not nodes[f"x_{kind}"].attribute
 
 
@@ -112,8 +117,12 @@ def test_bias_steps_are_those_of_the_channels(tmp_path: Path) -> None:
     numbers = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
     scale, zero = numbers["pointwise1_scale"], numbers["pointwise1_zero_point"]
     assert scale.shape == zero.shape == (len(SPREAD),)
-    steps = [numbers[name] for name in numbers if name.startswith("depthwise2") and name.endswith("_scale")]
-    weight, bias = sorted(steps, key=lambda step: float(step.sum()), reverse=True)
+    layer = next(
+        n.removesuffix("_weight_scale")
+        for n in numbers
+        if n.startswith("depthwise2") and n.endswith("_weight_scale")
+    )
+    weight, bias = numbers[f"{layer}_weight_scale"], numbers[f"{layer}_bias_scale"]
     np.testing.assert_array_equal(bias, scale * weight)
 
 
