@@ -84,6 +84,10 @@ FLAGS = {
         LAYERS, "Keep these layers in float, and all behind them up to the next in float.", "NAME,NAME"
     ),
     "float_depthwise": Flag(LAYERS, "Keep depthwise convolutions in float."),
+    "channel_scales": Flag(
+        LAYERS,
+        "A scale for each channel in front of depthwise convolutions where that pays (openvino).",
+    ),
     "conv_groups": Flag(
         LAYERS, "Split each convolution's outputs by magnitude into up to N groups (2 to 64).", "N"
     ),

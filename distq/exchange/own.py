@@ -25,7 +25,7 @@ from distq.quant.table import FORMAT, Row, Table, dump_table, parse_table
 METHOD = "given"
 """The method of a threshold from another tool's table."""
 
-_COLUMNS = ("tensor", *(field.name for field in fields(Row)))
+_COLUMNS = ("tensor", *(field.name for field in fields(Row) if field.name != "channels"))
 
 
 def _is_own(content: Content) -> bool:
@@ -34,7 +34,13 @@ def _is_own(content: Content) -> bool:
 
 def _read_own(content: Content, convention: Convention) -> ExchangeTable:
     del convention
-    return of_rows(parse_table(content.data, content.where))
+    rows = parse_table(content.data, content.where)
+    for name, row in rows.items():
+        if row.channels is not None:
+            content.fail(
+                f"{quoted(name)} has scales by channel: give a table of a run without --channel-scales"
+            )
+    return of_rows(rows)
 
 
 def of_rows(rows: Table) -> ExchangeTable:
@@ -150,6 +156,7 @@ def _row_of_cells(content: Content, row: Mapping[str, str], line: int) -> Row:
         convention=row["convention"],
         method=row["method"],
         tied_to=row["tied_to"] or None,
+        channels=None,
     )
 
 

@@ -30,7 +30,9 @@ Floats = npt.NDArray[np.float64]
 
 
 def sites(model: ir.Model, plan: Plan) -> tuple[Site, ...]:
-    """What can be scaled, in graph order; a tensor for which the user set something stays as it is.
+    """What can be scaled, in graph order.
+
+    A tensor for which the user set something, or whose channels have a scale each, stays as it is.
 
     Where quantizers stand everywhere, a multiplication is inserted only behind nodes that run in float
     anyway: it would part an integer kernel from its quantizer elsewhere.
@@ -41,7 +43,7 @@ def sites(model: ir.Model, plan: Plan) -> tuple[Site, ...]:
         apart = plan.target.placement == "layer inputs" or _runs_in_float(node, plan, floats)
         found += [_inserted(value, plan) for value in node.outputs if apart]
         found += [site_of_rows(value, plan, apart=apart) for value in node.outputs]
-    taken = {tensor for q in plan.quantizers if q.setting is not None for tensor in q.tensors}
+    taken = {tensor for q in plan.quantizers if q.setting or q.channels for tensor in q.tensors}
     kept = []
     for site in found:
         if site is not None and taken.isdisjoint(site.tensors):

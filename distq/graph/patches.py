@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from distq.graph.layers import Layer
 from distq.graph.values import constant
+from distq.quant.scheme import ZeroPoints, on_channels
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -126,7 +127,7 @@ class Geometry:
         return found
 
 
-def patch_sums(geometry: Geometry, summed: Floats, count: int, zero_point: int) -> tuple[Floats, int]:
+def patch_sums(geometry: Geometry, summed: Floats, count: int, zero_point: ZeroPoints) -> tuple[Floats, int]:
     """Sum of each patch element over all output positions; the sums are of integers and exact.
 
     Along each axis a kernel offset meets some of the input's pixels, whatever the other axes do; so the sums
@@ -136,12 +137,12 @@ def patch_sums(geometry: Geometry, summed: Floats, count: int, zero_point: int) 
         geometry: of the layer.
         summed: its integer inputs, added up: (channels, ...).
         count: how many these were.
-        zero_point: the integer that stands for zero.
+        zero_point: the integer that stands for zero, or that of each channel.
 
     Returns:
         (channels, *kernel) of integers less the zero point, and the number of output positions of all inputs.
     """
-    sums = summed - zero_point * count
+    sums = summed - on_channels(zero_point, summed.ndim) * count
     if geometry.op == "Gemm":
         return sums, count
     positions = geometry.positions(summed.shape[1:])
@@ -152,7 +153,7 @@ def patch_sums(geometry: Geometry, summed: Floats, count: int, zero_point: int) 
 
 
 def sampled_patches(
-    geometry: Geometry, data: npt.NDArray[Any], zero_point: int, most: int, seed: int
+    geometry: Geometry, data: npt.NDArray[Any], zero_point: ZeroPoints, most: int, seed: int
 ) -> npt.NDArray[Any]:
     """Patches at up to ``most`` positions of the first image, evenly spread from where ``seed`` starts.
 
@@ -187,7 +188,7 @@ def _spread(total: int, most: int, seed: int) -> npt.NDArray[np.int64]:
     return np.minimum(((np.arange(count) + shift) * total / count).astype(np.int64), total - 1)
 
 
-def _centred(data: npt.NDArray[Any], zero_point: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+def _centred(data: npt.NDArray[Any], zero_point: ZeroPoints, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     found = data.astype(dtype)
-    found -= zero_point
+    found -= on_channels(zero_point, found.ndim).astype(dtype)
     return found

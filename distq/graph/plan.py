@@ -13,7 +13,7 @@ from distq.graph.layers import Layer, float_name, saturating_follower
 from distq.graph.neighbours import keeps_float
 from distq.graph.no_layers import why_no_layers
 from distq.graph.predicted import predicted
-from distq.graph.quantizers import Quantizer, make_quantizers, with_bits, with_settings
+from distq.graph.quantizers import Quantizer, make_quantizers, with_bits, with_channels, with_settings
 from distq.graph.reads import float_reads
 from distq.graph.roles import Roles, constant_operands, find_roles
 from distq.graph.settings import NOTHING_SET, Settings
@@ -190,7 +190,8 @@ def _placed(
     if unknown:
         raise UsageError(f"{min(unknown)} is no quantized tensor and cannot have 16 bits")
     made = make_quantizers(model.graph, tensors, ties, seconds)
-    quantizers = tuple(with_settings(with_bits(made, int16), dict(settings.thresholds)))
+    given = with_settings(with_bits(made, int16), dict(settings.thresholds))
+    quantizers = tuple(with_channels(given, dict(settings.channels)))
     kept = {f.name or "" for f in followers.values()}
     absorbed = target.absorbs_saturation and scheme == "auto"
     dropped = frozenset(kept - {f.name or "" for f in around.between}) if absorbed else frozenset[str]()

@@ -133,7 +133,7 @@ class _Writer:
         encoding = encode(low, high, 8, symmetric=symmetric, signed=symmetric and self.plan.target.signed)
         stem = self.names.operand(node.outputs[0].name or "")
         limits = np.iinfo(encoding.dtype)
-        steps = np.rint(array / np.float32(encoding.scale)) + encoding.zero_point
+        steps = np.rint(array / np.asarray(encoding.scale, np.float32)) + encoding.zero_point
         self.numbers |= {
             f"{stem}_quantized": np.clip(steps, limits.min, limits.max).astype(encoding.dtype),
             f"{stem}_scale": np.array(encoding.scale, np.float32),
@@ -159,11 +159,17 @@ class _Writer:
         tensor = value.name or ""
         uses = [(use.node, use.idx) for use in value.uses()]
         pair = [self.constant(self.names.scale(quantizer)), self.constant(self.names.zero_point(quantizer))]
+        by_channel = {"axis": 1} if self.numbers[self.names.scale(quantizer)].ndim else {}
         source = self.kept_float(value)
-        quantize = ir.node("QuantizeLinear", [source, *pair], name=f"{tensor}{self.names.tag}_quantize")
+        quantize = ir.node(
+            "QuantizeLinear", [source, *pair], by_channel, name=f"{tensor}{self.names.tag}_quantize"
+        )
         quantize.outputs[0].name = self.names.quantized(tensor)
         dequantize = ir.node(
-            "DequantizeLinear", [quantize.outputs[0], *pair], name=f"{tensor}{self.names.tag}_dequantize"
+            "DequantizeLinear",
+            [quantize.outputs[0], *pair],
+            by_channel,
+            name=f"{tensor}{self.names.tag}_dequantize",
         )
         out = dequantize.outputs[0]
         out.name = self.names.dequantized(tensor)

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 
+ChannelRange = tuple[float, float]
+"""Lower and upper end of one channel's range."""
+
+
 @dataclass(frozen=True)
 class Quantizer:
     """One scale and zero point, and the tensors that share it.
@@ -31,6 +35,8 @@ class Quantizer:
         keep_range: the whole observed range matters: a network input or a bounded activation, whose ends
             carry meaning.
         setting: what the user set for it.
+        channels: the range (low, high) of each channel, which then has a scale and a zero point of its own;
+            empty: one scale for all.
     """
 
     name: str
@@ -41,6 +47,7 @@ class Quantizer:
     least_high: float = 0.0
     keep_range: bool = False
     setting: ThresholdSetting | None = None
+    channels: tuple[ChannelRange, ...] = ()
 
     @property
     def fixed(self) -> bool:
@@ -135,3 +142,12 @@ def with_settings(
                     "set one of them alone"
                 )
         yield replace(q, setting=settings[given[0]]) if given else q
+
+
+def with_channels(
+    quantizers: Iterable[Quantizer], ranges: Mapping[str, tuple[ChannelRange, ...]]
+) -> Iterable[Quantizer]:
+    """Quantizers of one tensor, with 8 bits, get the ranges of its channels; others keep one scale."""
+    for q in quantizers:
+        alone = q.bits == 8 and len(q.tensors) == 1
+        yield replace(q, channels=ranges[q.name]) if alone and q.name in ranges else q

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
+
 from distq.errors import FileFormatError
 from distq.graph.plan import Plan, Quantizer
 from distq.quant.layer_config import ThresholdSetting
@@ -14,6 +16,9 @@ from distq.quant.table import Row, Table
 FIXED = "fixed"
 """The method of a threshold that the user fixed."""
 
+BY_CHANNEL = "channels"
+"""The method of a quantizer with a scale and a zero point for each channel."""
+
 
 def make_row(
     plan: Plan, quantizer: Quantizer, chosen: float, observed: tuple[float, float], method: str
@@ -22,8 +27,11 @@ def make_row(
 
     Range [max(min, -T), min(max, T)] within the quantizer's own bounds, and its encoding. A range that the
     user fixed stands whatever is chosen; what was observed counts as wider by a factor above 1 that the user
-    gave, as it would undo it.
+    gave, as it would undo it. Of a quantizer with scales by channel nothing is chosen: it has the ranges of
+    its channels, and the row says what they span.
     """
+    if quantizer.channels:
+        return _row_of_channels(plan, quantizer, observed)
     setting = quantizer.setting or ThresholdSetting()
     fixed = setting.fixed_range(observed[0])
     if fixed is not None:
@@ -47,11 +55,21 @@ def make_row(
         observed_max=observed[1],
         bits=quantizer.bits,
         signed=encoding.signed,
-        scale=encoding.scale,
-        zero_point=encoding.zero_point,
+        scale=float(np.asarray(encoding.scale)),
+        zero_point=int(np.asarray(encoding.zero_point)),
         convention=str(steps),
         method=method,
     )
+
+
+def _row_of_channels(plan: Plan, quantizer: Quantizer, observed: tuple[float, float]) -> Row:
+    whole = replace(quantizer, channels=(), setting=None, cap=float("inf"), least_high=0.0)
+    ends = min(low for low, _ in quantizer.channels), max(high for _, high in quantizer.channels)
+    row = make_row(plan, whole, max(-ends[0], ends[1]), ends, BY_CHANNEL)
+    symmetric, signed = plan.scheme == "symmetric", plan.target.signed
+    made = [encode(*ends, quantizer.bits, symmetric=symmetric, signed=signed) for ends in quantizer.channels]
+    numbers = tuple((float(np.asarray(e.scale)), int(np.asarray(e.zero_point))) for e in made)
+    return replace(row, observed_min=observed[0], observed_max=observed[1], channels=numbers)
 
 
 def with_threshold(plan: Plan, quantizer: Quantizer, row: Row, chosen: float, method: str) -> Row:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from distq.graph.quantizers import ChannelRange
 from distq.quant.layer_config import ThresholdSetting
 from distq.targets.target import ConcatRule
 
@@ -23,6 +24,7 @@ class Settings:
         unused: layers of a prototxt that have no threshold to set anything for.
         float_if_faster: a plan may still keep in float what its target is slower on in INT8; where it was
             decided, ``floats`` has what was found.
+        channels: tensors whose channels have a scale and a zero point each, and the ranges of these.
     """
 
     floats: tuple[tuple[str, str], ...] = ()
@@ -33,6 +35,7 @@ class Settings:
     aliases: Mapping[str, str] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
     float_if_faster: bool = True
+    channels: tuple[tuple[str, tuple[ChannelRange, ...]], ...] = ()
 
 
 NOTHING_SET = Settings()

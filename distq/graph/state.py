@@ -15,7 +15,15 @@ import numpy.typing as npt
 from distq.graph.layers import Layer
 from distq.graph.plan import Plan
 from distq.graph.values import constant, names_in, values_of
-from distq.quant.scheme import Encoding, along, fit_weight_scale, quantize_bias, quantize_weight, round_weight
+from distq.quant.scheme import (
+    Encoding,
+    Scales,
+    along,
+    fit_weight_scale,
+    quantize_bias,
+    quantize_weight,
+    round_weight,
+)
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -241,7 +249,7 @@ def small_constants(plan: Plan, state: State, names: Names) -> Constants:
 
 
 def encoding_constants(name: str, encoding: Encoding, names: Names) -> Constants:
-    """Scale and zero point of one quantizer, as 0-dimensional arrays."""
+    """Scale and zero point of one quantizer: of no dimension, or (channels,)."""
     return {
         names.scale(name): np.array(encoding.scale, np.float32),
         names.zero_point(name): np.array(encoding.zero_point, encoding.dtype),
@@ -261,7 +269,7 @@ def bias_as_stored(
     names: Names,
     layer: str,
     bias: npt.NDArray[np.float64],
-    step: float | None,
+    step: Scales | None,
     weight_scale: npt.NDArray[np.float32],
 ) -> Constants:
     """The constants of a layer's bias.

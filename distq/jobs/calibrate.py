@@ -12,7 +12,7 @@ from pathlib import Path
 from distq.calibration.distributions import DistributionSet
 from distq.config import CalibrateOptions
 from distq.engine.progress import Reporter
-from distq.errors import DataError
+from distq.errors import DataError, UsageError
 from distq.files import atomic_write
 from distq.reports.runs import with_report
 from distq.run.identity import file_identity, set_by_layer
@@ -53,6 +53,8 @@ def calibrate(options: CalibrateOptions, reporter: Reporter, lender: Lender | No
 
 def _thresholds_only(options: CalibrateOptions, load_dist: Path, reporter: Reporter) -> RunResult:
     """``--load-dist`` without ``--data``: thresholds from the file, and no model."""
+    if options.channel_scales:
+        raise UsageError("--channel-scales measures channels on samples: give --data, or leave it out")
     started = time.monotonic()
     loaded, plan = prepare_model(options)
     kept = DistributionSet.load(load_dist)

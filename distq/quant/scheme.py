@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,12 +12,22 @@ ZERO_WEIGHT_SCALE = np.float32(2.0**-20)
 """Scale of a weight channel that is all zero: any carries it, and a small one keeps its bias exact."""
 
 
+Scales = float | tuple[float, ...]
+"""One scale for a whole tensor, or one for each of its channels."""
+
+ZeroPoints = int | tuple[int, ...]
+"""The same of zero points."""
+
+
 @dataclass(frozen=True)
 class Encoding:
-    """How a real number becomes an integer: q = clamp(round(x / scale) + zero_point)."""
+    """How a real number becomes an integer: q = clamp(round(x / scale) + zero_point).
 
-    scale: float
-    zero_point: int
+    With scales by channel, scale and zero point are a tuple each, one for each channel along axis 1.
+    """
+
+    scale: Scales
+    zero_point: ZeroPoints
     bits: int
     signed: bool
 
@@ -24,6 +35,18 @@ class Encoding:
     def dtype(self) -> np.dtype[np.integer]:
         """The integer type."""
         return np.dtype(f"{'int' if self.signed else 'uint'}{self.bits}")
+
+    def with_steps_times(self, factor: float) -> Encoding:
+        """The same with every scale so many times as large."""
+        scale = self.scale
+        scaled = tuple(s * factor for s in scale) if isinstance(scale, tuple) else scale * factor
+        return replace(self, scale=scaled)
+
+
+def on_channels(numbers: Scales | ZeroPoints, ndim: int) -> npt.NDArray[Any]:
+    """One number of no dimension, or those of channels as (channels, 1, ...), of ``ndim`` dimensions."""
+    array = np.asarray(numbers)
+    return array.reshape(-1, *(1,) * (ndim - 1)) if array.ndim else array
 
 
 SMALLEST_THRESHOLD = 2.0**-100
@@ -99,27 +122,28 @@ def along(values: npt.NDArray[np.float32], ndim: int, axis: int | None) -> npt.N
 
 
 def quantize_bias(
-    bias: npt.NDArray[np.float64], input_scale: float, weight_scale: npt.NDArray[np.float32]
+    bias: npt.NDArray[np.float64], input_scale: Scales, weight_scale: npt.NDArray[np.float32]
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
     """int32 bias with the accumulator's scale, the float32 product input_scale * weight_scale.
 
     A bias outside int32 saturates; ``fit_weight_scale`` keeps that from happening.
 
     Returns:
-        The integers, (channels,), and the scale, shaped as that of the weights.
+        The integers, (channels,), and the scale, shaped as that of the weights; (channels,) where the input
+        has one a channel.
     """
-    scale = np.asarray(np.float32(input_scale) * weight_scale, np.float32)
+    scale = np.asarray(np.asarray(input_scale, np.float32) * weight_scale, np.float32)
     scale = np.asarray(np.maximum(scale, np.finfo(np.float32).tiny))
     limit = 2**31 - 1
     return np.clip(np.rint(bias / scale.astype(np.float64)), -limit, limit).astype(np.int32), scale
 
 
 def fit_weight_scale(
-    scale: npt.NDArray[np.float32], bias: npt.NDArray[np.float64], input_scale: float
+    scale: npt.NDArray[np.float32], bias: npt.NDArray[np.float64], input_scale: Scales
 ) -> npt.NDArray[np.float32]:
     """Raise weight scales so far that the bias fits into int32 with room for a factor of four.
 
     Channels of near-zero weights beside a real bias need it: their accumulator step would be too fine.
     """
-    least = np.abs(bias) / (float(input_scale) * 2.0**29)
+    least = np.abs(bias) / (np.asarray(input_scale, np.float64) * 2.0**29)
     return np.maximum(scale, np.max(least) if scale.ndim == 0 else least).astype(np.float32)

@@ -26,6 +26,8 @@ class Row:
 
     ``min`` and ``max`` are the quantizer's range in the tensor's unit; ``convention`` is the number of steps
     in it (scale = T/127 or (max - min)/255); ``tied_to`` names the tensor whose quantizer this one shares.
+    ``channels`` has a scale and a zero point for each channel; the rest of the row is then of the range that
+    all channels together have. It is left out of the file where there is one scale.
     """
 
     threshold: float
@@ -40,12 +42,21 @@ class Row:
     convention: str
     method: str
     tied_to: str | None = None
+    channels: tuple[tuple[float, int], ...] | None = None
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
     @property
     def encoding(self) -> Encoding:
-        """Scale and zero point as a quantizer."""
+        """Scale and zero point as a quantizer, or those of each channel."""
+        if self.channels is not None:
+            scales, zero_points = zip(*self.channels, strict=True)
+            return Encoding(scales, zero_points, self.bits, self.signed)
+        return self.whole
+
+    @property
+    def whole(self) -> Encoding:
+        """The one scale and zero point that the range of all channels comes to."""
         return Encoding(self.scale, self.zero_point, self.bits, self.signed)
 
     @property
@@ -69,17 +80,25 @@ _ROW = TypeAdapter(Row)
 
 def dump_table(table: Table) -> bytes:
     """The file's bytes: sorted by tensor, floats in their shortest exact form."""
-    rows = {name: asdict(table[name]) for name in sorted(table)}
+    rows = {name: _fields(table[name]) for name in sorted(table)}
     return (json.dumps({"format": FORMAT, "tensors": rows}, indent=1) + "\n").encode()
+
+
+def _fields(row: Row) -> dict[str, object]:
+    fields = asdict(row)
+    if row.channels is None:
+        del fields["channels"]
+    return fields
 
 
 def table_csv(table: Table) -> bytes:
     """The table for a spreadsheet: a line a tensor, sorted, with what was observed and what came of it."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["tensor", *Row.__dataclass_fields__])
+    columns = [name for name in Row.__dataclass_fields__ if name != "channels"]
+    writer.writerow(["tensor", *columns])
     for tensor in sorted(table):
-        writer.writerow([tensor, *asdict(table[tensor]).values()])
+        writer.writerow([tensor, *(getattr(table[tensor], name) for name in columns)])
     return stream.getvalue().encode()
 
 
@@ -132,4 +151,7 @@ def _row(path: str, name: str, fields: object) -> Row:
         raise FileFormatError(f"{path}: the row of {name} has a number that is not finite")
     if row.threshold <= 0 or row.scale <= 0 or row.bits not in {8, 16}:
         raise FileFormatError(f"{path}: {name} needs a threshold and scale above 0 and 8 or 16 bits")
+    for scale, _ in row.channels or ():
+        if not math.isfinite(scale) or scale <= 0:
+            raise FileFormatError(f"{path}: {name} needs scales above 0 for all its channels")
     return row

@@ -15,6 +15,7 @@ from distq.files import sha256_bytes
 from distq.graph.layers import Layer
 from distq.graph.moving_cut import MovingCut
 from distq.graph.state import Constants, IntegerWeight, Names, bias_as_stored
+from distq.quant.scheme import Scales
 from distq.replica.correction import Correction, with_moments
 from distq.replica.cuts import Advance, open_network
 from distq.replica.keys import arrays_key, content_key
@@ -31,7 +32,7 @@ class Uncorrected:
         layer: which.
         names: of the constants of the network it stands in.
         input: what it reads.
-        step: scale of that.
+        step: scale of that, or of each channel of it.
         weight: as it is.
         original: in float, where it is to be rounded anew.
         mean: the output to restore, (channels,) float64.
@@ -41,7 +42,7 @@ class Uncorrected:
     layer: Layer
     names: Names
     input: LayerInput
-    step: float
+    step: Scales
     weight: IntegerWeight
     original: npt.NDArray[np.float32] | None
     mean: npt.NDArray[np.float64]

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from distq.graph.layers import Layer
 from distq.graph.state import IntegerWeight
 from distq.quant.rounding import OUTPUTS_TOGETHER, Factor, factor_of, round_by_factor
+from distq.quant.scheme import Scales, on_channels
 from distq.replica.keys import arrays_key, content_key
 from distq.replica.moments import InputMoments, total
 from distq.replica.worker import Arrays, Worker
@@ -32,7 +33,7 @@ class Correction:
 
     Attributes:
         layer: which.
-        step: scale of its input.
+        step: scale of its input, or of each channel of it.
         weight: as it is.
         original: in float, where it is to be rounded anew.
         measuring: the units that measure what it reads, each on some of the samples.
@@ -40,7 +41,7 @@ class Correction:
     """
 
     layer: Layer
-    step: float
+    step: Scales
     weight: IntegerWeight
     original: npt.NDArray[np.float32] | None
     measuring: Sequence[InputMoments]
@@ -104,7 +105,8 @@ class Correction:
         weight = self.weight
         if self.original is not None:
             weight = replace(weight, integers=self._rounded(worker, self.original, moments))
-        means = moments["sum"].astype(np.float64) / float(moments["positions"]) * self.step
+        means = moments["sum"].astype(np.float64) / float(moments["positions"])
+        means *= on_channels(self.step, means.ndim)
         mean = output_mean(self.layer, self._group, weight.dequantized(), means)
         return {"integers": weight.integers, "mean": mean, "forwards": moments["forwards"]}
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from distq.graph.patches import Geometry, patch_sums, sampled_patches
+from distq.quant.scheme import ZeroPoints
 from distq.replica.cuts import Advance
 from distq.replica.keys import content_key
 from distq.replica.worker import Arrays, Worker
@@ -29,14 +30,14 @@ class LayerInput:
 
     Attributes:
         tensor: its name in the fused network.
-        zero_point: the integer that stands for zero.
+        zero_point: the integer that stands for zero, or that of each channel.
         geometry: how the layer walks over it.
         patches: positions of an image whose products are summed, for rounding; 0: none.
         blocks: that each group's input channels are cut into; products are taken within a block alone.
     """
 
     tensor: str
-    zero_point: int
+    zero_point: ZeroPoints
     geometry: Geometry
     patches: int
     blocks: int = 1

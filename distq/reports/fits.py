@@ -26,7 +26,7 @@ class Fits:
 
     def of(self, row: Row) -> Fit:
         """What the quantizer of a row does to the values."""
-        return self._fit(row.threshold, (row.min, row.max), row.encoding)
+        return self._fit(row.threshold, (row.min, row.max), row.whole)
 
     def of_methods(self, row: Row, bins: int, scheme: str) -> dict[str, Fit]:
         """What each method would choose, with the same bits and kind of quantizer as the row's.
@@ -58,9 +58,10 @@ class Fits:
         first, last = np.searchsorted(self._values, (low - slack, high + slack))
         outside = int(self._below[first] + self._below[-1] - self._below[last])
         limits = np.iinfo(encoding.dtype)
-        error = np.rint(self._values / encoding.scale)
-        np.clip(error, limits.min - encoding.zero_point, limits.max - encoding.zero_point, out=error)
-        error *= encoding.scale
+        scale, zero_point = np.asarray(encoding.scale), np.asarray(encoding.zero_point)
+        error = np.rint(self._values / scale)
+        np.clip(error, limits.min - zero_point, limits.max - zero_point, out=error)
+        error *= scale
         error -= self._values
         noise = float(np.sum(self._counts * error * error))  # no BLAS, whose threads wait for busy cores
         total, absmax = self._distribution.total, self._distribution.absmax

@@ -51,6 +51,10 @@ def formed(
         raise UsageError(
             f"--target {target.name} has no quantizers around a Concat: leave out --concat {options.concat}"
         )
+    if options.channel_scales and not target.channel_scales:
+        raise UsageError(
+            f"--target {target.name} takes one scale a tensor: leave out --channel-scales, or take openvino"
+        )
     model = loaded.model
     known = nodes_by_name(model.graph, loaded.aliases)
     floats = _floats(model, options, entries, target, known)

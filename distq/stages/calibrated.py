@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from distq.run.context import Run
+from distq.stages.channel_scales import with_channel_scales
 from distq.stages.correct import corrected
 from distq.stages.fastest import with_fastest
 from distq.stages.forecast import tell_roughly
@@ -15,7 +16,7 @@ from distq.stages.thresholds import AUTO, with_thresholds
 def calibrated(run: Run) -> Form:
     """The network with thresholds by the method or from a table, and weights and biases made for them."""
     form = Form.given(run)
-    form = with_distributions(run, form)
+    form = with_channel_scales(run, with_distributions(run, form))
     tell_roughly(run, len(form.plan.quantizers))
     form = with_fastest(run, with_thresholds(run, form))
     if run.options.method == AUTO and run.options.table is None:

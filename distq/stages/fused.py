@@ -95,7 +95,7 @@ def with_nearest_weights(run: Run, form: Form) -> Form:
 def set_apart(state: State) -> State:
     """The same numbers with every scale a little different, for fusing only; the real ones are fed."""
     moved = {
-        name: replace(encoding, scale=encoding.scale * (1 + i * 2.0**-12))
+        name: encoding.with_steps_times(1 + i * 2.0**-12)
         for i, (name, encoding) in enumerate(state.encodings.items())
     }
     return replace(state, encodings=moved)

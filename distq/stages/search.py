@@ -29,7 +29,7 @@ def chosen_quantizers(options: TuneOptions, form: Form) -> list[Quantizer]:
     """What the search may visit, in graph order.
 
     All but network inputs, or ``--layers``, less ``--ignore-layers``. A range that the user fixed is not
-    searched.
+    searched, nor are scales by channel.
 
     Raises:
         UsageError: an unknown layer, one of ``--layers`` whose range is fixed, or none that is not ignored.
@@ -42,10 +42,17 @@ def chosen_quantizers(options: TuneOptions, form: Form) -> list[Quantizer]:
     for q in plan.quantizers:
         if q.fixed and q.name in wanted:
             raise UsageError(f"--layers names {q.name}, whose threshold --layer-config fixes: leave one out")
+        if q.channels and q.name in wanted:
+            raise UsageError(
+                f"--layers names {q.name}, which has scales by channel: leave one of the two out"
+            )
     return [
         q
         for q in plan.quantizers
-        if q.name not in ignored and not q.fixed and (q.name in wanted if wanted else not q.keep_range)
+        if q.name not in ignored
+        and not q.fixed
+        and not q.channels
+        and (q.name in wanted if wanted else not q.keep_range)
     ]
 
 

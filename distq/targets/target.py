@@ -41,6 +41,7 @@ class Target:
         fused_kernels: operator types in the graph that ONNX Runtime makes of the exported network which
             count as integer kernels; empty where ONNX Runtime does not run it.
         writes_float: compute operators whose integer kernels write float where no quantizer stands behind.
+        channel_scales: in front of depthwise layers it takes a scale and a zero point for each channel.
         times: what its kernels take; None where nobody has measured it.
     """
 
@@ -56,6 +57,7 @@ class Target:
     absorbs_saturation: bool = False
     fused_kernels: frozenset[str] = frozenset()
     writes_float: frozenset[str] = frozenset()
+    channel_scales: bool = False
     times: KernelTimes | None = None
 
     def __post_init__(self) -> None:

@@ -1,0 +1,107 @@
+"""A scale and zero point for each channel in front of depthwise layers, where the estimate says it pays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from distq.errors import UsageError
+from distq.graph.islands import is_depthwise
+from distq.graph.plan import Plan, Quantizer, plan_again
+from distq.graph.probes import with_outputs
+from distq.graph.state import float_weight
+from distq.quant.channel_factors import channel_gain
+from distq.replica.float32 import ChannelRanges
+from distq.run.context import Run
+from distq.stages.form import Form
+
+HEADROOM = 1.15
+"""Times the largest value of a channel: one that ends at what few samples show clips on others."""
+
+LEAST_GAIN = 10**0.6
+"""Estimated noise of one scale over that of scales by channel, 6 dB: what promises less keeps one scale."""
+
+MOST_SAMPLES = 1024
+"""Samples that channels are measured on."""
+
+Floats = npt.NDArray[np.float64]
+
+
+def with_channel_scales(run: Run, form: Form) -> Form:
+    """The form with the ranges of channels in its plan, with ``--channel-scales``.
+
+    Raises:
+        UsageError: thresholds come from a table, which has one scale a tensor.
+    """
+    if not run.options.channel_scales:
+        return form
+    if run.options.table is not None:
+        raise UsageError("--table has one scale a tensor: leave out --channel-scales or --table")
+    weights = depthwise_inputs(form)
+    quantizers = [q for q in form.plan.quantizers if q.name in weights]
+    chosen = {}
+    for q, (low, high) in zip(quantizers, _ranges(run, form, quantizers), strict=True):
+        gain = channel_gain(low, high, weights[q.name])
+        if gain >= LEAST_GAIN:
+            chosen[q.name] = tuple(zip(low.tolist(), high.tolist(), strict=True))
+    run.reporter.line(
+        f"channels: scales of their own for {len(chosen)} of {len(quantizers)} inputs of depthwise layers"
+    )
+    if not chosen:
+        return form
+    settings = replace(form.plan.settings, channels=tuple(chosen.items()))
+    wide = [q.name for q in form.plan.quantizers if q.bits == 16]
+    plan = plan_again(replace(form.plan, settings=settings), form.model, int16=wide)
+    return replace(form, plan=plan)
+
+
+def depthwise_inputs(form: Form) -> dict[str, list[Floats]]:
+    """Weights (channels, kernel) of the layers that read a quantizer's one tensor, all of them depthwise.
+
+    With one output a channel, so that an output has the step of the channel it reads. Network inputs and what
+    has bounds keep one scale: their channels mean the same range.
+    """
+    plan, found = form.plan, dict[str, list[Floats]]()
+    for q in plan.quantizers:
+        if q.bits != 8 or len(q.tensors) > 1 or q.setting is not None or q.keep_range:
+            continue
+        readers = [layer for layer in plan.layers if q.name in layer.inputs]
+        weights = []
+        for layer in readers:
+            node, weight = form.model.graph.node(layer.node), float_weight(form.model, layer)
+            alone = is_depthwise(node) and layer.inputs[0] == q.name
+            if weight is not None and alone and len(weight) == node.attributes.get_int("group", 1):
+                weights.append(weight.astype(np.float64).reshape(len(weight), -1))
+        if readers and len(weights) == len(readers):
+            found[q.name] = weights
+    return found
+
+
+def _ranges(run: Run, form: Form, quantizers: list[Quantizer]) -> list[tuple[Floats, Floats]]:
+    """Lower and upper end of each channel, (channels,), on the calibration samples, with headroom."""
+    if not quantizers:
+        return []
+    tensors = tuple(q.name for q in quantizers)
+    model = run.executor.share(with_outputs(form.model, tensors))
+    samples = run.selection.calibration[:MOST_SAMPLES]
+    units = [ChannelRanges(model, tensors, run.data, piece) for piece in run.shards(samples)]
+    results = list(run.images("channel ranges", units))
+    run.cost_so_far.fp32_forwards += len(run.readable(samples))
+    found = []
+    for i, q in enumerate(quantizers):
+        low = np.min([r[f"{i}/low"].min(axis=0) for r in results], axis=0).astype(np.float64)
+        high = np.max([r[f"{i}/high"].max(axis=0) for r in results], axis=0).astype(np.float64)
+        found.append(_with_headroom(form.plan, q, np.minimum(low, 0.0), np.maximum(high, 0.0)))
+    return found
+
+
+def _with_headroom(plan: Plan, quantizer: Quantizer, low: Floats, high: Floats) -> tuple[Floats, Floats]:
+    """Ranges that other samples stay within; channels that are always zero get the range of the tensor."""
+    low, high = HEADROOM * low, np.minimum(HEADROOM * high, max(quantizer.cap, 0.0))
+    if plan.scheme == "symmetric":
+        high = np.maximum(-low, high)
+        low = -high
+    still = high - low <= 0
+    return np.where(still, low.min(), low), np.where(still, high.max(), high)

@@ -1,0 +1,149 @@
+"""``--channel-scales``: a scale and zero point for each channel in front of depthwise layers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from job_helpers import SHAPE, SPREAD, Graph, Reference, depthwise_network, evening_job, samples, write_model
+
+import distq
+from distq.errors import UsageError
+from distq.graph.patches import Geometry, patch_sums, sampled_patches
+from distq.quant.scheme import Encoding, on_channels
+from distq.quant.table import dump_table, read_table
+
+
+def job(folder: Path, **more: Any) -> dict[str, Any]:
+    return {**evening_job(folder), "method": "mse", **more}
+
+
+def error(run: Path, folder: Path) -> float:
+    """Squared error of the exported model against float, over samples it has not seen."""
+    exported, exact = Reference(run / "model.int8.onnx"), Reference(folder / "model.onnx")
+    unseen = samples(20)[12:]
+    return float(sum(np.sum((exported(x) - exact(x)) ** 2) for x in unseen))
+
+
+def by_channel(run: Path) -> dict[str, Any]:
+    rows = json.loads((run / "thresholds.json").read_text())["tensors"]
+    return {name: row["channels"] for name, row in rows.items() if "channels" in row}
+
+
+def test_unlike_channels_gain_six_decibels(tmp_path: Path) -> None:
+    runs = {on: tmp_path / f"run_{on}" for on in (False, True)}
+    options = job(tmp_path)
+    graph, spread = Graph(3), (3000, 30, 3, 1, 1, 1, 1, 1)
+    unlike = graph.depthwise_blocks(1, spread)
+    graph.conv(unlike, (8, 8), "y", group=8, gain=[1 / factor for factor in spread])
+    write_model(tmp_path / "model.onnx", graph.model({"y": (1, 8, *SHAPE[1:])}))
+    for on, out in runs.items():
+        distq.calibrate(**options, out=out, channel_scales=on)
+    assert by_channel(runs[False]) == {}
+    assert set(by_channel(runs[True])) == {"pointwise0"}
+    assert error(runs[True], tmp_path) * 4 < error(runs[False], tmp_path)
+    nodes = {n.name: n for n in onnx.load(runs[True] / "model.int8.onnx").graph.node}
+    for kind in ("quantize", "dequantize"):
+        assert nodes[f"pointwise0_{kind}"].attribute[0].i == 1
+        assert not nodes[f"x_{kind}"].attribute
+
+
+def test_alike_channels_keep_one_scale_and_the_same_bytes(tmp_path: Path) -> None:
+    options = job(tmp_path)
+    write_model(tmp_path / "model.onnx", depthwise_network())
+    for on in (False, True):
+        distq.calibrate(**options, out=tmp_path / f"run_{on}", channel_scales=on)
+    for name in ("model.int8.onnx", "thresholds.json"):
+        assert (tmp_path / "run_True" / name).read_bytes() == (tmp_path / "run_False" / name).read_bytes()
+
+
+def test_search_budget_and_evening_out_leave_them_alone(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    distq.tune(**job(tmp_path, out=run, channel_scales=True, effort=3, int16_budget=1))
+    calibrated = json.loads((run / "thresholds.calibrated.json").read_text())["tensors"]
+    found = json.loads((run / "thresholds.json").read_text())["tensors"]
+    kept = {name: row for name, row in calibrated.items() if "channels" in row}
+    assert kept
+    for name, row in kept.items():
+        assert found[name] == row or found[name]["bits"] == 16
+        assert ("channels" in found[name]) == (found[name]["bits"] == 8)
+
+
+def test_what_cannot_hold_them_is_refused(tmp_path: Path) -> None:
+    options = job(tmp_path, channel_scales=True)
+    with pytest.raises(UsageError, match="takes one scale a tensor: leave out --channel-scales"):
+        distq.calibrate(**{**options, "target": "ort"}, out=tmp_path / "ort")
+    run = tmp_path / "run"
+    distq.calibrate(**options, out=run)
+    table = run / "thresholds.json"
+    again = {**options, "channel_scales": False, "table": table}
+    with pytest.raises(distq.DistqError, match="has scales by channel"):
+        distq.calibrate(**again, out=tmp_path / "again")
+
+
+def test_a_table_of_them_reads_as_it_was_written(tmp_path: Path) -> None:
+    row = {
+        "threshold": 2.0,
+        "min": 0.0,
+        "max": 2.0,
+        "observed_min": 0.0,
+        "observed_max": 1.5,
+        "bits": 8,
+        "signed": False,
+        "scale": 0.0078125,
+        "zero_point": 0,
+        "convention": "255",
+        "method": "channels",
+        "tied_to": None,
+        "channels": [[0.0078125, 0], [0.5, 3]],
+    }
+    content = {"format": "distq-thresholds-1", "tensors": {"a": row}}
+    path = tmp_path / "thresholds.json"
+    path.write_text(json.dumps(content, indent=1) + "\n")
+    table = read_table(path)
+    assert table["a"].encoding == Encoding((0.0078125, 0.5), (0, 3), 8, signed=False)
+    assert dump_table(table) == path.read_bytes()
+
+
+def test_bias_steps_are_those_of_the_channels(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    distq.calibrate(**job(tmp_path, out=run, channel_scales=True))
+    model = onnx.load(run / "model.int8.onnx")
+    numbers = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
+    scale, zero = numbers["pointwise1_scale"], numbers["pointwise1_zero_point"]
+    assert scale.shape == zero.shape == (len(SPREAD),)
+    layer = next(
+        n.removesuffix("_weight_scale")
+        for n in numbers
+        if n.startswith("depthwise2") and n.endswith("_weight_scale")
+    )
+    weight, bias = numbers[f"{layer}_weight_scale"], numbers[f"{layer}_bias_scale"]
+    np.testing.assert_array_equal(bias, scale * weight)
+
+
+def test_corrections_read_what_onnx_runtime_dequantizes() -> None:
+    rng = np.random.default_rng(3)
+    data = rng.integers(0, 256, (1, 4, 5, 5)).astype(np.uint8)
+    scale, zero = (0.5, 0.25, 2.0, 0.0078125), (0, 17, 255, 128)
+    numbers = {"s": np.array(scale, np.float32), "z": np.array(zero, np.uint8)}
+    node = onnx.helper.make_node("DequantizeLinear", ["x", "s", "z"], ["y"], axis=1)
+    infos = [
+        onnx.helper.make_tensor_value_info(name, kind, data.shape)
+        for name, kind in (("x", onnx.TensorProto.UINT8), ("y", onnx.TensorProto.FLOAT))
+    ]
+    held = [onnx.numpy_helper.from_array(array, name) for name, array in numbers.items()]
+    made = onnx.helper.make_graph([node], "dequantize", infos[:1], infos[1:], held)
+    model = onnx.helper.make_model(made, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    real = session.run(None, {"x": data})[0]
+    geometry = Geometry("Conv", (1, 1), (1, 1), (1, 1), (0,) * 4, "NOTSET", (0, 0), 4)
+    patches = sampled_patches(geometry, data, zero, 25, 0)[:, :, 0]
+    np.testing.assert_array_equal(patches.T * numbers["s"][:, None], real[0].reshape(4, 25))
+    sums, positions = patch_sums(geometry, data[0].astype(np.float64), 1, zero)
+    np.testing.assert_array_equal(sums * on_channels(scale, sums.ndim), real[0].sum((1, 2))[:, None, None])
+    assert positions == 25
