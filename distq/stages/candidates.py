@@ -22,6 +22,7 @@ from distq.run.context import Run
 from distq.run.prepare import LOADED_BY, load_as_given, prepare_model
 from distq.stages.budget import with_choice
 from distq.stages.calibrated import calibrated
+from distq.stages.channel_scales import with_channel_scales
 from distq.stages.correct import corrected_together
 from distq.stages.equalize import evens_out
 from distq.stages.form import Choice, Form
@@ -183,6 +184,7 @@ class Maker:
         share = share and candidate.command == "calibrate"
         form = Form.given(own)
         form = self._with_float(own, form) if share else replace(form, distributions=observe(own, form))
+        form = with_channel_scales(own, form)
         return Made(candidate, options, own, with_thresholds(own, form), share)
 
     def _with_float(self, run: Run, form: Form) -> Form:

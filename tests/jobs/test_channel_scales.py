@@ -10,9 +10,20 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from job_helpers import SHAPE, SPREAD, Graph, Reference, depthwise_network, evening_job, samples, write_model
+from job_helpers import (
+    SHAPE,
+    SPREAD,
+    Graph,
+    Reference,
+    bits,
+    depthwise_network,
+    evening_job,
+    samples,
+    write_model,
+)
 
 import distq
+from distq.cli.app import invoke
 from distq.errors import UsageError
 from distq.graph.patches import Geometry, patch_sums, sampled_patches
 from distq.quant.scheme import Encoding, on_channels
@@ -147,3 +158,13 @@ def test_corrections_read_what_onnx_runtime_dequantizes() -> None:
     sums, positions = patch_sums(geometry, data[0].astype(np.float64), 1, zero)
     np.testing.assert_array_equal(sums * on_channels(scale, sums.ndim), real[0].sum((1, 2))[:, None, None])
     assert positions == 25
+
+
+def test_auto_gives_them_to_every_network_that_it_makes(tmp_path: Path) -> None:
+    options = {**job(tmp_path, channel_scales=True, effort=1, goal="sqnr:45"), "out": tmp_path / "run"}
+    found = distq.auto(**options)
+    assert found.auto is not None
+    assert found.auto.answer.layers > 0
+    assert by_channel(found.out)
+    assert invoke(["run", str(found.out / "chosen.yaml"), "--quiet"]) == 0
+    assert bits(found.out / "chosen") == bits(found.out)
