@@ -166,6 +166,7 @@ def _write_csv(request: Request) -> bytes:
     writer.writerow(_COLUMNS)
     for name, row in rows_of(request.table).items():
         cells = asdict(row)
+        del cells["channels"]
         cells["signed"] = str(row.signed).lower()
         cells["tied_to"] = row.tied_to or ""
         writer.writerow([name, *(repr(v) if isinstance(v, float) else v for v in cells.values())])

@@ -95,6 +95,12 @@ def test_what_cannot_hold_them_is_refused(tmp_path: Path) -> None:
     again = {**options, "channel_scales": False, "table": table}
     with pytest.raises(distq.DistqError, match="has scales by channel"):
         distq.calibrate(**again, out=tmp_path / "again")
+    with pytest.raises(UsageError, match="has scales by channel, which no table holds"):
+        distq.convert(run, to="tpu-mlir", out=tmp_path / "table")
+    assert not (tmp_path / "table").exists()
+    with pytest.raises(UsageError, match="channel_scales"):
+        distq.calibrate(**{**options, "channel_scales": False}, out=run, resume=True)
+    assert distq.calibrate(**options, out=run, resume=True).holdout is not None
 
 
 def test_a_table_of_them_reads_as_it_was_written(tmp_path: Path) -> None:

@@ -132,7 +132,8 @@ def copied(begun: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
 def test_every_option_is_either_a_part_of_the_job_or_not() -> None:
     of_auto = {"goal", "cost", "tries"}
     of_recurrent_models = {"state", "sequence"}  # tests/jobs/test_states.py
-    parts = {*OTHER_VALUES, *FILES, *of_auto, *of_recurrent_models}
+    of_openvino = {"channel_scales"}  # tests/jobs/test_channel_scales.py
+    parts = {*OTHER_VALUES, *FILES, *of_auto, *of_recurrent_models, *of_openvino}
     assert set(AutoOptions.model_fields) == {*NOT_IDENTITY, *parts}
 
 
