@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-import numpy as np
-
 from distq.quant.scheme import encode, threshold_range
 from distq.quant.table import Row
 
@@ -173,7 +171,7 @@ def row_of_entry(entry: Entry, method: str) -> Row:
     low, high = (-entry.threshold, entry.threshold) if symmetric else (entry.low, entry.high)
     if entry.scale is None:
         made = encode(low, high, entry.bits, symmetric=symmetric, signed=symmetric)
-        scale = float(np.asarray(made.scale))
+        scale, _ = made.single
     return Row(
         threshold=entry.threshold,
         min=low,

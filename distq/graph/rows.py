@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-import numpy as np
-
 from distq.errors import FileFormatError
 from distq.graph.plan import Plan, Quantizer
 from distq.quant.layer_config import ThresholdSetting
@@ -47,6 +45,7 @@ def make_row(
         low = -high
     encoding = encode(low, high, quantizer.bits, symmetric=symmetric, signed=plan.target.signed)
     steps = 2 ** (quantizer.bits - 1) - 1 if symmetric else 2**quantizer.bits - 1
+    scale, zero_point = encoding.single
     return Row(
         threshold=chosen,
         min=low,
@@ -55,8 +54,8 @@ def make_row(
         observed_max=observed[1],
         bits=quantizer.bits,
         signed=encoding.signed,
-        scale=float(np.asarray(encoding.scale)),
-        zero_point=int(np.asarray(encoding.zero_point)),
+        scale=scale,
+        zero_point=zero_point,
         convention=str(steps),
         method=method,
     )
@@ -68,8 +67,8 @@ def _row_of_channels(plan: Plan, quantizer: Quantizer, observed: tuple[float, fl
     row = make_row(plan, whole, max(-ends[0], ends[1]), ends, BY_CHANNEL)
     symmetric, signed = plan.scheme == "symmetric", plan.target.signed
     made = [encode(*ends, quantizer.bits, symmetric=symmetric, signed=signed) for ends in quantizer.channels]
-    numbers = tuple((float(np.asarray(e.scale)), int(np.asarray(e.zero_point))) for e in made)
-    return replace(row, observed_min=observed[0], observed_max=observed[1], channels=numbers)
+    channels = tuple(encoding.single for encoding in made)
+    return replace(row, observed_min=observed[0], observed_max=observed[1], channels=channels)
 
 
 def with_threshold(plan: Plan, quantizer: Quantizer, row: Row, chosen: float, method: str) -> Row:

@@ -36,6 +36,13 @@ class Encoding:
         """The integer type."""
         return np.dtype(f"{'int' if self.signed else 'uint'}{self.bits}")
 
+    @property
+    def single(self) -> tuple[float, int]:
+        """Scale and zero point of a tensor that has one of each."""
+        if isinstance(self.scale, tuple) or isinstance(self.zero_point, tuple):
+            raise TypeError("an encoding by channel has no single scale")
+        return self.scale, self.zero_point
+
     def with_steps_times(self, factor: float) -> Encoding:
         """The same with every scale so many times as large."""
         scale = self.scale

@@ -56,7 +56,7 @@ class Form:
         model: the float network, in canonical form; an equalized form has its own.
         plan: where its quantizers stand.
         distributions: of the quantized tensors, by quantizer.
-        means: of its layers' outputs in float; None until they are measured.
+        means: of its layers' outputs in float; None until measured, and where correction was left out.
         table: a threshold for each quantizer.
         state: the encodings, weights and biases that the thresholds come to.
         choice: what a budget made better than 8 bit.

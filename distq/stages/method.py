@@ -88,7 +88,7 @@ def _closer(run: Run, form: Form, first: Form | None) -> Form:
         return (first, other)[chosen]
     left = mean_over_images(diffs[closest])
     run.reporter.line(f"method {name} without correction, which harms here: diff {left:.6g}")
-    return replace(plain, table=tables[closest], state=states[closest])
+    return replace(plain, means=None, table=tables[closest], state=states[closest])
 
 
 def far_better(plain: npt.NDArray[np.float64], corrected: npt.NDArray[np.float64]) -> bool:

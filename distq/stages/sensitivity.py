@@ -95,7 +95,8 @@ class Variants:
         self._original = run.executor.share(form.serialized)
         self._lowered = run.lowered
         self._indices = tuple(run.tuning[:images])
-        self._shifts = self._measure_shifts(separated) if run.options.bias_correction else {}
+        corrected = run.options.bias_correction and form.means is not None  # see best_calibration
+        self._shifts = self._measure_shifts(separated) if corrected else {}
 
     def part(
         self, tensors: Collection[str], layers: Sequence[Layer] = (), *, inputs: bool = True

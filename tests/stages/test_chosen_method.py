@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 from job_helpers import bits, calibrate, depthwise_network, read_json, samples, thresholds, write_model
+from replica_helpers import Bench
 
 import distq
 from distq.cli.app import invoke
 from distq.engine.journal import Journal
 from distq.errors import UsageError
+from distq.graph.variants import FloatPart
 from distq.run.results import RunResult
 from distq.stages import method
+from distq.stages.fused import with_nearest_weights
 from distq.stages.method import METHODS
+from distq.stages.sensitivity import Variants
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +136,13 @@ def test_correction_harms_where_nearly_every_image_says_so(images: int, plain: f
     one_image_decides = np.concatenate([np.full(images - 1, 1.01), [0.0]])
     corrected[-1] = 100.0
     assert not method.far_better(one_image_decides, corrected)
+
+
+def test_what_was_not_corrected_has_no_correction_to_take_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(tmp_path, "many branches")
+    run = bench.opened()
+    plain = with_nearest_weights(run, bench.form)
+    monkeypatch.setattr(Variants, "_measure_shifts", lambda *_: pytest.fail("nothing was taken back"))
+    assert Variants(run, replace(plain, means=None), 2).errors("test", [FloatPart()])
