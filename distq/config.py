@@ -160,6 +160,7 @@ class LayerOptions(CommonOptions):
     concat: ConcatRule = "auto"
     per_tensor_weights: bool = False
     quantize_front_end: bool = False
+    quantize_shares: bool = False
     float_if_faster: FloatIfFaster = "rule"
     input_shape: InputShapes = ()
     state: StatePairs = ()

@@ -98,6 +98,7 @@ FLAGS = {
     "quantize_front_end": Flag(
         LAYERS, "Also quantize the STFT, CQT or mel filters that a network of sound begins with."
     ),
+    "quantize_shares": Flag(LAYERS, "Also quantize what an attention with long rows weighs its values by."),
     "float_if_faster": Flag(
         LAYERS,
         "Whether layers that gain no time in INT8 stay float: by rule, timed on a worker, or never",

@@ -17,11 +17,13 @@ from distq.search.metrics import mean_over_images
 from distq.stages.compare import choose, tuning_diffs
 from distq.stages.confirm import can_confirm, confirmed
 from distq.stages.correct import corrected, corrected_together
-from distq.stages.equalize import evened_form, evened_sites, evens_out, promising
+from distq.stages.equalize import METHOD, evened_by, evened_form, evened_sites, evens_out, promising
 from distq.stages.form import Form
-from distq.stages.method import best_method
+from distq.stages.method import best_method, method_of
 from distq.stages.search import chosen_quantizers
 from distq.stages.thresholds import AUTO
+
+Diffs = npt.NDArray[np.float64]
 
 LEAST_SHARE = 0.1
 """Less than this on a few images may be none on others."""
@@ -55,6 +57,9 @@ def best_form(run: Run, options: TuneOptions, form: Form, start: Form, *, even: 
     and an equalized network clearly. Each has to be better on calibration samples that are not tuned on as
     well; where there are any, being better on the mean of both is enough for an equalized network.
 
+    An equalized network has the thresholds of MSE, or those of the method that the search starts from where
+    these leave clearly less error.
+
     Args:
         run: gives workers and samples.
         options: of the search.
@@ -66,7 +71,12 @@ def best_form(run: Run, options: TuneOptions, form: Form, start: Form, *, even: 
     if even and not tried:
         run.reporter.line("channels: as they are, since evening them out promises too little")
     others = {} if start is form else {"as they are, other thresholds": start}
-    evened = {label: evened_form(run, form, found) for label, found in tried.items()}
+    evened, rivals = {}, {}
+    for label, found in tried.items():
+        evened[label] = evened_form(run, form, found)
+        if (method := method_of(start)) not in {None, METHOD}:
+            rivals[label] = f"{label}, by {method}"
+            evened[rivals[label]] = evened_by(run, evened[label], found, method)
     labels = ["as they are", *others, *evened]
     if len(labels) == 1:
         return form
@@ -74,9 +84,14 @@ def best_form(run: Run, options: TuneOptions, form: Form, start: Form, *, even: 
     with run.time.limit(run.pace.correct * len(made)):
         forms = [form, *corrected_together(run, made)]
     diffs = tuning_diffs(run, "choose channels", forms)
+    found_by = dict(zip(labels, diffs, strict=True))
+    refused = {
+        label if _less(found_by[rival], found_by[label], LEAST_SHARE) else rival
+        for label, rival in rivals.items()
+    }
     best = 0
     evenly = _better if can_confirm(run) else _clearly_better
-    for other in range(1, len(forms)):
+    for other in [i for i, label in enumerate(labels) if i and label not in refused]:
         better = evenly if labels[other] in evened else beyond_chance
         pair = (best, other)
         if not choose(run, "channels", [diffs[i] for i in pair], [labels[i] for i in pair], better):
@@ -86,10 +101,15 @@ def best_form(run: Run, options: TuneOptions, form: Form, start: Form, *, even: 
     return forms[best]
 
 
-def _better(candidate: npt.NDArray[np.float64], incumbent: npt.NDArray[np.float64]) -> bool:
-    return mean_over_images(candidate) <= (1 - LEAST_GAIN) * mean_over_images(incumbent)
+def _better(candidate: Diffs, incumbent: Diffs) -> bool:
+    return _less(candidate, incumbent, LEAST_GAIN)
 
 
-def _clearly_better(candidate: npt.NDArray[np.float64], incumbent: npt.NDArray[np.float64]) -> bool:
-    enough = mean_over_images(candidate) <= (1 - LEAST_SHARE) * mean_over_images(incumbent)
+def _clearly_better(candidate: Diffs, incumbent: Diffs) -> bool:
+    enough = _less(candidate, incumbent, LEAST_SHARE)
     return enough and significant_improvement(candidate, incumbent).accepted
+
+
+def _less(candidate: Diffs, incumbent: Diffs, share: float) -> bool:
+    """Whether the mean diff is less by a share."""
+    return mean_over_images(candidate) <= (1 - share) * mean_over_images(incumbent)
