@@ -14,6 +14,7 @@ from distq.config import TuneOptions
 from distq.run.context import Run
 from distq.search.acceptance import beyond_chance, significant_improvement
 from distq.search.metrics import mean_over_images
+from distq.stages.channel_scales import without_channel_scales
 from distq.stages.compare import choose, tuning_diffs
 from distq.stages.confirm import can_confirm, confirmed
 from distq.stages.correct import corrected, corrected_together
@@ -62,11 +63,10 @@ def best_form(run: Run, options: TuneOptions, form: Form, start: Form, *, even: 
         start: with thresholds that another method would rather start from, maybe the same form.
         even: whether channels may be evened out.
     """
-    tried = promising(evened_sites(run, form), len(form.plan.quantizers)) if even else {}
-    if even and not tried:
-        run.reporter.line("channels: as they are, since evening them out promises too little")
     others = {} if start is form else {"as they are, other thresholds": start}
-    evened = {label: evened_form(run, form, found) for label, found in tried.items()}
+    evened = evened_forms(run, form) if even else {}
+    if even and not evened:
+        run.reporter.line("channels: as they are, since evening them out promises too little")
     labels = ["as they are", *others, *evened]
     if len(labels) == 1:
         return form
@@ -84,6 +84,23 @@ def best_form(run: Run, options: TuneOptions, form: Form, start: Form, *, even: 
         if confirmed(run, options, f"start ({labels[other]})", forms[best], forms[other]) is forms[other]:
             best = other
     return forms[best]
+
+
+def evened_forms(run: Run, form: Form) -> dict[str, Form]:
+    """The equalized networks worth correcting, by what a person calls them.
+
+    Where channels have scales of their own, evening them out in place of that is one as well: the two are for
+    the same tensors, and the better of them is not the same in all networks.
+    """
+    quantizers = len(form.plan.quantizers)
+    found = {
+        label: evened_form(run, form, sites)
+        for label, sites in promising(evened_sites(run, form), quantizers).items()
+    }
+    plain = without_channel_scales(form)
+    if plain is not form and (sites := promising(evened_sites(run, plain), quantizers)):
+        found["evened out, in place of scales by channel"] = evened_form(run, plain, [*sites.values()][-1])
+    return found
 
 
 def _better(candidate: npt.NDArray[np.float64], incumbent: npt.NDArray[np.float64]) -> bool:
