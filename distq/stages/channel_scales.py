@@ -20,7 +20,7 @@ from distq.run.context import Run
 from distq.run.prepare import takes_channel_scales
 from distq.stages.form import ChannelEnds, Form
 
-HEADROOM = 1.15
+LEAST_HEADROOM = 1.15
 """Times the largest value of a channel: one that ends at what few samples show clips on others."""
 
 LEAST_GAIN = 10**0.6
@@ -50,8 +50,9 @@ def with_channel_scales(run: Run, form: Form) -> Form:
     missing = [q for q in quantizers if q.name not in form.channel_ranges]
     form = replace(form, channel_ranges={**form.channel_ranges, **_measured(run, form, missing)})
     chosen: dict[str, tuple[ChannelRange, ...]] = {}
+    headroom = _headroom(len(run.selection.calibration[:MOST_SAMPLES]))
     for q in quantizers:
-        ends = _with_headroom(form.plan, q, form.channel_ranges[q.name])
+        ends = _with_headroom(form.plan, q, form.channel_ranges[q.name], headroom)
         if channel_gain(*ends, weights[q.name]) >= LEAST_GAIN:
             chosen[q.name] = tuple(
                 (float(low), float(high)) for low, high in zip(*_filled(*ends), strict=True)
@@ -117,9 +118,14 @@ def _measured(run: Run, form: Form, quantizers: Sequence[Quantizer]) -> dict[str
     return found
 
 
-def _with_headroom(plan: Plan, quantizer: Quantizer, ends: ChannelEnds) -> ChannelEnds:
+def _headroom(samples: int) -> float:
+    """Times what so many samples show: the fewer they are, the further do others exceed it."""
+    return max(LEAST_HEADROOM, 1.0 + samples**-0.5)
+
+
+def _with_headroom(plan: Plan, quantizer: Quantizer, ends: ChannelEnds, headroom: float) -> ChannelEnds:
     """Ranges that other samples stay within."""
-    low, high = HEADROOM * ends[0], np.minimum(HEADROOM * ends[1], max(quantizer.cap, 0.0))
+    low, high = headroom * ends[0], np.minimum(headroom * ends[1], max(quantizer.cap, 0.0))
     if plan.scheme == "symmetric":
         high = np.maximum(-low, high)
         low = -high
