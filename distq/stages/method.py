@@ -106,7 +106,9 @@ def far_better(plain: npt.NDArray[np.float64], corrected: npt.NDArray[np.float64
 
 def method_of(form: Form) -> str | None:
     """The method that most thresholds are by, of those that a method finds; None: there are none."""
-    free = [q.name for q in form.plan.quantizers if not q.keep_range and q.bits == 8 and q.setting is None]
+    free = [
+        q.name for q in form.plan.quantizers if q.bits == 8 and not (q.keep_range or q.setting or q.channels)
+    ]
     methods = Counter(form.table[name].method.removesuffix(HEADROOM) for name in free if name in form.table)
     return methods.most_common(1)[0][0] if methods else None
 

@@ -14,6 +14,7 @@ from distq.config import TuneOptions
 from distq.run.context import Run
 from distq.search.acceptance import beyond_chance, significant_improvement
 from distq.search.metrics import mean_over_images
+from distq.stages.channel_scales import without_channel_scales
 from distq.stages.compare import choose, tuning_diffs
 from distq.stages.confirm import can_confirm, confirmed
 from distq.stages.correct import corrected, corrected_together
@@ -67,16 +68,10 @@ def best_form(run: Run, options: TuneOptions, form: Form, start: Form, *, even: 
         start: with thresholds that another method would rather start from, maybe the same form.
         even: whether channels may be evened out.
     """
-    tried = promising(evened_sites(run, form), len(form.plan.quantizers)) if even else {}
-    if even and not tried:
-        run.reporter.line("channels: as they are, since evening them out promises too little")
     others = {} if start is form else {"as they are, other thresholds": start}
-    evened, rivals = {}, {}
-    for label, found in tried.items():
-        evened[label] = evened_form(run, form, found)
-        if (method := method_of(start)) not in {None, METHOD}:
-            rivals[label] = f"{label}, by {method}"
-            evened[rivals[label]] = evened_by(run, evened[label], found, method)
+    evened, rivals = evened_forms(run, form, method_of(start)) if even else ({}, {})
+    if even and not evened:
+        run.reporter.line("channels: as they are, since evening them out promises too little")
     labels = ["as they are", *others, *evened]
     if len(labels) == 1:
         return form
@@ -99,6 +94,34 @@ def best_form(run: Run, options: TuneOptions, form: Form, start: Form, *, even: 
         if confirmed(run, options, f"start ({labels[other]})", forms[best], forms[other]) is forms[other]:
             best = other
     return forms[best]
+
+
+def evened_forms(run: Run, form: Form, own: str | None) -> tuple[dict[str, Form], dict[str, str]]:
+    """The equalized networks worth correcting, by what a person calls them.
+
+    Where channels have scales of their own, evening them out in place of that is one as well: the two are for
+    the same tensors, and the better of them is not the same in all networks.
+
+    Args:
+        run: gives workers and samples.
+        form: thresholds by the run's own method.
+        own: the method that the search starts from; None: no threshold is by any.
+
+    Returns:
+        The networks, and of those with the thresholds of MSE the label of the same with those of ``own``.
+    """
+    quantizers = len(form.plan.quantizers)
+    found = {label: (form, sites) for label, sites in promising(evened_sites(run, form), quantizers).items()}
+    plain = without_channel_scales(form)
+    if plain is not form and (sites := promising(evened_sites(run, plain), quantizers)):
+        found["evened out, in place of scales by channel"] = plain, [*sites.values()][-1]
+    forms, rivals = {}, {}
+    for label, (given, chosen) in found.items():
+        forms[label] = evened_form(run, given, chosen)
+        if own not in {None, METHOD}:
+            rivals[label] = f"{label}, by {own}"
+            forms[rivals[label]] = evened_by(run, forms[label], chosen, own)
+    return forms, rivals
 
 
 def _better(candidate: Diffs, incumbent: Diffs) -> bool:
