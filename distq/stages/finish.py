@@ -109,10 +109,7 @@ def _far_from_float(final: Form, found: Comparison | None) -> Iterator[str]:
         return
     target = final.plan.target
     tries = ["'distq diff --sensitivity' names what costs most", "tune with --float-budget keeps it in float"]
-    if depthwise := _depthwise(final):
-        tries.append(depthwise)
-        if target.channel_scales and not any(q.channels for q in final.plan.quantizers):
-            tries.append("--channel-scales gives what they read a scale for each channel")
+    tries += filter(None, [_depthwise(final)])
     if 16 in target.activation_bits:
         tries.append("or --int16-budget gives it 16 bits")
     if target.placement == "everywhere":
