@@ -155,11 +155,12 @@ class LayerOptions(CommonOptions):
     float_outputs: Names = ()
     float_blocks: Names = ()
     float_depthwise: bool = False
-    channel_scales: bool = False
+    channel_scales: bool | None = None  # where the target takes them
     conv_groups: Annotated[int, Field(ge=2, le=64)] | None = None
     concat: ConcatRule = "auto"
     per_tensor_weights: bool = False
     quantize_front_end: bool = False
+    quantize_shares: bool = False
     float_if_faster: FloatIfFaster = "rule"
     input_shape: InputShapes = ()
     input_value: InputValues = ()

@@ -86,7 +86,7 @@ FLAGS = {
     "float_depthwise": Flag(LAYERS, "Keep depthwise convolutions in float."),
     "channel_scales": Flag(
         LAYERS,
-        "A scale for each channel in front of depthwise convolutions where that pays (openvino).",
+        "A scale for each channel in front of depthwise convolutions where that pays, or never (openvino).",
     ),
     "conv_groups": Flag(
         LAYERS, "Split each convolution's outputs by magnitude into up to N groups (2 to 64).", "N"
@@ -98,6 +98,7 @@ FLAGS = {
     "quantize_front_end": Flag(
         LAYERS, "Also quantize the STFT, CQT or mel filters that a network of sound begins with."
     ),
+    "quantize_shares": Flag(LAYERS, "Also quantize what an attention with long rows weighs its values by."),
     "float_if_faster": Flag(
         LAYERS,
         "Whether layers that gain no time in INT8 stay float: by rule, timed on a worker, or never",

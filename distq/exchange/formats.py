@@ -62,6 +62,15 @@ class Request:
         if names:
             self.warn(f"no 16 bits: {listed(names, 2)} get 8")
 
+    def warn_of_channels(self) -> None:
+        """Say which tensors a format with one scale a tensor changes."""
+        names = [name for name, entry in self.table.entries.items() if entry.by_channel]
+        if names:
+            self.warn(
+                f"no scales by channel: the whole range for {listed(names, 2)}, which the weights were not "
+                "made for; a run with --no-channel-scales has one scale a tensor"
+            )
+
     def warn_of_unread(self, written: Iterable[Entry]) -> None:
         """Say which tensors a format of layers' inputs has no place for."""
         kept = set(written)

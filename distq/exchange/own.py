@@ -34,13 +34,7 @@ def _is_own(content: Content) -> bool:
 
 def _read_own(content: Content, convention: Convention) -> ExchangeTable:
     del convention
-    rows = parse_table(content.data, content.where)
-    for name, row in rows.items():
-        if row.channels is not None:
-            content.fail(
-                f"{quoted(name)} has scales by channel: give a table of a run without --channel-scales"
-            )
-    return of_rows(rows)
+    return of_rows(parse_table(content.data, content.where))
 
 
 def of_rows(rows: Table) -> ExchangeTable:

@@ -36,6 +36,7 @@ class Entry:
         zero_point: code of 0 among the codes 0 to 2^bits - 1; a symmetric quantizer has 2^(bits-1). None
             where the table does not say.
         ranged: the table says where the values begin and end, not T alone.
+        by_channel: each channel has a scale of its own, of which this is the whole range.
     """
 
     threshold: float
@@ -45,6 +46,7 @@ class Entry:
     scale: float | None = None
     zero_point: int | None = None
     ranged: bool = True
+    by_channel: bool = False
 
     @property
     def middle(self) -> int:
@@ -161,7 +163,8 @@ def entry_of_row(row: Row) -> Entry:
         seen = threshold_range(row.observed_min, row.observed_max, threshold)
         ranged = with_range(threshold, *seen, row.bits)
         low, high = ranged.low, ranged.high
-    return Entry(threshold, low, high, row.bits, row.scale, zero_point)
+    by_channel = row.channels is not None
+    return Entry(threshold, low, high, row.bits, row.scale, zero_point, by_channel=by_channel)
 
 
 def row_of_entry(entry: Entry, method: str) -> Row:

@@ -21,9 +21,13 @@ from distq.graph.state import PARTS, Constants, Names, State, constants, has_bia
 from distq.graph.swish import write_swishes
 from distq.graph.values import constant, values_of
 from distq.quant.scheme import encode
+from distq.targets.operators import PASS_THROUGH
 
 OUTPUT_DTYPE_OPSET = 21
 """From here on QuantizeLinear has the attribute ``output_dtype``."""
+
+_FUSED_OVER = PASS_THROUGH | {"Relu", "Clip"}
+"""What ONNX Runtime takes a quantizer through, or out, to fuse it with the layer in front."""
 
 
 def export(model: ir.Model, plan: Plan, state: State) -> bytes:
@@ -68,7 +72,7 @@ class _Writer:
         self.plan = plan
         self.names = names
         self.numbers = numbers
-        self.compute = {layer.node for layer in plan.layers}
+        self.compute = {layer.node: layer for layer in plan.layers}
         self.has_output_dtype = model.opset_imports[""] >= OUTPUT_DTYPE_OPSET
         self.constants: dict[str, ir.Value] = {}
 
@@ -192,17 +196,30 @@ class _Writer:
             for position in positions:
                 self.graph.outputs[position] = out
 
+    def scaled_by_channel(self, value: ir.Value) -> bool:
+        """Whether a quantizer has scales by channel, or the layer that writes its tensor reads such."""
+        quantizers = self.plan.by_tensor
+        if quantizers[value.name or ""].channels:
+            return True
+        node = value.producer()
+        while node is not None and node.op_type in _FUSED_OVER and node.inputs[0] is not None:
+            node = node.inputs[0].producer()
+        layer = None if node is None else self.compute.get(node.name or "")
+        return layer is not None and bool(quantizers[layer.inputs[0]].channels)
+
     def kept_float(self, value: ir.Value) -> ir.Value:
         """What a quantizer reads of a value: a Max of it alone where ONNX Runtime must not fuse the two.
 
         It would also put the quantizer in front of a MaxPool in float, and pool integers channel by channel,
-        which takes ten times as long. (measured with ONNX Runtime 1.31)
+        which takes ten times as long. Its convolution refuses scales by channel, once it runs. (measured with
+        ONNX Runtime 1.31)
         """
         node = value.producer()
-        if node is None or self.plan.target.placement != "everywhere":
+        if node is None:
             return value
-        pools = node.op_type == "MaxPool" and float_name(node) in dict(self.plan.float_nodes)
-        if not pools and wrongly_fused(node) is None:
+        everywhere = self.plan.target.placement == "everywhere"
+        pools = everywhere and node.op_type == "MaxPool" and float_name(node) in dict(self.plan.float_nodes)
+        if not pools and not self.scaled_by_channel(value) and not (everywhere and wrongly_fused(node)):
             return value
         tensor = value.name or ""
         alone = ir.node("Max", [value], name=f"{tensor}{self.names.tag}_alone")

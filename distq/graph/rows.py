@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from distq.errors import FileFormatError
 from distq.graph.plan import Plan, Quantizer
+from distq.graph.quantizers import ChannelRange
 from distq.quant.layer_config import ThresholdSetting
-from distq.quant.scheme import Encoding, encode, threshold_range
+from distq.quant.scheme import Encoding, encode, encoded_range, threshold_range
 from distq.quant.table import Row, Table
 
 FIXED = "fixed"
@@ -63,12 +64,12 @@ def make_row(
 
 def _row_of_channels(plan: Plan, quantizer: Quantizer, observed: tuple[float, float]) -> Row:
     whole = replace(quantizer, channels=(), setting=None, cap=float("inf"), least_high=0.0)
-    ends = min(low for low, _ in quantizer.channels), max(high for _, high in quantizer.channels)
+    symmetric, signed, bits = plan.scheme == "symmetric", plan.target.signed, quantizer.bits
+    channels = [encode(*ends, bits, symmetric=symmetric, signed=signed).single for ends in quantizer.channels]
+    ranges = [encoded_range(*one, bits, symmetric=symmetric) for one in channels]
+    ends = min(low for low, _ in ranges), max(high for _, high in ranges)
     row = make_row(plan, whole, max(-ends[0], ends[1]), ends, BY_CHANNEL)
-    symmetric, signed = plan.scheme == "symmetric", plan.target.signed
-    made = [encode(*ends, quantizer.bits, symmetric=symmetric, signed=signed) for ends in quantizer.channels]
-    channels = tuple(encoding.single for encoding in made)
-    return replace(row, observed_min=observed[0], observed_max=observed[1], channels=channels)
+    return replace(row, observed_min=observed[0], observed_max=observed[1], channels=tuple(channels))
 
 
 def with_threshold(plan: Plan, quantizer: Quantizer, row: Row, chosen: float, method: str) -> Row:
@@ -94,6 +95,11 @@ def given_table(plan: Plan, rows: Mapping[str, Row]) -> Table:
             )
         table[quantizer.name] = with_threshold(plan, quantizer, row, row.threshold, row.method)
     return table
+
+
+def channels_of(rows: Mapping[str, Row]) -> tuple[tuple[str, tuple[ChannelRange, ...]], ...]:
+    """The ranges of channels of a table's tensors, as settings have them."""
+    return tuple((name, row.channel_ranges) for name, row in rows.items() if row.channels is not None)
 
 
 def encodings(table: Table) -> dict[str, Encoding]:

@@ -1,9 +1,10 @@
-"""Masked attention scores stay in float; what a Softmax writes, the shares, has a least range."""
+"""Masked attention scores and long rows of shares stay in float; what a Softmax writes has a least range."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from distq.graph.values import constant
 from distq.targets.operators import ARITHMETIC, PASS_THROUGH
 
 if TYPE_CHECKING:
@@ -20,6 +21,12 @@ _ON_SCORES = PASS_THROUGH | ARITHMETIC | _MASKS | {"Concat", "Div", "Max", "Min"
 
 _UNNAMED = "unk__"
 """How shape inference begins the names of sizes that it cannot tell."""
+
+LONG_ROW = 64
+"""Shares of a row that 8 bits serve at most: equal ones lose 23 dB with as many, 11 dB with 257.
+
+A row of n equal ones has a sum of squares of 1 / n; rounding to steps of 1 / 255 adds n / (12 * 255^2).
+"""
 
 _LEAST_SUM = 2.0
 """Length of a row times the least upper end of a Softmax's range, see ``least_high``."""
@@ -60,10 +67,31 @@ def is_share(value: ir.Value) -> bool:
     """Whether a value is what a Softmax writes, maybe in another shape, and weighs rows in a MatMul."""
     if not any(use.node.op_type == "MatMul" and use.idx == 0 for use in value.uses()):
         return False
+    return _softmax_of(value) is not None
+
+
+def long_shares(nodes: Sequence[ir.Node]) -> list[ir.Node]:
+    """The MatMuls that weigh values with rows of more than ``LONG_ROW`` shares, or of unknown length.
+
+    Args:
+        nodes: of a graph.
+    """
+    found = []
+    for node in nodes:
+        if node.op_type != "MatMul" or node.domain or any(constant(v) is not None for v in node.inputs):
+            continue
+        rows = [s for v in node.inputs if v is not None and (s := _softmax_of(v)) is not None]
+        if any((_row_length(softmax) or LONG_ROW + 1) > LONG_ROW for softmax in rows):
+            found.append(node)
+    return found
+
+
+def _softmax_of(value: ir.Value) -> ir.Node | None:
+    """The Softmax that writes a value, maybe in another shape."""
     node = value.producer()
     while node is not None and node.op_type in PASS_THROUGH and node.inputs[0] is not None:
         node = node.inputs[0].producer()
-    return node is not None and node.op_type == "Softmax" and not node.domain
+    return node if node is not None and node.op_type == "Softmax" and not node.domain else None
 
 
 def least_high(value: ir.Value, quantized: Collection[ir.Value]) -> float:

@@ -12,6 +12,7 @@ from distq.exchange.formats import Format, Request
 from distq.exchange.model_file import network_reader
 from distq.exchange.names import with_tensor_names
 from distq.exchange.network import Network, describe
+from distq.exchange.own import DISTQ
 from distq.exchange.registry import find_format, read_content, recognise
 from distq.exchange.table import Convention, ExchangeTable
 from distq.exchange.text import listed, load_content
@@ -72,6 +73,8 @@ def convert_table(options: ConvertOptions, reporter: Reporter) -> ConvertResult:
         table = _named(found, wanted, table, network)
     convention = _convention(options, wanted, table if found is wanted else None)
     request = Request(table, convention or 127, network, options.names, options.out.suffix)
+    if wanted is not DISTQ:
+        request.warn_of_channels()
     data = wanted.write(request)
     warnings = [*table.warnings]
     if request.lost:

@@ -158,14 +158,15 @@ def channel_gain(low: Floats, high: Floats, weights: Sequence[Floats]) -> float:
     """Noise at the outputs of depthwise layers with one scale for all channels, over that with one for each.
 
     A channel adds step^2 times the energy of the weights that read it. Every output counts alike, whatever
-    the size of its weights: so energies are equal where a channel is read at all.
+    the size of its weights: so energies are equal where a channel is read at all. Channels that are always
+    zero make no noise either way.
 
     Args:
         low: lower end of each channel's range, (channels,).
         high: upper end.
         weights: (channels, kernel) of each layer that reads the tensor.
     """
-    read = np.sum([np.any(weight != 0, axis=1) for weight in weights], axis=0)
+    read = np.sum([np.any(weight != 0, axis=1) for weight in weights], axis=0) * (high > low)
     by_channel = float(np.sum(read * (high - low) ** 2))
     together = float(np.sum(read)) * (float(np.max(high)) - float(np.min(low))) ** 2
     return together / by_channel if by_channel > 0 else 0.0

@@ -93,6 +93,14 @@ def encode(low: float, high: float, bits: int, *, symmetric: bool, signed: bool 
     return Encoding(float(scale), zero_point, bits, signed=False)
 
 
+def encoded_range(scale: float, zero_point: int, bits: int, *, symmetric: bool) -> tuple[float, float]:
+    """The range of an unsigned quantizer, of which :func:`encode` makes the same again."""
+    if symmetric:
+        half = 2 ** (bits - 1) - 1
+        return -half * scale, half * scale
+    return -zero_point * scale, (2**bits - 1 - zero_point) * scale
+
+
 def quantize_weight(
     weight: npt.NDArray[np.float32], axis: int | None
 ) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from distq.errors import FileFormatError
-from distq.quant.scheme import Encoding
+from distq.quant.scheme import Encoding, encoded_range
 from distq.regular import read_regular
 
 FORMAT = "distq-thresholds-1"
@@ -58,6 +58,12 @@ class Row:
     def whole(self) -> Encoding:
         """The one scale and zero point that the range of all channels comes to."""
         return Encoding(self.scale, self.zero_point, self.bits, self.signed)
+
+    @property
+    def channel_ranges(self) -> tuple[tuple[float, float], ...]:
+        """The range of each channel that has a scale of its own, from which the same scale is made again."""
+        symmetric = self.convention == str(2 ** (self.bits - 1) - 1)
+        return tuple(encoded_range(*one, self.bits, symmetric=symmetric) for one in self.channels or ())
 
     @property
     def absmax(self) -> float:

@@ -18,12 +18,15 @@ from distq.graph.named import matching, nodes_by_name, nodes_named
 from distq.graph.plan import Plan
 from distq.graph.resolve import tensors_by_name, why_in_float
 from distq.graph.roles import find_roles
+from distq.graph.scores import long_shares
 from distq.graph.settings import Settings
 from distq.quant.layer_config import QUANTIZER_KEYS, ThresholdSetting
 from distq.run.entries import Entries
 from distq.targets.target import Target
 
 FRONT_END = "waves of a transform at the input, such as an STFT: in float unless --quantize-front-end"
+
+SHARES = "an attention's product with long rows of shares: in float unless --quantize-shares"
 
 _KINDS = {"threshold": "threshold", "min": "range", "max": "range", "method": "found", "scale": "found"}
 """What may not be set together for one tensor."""
@@ -106,17 +109,21 @@ def _floats(
     if options.float_depthwise:
         _keep(found, filter(is_depthwise, model.graph), "--float-depthwise")
     if not options.quantize_front_end:
-        _keep_front_end(found, model, target)
+        _keep_unless_all(found, model, target, front_end(model.graph, target.layers), FRONT_END)
+    if not options.quantize_shares:
+        _keep_unless_all(found, model, target, long_shares(tuple(model.graph)), SHARES)
     integer = find_roles(model.graph, target, None, (), found).integer
     keep_around("--float-blocks", options.float_blocks, lambda node: block(node, integer))
     return found
 
 
-def _keep_front_end(found: dict[str, str], model: ir.Model, target: Target) -> None:
-    """Keep the transform of sound that the network begins with, unless that is all there is."""
-    nodes = {node.name or "" for node in front_end(model.graph, target.layers)}
-    if nodes and _layers(model, target).keys() - found.keys() - nodes:
-        found.update((name, FRONT_END) for name in nodes if name not in found)
+def _keep_unless_all(
+    found: dict[str, str], model: ir.Model, target: Target, nodes: Iterable[ir.Node], why: str
+) -> None:
+    """Keep what 8 bits serve badly, unless that is all there is."""
+    names = {node.name or "" for node in nodes}
+    if names and _layers(model, target).keys() - found.keys() - names:
+        found.update((name, why) for name in names if name not in found)
 
 
 def _keep(found: dict[str, str], nodes: Iterable[ir.Node], why: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from distq.calibration.distributions import DistributionSet
-from distq.config import LAYER_OPTIONS, CalibrateOptions, TuneOptions, require_bins
+from distq.config import LAYER_OPTIONS, CalibrateOptions, LayerOptions, TuneOptions, require_bins
 from distq.engine.progress import Reporter
 from distq.errors import FileFormatError, UsageError
 from distq.exchange.given import read_given
@@ -18,8 +18,9 @@ from distq.graph.input_values import with_values
 from distq.graph.load import LoadedModel, load_model
 from distq.graph.plan import Plan, make_plan
 from distq.graph.resolve import resolve_names
-from distq.graph.rows import given_table
+from distq.graph.rows import channels_of, given_table
 from distq.options import on_command_line
+from distq.quant.table import Table
 from distq.run.configured import wide_tensors
 from distq.run.entries import read_entries
 from distq.run.identity import set_by_layer
@@ -28,6 +29,7 @@ from distq.run.least_cache import too_small
 from distq.run.rundir import RunDir
 from distq.run.seal import require_undamaged
 from distq.targets import find_target
+from distq.targets.target import Target
 
 LOADED_BY = ("model", "weights", "input_shape", "input_value")
 """Options that decide what is loaded."""
@@ -107,29 +109,33 @@ def prepare_model(
     loaded = replace(loaded, notes=(*loaded.notes, *notes))
     wide = (*resolve_names(model, plan, options.int16_layers, "--int16-layers"), *wide)
     settings, wide = with_thresholds(model, plan, entries, wide)
+    given = None
+    if options.table is not None:
+        require_undamaged(options.table)
+        given = read_given(options.table, loaded.path, plan, loaded.read)
+        if takes_channel_scales(options, target):
+            settings = replace(settings, channels=channels_of(given.rows))
     if wide or settings != plan.settings:
         plan = make_plan(model, target, options.scheme, tie=not bitmain, int16=wide, settings=settings)
     require_undamaged(options.load_dist)
-    if options.table is not None:
-        require_undamaged(options.table)
-        _require_rows(options, options.table, loaded, plan)
+    if options.table is not None and given is not None and given.own:
+        _require_rows(options, options.table, given.rows, plan)
     return loaded, plan
 
 
-def _require_rows(options: CalibrateOptions, table: Path, loaded: LoadedModel, plan: Plan) -> None:
-    """Find out early whether a table has a row for every quantizer of this network.
+def takes_channel_scales(options: LayerOptions, target: Target) -> bool:
+    """Whether channels in front of depthwise layers may have scales of their own."""
+    return target.channel_scales and options.channel_scales is not False
 
-    What another tool's table lacks is calibrated.
+
+def _require_rows(options: CalibrateOptions, table: Path, rows: Table, plan: Plan) -> None:
+    """Find out early whether a table of distq's has a row for every quantizer of this network.
 
     Raises:
         FileFormatError: it has not, or it is of another network.
         UsageError: it is of a run with another target, with layers left in float, or of a network whose
             channels were evened out.
     """
-    given = read_given(table, loaded.path, plan, loaded.read)
-    if not given.own:
-        return
-    rows = given.rows
     if any(row.has_headroom for row in rows.values()):
         raise UsageError(
             f"{table} is of a network whose channels were evened out, not of the one that was given: "
@@ -144,7 +150,7 @@ def _require_rows(options: CalibrateOptions, table: Path, loaded: LoadedModel, p
             raise UsageError(f"{table} is of a run with --target {own}: give --target {own}") from None
         others = dict(set_by_layer(options))
         for name in LAYER_OPTIONS:
-            if name != "layer_config" and job.get(name) != others.get(name):
+            if name not in {"layer_config", "channel_scales"} and job.get(name) != others.get(name):
                 raise UsageError(
                     f"{table} is of a run with another {on_command_line(name)}, which decides what has a "
                     "threshold: give the same"

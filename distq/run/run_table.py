@@ -9,7 +9,7 @@ from pathlib import Path
 
 import onnx
 
-from distq.errors import InputError, UsageError
+from distq.errors import InputError
 from distq.exchange.model_file import is_caffe, network_reader
 from distq.exchange.run_source import float_layers_of, table_of_run
 from distq.exchange.table import ExchangeTable
@@ -81,10 +81,6 @@ def read_run_table(rundir: RunDir, model: Path | None, weights: Path | None) -> 
                 "the run evened out channels, and its thresholds are of that network: these are the ones it "
                 f"began with{_remedy(rundir)}"
             )
-    if by_channel := next((name for name, row in rows.items() if row.channels is not None), None):
-        raise UsageError(
-            f"{by_channel} has scales by channel, which no table holds: take a run without --channel-scales"
-        )
     table = table_of_run(rows, state.float_layers, int8)
     return RunTable(replace(table, warnings=(*table.warnings, *notes)), model, weights)
 

@@ -198,7 +198,8 @@ class Maker:
         own = {q.name: found[q.name] for q in form.plan.quantizers}
         layers = {layer.name for stage in stages(form.model, form.plan) for layer in stage}
         means = base.means if same and base.means is not None and layers <= base.means.keys() else None
-        return replace(form, distributions=own, means=means)
+        ends = base.channel_ranges if same else {}
+        return replace(form, distributions=own, channel_ranges=ends, means=means)
 
     def _alone(self, made: Made) -> Made:
         if made.options.method == AUTO:

@@ -33,7 +33,7 @@ MOST_WIDTHS = 1024
 """Samples that channels are measured on: the driver keeps a number for each sample and channel."""
 
 METHOD = "mse"
-"""Thresholds of an equalized network: no method is better once channels are alike."""
+"""Thresholds of an equalized network; those of the method that the search starts from are tried beside."""
 
 EQUALIZING_EFFORT = 3
 """``--effort`` from which it is tried: correcting one or two more forms takes as long as searching one."""
@@ -150,13 +150,19 @@ def evened_form(run: Run, form: Form, chosen: Factors) -> Form:
         if q.name not in form.distributions or not scaled.isdisjoint(q.tensors)
     ]
     distributions = {**form.distributions, **observe(run, other, new)}
-    table = calibrated_table(plan, distributions, METHOD, run.options.bins)
+    return evened_by(run, replace(other, distributions=distributions), chosen, METHOD)
+
+
+def evened_by(run: Run, form: Form, chosen: Factors, method: str) -> Form:
+    """An equalized form with another method's thresholds, and headroom where channels were scaled."""
+    plan = form.plan
+    table = calibrated_table(plan, form.distributions, method, run.options.bins)
     for site, (evened, widths) in chosen.items():
         for tensor, width in zip(site.quantized, widths, strict=True):
             quantizer = plan.by_tensor[tensor]
             row = table[quantizer.name]
             table[quantizer.name] = with_headroom(plan, quantizer, row, evened.headroom, width)
-    return replace(other, distributions=distributions, table=table)
+    return replace(form, table=table)
 
 
 def scaled_means(plan: Plan, means: Means, chosen: Factors) -> Means:

@@ -18,8 +18,9 @@ from distq.run.context import Run
 from distq.stages.budget import curve
 from distq.stages.compare import closest
 from distq.stages.correct import corrected
-from distq.stages.equalize import METHOD, Factors, evened_form, evened_sites
+from distq.stages.equalize import METHOD, Factors, evened_by, evened_form, evened_sites
 from distq.stages.form import Choice, Form
+from distq.stages.method import method_of
 from distq.stages.sensitivity import Variants, others
 from distq.stages.thresholds import calibrated_table
 
@@ -48,7 +49,7 @@ def even_out_anew(run: Run, given: Form, evened: Form, found: Form, searched: Co
     sites = _measured_sites(run, wide)
     if not sites:
         return found
-    form = evened_form(run, wide, sites)
+    form = evened_by(run, evened_form(run, wide, sites), sites, method_of(evened) or METHOD)
     form = corrected(run, replace(form, table=form.table | _searched_rows(form, found, searched, sites)))
     if closest(run, [found, form]) is found:
         run.reporter.line("evened out anew with 16 bits in place: no better")

@@ -32,6 +32,9 @@ LEAST_MICROSECONDS = 200
 LEAST_SQNR_DB = 15
 """Below that many decibels answers are seldom those of float."""
 
+UNLIKE_DB = 10
+"""From so many decibels on what calibration saw does not stand for other samples."""
+
 
 def finish(run: Run, before: Form, after: Form | None = None, report: AutoReport | None = None) -> RunResult:
     """Write the files, read the held-out samples once, and report.
@@ -66,7 +69,12 @@ def finish(run: Run, before: Form, after: Form | None = None, report: AutoReport
         kept = run.readable(run.selection.holdout, run.holdout_data)
         record_held_out(run.journal, results, kept, run.measuring)
     timed = _speed(run, final) if run.options.report and run.alone else None
-    for line in (*_far_from_float(final, holdout or tuning), *_slower_than_float(final)):
+    told = (
+        *_far_from_float(final, holdout or tuning),
+        *_unlike_calibration(len(run.selection.calibration), tuning, holdout),
+        *_slower_than_float(final),
+    )
+    for line in told:
         run.warn(line)
     wanted = report is None and tuning is not None
     for line in lost_to_shares(run, final, statistics(found, len(models) - 1)) if wanted else ():
@@ -109,15 +117,23 @@ def _far_from_float(final: Form, found: Comparison | None) -> Iterator[str]:
         return
     target = final.plan.target
     tries = ["'distq diff --sensitivity' names what costs most", "tune with --float-budget keeps it in float"]
-    if depthwise := _depthwise(final):
-        tries.append(depthwise)
-        if target.channel_scales and not any(q.channels for q in final.plan.quantizers):
-            tries.append("--channel-scales gives what they read a scale for each channel")
+    tries += filter(None, [_depthwise(final)])
     if 16 in target.activation_bits:
         tries.append("or --int16-budget gives it 16 bits")
     if target.placement == "everywhere":
         tries.append("--target openvino rounds fewer tensors, for runtimes that take it")
     yield f"the INT8 model is {accuracy.sqnr_db:.1f} dB from float, under {LEAST_SQNR_DB}: {'; '.join(tries)}"
+
+
+def _unlike_calibration(samples: int, tuning: Comparison | None, holdout: Comparison | None) -> Iterator[str]:
+    """What to try where samples that were held out show that the others were too few."""
+    seen, unseen = (None if c is None else (c.after or c.before).sqnr_db for c in (tuning, holdout))
+    if seen is None or unseen is None or not seen - unseen >= UNLIKE_DB:
+        return
+    yield (
+        f"held-out samples are {seen - unseen:.0f} dB further from float than calibration samples: "
+        f"they go beyond what {plural(samples, 'sample')} showed; calibrate with more, or with such samples"
+    )
 
 
 def _depthwise(final: Form) -> str:

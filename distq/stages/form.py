@@ -27,6 +27,9 @@ from distq.run.results import CurvePoint
 Means = Mapping[str, npt.NDArray[np.float64]]
 """Mean output of layers in float, (channels,), by the layer's name."""
 
+ChannelEnds = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
+"""Lower and upper end of each channel of a tensor, (channels,) each."""
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -56,6 +59,7 @@ class Form:
         model: the float network, in canonical form; an equalized form has its own.
         plan: where its quantizers stand.
         distributions: of the quantized tensors, by quantizer.
+        channel_ranges: lower and upper ends, (channels,) each, of the channels of tensors, by quantizer.
         means: of its layers' outputs in float; None until measured, and where correction was left out.
         table: a threshold for each quantizer.
         state: the encodings, weights and biases that the thresholds come to.
@@ -67,6 +71,7 @@ class Form:
     model: ir.Model
     plan: Plan
     distributions: Mapping[str, Distribution] = field(default_factory=dict)
+    channel_ranges: Mapping[str, ChannelEnds] = field(default_factory=dict)
     means: Means | None = None
     table: Table = field(default_factory=dict)
     state: State = field(default_factory=lambda: State({}, {}, {}))

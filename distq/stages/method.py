@@ -7,6 +7,7 @@ one forward an image to try, a fraction of what a single tensor's search does.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from distq.graph.rows import encodings
+from distq.quant.table import HEADROOM
 from distq.run.context import Run
 from distq.search.acceptance import beyond_chance
 from distq.search.metrics import mean_over_images
@@ -100,6 +102,15 @@ def far_better(plain: npt.NDArray[np.float64], corrected: npt.NDArray[np.float64
     """
     less = mean_over_images(plain) < HALF * mean_over_images(corrected)
     return less and len(plain) >= LEAST_COMPARED and bool(np.mean(plain < corrected) >= NEARLY_ALL)
+
+
+def method_of(form: Form) -> str | None:
+    """The method that most thresholds are by, of those that a method finds; None: there are none."""
+    free = [
+        q.name for q in form.plan.quantizers if q.bits == 8 and not (q.keep_range or q.setting or q.channels)
+    ]
+    methods = Counter(form.table[name].method.removesuffix(HEADROOM) for name in free if name in form.table)
+    return methods.most_common(1)[0][0] if methods else None
 
 
 def best_method(run: Run, form: Form, searched: Collection[str], own: str) -> Form:

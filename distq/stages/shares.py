@@ -56,9 +56,10 @@ def lost_to_shares(run: Run, form: Form, found: ImageStatistics) -> Iterator[str
         return
     lost = 10 * math.log10(whole / without)
     if lost >= LEAST_LOSS_DB:
+        keeps = "leave out --quantize-shares, or " if run.options.quantize_shares else ""
         yield (
             f"the {len(shares)} tensors behind a Softmax lose {lost:.1f} dB with 8 bits: "
-            f"--int16-budget {len(shares)} gives that many tensors 16 bits"
+            f"{keeps}--int16-budget {len(shares)} gives that many tensors 16 bits"
         )
 
 

@@ -14,14 +14,17 @@ from distq.config import TuneOptions
 from distq.run.context import Run
 from distq.search.acceptance import beyond_chance, significant_improvement
 from distq.search.metrics import mean_over_images
+from distq.stages.channel_scales import without_channel_scales
 from distq.stages.compare import choose, tuning_diffs
 from distq.stages.confirm import can_confirm, confirmed
 from distq.stages.correct import corrected, corrected_together
-from distq.stages.equalize import evened_form, evened_sites, evens_out, promising
+from distq.stages.equalize import METHOD, evened_by, evened_form, evened_sites, evens_out, promising
 from distq.stages.form import Form
-from distq.stages.method import best_method
+from distq.stages.method import best_method, method_of
 from distq.stages.search import chosen_quantizers
 from distq.stages.thresholds import AUTO
+
+Diffs = npt.NDArray[np.float64]
 
 LEAST_SHARE = 0.1
 """Less than this on a few images may be none on others."""
@@ -55,6 +58,9 @@ def best_form(run: Run, options: TuneOptions, form: Form, start: Form, *, even: 
     and an equalized network clearly. Each has to be better on calibration samples that are not tuned on as
     well; where there are any, being better on the mean of both is enough for an equalized network.
 
+    An equalized network has the thresholds of MSE, or those of the method that the search starts from where
+    these leave clearly less error.
+
     Args:
         run: gives workers and samples.
         options: of the search.
@@ -62,11 +68,10 @@ def best_form(run: Run, options: TuneOptions, form: Form, start: Form, *, even: 
         start: with thresholds that another method would rather start from, maybe the same form.
         even: whether channels may be evened out.
     """
-    tried = promising(evened_sites(run, form), len(form.plan.quantizers)) if even else {}
-    if even and not tried:
-        run.reporter.line("channels: as they are, since evening them out promises too little")
     others = {} if start is form else {"as they are, other thresholds": start}
-    evened = {label: evened_form(run, form, found) for label, found in tried.items()}
+    evened, rivals = evened_forms(run, form, method_of(start)) if even else ({}, {})
+    if even and not evened:
+        run.reporter.line("channels: as they are, since evening them out promises too little")
     labels = ["as they are", *others, *evened]
     if len(labels) == 1:
         return form
@@ -74,9 +79,14 @@ def best_form(run: Run, options: TuneOptions, form: Form, start: Form, *, even: 
     with run.time.limit(run.pace.correct * len(made)):
         forms = [form, *corrected_together(run, made)]
     diffs = tuning_diffs(run, "choose channels", forms)
+    found_by = dict(zip(labels, diffs, strict=True))
+    refused = {
+        label if _less(found_by[rival], found_by[label], LEAST_SHARE) else rival
+        for label, rival in rivals.items()
+    }
     best = 0
     evenly = _better if can_confirm(run) else _clearly_better
-    for other in range(1, len(forms)):
+    for other in [i for i, label in enumerate(labels) if i and label not in refused]:
         better = evenly if labels[other] in evened else beyond_chance
         pair = (best, other)
         if not choose(run, "channels", [diffs[i] for i in pair], [labels[i] for i in pair], better):
@@ -86,10 +96,43 @@ def best_form(run: Run, options: TuneOptions, form: Form, start: Form, *, even: 
     return forms[best]
 
 
-def _better(candidate: npt.NDArray[np.float64], incumbent: npt.NDArray[np.float64]) -> bool:
-    return mean_over_images(candidate) <= (1 - LEAST_GAIN) * mean_over_images(incumbent)
+def evened_forms(run: Run, form: Form, own: str | None) -> tuple[dict[str, Form], dict[str, str]]:
+    """The equalized networks worth correcting, by what a person calls them.
+
+    Where channels have scales of their own, evening them out in place of that is one as well: the two are for
+    the same tensors, and the better of them is not the same in all networks.
+
+    Args:
+        run: gives workers and samples.
+        form: thresholds by the run's own method.
+        own: the method that the search starts from; None: no threshold is by any.
+
+    Returns:
+        The networks, and of those with the thresholds of MSE the label of the same with those of ``own``.
+    """
+    quantizers = len(form.plan.quantizers)
+    found = {label: (form, sites) for label, sites in promising(evened_sites(run, form), quantizers).items()}
+    plain = without_channel_scales(form)
+    if plain is not form and (sites := promising(evened_sites(run, plain), quantizers)):
+        found["evened out, in place of scales by channel"] = plain, [*sites.values()][-1]
+    forms, rivals = {}, {}
+    for label, (given, chosen) in found.items():
+        forms[label] = evened_form(run, given, chosen)
+        if own not in {None, METHOD}:
+            rivals[label] = f"{label}, by {own}"
+            forms[rivals[label]] = evened_by(run, forms[label], chosen, own)
+    return forms, rivals
 
 
-def _clearly_better(candidate: npt.NDArray[np.float64], incumbent: npt.NDArray[np.float64]) -> bool:
-    enough = mean_over_images(candidate) <= (1 - LEAST_SHARE) * mean_over_images(incumbent)
+def _better(candidate: Diffs, incumbent: Diffs) -> bool:
+    return _less(candidate, incumbent, LEAST_GAIN)
+
+
+def _clearly_better(candidate: Diffs, incumbent: Diffs) -> bool:
+    enough = _less(candidate, incumbent, LEAST_SHARE)
     return enough and significant_improvement(candidate, incumbent).accepted
+
+
+def _less(candidate: Diffs, incumbent: Diffs, share: float) -> bool:
+    """Whether the mean diff is less by a share."""
+    return mean_over_images(candidate) <= (1 - share) * mean_over_images(incumbent)

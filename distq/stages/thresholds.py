@@ -46,6 +46,11 @@ def _given(run: Run, form: Form, path: Path) -> Table:
     for note in given.notes:
         run.warn(note)
     rows = dict(given.rows)
+    one = [
+        q.name for q in form.plan.quantizers if q.name in rows and rows[q.name].channels and not q.channels
+    ]
+    if one and run.options.channel_scales is None:
+        run.warn(f"the table has scales by channel, here the whole range stands for {listed(one, 3)}")
     if given.missing:
         run.warn(
             "the table lacks, and thresholds are computed from the samples for: "

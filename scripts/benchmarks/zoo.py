@@ -16,7 +16,7 @@ import argparse
 import json
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,15 +61,20 @@ class Contender:
     command: tuple[str, ...] = ()
 
 
-def contenders(network: Network, effort: int, tune_samples: int) -> Iterator[Contender]:
-    """Those of a network: peers first."""
+def contenders(network: Network, tuning: Sequence[str]) -> Iterator[Contender]:
+    """Those of a network: peers first.
+
+    Args:
+        network: of the wheel.
+        tuning: options of ``tune``.
+    """
     for name in UNSIGNED + CONVOLUTIONAL + (TRANSFORMER if network.transformer else ()):
         peer: Peer = (PEERS | MORE_PEERS)[name]
         runtimes: tuple[str, ...] = ("ort",)
         if peer.tool.startswith("NNCF"):
             runtimes = ("openvino",) if "openvino" in name else ("simulated", "openvino")
         yield Contender(name, peer.tool, peer.settings, runtimes)
-    tune = ("tune", "--effort", str(effort), "--tune-samples", str(tune_samples))
+    tune = ("tune", *tuning)
     for target, runtimes in (("ort", ("ort",)), ("openvino", ("simulated", "openvino"))):
         for verb, *options in (("calibrate",), tune):
             settings = " ".join((verb, *options, "--target", target))
@@ -161,6 +166,7 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="make rows again that are there")
     parser.add_argument("--effort", type=int, default=1, help="of tune (1)")
     parser.add_argument("--tune-samples", type=int, default=16, help="of tune (16)")
+    parser.add_argument("--equalize", action="store_true", help="tune evens out channels")
     parser.add_argument("--timeout", type=float, default=900, help="seconds of one quantizer (900)")
     parser.add_argument("--write", action="store_true", help=f"put the table into {DOCUMENT.name}")
     asked = parser.parse_args()
@@ -171,13 +177,15 @@ def main() -> None:
         make_environment(place, REQUIREMENTS, QUARK, "peers"),
         make_environment(place, INC_REQUIREMENTS, INC, "inc"),
     )
+    tuning = ["--effort", str(asked.effort), "--tune-samples", str(asked.tune_samples)]
+    tuning += ["--equalize"] * asked.equalize
     kept = cache / "results.json"
     results = kept_rows(kept)
     for name in asked.networks:
         network, folder = NETWORKS[name], cache / "arrays" / name.replace(" ", "-")
         model = fetch(network, cache)
         prepare(network, model, asked.data, folder)
-        for contender in contenders(network, asked.effort, asked.tune_samples):
+        for contender in contenders(network, tuning):
             if not contender.name.startswith(tuple(asked.rows.split(","))):
                 continue
             if asked.again or contender.name not in results.get(name, {}):

@@ -1,10 +1,12 @@
 import numpy as np
 import onnx
 import pytest
+from job_helpers import calibrate
 from networks import SETTINGS, Builder, Quantized, sqnr
 from onnx import TensorProto
 
 from distq.graph.plan import make_plan
+from distq.graph.scores import LONG_ROW, long_shares
 from distq.replica.session import Session
 from distq.targets.ort import ORT
 
@@ -182,3 +184,54 @@ def test_a_softmax_over_a_row_of_one_is_one(load, width, axis):
     b.node("MatMul", b.node("Softmax", scores, axis=axis, output="shares"), b.random(1, 3), output="y")
     shape = [1, 3, 4] if axis == -1 else [width, 3, 4]
     assert Quantized(load(b.model({"x": shape}, ["y"]))).sqnr() > 30
+
+
+def attention_of(keys, opset=17, *, turned=False):
+    """Shares times values, or values times shares turned around."""
+    b = Builder(3)
+    query, key, value = (b.node("MatMul", "x", b.random(WIDTH, WIDTH)) for _ in range(3))
+    scores = b.node("MatMul", query, b.node("Transpose", key, perm=[0, 2, 1]))
+    shares = b.node("Softmax", scores, axis=2)
+    if turned:
+        shares, value = (b.node("Transpose", v, perm=[0, 2, 1]) for v in (shares, value))
+        mixed = b.node("Transpose", b.node("MatMul", value, shares, output="means"), perm=[0, 2, 1])
+    else:
+        mixed = b.node("MatMul", shares, value, output="means")
+    b.node("MatMul", mixed, b.random(WIDTH, 4), output="y")
+    return b.model({"x": [1, keys, WIDTH]}, ["y"], opset=opset)
+
+
+@pytest.mark.parametrize(("keys", "long"), [(LONG_ROW, False), (LONG_ROW + 1, True), ("length", True)])
+@pytest.mark.parametrize("turned", [False, True])
+def test_long_rows_of_shares_are_found_in_either_order(load, keys, long, turned):
+    loaded = load(attention_of(keys, turned=turned))
+    assert [n.outputs[0].name for n in long_shares(tuple(loaded.model.graph))] == ["means"] * long
+
+
+def test_shares_of_an_older_softmax_are_found(load):
+    assert long_shares(tuple(load(attention_of("length", opset=12)).model.graph))
+
+
+def test_what_a_softmax_writes_in_front_of_constant_weights_is_no_share(load):
+    b = Builder(3)
+    rows = b.node("Softmax", b.node("MatMul", "x", b.random(WIDTH, 80)), axis=-1)
+    b.node("MatMul", rows, b.random(80, 4), output="y")
+    assert not long_shares(tuple(load(b.model({"x": [1, 80, WIDTH]}, ["y"], opset=17)).model.graph))
+
+
+@pytest.mark.parametrize("target", ["ort", "openvino"])
+@pytest.mark.parametrize("whole", [False, True])
+def test_long_rows_stay_in_float_unless_asked_for(tmp_path, target, whole):
+    (tmp_path / "model.onnx").write_bytes(attention_of(80).SerializeToString())
+    rows = np.random.default_rng(0).standard_normal((12, 1, 80, WIDTH)).astype(np.float32)
+    np.save(tmp_path / "data.npy", rows)
+    given = {"samples": 8, "target": target, "quantize_shares": whole}
+    run = calibrate(tmp_path / "model.onnx", tmp_path / "data.npy", tmp_path / "run", **given)
+    reasons = {layer.name: layer.reason for layer in run.float_layers}
+    assert ("--quantize-shares" in reasons.get("means", "")) is not whole
+    table = run.out / "thresholds.json"
+    given = {**given, "table": table}
+    again = calibrate(tmp_path / "model.onnx", tmp_path / "data.npy", tmp_path / "again", **given)
+    assert (again.out / "model.int8.onnx").read_bytes() == (run.out / "model.int8.onnx").read_bytes()
+    if target == "ort":
+        assert run.integer_kernels.layers == (5 if not whole else 6)

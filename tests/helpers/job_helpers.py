@@ -135,7 +135,8 @@ def evening_job(folder: Path) -> dict[str, Any]:
     write_model(folder / "model.onnx", depthwise_network(spread=SPREAD))
     np.save(folder / "data.npy", samples(12))
     files = {"model": folder / "model.onnx", "data": folder / "data.npy"}
-    return {**files, "samples": 8, "method": "kl", "target": "openvino", "executor": "local"}
+    options = {"target": "openvino", "channel_scales": False, "executor": "local"}
+    return {**files, "samples": 8, "method": "kl", **options}
 
 
 def samples(count: int = SAMPLES, shape: Sequence[int] = SHAPE, seed: int = 0) -> npt.NDArray[np.float32]:

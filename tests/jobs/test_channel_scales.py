@@ -24,6 +24,7 @@ from job_helpers import (
 
 import distq
 from distq.cli.app import invoke
+from distq.engine.journal import Journal
 from distq.errors import UsageError
 from distq.graph.patches import Geometry, patch_sums, sampled_patches
 from distq.quant.scheme import Encoding, on_channels
@@ -31,7 +32,9 @@ from distq.quant.table import dump_table, read_table
 
 
 def job(folder: Path, **more: Any) -> dict[str, Any]:
-    return {**evening_job(folder), "method": "mse", **more}
+    options = evening_job(folder)
+    del options["channel_scales"]
+    return {**options, "method": "mse", **more}
 
 
 def error(run: Path, folder: Path) -> float:
@@ -73,9 +76,9 @@ def test_alike_channels_keep_one_scale_and_the_same_bytes(tmp_path: Path) -> Non
         assert (tmp_path / "run_True" / name).read_bytes() == (tmp_path / "run_False" / name).read_bytes()
 
 
-def test_search_budget_and_evening_out_leave_them_alone(tmp_path: Path) -> None:
+def test_search_and_budget_leave_them_alone(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    distq.tune(**job(tmp_path, out=run, channel_scales=True, effort=3, int16_budget=1))
+    distq.tune(**job(tmp_path, out=run, equalize=False, effort=1, int16_budget=1))
     calibrated = json.loads((run / "thresholds.calibrated.json").read_text())["tensors"]
     found = json.loads((run / "thresholds.json").read_text())["tensors"]
     kept = {name: row for name, row in calibrated.items() if "channels" in row}
@@ -85,22 +88,63 @@ def test_search_budget_and_evening_out_leave_them_alone(tmp_path: Path) -> None:
         assert ("channels" in found[name]) == (found[name]["bits"] == 8)
 
 
-def test_what_cannot_hold_them_is_refused(tmp_path: Path) -> None:
-    options = job(tmp_path, channel_scales=True)
-    with pytest.raises(UsageError, match="takes one scale a tensor: leave out --channel-scales"):
-        distq.calibrate(**{**options, "target": "ort"}, out=tmp_path / "ort")
-    run = tmp_path / "run"
+def test_channels_are_evened_out_in_place_of_them_where_that_is_closer_to_float(tmp_path: Path) -> None:
+    found = distq.tune(**job(tmp_path, out=tmp_path / "run", effort=1, equalize=True))
+    with Journal(found.out / "journal.jsonl") as journal:
+        notes = journal.notes("channels")
+    assert "evened out, in place of scales by channel" in {n for note in notes for n in note["names"]}
+    in_place = notes[-1]["chosen"] == "evened out, in place of scales by channel"
+    assert bool(by_channel(found.out)) != in_place
+
+
+def test_they_are_the_default_of_a_target_that_takes_them(tmp_path: Path) -> None:
+    options = job(tmp_path)
+    run, out = tmp_path / "run", tmp_path / "ort"
     distq.calibrate(**options, out=run)
-    table = run / "thresholds.json"
-    again = {**options, "channel_scales": False, "table": table}
-    with pytest.raises(distq.DistqError, match="has scales by channel"):
-        distq.calibrate(**again, out=tmp_path / "again")
-    with pytest.raises(UsageError, match="has scales by channel, which no table holds"):
-        distq.convert(run, to="tpu-mlir", out=tmp_path / "table")
-    assert not (tmp_path / "table").exists()
+    assert by_channel(run)
+    distq.calibrate(**{**options, "target": "ort"}, out=out)
+    assert by_channel(out) == {}
+    with pytest.raises(UsageError, match="takes one scale a tensor: leave out --channel-scales"):
+        distq.calibrate(**{**options, "target": "ort", "channel_scales": True}, out=tmp_path / "refused")
     with pytest.raises(UsageError, match="channel_scales"):
         distq.calibrate(**{**options, "channel_scales": False}, out=run, resume=True)
     assert distq.calibrate(**options, out=run, resume=True).holdout is not None
+
+
+@pytest.mark.parametrize("scheme", ["auto", "symmetric"])
+def test_a_table_of_them_makes_the_same_network_again(scheme: str, tmp_path: Path) -> None:
+    options = job(tmp_path, scheme=scheme)
+    run, again = tmp_path / "run", tmp_path / "again"
+    distq.calibrate(**options, out=run)
+    kept = by_channel(run)
+    assert kept
+    distq.calibrate(**options, table=run / "thresholds.json", out=again)
+    assert by_channel(again) == kept
+    assert bits(again) == bits(run)
+    with pytest.raises(UsageError, match="leave out --channel-scales or --table"):
+        distq.calibrate(
+            **options, channel_scales=True, table=run / "thresholds.json", out=tmp_path / "refused"
+        )
+    known = {name: options[name] for name in ("model", "data", "executor") if name in options}
+    assert distq.diff(**known, table=run / "thresholds.json").network.sqnr_db is not None
+
+
+def test_where_there_is_one_scale_the_whole_range_stands(tmp_path: Path) -> None:
+    options = job(tmp_path)
+    run = tmp_path / "run"
+    distq.calibrate(**options, out=run)
+    rows = read_table(run / "thresholds.json")
+    wide = next(name for name in rows if name in by_channel(run))
+    off = distq.calibrate(
+        **options, table=run / "thresholds.json", channel_scales=False, out=tmp_path / "off"
+    )
+    assert by_channel(off.out) == {}
+    assert read_table(off.out / "thresholds.json")[wide].threshold == rows[wide].threshold
+    written = distq.convert(run, to="tpu-mlir", out=tmp_path / "table")
+    assert any("no scales by channel: the whole range for" in line for line in written.warnings)
+    own = distq.convert(run, to="distq", out=tmp_path / "own.json")
+    assert own.warnings == ()
+    assert read_table(tmp_path / "own.json") == rows
 
 
 def test_a_table_of_them_reads_as_it_was_written(tmp_path: Path) -> None:
@@ -174,3 +218,29 @@ def test_auto_gives_them_to_every_network_that_it_makes(tmp_path: Path) -> None:
     assert by_channel(found.out)
     assert invoke(["run", str(found.out / "chosen.yaml"), "--quiet"]) == 0
     assert bits(found.out / "chosen") == bits(found.out)
+
+
+@pytest.mark.parametrize("between", [None, "Relu", "Transpose"])
+def test_onnx_runtime_runs_them_where_quantizers_stand_right_behind_layers(
+    between: str | None, tmp_path: Path
+) -> None:
+    """Its fused convolution refuses scales by channel as it runs."""
+    graph, gain = Graph(5), [3000, 30, 3, 1, 1, 1, 1, 1]
+    first = graph.conv("x", (SHAPE[0], 8), "first", gain=gain)
+    second = graph.conv(first, (8, 8), "second", group=8, gain=[1 / factor for factor in gain])
+    if between is not None:
+        perm = {"perm": [0, 1, 3, 2]} if between == "Transpose" else {}
+        second = graph.add(between, [second], "between", **perm)
+    graph.conv(second, (8, 8), "y")
+    write_model(tmp_path / "model.onnx", graph.model({"y": (1, 8, *SHAPE[1:])}))
+    np.save(tmp_path / "data.npy", samples(12))
+    run = tmp_path / "run"
+    files = {"model": tmp_path / "model.onnx", "data": tmp_path / "data.npy"}
+    distq.calibrate(**files, out=run, target="openvino", method="mse", executor="local")
+    assert set(by_channel(run)) == {"first"}
+    session = onnxruntime.InferenceSession(run / "model.int8.onnx", providers=["CPUExecutionProvider"])
+    unseen = samples(20)[12:]
+    exact = Reference(tmp_path / "model.onnx")
+    for x in unseen:
+        found = session.run(None, {"x": x[None]})[0]
+        assert np.sum((found - exact(x)) ** 2) < 0.01 * np.sum(exact(x) ** 2)

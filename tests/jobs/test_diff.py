@@ -40,7 +40,15 @@ class Place:
         self.data = folder / "data.npy"
         np.save(self.data, samples(8))
         self.runs: dict[str, RunResult] = {
-            target: calibrate(self.model, self.data, folder / target, target=target, method="max", holdout=0)
+            target: calibrate(
+                self.model,
+                self.data,
+                folder / target,
+                target=target,
+                method="max",
+                holdout=0,
+                channel_scales=False,
+            )
             for target in TARGETS
         }
         self.folder = folder

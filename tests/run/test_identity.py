@@ -56,6 +56,7 @@ OTHER_VALUES: dict[str, Any] = {
     "per_tensor_weights": True,
     "input_shape": "x=1,3,8,8",
     "quantize_front_end": True,
+    "quantize_shares": True,
     "float_if_faster": "never",
     "diff": "cosine",
     "measure": "topk,nmse",

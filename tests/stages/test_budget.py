@@ -40,9 +40,18 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tune(place: Path, name: str, out: Path, **options: Any) -> RunResult:
-    """Without equalization and clipping, which mend a wide tensor by themselves."""
-    given = {"samples": 8, "method": "max", "equalize": False, "effort": 1, "executor": "local", **options}
-    return distq.tune(model=place / f"{name}.onnx", data=place / "data.npy", out=out, **given)
+    """Without equalization, scales by channel and clipping, which mend a wide tensor by themselves."""
+    given = {
+        "samples": 8,
+        "method": "max",
+        "equalize": False,
+        "channel_scales": False,
+        "effort": 1,
+        **options,
+    }
+    return distq.tune(
+        model=place / f"{name}.onnx", data=place / "data.npy", out=out, executor="local", **given
+    )
 
 
 def test_the_tensor_of_huge_range_gets_16_bits_and_sqnr_rises(

@@ -47,6 +47,7 @@ def tune(place: Path, out: Path, model: str = "model.onnx", **options: Any) -> R
         data=place / "data.npy",
         out=out,
         target="openvino",
+        channel_scales=False,
         executor="local",
         reporter=log,
         **given,

@@ -23,8 +23,16 @@ def test_a_result_far_from_float_says_what_to_try(
     (line,) = [line for line in found.warnings if "dB from float" in line]
     assert tried in line
     assert "--float-depthwise keeps 1 layer in float, 24.0% of the multiplications" in line
-    assert ("--channel-scales" in line) == (target == "openvino")
 
 
 def test_a_good_result_says_nothing(model: Path, data: Path, tmp_path: Path) -> None:
     assert not calibrate(model, data, tmp_path / "run", samples=8).warnings
+
+
+def test_too_few_samples_for_the_ranges_are_said(model: Path, tmp_path: Path) -> None:
+    data = samples().copy()
+    data[8:] *= 20
+    np.save(tmp_path / "data.npy", data)
+    found = calibrate(model, tmp_path / "data.npy", tmp_path / "run", samples=8, target="openvino")
+    (line,) = [line for line in found.warnings if "held-out samples are" in line]
+    assert "what 8 samples showed" in line
