@@ -34,6 +34,7 @@ from distq.graph.passes.tidy import DropIdentities, DropIdle, DropUnused, NameNo
 from distq.graph.plain import make_plain
 from distq.graph.read import Reader, nodes_in, opset_of, quantized_operator, read_onnx
 from distq.graph.shapes import infer_shapes, settle_outputs
+from distq.graph.widened import widened
 from distq.memory import out_of_memory
 
 OLDEST_OPSET = 7
@@ -124,6 +125,7 @@ def load_model(
         ModelError: missing, corrupt, older than opset 7, already quantized, or of a kind that cannot be kept.
         UsageError: a shape that no input can have.
     """
+    read = widened(read)
     given = read(path)
     proto = given.proto
     on_nodes(len(proto.graph.node))

@@ -198,7 +198,8 @@ class _Writer:
             rounded = everywhere and (node.name, tensor) not in self.plan.unrounded
             if rounded or (node.name in self.compute and position < 2):
                 node.replace_input_with(position, out)
-        if everywhere and value.is_graph_output() and not value.is_graph_input():
+        wide = ("", tensor) in self.plan.unrounded
+        if everywhere and value.is_graph_output() and not value.is_graph_input() and not wide:
             positions = [i for i, v in enumerate(self.graph.outputs) if v is value]
             value.name = self.names.unquantized(tensor)
             out.name = tensor
