@@ -36,7 +36,7 @@ def export(model: ir.Model, plan: Plan, state: State) -> bytes:
     put_away(quantized)
     proto = ir.to_proto(quantized)
     proto.producer_name, proto.producer_version = "distq", ""
-    check_made(outline(proto), outline(ir.to_proto(model)))
+    check_made(outline(proto), lambda: outline(ir.to_proto(model)))
     return bytes(proto.SerializeToString(deterministic=True))
 
 
