@@ -70,15 +70,19 @@ def corrected(run: Run, form: Form) -> Form:
 
 
 def corrected_together(run: Run, forms: Sequence[Form]) -> list[Form]:
-    """The same for several forms of one network, side by side.
+    """The same for several forms of one network, side by side."""
+    return corrected_from(run, [with_nearest_weights(run, form) for form in forms])
+
+
+def corrected_from(run: Run, plain: Sequence[Form]) -> list[Form]:
+    """The same for forms whose weights are rounded to nearest already.
 
     Means are measured without bias correction too: that is where samples that cannot be decoded are found.
     """
-    plain = [with_nearest_weights(run, form) for form in forms]
     measured: list[Form] = []
     for form in plain:
         known = next((other.means for other in measured if _same_means(form, other)), form.means)
-        measured.append(with_float_means(run, replace(form, means=known)))
+        measured.append(with_float_means(run, form.with_means(known)))
     return round_and_correct(run, measured) if run.options.bias_correction else measured
 
 
@@ -102,7 +106,7 @@ def with_float_means(run: Run, form: Form) -> Form:
         return form
     layers = [layer for stage in stages(form.model, form.plan) for layer in stage]
     if not layers:
-        return replace(form, means={})
+        return form.with_means({})
     model = run.executor.share(with_means(form.model, layers))
     names = tuple(layer.name for layer in layers)
     units = [LayerMeans(model, names, run.data, piece) for piece in run.shards(_samples(run))]
@@ -115,7 +119,7 @@ def with_float_means(run: Run, form: Form) -> Form:
         for i, name in enumerate(names)
         for rows in [np.concatenate([r[str(i)] for r in results if r[str(i)].size])]
     }
-    return replace(form, means=means)
+    return form.with_means(means)
 
 
 def round_and_correct(run: Run, forms: Sequence[Form], changed: Collection[str] | None = None) -> list[Form]:
