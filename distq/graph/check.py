@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import onnx
 
 _RUNS_ALL_THE_SAME = (
@@ -28,8 +30,12 @@ def check(proto: onnx.ModelProto) -> None:
             raise
 
 
-def check_made(proto: onnx.ModelProto, source: onnx.ModelProto) -> None:
+def check_made(proto: onnx.ModelProto, source: Callable[[], onnx.ModelProto]) -> None:
     """Check a model made here, shapes included, unless shapes cannot be inferred in its source either.
+
+    Args:
+        proto: the model.
+        source: gives what it was made of, which is asked for where the model fails.
 
     Raises:
         onnx.checker.ValidationError, onnx.shape_inference.InferenceError: it is wrong.
@@ -37,7 +43,7 @@ def check_made(proto: onnx.ModelProto, source: onnx.ModelProto) -> None:
     try:
         onnx.checker.check_model(_with_open_sizes(proto), full_check=True)
     except _ERRORS:
-        if _infers(source):
+        if _infers(source()):
             raise
         check(proto)
 

@@ -16,6 +16,7 @@ from dataclasses import replace
 from itertools import accumulate, pairwise
 
 import numpy as np
+import onnx_ir as ir
 
 from distq.data.shards import deal
 from distq.graph.layers import Layer
@@ -46,10 +47,11 @@ MOMENTS_UNITS, LEAST_STAGE_WORK = 4, 400_000_000
 A stage with less is measured sooner than sums are sent to the driver and weights back.
 """
 
-STAGES_TOGETHER = 8
-"""Stages that one worker corrects in one unit: as many as a lost worker costs at most.
+STAGES_TOGETHER, WORK_TOGETHER = 8, 1 << 33
+"""Stages that one worker corrects in one unit at least, and multiplications up to which it takes more.
 
-A round trip to the driver takes longer than a small layer.
+A round trip to the driver takes longer than a small layer, and workers that correct a network each wait for
+one another there. What is in a unit is lost with its worker: a second or two.
 """
 
 LARGEST_COVARIANCE = 1152
@@ -68,15 +70,19 @@ def corrected(run: Run, form: Form) -> Form:
 
 
 def corrected_together(run: Run, forms: Sequence[Form]) -> list[Form]:
-    """The same for several forms of one network, side by side.
+    """The same for several forms of one network, side by side."""
+    return corrected_from(run, [with_nearest_weights(run, form) for form in forms])
+
+
+def corrected_from(run: Run, plain: Sequence[Form]) -> list[Form]:
+    """The same for forms whose weights are rounded to nearest already.
 
     Means are measured without bias correction too: that is where samples that cannot be decoded are found.
     """
-    plain = [with_nearest_weights(run, form) for form in forms]
     measured: list[Form] = []
     for form in plain:
         known = next((other.means for other in measured if _same_means(form, other)), form.means)
-        measured.append(with_float_means(run, replace(form, means=known)))
+        measured.append(with_float_means(run, form.with_means(known)))
     return round_and_correct(run, measured) if run.options.bias_correction else measured
 
 
@@ -100,7 +106,7 @@ def with_float_means(run: Run, form: Form) -> Form:
         return form
     layers = [layer for stage in stages(form.model, form.plan) for layer in stage]
     if not layers:
-        return replace(form, means={})
+        return form.with_means({})
     model = run.executor.share(with_means(form.model, layers))
     names = tuple(layer.name for layer in layers)
     units = [LayerMeans(model, names, run.data, piece) for piece in run.shards(_samples(run))]
@@ -113,7 +119,7 @@ def with_float_means(run: Run, form: Form) -> Form:
         for i, name in enumerate(names)
         for rows in [np.concatenate([r[str(i)] for r in results if r[str(i)].size])]
     }
-    return replace(form, means=means)
+    return form.with_means(means)
 
 
 def round_and_correct(run: Run, forms: Sequence[Form], changed: Collection[str] | None = None) -> list[Form]:
@@ -175,7 +181,7 @@ def _correct_layers(
         waiting,
     )
     results = yield from (
-        _on_one(run, chain, affinity)
+        _on_one(run, chain, stages_together(form.model, waiting, len(run.readable(_samples(run)))), affinity)
         if pieces is None
         else _on_all(run, MovingCut(Network(graph.graph)), chain, pieces)
     )
@@ -193,19 +199,28 @@ def _correct_layers(
     )
 
 
-def _on_one(run: Run, chain: Chain, affinity: int) -> Steps[list[Arrays]]:
-    """Have one worker correct all, some stages in one unit."""
+def stages_together(model: ir.Model, waiting: Sequence[object], images: int) -> int:
+    """How many of the stages that wait one worker corrects in a unit, measured on so many images."""
+    work = images * sum(map(multiplications, compute_nodes(model)))
+    units = max(1, -(-work // WORK_TOGETHER))
+    return max(STAGES_TOGETHER, -(-len(waiting) // units))
+
+
+def _on_one(run: Run, chain: Chain, count: int, affinity: int) -> Steps[list[Arrays]]:
+    """Have one worker correct all, so many stages in one unit."""
     samples = run.readable(_samples(run))
     found: list[Arrays] = []
     while chain.stages:
-        together = replace(chain, stages=chain.stages[:STAGES_TOGETHER])
+        together = replace(chain, stages=chain.stages[:count])
         unit = CorrectChain(together, samples, affinity)
         results = yield [unit]
         run.count_int8([unit], results)
         layers = unit.each(results[0])
         found += layers
         run.reporter.advance(len(layers))
-        chain = chain.rest(layers, run.executor.share, STAGES_TOGETHER)
+        if len(chain.stages) <= count:
+            break
+        chain = chain.rest(layers, run.executor.share, count)
     return found
 
 

@@ -7,7 +7,7 @@ be compared with what came of it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -88,6 +88,13 @@ class Form:
     def exported(self) -> bytes:
         """The QDQ model."""
         return export(self.model, self.plan, self.state)
+
+    def with_means(self, means: Means | None) -> Form:
+        """With other float means, which the QDQ model does not depend on: it is not written again."""
+        found = replace(self, means=means)
+        if "exported" in self.__dict__:
+            found.__dict__["exported"] = self.exported
+        return found
 
     @property
     def serialized(self) -> bytes:

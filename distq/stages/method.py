@@ -20,7 +20,7 @@ from distq.run.context import Run
 from distq.search.acceptance import beyond_chance
 from distq.search.metrics import mean_over_images
 from distq.stages.compare import choose, tuning_diffs
-from distq.stages.correct import corrected, corrected_together
+from distq.stages.correct import corrected, corrected_from
 from distq.stages.form import Form
 from distq.stages.fused import with_nearest_weights
 from distq.stages.in_time import in_time, keep_back
@@ -73,7 +73,7 @@ def _closer(run: Run, form: Form, first: Form | None) -> Form:
     best = next(i for i in order if i)
     candidate = replace(form, table=tables[best])
     if first is None:
-        first, other = corrected_together(run, [form, candidate])
+        first, other = corrected_from(run, [plain, with_nearest_weights(run, candidate)])
     else:
         other = corrected(run, candidate)
     names = [FIRST_METHOD, methods[best]]

@@ -34,8 +34,8 @@ photos have words drawn over them, and YOLOv8n (of nudenet, 18 classes) sees pho
 as in the tables above; beside it what people read. `ort` is ONNX Runtime with its integer kernels;
 `simulated` is ONNX Runtime with Q and DQ as written; `openvino` is OpenVINO's own runtime. NNCF has its
 default scales, one for each channel in front of depthwise convolutions. `tune` has effort 1 and 16 samples
-(ViT-S 8, with channels evened out). The first table has the best of each tool's rows, each figure by itself, whatever runtime it is measured in;
-the networks that fall shortest of 3 dB come first."""
+(ViT-S 8, with channels evened out). The first table has the best of each tool's rows, each figure by
+itself, whatever runtime it is measured in; the networks that fall shortest of 3 dB come first."""
 
 
 def write_table(results: Mapping[str, Rows]) -> None:

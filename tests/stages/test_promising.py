@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -32,3 +34,10 @@ def test_only_forms_that_promise_enough_are_tried(
 ) -> None:
     found = {**sites(*depthwise, depthwise=True), **sites(*others, depthwise=False)}
     assert [len(form) for form in promising(found, quantizers=50).values()] == forms
+
+
+def test_factors_that_constants_take_are_tried_first_in_a_transformer() -> None:
+    rows = {replace(site, rows=True): factors for site, factors in sites(20, 2.0, depthwise=False).items()}
+    inserted = {replace(site, tensors=(f"{site.tensors[0]}g",), writers=()): f for site, f in rows.items()}
+    assert [len(form) for form in promising({**rows, **inserted}, quantizers=50).values()] == [20, 40]
+    assert [len(form) for form in promising(rows, quantizers=50).values()] == [20]
