@@ -28,8 +28,8 @@ ROOM = 1 << 20
 class FoldConstants(ir.passes.InPlacePass):
     """Replace constant nodes by initializers, until nothing changes.
 
-    * Shape and Size of a tensor with a known shape are constants, and what Gather or Slice takes of a Shape
-      whose other dimensions are open.
+    * Shape and Size of a tensor with a known shape are constants; where there is an If, which may depend on
+      it, also what Gather or Slice takes of a Shape whose other dimensions are open.
     * A node whose inputs are all constants is run once, in ONNX Runtime.
     * Of an If whose condition is a constant the branch that is taken stands in its place.
     * What only spreads a few values over a large tensor (Expand, Tile, ConstantOfShape) stays.
@@ -52,9 +52,9 @@ class FoldConstants(ir.passes.InPlacePass):
 
 
 def _fold_shapes(graph: ir.Graph) -> bool:
-    folded = False
+    folded, decides = False, any(node.op_type == "If" for node in graph)
     for node in list(graph):
-        taken = _taken_of_shape(node)
+        taken = _taken_of_shape(node) if decides else None
         if taken is not None:
             _replace(graph, node, [taken])
             folded = True
