@@ -142,6 +142,6 @@ def test_a_part_may_resize_to_the_size_of_another_tensor():
     b.node("Resize", small, "", "", sizes, mode="nearest", output="y")
     open_batch = ["N", *IMAGE[1:]]
     network = Network(b.model({"x": open_batch, "z": ["N", 4, 16, 16]}, {"y": None}).SerializeToString())
-    part = Session(network.extract(["small", "guide"], ["y"], {}), SETTINGS)
-    values = {"small": np.ones(IMAGE, np.float32), "guide": np.ones((1, 4, 16, 16), np.float32)}
+    part = Session(network.extract(["guide"], ["y"], {}), SETTINGS)
+    values = {"x": np.ones(IMAGE, np.float32), "guide": np.ones((1, 4, 16, 16), np.float32)}
     assert part.run(values)[0].shape == (1, 4, 16, 16)
