@@ -19,7 +19,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from distq.errors import UsageError, one_of
-from distq.named_values import InputShapes, StatePairs
+from distq.named_values import InputShapes, InputValues, StatePairs
 from distq.targets import TARGETS
 from distq.targets.target import ConcatRule, Scheme
 from distq.urls import shown, why_unusable
@@ -163,6 +163,7 @@ class LayerOptions(CommonOptions):
     quantize_shares: bool = False
     float_if_faster: FloatIfFaster = "rule"
     input_shape: InputShapes = ()
+    input_value: InputValues = ()
     state: StatePairs = ()
     sequence: Annotated[int, Field(ge=1)] | None = None
 

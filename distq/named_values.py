@@ -1,4 +1,4 @@
-"""Options that give a model's inputs something, by name: ``NAME=1,3,640,640``, ``IN=OUT``."""
+"""Options that give a model's inputs something, by name: ``NAME=1,3,640,640``, ``NAME=16000``, ``IN=OUT``."""
 
 from __future__ import annotations
 
@@ -51,9 +51,12 @@ def _pairs(value: object) -> object:
 def _pair(text: str) -> tuple[str, str]:
     before, equals, behind = (part.strip() for part in text.partition("="))
     if not (before and equals and behind):
-        raise PydanticCustomError("state", "Give IN=OUT, with the names of a model input and output")
+        raise PydanticCustomError("pair", "Give NAME=VALUE, with the name of a model input")
     return before, behind
 
 
 StatePairs = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_pairs)]
 """State inputs of a recurrent model, each with the output that gives its next value; as text ``IN=OUT``."""
+
+InputValues = Annotated[tuple[tuple[str, float], ...], BeforeValidator(_pairs)]
+"""The one value that model inputs have, by name; as text ``NAME=16000``."""

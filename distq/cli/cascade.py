@@ -44,6 +44,7 @@ _OF_ONE_MODEL = frozenset(
         "float_outputs",
         "float_blocks",
         "input_shape",
+        "input_value",
         "state",
         "sequence",
         "layers",

@@ -106,6 +106,11 @@ FLAGS = {
     "input_shape": Flag(
         DATA, "Sizes of an input whose dimensions the model leaves open; again for each.", "NAME=1,3,640,640"
     ),
+    "input_value": Flag(
+        DATA,
+        "This input always has this value: the branch of an If that it decides is taken; again for each.",
+        "NAME=16000",
+    ),
     "state": Flag(
         DATA,
         "This input of a recurrent model takes what this output gave a sample before; again for each.",
@@ -283,7 +288,7 @@ def _parameter(name: str, hint: Any, field: FieldInfo, *, optional: bool) -> ins
         notes.append(f"default: {field.default}")
     if notes:
         text = f"{text.removesuffix('.')} ({'; '.join(notes)})."
-    if name in {"input_shape", "state", "tries"}:  # given again for each
+    if name in {"input_shape", "input_value", "state", "tries"}:  # given again for each
         hint = list[str]
     if hint in _TEXTS:  # names travel as one string, which distq.config splits
         hint = str

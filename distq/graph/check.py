@@ -34,8 +34,8 @@ def check_made(proto: onnx.ModelProto, source: Callable[[], onnx.ModelProto]) ->
     """Check a model made here, shapes included, unless shapes cannot be inferred in its source either.
 
     Args:
-        proto: made here.
-        source: gives what it was made of; asked only where the check fails.
+        proto: the model.
+        source: gives what it was made of, which is asked for where the model fails.
 
     Raises:
         onnx.checker.ValidationError, onnx.shape_inference.InferenceError: it is wrong.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 import numpy as np
 import onnx
 import onnx.version_converter
@@ -12,11 +14,21 @@ from distq.graph.large import from_proto
 from distq.graph.read import graphs_in, opset_of
 from distq.graph.withdrawn import flat_hardmax, rewritten
 
+_UPGRADED: WeakKeyDictionary[ir.Model, dict[int, ir.Model]] = WeakKeyDictionary()
+"""Models at newer opsets, for as long as somebody has the model itself: many networks are made of one."""
+
 
 def upgraded(model: ir.Model, opset: int) -> ir.Model:
-    """The model at a newer opset; the same model when it is there already."""
+    """The model at a newer opset, not to be changed; the same model when it is there already."""
     if model.opset_imports[""] >= opset:
         return model
+    known = _UPGRADED.setdefault(model, {})
+    if opset not in known:
+        known[opset] = _upgraded(model, opset)
+    return known[opset]
+
+
+def _upgraded(model: ir.Model, opset: int) -> ir.Model:
     proto = converted(ir.to_proto(model), opset)
     proto.ir_version = max(proto.ir_version, 10 if opset >= 21 else 8)
     found = from_proto(proto)

@@ -21,7 +21,7 @@ def add_initializer(
     """
     if taken is None:
         taken = names_in(graph)
-    return register(graph, _free(name, taken), array)
+    return register(graph, free_name(name, taken), array)
 
 
 def new_node(graph: ir.Graph, before: ir.Node, node: ir.Node, output: str) -> ir.Value:
@@ -36,18 +36,14 @@ def new_node(graph: ir.Graph, before: ir.Node, node: ir.Node, output: str) -> ir
         output: the name, with a number behind it if that is taken.
     """
     value = node.outputs[0]
-    value.name = _free(output, names_in(graph))
+    value.name = free_name(output, names_in(graph))
     node.name = node.name or f"{node.op_type}_{value.name}"
     graph.insert_before(before, node)
     return value
 
 
-def free_name(graph: ir.Graph, name: str) -> str:
-    """The name, with a number behind it if a value of the graph has it."""
-    return _free(name, names_in(graph))
-
-
-def _free(name: str, taken: set[str | None]) -> str:
+def free_name(name: str, taken: set[str | None]) -> str:
+    """The name, with a number behind it if it is among those in use, which it is added to."""
     free, counter = name, 1
     while free in taken:
         free, counter = f"{name}_{counter}", counter + 1

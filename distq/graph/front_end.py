@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from distq.graph.layers import compute_layer
 from distq.graph.linear import result_of
-from distq.graph.values import constant, reads
+from distq.graph.values import constant, reads, subgraphs
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -72,7 +72,7 @@ def front_end(graph: ir.Graph, carried: AbstractSet[str]) -> list[ir.Node]:
     found: list[ir.Node] = []
     nodes = list(graph)
     for node in nodes:
-        data = node.inputs if node.op_type in {"Concat", *FACTOR} else node.inputs[:1]
+        data = reads(node) if node.op_type in {"Concat", "If", *FACTOR} else node.inputs[:1]
         origin = next((sources[v] for v in data if v is not None and v in sources), None)
         if origin is None:
             continue
@@ -96,6 +96,8 @@ def front_end(graph: ir.Graph, carried: AbstractSet[str]) -> list[ir.Node]:
 def _keeps_values(node: ir.Node) -> bool:
     if node.domain:
         return False
+    if node.op_type == "If":  # what a squeeze is where the size is open
+        return all(n.op_type in {"Identity", *LAYOUT} for branch in subgraphs(node) for n in branch)
     return node.op_type in LAYOUT or (
         node.op_type in FACTOR and any(constant(value) is not None for value in node.inputs)
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import onnx
@@ -34,6 +34,7 @@ from distq.graph.passes.tidy import DropIdentities, DropIdle, DropUnused, NameNo
 from distq.graph.plain import make_plain
 from distq.graph.read import Reader, nodes_in, opset_of, quantized_operator, read_onnx
 from distq.graph.shapes import infer_shapes, settle_outputs
+from distq.graph.widened import widened
 from distq.memory import out_of_memory
 
 OLDEST_OPSET = 7
@@ -80,7 +81,8 @@ class LoadedModel:
     every node named; inputs, outputs and annotations are those of the file. ``sha256`` is the file's.
     ``without`` names the steps of ``OPTIONAL_STEPS`` that were left out. ``read`` reads the file again, and
     ``notes`` are what reading it has to say. ``aliases`` has what names of the file mean that are no longer
-    there (:mod:`distq.graph.aliases`).
+    there (:mod:`distq.graph.aliases`). ``ungrouped`` is the model before convolutions of it were put in
+    groups; None where none were.
     """
 
     path: Path
@@ -90,6 +92,11 @@ class LoadedModel:
     read: Reader = read_onnx
     notes: tuple[str, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
+    ungrouped: ir.Model | None = None
+
+    def as_loaded(self) -> LoadedModel:
+        """The model as the file has it, its convolutions not in groups."""
+        return self if self.ungrouped is None else replace(self, model=self.ungrouped, ungrouped=None)
 
     def serialized(self) -> bytes:
         """The canonical float model as ONNX bytes."""
@@ -118,6 +125,7 @@ def load_model(
         ModelError: missing, corrupt, older than opset 7, already quantized, or of a kind that cannot be kept.
         UsageError: a shape that no input can have.
     """
+    read = widened(read)
     given = read(path)
     proto = given.proto
     on_nodes(len(proto.graph.node))

@@ -39,7 +39,9 @@ def why_no_layers(graph: ir.Graph, carried: AbstractSet[str]) -> str:
 
 def _remedy(holders: Sequence[str]) -> str:
     if holders == ["If"]:
-        return "export the branch that is used as a model of its own"
+        return (
+            "decide which is taken by --input-value NAME=VALUE, or export that branch as a model of its own"
+        )
     return "export it unrolled"
 
 

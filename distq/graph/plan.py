@@ -43,7 +43,8 @@ class Plan:
         joined: pairs of tensors that share the second one's quantizer, as the runtime has nothing between.
         operands: nodes without weights and the positions of constants that they read as integers.
         settings: what the user set by layer.
-        unrounded: nodes in float, by name, and quantized tensors that they read in front of the quantizer.
+        unrounded: nodes in float, by name, and quantized tensors that they read in front of the quantizer;
+            no name where an output of the network is such a tensor.
     """
 
     target: Target

@@ -15,7 +15,7 @@ from distq.graph.layers import Layer
 from distq.graph.plan import Plan
 from distq.graph.qdq import quantized_model
 from distq.graph.state import State, float_weight, has_bias
-from distq.graph.values import reads
+from distq.graph.values import names_in, reads
 
 
 def with_outputs(model: ir.Model, tensors: Collection[str]) -> bytes:
@@ -34,8 +34,9 @@ def with_outputs(model: ir.Model, tensors: Collection[str]) -> bytes:
 def with_means(model: ir.Model, layers: Sequence[Layer]) -> bytes:
     """The float network with each layer's mean over batch and positions, (channels,), as outputs."""
     copy = model.clone()
-    nodes = {node.name: node for node in copy.graph}
-    _set_outputs(copy, [_mean(copy, nodes[layer.add or layer.node], _axes(model, layer)) for layer in layers])
+    nodes, taken = {node.name: node for node in copy.graph}, names_in(copy.graph)
+    means = [_mean(copy, nodes[layer.add or layer.node], _axes(model, layer), taken) for layer in layers]
+    _set_outputs(copy, means)
     return serialized(copy, deterministic=True)
 
 
@@ -45,7 +46,7 @@ def with_shifts(model: ir.Model, plan: Plan, state: State, layers: Sequence[Laye
     Each is the mean, (channels,), of the layer without bias, applied to what rounding took from its input.
     """
     copy = quantized_model(model, plan, state)
-    nodes = {node.name: node for node in copy.graph}
+    nodes, taken = {node.name: node for node in copy.graph}, names_in(copy.graph)
     means = []
     for layer in layers:
         node = nodes[layer.node]
@@ -55,11 +56,11 @@ def with_shifts(model: ir.Model, plan: Plan, state: State, layers: Sequence[Laye
         if quantize is None:
             raise ModelError(f"{layer.name} reads no quantized tensor")
         lost = ir.node("Sub", [quantize.inputs[0], rounded], name=f"{layer.node}_lost")
-        lost.outputs[0].name = free_name(copy.graph, f"{layer.output}_lost")
+        lost.outputs[0].name = free_name(f"{layer.output}_lost", taken)
         again = ir.node(node.op_type, [lost.outputs[0], weight], node.attributes, name=f"{layer.node}_shift")
-        again.outputs[0].name = free_name(copy.graph, f"{layer.output}_shift")
+        again.outputs[0].name = free_name(f"{layer.output}_shift", taken)
         copy.graph.extend([lost, again])
-        means.append(_mean(copy, again, _axes(model, layer)))
+        means.append(_mean(copy, again, _axes(model, layer), taken))
     _set_outputs(copy, means)
     return serialized(copy, deterministic=True)
 
@@ -100,26 +101,27 @@ def _axes(model: ir.Model, layer: Layer) -> list[int] | None:
     return [axis for axis in range(2 if weight is None else weight.ndim) if axis != 1]
 
 
-def _mean(model: ir.Model, node: ir.Node, axes: list[int] | None) -> ir.Value:
+def _mean(model: ir.Model, node: ir.Node, axes: list[int] | None, taken: set[str | None]) -> ir.Value:
     """Append a mean over these axes; None: over all rows of a tensor, whatever its rank."""
     if axes is None:
-        node, axes = _rows(model, node), [0]
+        node, axes = _rows(model, node, taken), [0]
     if model.opset_imports[""] >= 18:
-        value = add_initializer(model.graph, f"{node.outputs[0].name}_mean_axes", np.array(axes, np.int64))
+        name = f"{node.outputs[0].name}_mean_axes"
+        value = add_initializer(model.graph, name, np.array(axes, np.int64), taken)
         mean = ir.node("ReduceMean", [node.outputs[0], value], {"keepdims": 0})
     else:
         mean = ir.node("ReduceMean", [node.outputs[0]], {"axes": axes, "keepdims": 0})
-    mean.outputs[0].name = free_name(model.graph, f"{node.outputs[0].name}_mean")
+    mean.outputs[0].name = free_name(f"{node.outputs[0].name}_mean", taken)
     mean.outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
     mean.name = f"{node.name}_mean"
     model.graph.append(mean)
     return mean.outputs[0]
 
 
-def _rows(model: ir.Model, node: ir.Node) -> ir.Node:
+def _rows(model: ir.Model, node: ir.Node, taken: set[str | None]) -> ir.Node:
     """Append a Flatten to a matrix of all rows of a node's output."""
     rows = ir.node("Flatten", [node.outputs[0]], {"axis": -1}, name=f"{node.name}_rows")
-    rows.outputs[0].name = free_name(model.graph, f"{node.outputs[0].name}_rows")
+    rows.outputs[0].name = free_name(f"{node.outputs[0].name}_rows", taken)
     model.graph.append(rows)
     return rows
 

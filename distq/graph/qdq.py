@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as common_passes
 
@@ -18,6 +19,7 @@ from distq.graph.large import outline, put_away
 from distq.graph.layers import Layer, float_name, wrongly_fused
 from distq.graph.plan import Plan
 from distq.graph.state import PARTS, Constants, Names, State, constants, has_bias
+from distq.graph.structure import Structures
 from distq.graph.swish import write_swishes
 from distq.graph.values import constant, values_of
 from distq.quant.scheme import encode
@@ -30,19 +32,27 @@ _FUSED_OVER = PASS_THROUGH | {"Relu", "Clip"}
 """What ONNX Runtime takes a quantizer through, or out, to fuse it with the layer in front."""
 
 
+_STRUCTURES = Structures()
+
+
 def export(model: ir.Model, plan: Plan, state: State) -> bytes:
     """The QDQ model as ONNX bytes, checked by onnx.checker; the same bytes for the same numbers."""
-    quantized = quantized_model(model, plan, state)
-    put_away(quantized)
-    proto = ir.to_proto(quantized)
-    proto.producer_name, proto.producer_version = "distq", ""
-    check_made(outline(proto), lambda: outline(ir.to_proto(model)))
-    return bytes(proto.SerializeToString(deterministic=True))
+
+    def write() -> onnx.ModelProto:
+        quantized = quantized_model(model, plan, state)
+        put_away(quantized)
+        proto = ir.to_proto(quantized)
+        proto.producer_name, proto.producer_version = "distq", ""
+        check_made(outline(proto), lambda: outline(ir.to_proto(model)))
+        return proto
+
+    numbers = constants(plan, state, Names.free_in(model))
+    return _STRUCTURES.exported(model, plan, numbers, write)
 
 
 def quantized_model(model: ir.Model, plan: Plan, state: State) -> ir.Model:
     """A copy of the model with quantizers where the plan puts them and integer weights and biases."""
-    copy = upgraded(model.clone(), max(plan.opset, model.opset_imports[""]))
+    copy = upgraded(model, max(plan.opset, model.opset_imports[""])).clone()
     names = Names.free_in(model)
     writer = _Writer(copy, plan, names, constants(plan, state, names))
     writer.drop_saturated()
@@ -188,7 +198,8 @@ class _Writer:
             rounded = everywhere and (node.name, tensor) not in self.plan.unrounded
             if rounded or (node.name in self.compute and position < 2):
                 node.replace_input_with(position, out)
-        if everywhere and value.is_graph_output() and not value.is_graph_input():
+        wide = ("", tensor) in self.plan.unrounded
+        if everywhere and value.is_graph_output() and not value.is_graph_input() and not wide:
             positions = [i for i, v in enumerate(self.graph.outputs) if v is value]
             value.name = self.names.unquantized(tensor)
             out.name = tensor

@@ -14,30 +14,26 @@ from distq.graph.roles import Roles
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-NORMALIZATIONS = frozenset({"LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization"})
-"""Operators that read the residual sums of a transformer."""
-
 
 def float_reads(
     roles: Roles, tensors: Collection[ir.Value], able: AbstractSet[str]
 ) -> frozenset[tuple[str, str]]:
-    """Nodes and the tensors that they read in front of a quantizer, both by name.
+    """Nodes in float and the tensors that they read in front of a quantizer, both by name.
 
-    A residual sum of a transformer that is computed in float is not rounded where a layer reads one of its
-    parts too; nor is what a normalization reads. What an integer kernel has to write has no float form.
+    What is computed in float is rounded for integer kernels alone: a residual sum of a transformer, or a
+    spectrum whose logarithm is taken beside a layer that reads it. What an integer kernel has to write has no
+    float form. An output of the network that has one keeps it; no node is named then.
 
     Args:
         roles: of the nodes.
         tensors: those that have a quantizer.
         able: operators whose integer kernels can write float.
     """
-    return frozenset(
-        (use.node.name or "", value.name or "")
-        for value in tensors
-        if _has_float_form(value, roles, able)
-        for use in value.uses()
-        if use.node in roles.unrounded or use.node.op_type in NORMALIZATIONS
-    )
+    wide = [value for value in tensors if _has_float_form(value, roles, able)]
+    reads = {
+        (use.node.name or "", v.name or "") for v in wide for use in v.uses() if use.node in roles.reasons
+    }
+    return frozenset(reads | {("", v.name or "") for v in wide if v.is_graph_output()})
 
 
 def _has_float_form(value: ir.Value, roles: Roles, able: AbstractSet[str]) -> bool:

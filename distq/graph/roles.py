@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from distq.graph.groups import one_operation
 from distq.graph.layers import Layer, compute_layer, connects, float_data, saturating_follower
 from distq.graph.linear import bias_add, result_of
-from distq.graph.neighbours import depends_on_neighbours, keeps_float, stranded
+from distq.graph.neighbours import keeps_float, stranded
 from distq.graph.scores import masked_scores
 from distq.graph.values import constant, is_float, reads
 from distq.targets.target import Target
@@ -27,13 +27,11 @@ class Roles:
         layers: those that INT8 carries, in graph order.
         integer: they, and what runs on integers between them.
         reasons: why the others stay float.
-        unrounded: those of the others that read what is written in float in front of its quantizer.
     """
 
     layers: dict[ir.Node, Layer]
     integer: frozenset[ir.Node]
     reasons: dict[ir.Node, str]
-    unrounded: frozenset[ir.Node] = frozenset()
 
 
 def find_roles(
@@ -95,9 +93,8 @@ def find_roles(
     if only is not None:
         integer = {node for node in integer if _is_within(node, layers.get(node), target, set(only), integer)}
         layers = {node: layer for node, layer in layers.items() if node in integer}
-    unrounded = frozenset(grouped | {node for node in alone if not depends_on_neighbours(node)})
     in_order = {node: reasons[node] for node in nodes if node in reasons}
-    return Roles(layers, frozenset(integer), in_order, unrounded)
+    return Roles(layers, frozenset(integer), in_order)
 
 
 def _with_bias(node: ir.Node) -> list[ir.Node]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -99,7 +100,17 @@ class Names:
 
     @classmethod
     def free_in(cls, model: ir.Model) -> Names:
-        """Names that no value of the model has, its subgraphs' included, and that differ from one another."""
+        """Names that no value of the model has, its subgraphs' included, and that differ from one another.
+
+        They are looked up once: a model that networks are made of does not change.
+        """
+        names = _NAMES.get(model)
+        if names is None:
+            names = _NAMES[model] = cls._free_in(model)
+        return names
+
+    @classmethod
+    def _free_in(cls, model: ir.Model) -> Names:
         values = [v.name for v in values_of(model.graph) if v.name]  # an output left out has no name
         taken = names_in(model.graph)
         counter = 0
@@ -173,6 +184,9 @@ class Names:
     def float_bias(self, layer: str) -> str:
         """A layer's bias where the plan keeps biases in float."""
         return f"{self.bias(layer)}_float"
+
+
+_NAMES: WeakKeyDictionary[ir.Model, Names] = WeakKeyDictionary()
 
 
 def initial_state(model: ir.Model, plan: Plan, encodings: Mapping[str, Encoding]) -> State:

@@ -13,6 +13,12 @@ import numpy as np
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+_WITH_GRAPHS = (5, 10)
+"""GRAPH and GRAPHS among ONNX's types of attributes."""
+
+_FLOAT = 1
+"""Among ONNX's types of tensors."""
+
 
 def constant(value: ir.Value | None) -> np.ndarray | None:
     """The value of an initializer that no caller can replace, or None."""
@@ -45,19 +51,22 @@ def names_in(graph: ir.Graph) -> set[str | None]:
 
 def subgraphs(node: ir.Node) -> Iterator[ir.Graph]:
     """The graphs a node holds: branches of an If, bodies of Loop and Scan."""
-    for attribute in node.attributes.values():
-        if attribute.is_ref():
+    for (
+        attribute
+    ) in node.attributes.data.values():  # asked of every node, many times: past the mapping's own code
+        if attribute.type not in _WITH_GRAPHS or attribute.is_ref():
             continue
-        if attribute.type.name == "GRAPH":
+        if attribute.type == _WITH_GRAPHS[0]:
             yield attribute.as_graph()
-        elif attribute.type.name == "GRAPHS":
+        else:
             yield from attribute.as_graphs()
 
 
 def reads(node: ir.Node) -> list[ir.Value]:
     """All values a node needs: its inputs, then what its subgraphs take from outside; each once."""
     found = {v: None for v in node.inputs if v is not None}
-    found.update(dict.fromkeys(captured(node)))
+    for inner in subgraphs(node):
+        found.update(dict.fromkeys(_captured(inner)))
     return list(found)
 
 
@@ -94,7 +103,7 @@ def is_float(value: ir.Value | None) -> bool:
         return value is not None
     if value.dtype is None:
         return True
-    return value.dtype.name == "FLOAT" and value.type.elem_type == value.dtype  # no sequence of tensors
+    return value.dtype == _FLOAT and value.type.elem_type == value.dtype  # no sequence of tensors
 
 
 def numpy_dtype(value: ir.Value) -> str:

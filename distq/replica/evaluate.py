@@ -33,7 +33,7 @@ class Evaluate:
         float_model: what they are compared with; None to count right answers alone.
         data, indices: the samples.
         affinity: of units on the same samples, so that a worker finds the float outputs it has.
-        again: later units compare the same samples, so the worker keeps their float outputs.
+        again: other units compare the same samples, so the worker keeps them and their float outputs.
         measuring: what else is measured.
         lowered: also give this loss, which choices go by.
     """
@@ -78,7 +78,7 @@ class Evaluate:
         losses: list[list[npt.NDArray[np.float64]]] = []
         hits: list[list[tuple[int, int]]] = []
         unreadable: list[UnreadableSample] = []
-        for sample in read_samples(worker, self.data, self.indices):
+        for sample in read_samples(worker, self.data, self.indices, keep=self.again):
             if isinstance(sample, UnreadableSample):
                 unreadable.append(sample)
                 continue
@@ -118,6 +118,27 @@ class Evaluate:
     def _run(self, worker: Worker, model: Blob, sample: Sample) -> list[npt.NDArray[Any]]:
         session = open_session(worker, model)
         return run_sample(session, self.data.inputs, sample.inputs, f"sample {sample.name}")
+
+
+def joined(parts: Sequence[Arrays]) -> Arrays:
+    """What one unit would have found of several models, from units that each ran one on the same samples."""
+    found: Arrays = {name: parts[0][name] for name in ("unreadable", "reasons")}
+    for name in (*STATISTICS, "loss"):
+        if name in parts[0]:
+            found[name] = np.concatenate([part[name] for part in parts])
+    for name in ("top1", "top5"):
+        found[name] = np.concatenate([*(part[name][:1] for part in parts), parts[0][name][1:]])
+    for i, part in enumerate(parts):
+        for name in part:
+            kind, *place = name.split("/")
+            if kind != "record":
+                continue
+            measure, model, number = place
+            if model == "0":
+                found[f"record/{measure}/{i}/{number}"] = part[name]
+            elif not i:  # of the float model, which all have run
+                found[f"record/{measure}/{len(parts)}/{number}"] = part[name]
+    return found
 
 
 def _hits(logits: npt.NDArray[Any], label: int | None) -> tuple[int, int]:

@@ -23,6 +23,9 @@ Floats = npt.NDArray[np.float64]
 EXACT = 2**24
 """Sums of integers up to here are exact in float32, in any order."""
 
+MOST_OF_BYTES = 2**23
+"""Of so many bytes the sum is within int32."""
+
 
 @dataclass(frozen=True)
 class LayerInput:
@@ -75,16 +78,14 @@ class InputMoments:
         """
         wanted = self.input
         crossings, forwards = self.advance.crossing(worker, self.indices)
-        added: dict[tuple[int, ...], npt.NDArray[np.int64]] = {}  # inputs of a shape, added up
+        added: dict[tuple[int, ...], npt.NDArray[Any]] = {}  # inputs of a shape, added up
         counts: Counter[tuple[int, ...]] = Counter()
         patches = []
         for index, crossing in zip(self.indices, crossings, strict=True):
             data = wanted.geometry.images(crossing[wanted.tensor])
             shape = data.shape[1:]
-            total_of_shape = added.setdefault(shape, np.zeros(shape, np.int64))
-            for image in data:
-                total_of_shape += image
             counts[shape] += len(data)
+            added[shape] = add_up(data, added.get(shape), counts[shape])
             if wanted.patches:
                 patches.append(
                     sampled_patches(wanted.geometry, data, wanted.zero_point, wanted.patches, index)
@@ -107,6 +108,27 @@ class InputMoments:
             found["means"] = grouped.sum(axis=1, dtype=np.float64)
             found["samples"] = np.array(grouped.shape[1])
         return found
+
+
+def add_up(data: npt.NDArray[Any], sums: npt.NDArray[Any] | None, count: int) -> npt.NDArray[Any]:
+    """Add integer images to sums of earlier ones, which are changed in place where that holds them.
+
+    Images of bytes are added up in int32, which takes a third of the time that int64 does.
+
+    Args:
+        data: images, (images, ...).
+        sums: of those before, (...); None: there are none.
+        count: of all, these included.
+    """
+    holds = data.dtype.itemsize == 1 and count < MOST_OF_BYTES
+    kind = np.int32 if holds else np.int64
+    sums = np.zeros(data.shape[1:], kind) if sums is None else sums.astype(kind, copy=False)
+    if data.ndim == 2:
+        sums += data.sum(axis=0, dtype=kind)
+    else:
+        for image in data:
+            sums += image.astype(kind)
+    return sums
 
 
 def total(results: Sequence[Arrays]) -> Arrays:

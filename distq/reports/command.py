@@ -47,7 +47,7 @@ def _flag(name: str, value: object) -> Iterator[str]:
     elif name == "input_shape" and isinstance(value, list):
         for tensor, sizes in value:
             yield from (on_command_line(name), f"{tensor}={','.join(map(str, sizes))}")
-    elif name == "state" and isinstance(value, list):
+    elif name in {"input_value", "state"} and isinstance(value, list):
         for taken, given in value:
             yield from (on_command_line(name), f"{taken}={given}")
     else:

@@ -41,7 +41,7 @@ def _made_in_python(options: AutoOptions) -> bool:
 
 def _anywhere(name: str, value: object, plain: object) -> object:
     """A value as the job file needs it: paths start at the root, and input shapes are a mapping."""
-    if name in {"input_shape", "state"} and isinstance(value, tuple):
+    if name in {"input_shape", "input_value", "state"} and isinstance(value, tuple):
         return {key: list(given) if name == "input_shape" else given for key, given in value}
     if name == "measure" and isinstance(value, tuple):
         return [_anywhere("diff", one, one) for one in value]

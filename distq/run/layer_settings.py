@@ -79,7 +79,9 @@ def formed(
         aliases=loaded.aliases,
         float_if_faster=options.float_if_faster == "rule" and not options.quantize_front_end,
     )
-    return replace(loaded, model=model), settings
+    if model is not loaded.model:
+        loaded = replace(loaded, model=model, ungrouped=loaded.model)
+    return loaded, settings
 
 
 def _layers(model: ir.Model, target: Target) -> dict[str, Layer]:

@@ -14,6 +14,7 @@ from distq.errors import FileFormatError, UsageError
 from distq.exchange.given import read_given
 from distq.exchange.model_file import network_reader
 from distq.graph.input_shapes import with_shapes
+from distq.graph.input_values import with_values
 from distq.graph.load import LoadedModel, load_model
 from distq.graph.plan import Plan, make_plan
 from distq.graph.resolve import resolve_names
@@ -30,7 +31,7 @@ from distq.run.seal import require_undamaged
 from distq.targets import find_target
 from distq.targets.target import Target
 
-LOADED_BY = ("model", "weights", "input_shape")
+LOADED_BY = ("model", "weights", "input_shape", "input_value")
 """Options that decide what is loaded."""
 
 SHOWN_NODES = 2000
@@ -71,6 +72,7 @@ def load_as_given(
         InputError: it cannot be used.
     """
     read = with_shapes(network_reader(options.weights), dict(options.input_shape))
+    read = with_values(read, dict(options.input_value))
     return load_model(options.model, without, read, on_nodes)
 
 

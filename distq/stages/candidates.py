@@ -13,13 +13,15 @@ from typing import Literal
 
 from distq.config import AutoOptions
 from distq.engine.progress import folded
-from distq.graph.heads import parts, with_places
+from distq.graph.heads import Place, parts, with_places
+from distq.graph.load import LoadedModel
 from distq.graph.probes import stages
 from distq.graph.site import EQUALIZED
 from distq.options import make_options
+from distq.replica.worker import Blob
 from distq.run.auto_report import short_name
 from distq.run.context import Run
-from distq.run.prepare import LOADED_BY, load_as_given, prepare_model
+from distq.run.prepare import LOADED_BY, prepare_model
 from distq.stages.budget import with_choice
 from distq.stages.calibrated import calibrated
 from distq.stages.channel_scales import with_channel_scales
@@ -102,7 +104,7 @@ class Maker:
     def __init__(self, run: Run, options: AutoOptions) -> None:
         self._run = run
         self._options = options
-        self._loaded = load_as_given(options, run.loaded.without)
+        self._loaded = run.loaded.as_loaded()
         self.base = self._first(calibrated(run))
         self._evened: Made | None = None
 
@@ -179,7 +181,7 @@ class Maker:
             loaded=loaded,
             plan=plan,
             places=places,
-            float_parts=run.executor.share(with_places(loaded.serialized(), places)),
+            float_parts=self._float_parts(loaded, places),
         )
         share = share and candidate.command == "calibrate"
         form = Form.given(own)
@@ -187,10 +189,17 @@ class Maker:
         form = with_channel_scales(own, form)
         return Made(candidate, options, own, with_thresholds(own, form), share)
 
+    def _float_parts(self, loaded: LoadedModel, places: tuple[Place, ...]) -> Blob:
+        """The float network with these places as outputs."""
+        run = self._run
+        if loaded.model is run.loaded.model and places == run.places:
+            return run.float_parts
+        return run.executor.share(with_places(loaded.serialized(), places))
+
     def _with_float(self, run: Run, form: Form) -> Form:
         """The form with its distributions and means: those known where the network is the same."""
         base = self.base.form
-        same = form.serialized == base.serialized
+        same = form.model is base.model or form.serialized == base.serialized
         whole = [not COUNTED_WHOLE.isdisjoint({o.method}) for o in (run.options, self.base.options)]
         known = base.distributions if same and whole[0] == whole[1] else {}
         missing = [q.name for q in form.plan.quantizers if q.name not in known]

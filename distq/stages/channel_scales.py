@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -120,7 +121,7 @@ def _measured(run: Run, form: Form, quantizers: Sequence[Quantizer]) -> dict[str
 
 def _headroom(samples: int) -> float:
     """Times what so many samples show: the fewer they are, the further do others exceed it."""
-    return max(LEAST_HEADROOM, 1.0 + samples**-0.5)
+    return max(LEAST_HEADROOM, 1.0 + 1.0 / math.sqrt(samples))
 
 
 def _with_headroom(plan: Plan, quantizer: Quantizer, ends: ChannelEnds, headroom: float) -> ChannelEnds:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from distq.data.dataset import DatasetSpec
 from distq.graph.heads import with_places
-from distq.replica.evaluate import STATISTICS, Evaluate
+from distq.replica.evaluate import STATISTICS, Evaluate, joined
 from distq.replica.lowered import Lowered
 from distq.replica.measured import NOTHING, Measuring, records_of
 from distq.replica.worker import Arrays, Blob
@@ -27,6 +27,12 @@ from distq.search.metrics import (
     total_power,
 )
 from distq.stages.form import Form
+
+MOST_APART = 128
+"""Samples up to which each of several models is run by units of its own, on one of the workers.
+
+To open a network takes as long as some dozens of samples, and a worker has the float outputs of so few.
+"""
 
 
 def compare_models(
@@ -56,11 +62,19 @@ def compare_models(
     """
     against = run.float_model if reference is None else reference
     pieces = run.shards(indices, data)
+    apart = again and len(models) > 1 and len(indices) <= MOST_APART
+    together = [(model,) for model in models] if apart else [tuple(models)]
     units = [
-        Evaluate(tuple(models), against, data, piece, number, again, measuring, lowered)
+        Evaluate(of, against, data, piece, number * len(together) + position, again, measuring, lowered)
         for number, piece in enumerate(pieces)
+        for position, of in enumerate(together)
     ]
-    results = list(run.images(stage, units))
+    found = list(run.images(stage, units))
+    results = (
+        [joined(found[i : i + len(together)]) for i in range(0, len(found), len(together))]
+        if apart
+        else found
+    )
     for result in results:
         run.skip_unreadable(result, data)
     images = sum(map(len, pieces))

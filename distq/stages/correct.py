@@ -16,6 +16,7 @@ from dataclasses import replace
 from itertools import accumulate, pairwise
 
 import numpy as np
+import onnx_ir as ir
 
 from distq.data.shards import deal
 from distq.graph.layers import Layer
@@ -46,10 +47,11 @@ MOMENTS_UNITS, LEAST_STAGE_WORK = 4, 400_000_000
 A stage with less is measured sooner than sums are sent to the driver and weights back.
 """
 
-STAGES_TOGETHER = 8
-"""Stages that one worker corrects in one unit: as many as a lost worker costs at most.
+STAGES_TOGETHER, WORK_TOGETHER = 8, 1 << 33
+"""Stages that one worker corrects in one unit at least, and multiplications up to which it takes more.
 
-A round trip to the driver takes longer than a small layer.
+A round trip to the driver takes longer than a small layer, and workers that correct a network each wait for
+one another there. What is in a unit is lost with its worker: a second or two.
 """
 
 LARGEST_COVARIANCE = 1152
@@ -179,7 +181,7 @@ def _correct_layers(
         waiting,
     )
     results = yield from (
-        _on_one(run, chain, affinity)
+        _on_one(run, chain, stages_together(form.model, waiting, len(run.readable(_samples(run)))), affinity)
         if pieces is None
         else _on_all(run, MovingCut(Network(graph.graph)), chain, pieces)
     )
@@ -197,19 +199,28 @@ def _correct_layers(
     )
 
 
-def _on_one(run: Run, chain: Chain, affinity: int) -> Steps[list[Arrays]]:
-    """Have one worker correct all, some stages in one unit."""
+def stages_together(model: ir.Model, waiting: Sequence[object], images: int) -> int:
+    """How many of the stages that wait one worker corrects in a unit, measured on so many images."""
+    work = images * sum(map(multiplications, compute_nodes(model)))
+    units = max(1, -(-work // WORK_TOGETHER))
+    return max(STAGES_TOGETHER, -(-len(waiting) // units))
+
+
+def _on_one(run: Run, chain: Chain, count: int, affinity: int) -> Steps[list[Arrays]]:
+    """Have one worker correct all, so many stages in one unit."""
     samples = run.readable(_samples(run))
     found: list[Arrays] = []
     while chain.stages:
-        together = replace(chain, stages=chain.stages[:STAGES_TOGETHER])
+        together = replace(chain, stages=chain.stages[:count])
         unit = CorrectChain(together, samples, affinity)
         results = yield [unit]
         run.count_int8([unit], results)
         layers = unit.each(results[0])
         found += layers
         run.reporter.advance(len(layers))
-        chain = chain.rest(layers, run.executor.share, STAGES_TOGETHER)
+        if len(chain.stages) <= count:
+            break
+        chain = chain.rest(layers, run.executor.share, count)
     return found
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 from distq.engine.journal import Journal
-from distq.errors import DistqError, plural
+from distq.errors import DistqError
 from distq.files import atomic_write
-from distq.graph.islands import is_depthwise
-from distq.graph.network_cost import shares
 from distq.graph.predicted import predicted
 from distq.replica.speed import FEW_ROUNDS
 from distq.replica.worker import WorkerSettings
@@ -22,15 +19,13 @@ from distq.run.records import close_run, run_record
 from distq.run.results import Comparison, RunResult, SearchedLayer
 from distq.run.speed import speed
 from distq.stages.compare import compare_models, comparison, statistics
+from distq.stages.far import far_from_float, unlike_calibration
 from distq.stages.form import Form
 from distq.stages.kernels import float_layers, kernels_of_layers
 from distq.stages.shares import lost_to_shares
 
 LEAST_MICROSECONDS = 200
 """A network that takes less is made of little but the starts of its kernels."""
-
-LEAST_SQNR_DB = 15
-"""Below that many decibels answers are seldom those of float."""
 
 
 def finish(run: Run, before: Form, after: Form | None = None, report: AutoReport | None = None) -> RunResult:
@@ -57,6 +52,7 @@ def finish(run: Run, before: Form, after: Form | None = None, report: AutoReport
     )
     tuning = comparison(found, 0, tuned, run.measuring)
     holdout: Comparison | None = None
+    last, results = len(models) - 1, found
     if run.selection.holdout:
         stage = "compare on held-out images"
         results = compare_models(
@@ -66,10 +62,16 @@ def finish(run: Run, before: Form, after: Form | None = None, report: AutoReport
         kept = run.readable(run.selection.holdout, run.holdout_data)
         record_held_out(run.journal, results, kept, run.measuring)
     timed = _speed(run, final) if run.options.report and run.alone else None
-    for line in (*_far_from_float(final, holdout or tuning), *_slower_than_float(final)):
+    shown, sums = (tuning, found) if holdout is None else (holdout, results)
+    told = (
+        *(far_from_float(final, shown, statistics(sums, last)) if shown else ()),
+        *unlike_calibration(len(run.selection.calibration), tuning, holdout),
+        *_slower_than_float(final),
+    )
+    for line in told:
         run.warn(line)
     wanted = report is None and tuning is not None
-    for line in lost_to_shares(run, final, statistics(found, len(models) - 1)) if wanted else ():
+    for line in lost_to_shares(run, final, statistics(found, last)) if wanted else ():
         run.warn(line)
     result = RunResult(
         out=run.rundir.path,
@@ -100,31 +102,6 @@ def _speed(run: Run, final: Form) -> Speed | None:
     except DistqError as error:
         run.warn(f"the report has no latency: {str(error).removeprefix('--speed: ')}")
         return None
-
-
-def _far_from_float(final: Form, found: Comparison | None) -> Iterator[str]:
-    """What to try where the INT8 model is too far from float to be of use."""
-    accuracy = None if found is None else found.after or found.before
-    if accuracy is None or accuracy.sqnr_db is None or accuracy.sqnr_db >= LEAST_SQNR_DB:
-        return
-    target = final.plan.target
-    tries = ["'distq diff --sensitivity' names what costs most", "tune with --float-budget keeps it in float"]
-    tries += filter(None, [_depthwise(final)])
-    if 16 in target.activation_bits:
-        tries.append("or --int16-budget gives it 16 bits")
-    if target.placement == "everywhere":
-        tries.append("--target openvino rounds fewer tensors, for runtimes that take it")
-    yield f"the INT8 model is {accuracy.sqnr_db:.1f} dB from float, under {LEAST_SQNR_DB}: {'; '.join(tries)}"
-
-
-def _depthwise(final: Form) -> str:
-    """What ``--float-depthwise`` would keep in float, or nothing: one scale is for unlike channels there."""
-    quantized = {layer.node for layer in final.plan.layers}
-    layers = [n.name or "" for n in final.model.graph if n.name in quantized and is_depthwise(n)]
-    parts = shares(final.model)
-    part = math.fsum(parts[name] for name in layers)
-    which = f"{plural(len(layers), 'layer')} in float, {part:.1%} of the multiplications"
-    return f"--float-depthwise keeps {which}" if layers else ""
 
 
 def _slower_than_float(final: Form) -> Iterator[str]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from distq.config import CostName
 from distq.graph.islands import is_depthwise
 from distq.graph.network_cost import shares
-from distq.graph.plan import plan_again
+from distq.graph.plan import Quantizer, plan_again
 from distq.run.context import Run
 from distq.stages.correct import corrected
 from distq.stages.form import Choice, Form
@@ -117,6 +117,7 @@ class Gains:
             nearest = run.options.model_copy(update={"rounding": "nearest"})
             form = corrected(replace(run, options=nearest), form)
         self._form = form
+        self._quantizers: dict[tuple[str, ...], Mapping[str, Quantizer]] = {}
         self._books, self._of_outputs = _books(run, form, cost)
         self.chain: list[Item] = []
         self.errors = [self.error(Choice())]
@@ -136,14 +137,22 @@ class Gains:
 
         What only float layers read has no quantizer left; where a part of what shared one has, it is another.
         """
-        form, settings = self._form, self._form.plan.settings
+        form = self._form
         nodes = {layer.name: layer.node for layer in form.plan.layers if layer.name in choice.float_layers}
-        floats = (*settings.floats, *((node, name) for name, node in nodes.items()))
-        as_given = replace(form.plan, settings=replace(settings, floats=floats))
-        owners, left = form.plan.by_tensor, plan_again(as_given, form.model).by_tensor
+        owners, left = form.plan.by_tensor, self._left_with(nodes)
         wide = {owners[name].name for name in choice.int16}
         shared = (tensor for q in form.plan.quantizers if q.name in wide for tensor in q.tensors)
         return Choice(tuple(dict.fromkeys(left[t].name for t in shared if t in left)), tuple(nodes))
+
+    def _left_with(self, nodes: Mapping[str, str]) -> Mapping[str, Quantizer]:
+        """The quantizer of each tensor that has one left where these layers, by name, are in float."""
+        known = tuple(nodes)
+        if known not in self._quantizers:
+            form, settings = self._form, self._form.plan.settings
+            floats = (*settings.floats, *((node, name) for name, node in nodes.items()))
+            as_given = replace(form.plan, settings=replace(settings, floats=floats))
+            self._quantizers[known] = plan_again(as_given, form.model).by_tensor
+        return self._quantizers[known]
 
     def all_but_one(self) -> list[Choice]:
         """All in 16 bits and float but one layer, which stays in INT8: first where that one loses least."""

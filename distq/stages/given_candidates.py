@@ -20,8 +20,9 @@ from distq.stages.search import chosen_quantizers
 from distq.stages.trials import Trials
 
 _SEARCH = ("effort", "strategy", "equalize", "layers", "ignore_layers", "int16_budget", "float_budget")
+_OF_THE_NETWORK = ("input_shape", "input_value", "state", "sequence", "layer_config")
 _SETTABLE = (
-    *(name for name in LAYER_OPTIONS if name not in {"input_shape", "state", "sequence", "layer_config"}),
+    *(name for name in LAYER_OPTIONS if name not in _OF_THE_NETWORK),
     *("method", "bins", "scheme", "int16_layers", "rounding", "bias_correction"),
     *_SEARCH,
 )

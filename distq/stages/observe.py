@@ -107,9 +107,9 @@ def with_distributions(run: Run, form: Form) -> Form:
 def distribution_identity(run: Run) -> dict[str, str]:
     """What a distribution file belongs to."""
     own, _ = run.manifests
-    shapes = dict(run.options.input_shape)
+    given = {"shape": dict(run.options.input_shape), "value": dict(run.options.input_value)}
     return {
-        **({"input shape": str(shapes)} if shapes else {}),
+        **{f"input {what}": str(own) for what, own in given.items() if own},
         "model": run.loaded.sha256,
         "data set": own.sha256,
         "samples": str(own.selected),

@@ -48,7 +48,7 @@ PLACE = (
 """Options of the sweep as a whole, because its runs share the workers."""
 
 _SAMPLES = ("data", "preprocess", "samples", "shuffle", "seed", "holdout", "holdout_data")
-_NETWORK = ("model", "input_shape", "state", "sequence", *_SAMPLES)
+_NETWORK = ("model", "input_shape", "input_value", "state", "sequence", *_SAMPLES)
 """Options that decide which network a run is of, and on which samples."""
 
 _WHOLE = (*PLACE, "out", "resume", "dump_dist")  # may not differ between runs

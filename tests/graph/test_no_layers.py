@@ -26,7 +26,7 @@ g (float[1, 4] x, int64 n, bool c) => (float[1, 4] y) <float[4, 4] w = {WEIGHTS}
 
 @pytest.mark.parametrize(
     ("text", "where", "remedy"),
-    [(BRANCHES, "inside If", "export the branch that is used"), (ROUNDS, "inside Loop", "unrolled")],
+    [(BRANCHES, "inside If", "--input-value"), (ROUNDS, "inside Loop", "unrolled")],
 )
 def test_layers_that_are_in_inner_graphs_alone_are_told_with_a_remedy_that_fits(text, where, remedy):
     graph = ir.from_proto(onnx.parser.parse_model(text.replace("WEIGHTS", ", ".join(["1.0"] * 16)))).graph

@@ -6,7 +6,7 @@ from replica_helpers import Bench
 
 from distq.data.dataset import DatasetSpec, InputSpec
 from distq.engine.local import LocalExecutor
-from distq.replica.evaluate import STATISTICS, Evaluate
+from distq.replica.evaluate import STATISTICS, Evaluate, joined
 from distq.replica.lowered import Lowered
 from distq.replica.measured import Measuring
 from distq.replica.session import Session
@@ -108,3 +108,31 @@ def test_what_float_gives_is_postprocessed_once_a_sample_whatever_is_measured_of
     assert result["record/0/2/1"] == 1.0
     assert result["loss"].tolist() == [[[-1.0]] * 3] * 2
     assert seen == [i for i in range(3) for _ in range(3 + 3)]
+
+
+def test_units_of_one_model_each_are_together_what_a_unit_of_all_finds(tmp_path):
+    class Sum(Measure):
+        name = "sum"
+
+        def score(self, outputs, sample):
+            assert sample.index >= 0
+            return float(next(iter(outputs.values())).sum())
+
+    scores = np.array([[0, 9, 1], [9, 8, 7], [1, 2, 3]], np.float32)
+    loaded, data = rows(tmp_path, scores, [1, 2, 2])
+    b = Builder()
+    b.node("Gemm", "x", b.random(3, 3), output="y")
+    other = b.model({"x": [1, 3]}, ["y"]).SerializeToString()
+    measuring, lowered = Measuring((Sum(),), ("y",)), Lowered(Sum(), ("y",))
+    with LocalExecutor(SETTINGS) as executor:
+        own = executor.share(loaded.serialized())
+        models = [executor.share(other), own]
+        units = [
+            Evaluate(chosen, own, data, (0, 1, 2), measuring=measuring, lowered=lowered)
+            for chosen in (tuple(models), *((model,) for model in models))
+        ]
+        whole, *parts = (result for _, result in sorted(executor.run(units), key=lambda each: each[0]))
+    found = joined(parts)
+    assert found.keys() == whole.keys()
+    for name, array in whole.items():
+        np.testing.assert_array_equal(found[name], array)

@@ -8,7 +8,15 @@ from replica_helpers import Bench, numbers_of
 from distq.graph.patches import Geometry, patch_sums, sampled_patches
 from distq.graph.probes import stages
 from distq.replica.cuts import Advance
-from distq.replica.moments import InputMoments, LayerInput, by_group, products_of, total
+from distq.replica.moments import (
+    MOST_OF_BYTES,
+    InputMoments,
+    LayerInput,
+    add_up,
+    by_group,
+    products_of,
+    total,
+)
 
 
 def unit_of(bench, layer, indices, patches=4, blocks=1):
@@ -97,3 +105,17 @@ def test_of_a_stack_of_rows_each_row_counts_and_not_each_sample(tmp_path):
     rows = sum(run_literally(read, feeds)[tensor][..., 0].size for feeds in bench.feeds)
     assert rows > len(bench.feeds)
     assert bench.run(unit_of(bench, layer, bench.indices, patches=rows))["samples"] == rows
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint16])
+def test_images_of_any_integers_add_up_exactly(dtype):
+    limits = np.iinfo(dtype)
+    images = np.array([[[limits.min, limits.max, 1]], [[limits.min, limits.max, 2]]], dtype)
+    wanted = images.astype(object).sum(axis=0)
+    sums = add_up(images, None, 2)
+    for data in (images, images[:, 0]):  # rows of a MatMul too
+        sums = add_up(data, None, 2)
+        assert sums.tolist() == wanted.tolist() if data.ndim == 3 else wanted[0].tolist()
+    start = np.full((1, 3), np.iinfo(np.int32).max, np.int32)
+    found = add_up(images, start, MOST_OF_BYTES)
+    assert found.tolist() == (wanted + np.iinfo(np.int32).max).tolist()

@@ -134,7 +134,8 @@ def test_every_option_is_either_a_part_of_the_job_or_not() -> None:
     of_auto = {"goal", "cost", "tries"}
     of_recurrent_models = {"state", "sequence"}  # tests/jobs/test_states.py
     of_openvino = {"channel_scales"}  # tests/jobs/test_channel_scales.py
-    parts = {*OTHER_VALUES, *FILES, *of_auto, *of_recurrent_models, *of_openvino}
+    of_switches = {"input_value"}  # tests/jobs/test_switched.py
+    parts = {*OTHER_VALUES, *FILES, *of_auto, *of_recurrent_models, *of_openvino, *of_switches}
     assert set(AutoOptions.model_fields) == {*NOT_IDENTITY, *parts}
 
 

@@ -22,7 +22,7 @@ def gains_of_a_pool(folder: Path) -> Gains:
     model = load(folder, b.model({"x": [1, 3, 8, 8]}, ["y"])).model
     plan = make_plan(model, find_target("ort"), "auto")
     found = Gains.__new__(Gains)  # without the measurements that a run makes
-    found._form = Form(model, plan)
+    found._form, found._quantizers = Form(model, plan), {}
     found._books = _Books(
         activations={q.name: 0.1 for q in plan.quantizers},
         weights={},

@@ -6,6 +6,7 @@ A new method is one file here with a function of type ``Method``, and a line in 
 from __future__ import annotations
 
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
 from distq.calibration.histogram import Distribution
 from distq.calibration.methods.aciq import aciq
@@ -47,6 +48,10 @@ METHODS: dict[str, Method] = {
 }
 
 
+_FOUND: WeakKeyDictionary[Distribution, dict[tuple[str, int, int | None, int], float]] = WeakKeyDictionary()
+"""Of distributions that are still in use: networks that differ in few layers share most of them."""
+
+
 def threshold(distribution: Distribution, method: str, bins: int = 2048, levels: int | None = None) -> float:
     """The threshold of a tensor by a method.
 
@@ -67,5 +72,9 @@ def threshold(distribution: Distribution, method: str, bins: int = 2048, levels:
         raise UsageError(f"there is no threshold method {method!r}: choose one of {', '.join(METHODS)}")
     if distribution.absmax == 0:
         return ALL_ZERO_THRESHOLD
-    least = max(least_threshold(distribution, levels), SMALLEST_THRESHOLD)
-    return max(METHODS[method](distribution, bins, levels), least)
+    found = _FOUND.setdefault(distribution, {})
+    key = (method, bins, levels, distribution.count)  # what is added raises the count
+    if key not in found:
+        least = max(least_threshold(distribution, levels), SMALLEST_THRESHOLD)
+        found[key] = max(METHODS[method](distribution, bins, levels), least)
+    return found[key]

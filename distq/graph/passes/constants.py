@@ -11,6 +11,7 @@ import onnx_ir as ir
 import onnxruntime
 
 from distq.graph.edits import add_initializer
+from distq.graph.passes.branches import take_branches
 from distq.graph.passes.tidy import DropUnused
 from distq.graph.shapes import infer_shapes
 from distq.graph.values import constant, subgraphs
@@ -29,6 +30,7 @@ class FoldConstants(ir.passes.InPlacePass):
 
     * Shape and Size of a tensor with a known shape are constants.
     * A node whose inputs are all constants is run once, in ONNX Runtime.
+    * Of an If whose condition is a constant the branch that is taken stands in its place.
     * What only spreads a few values over a large tensor (Expand, Tile, ConstantOfShape) stays.
     * Random generators, nodes with subgraphs, strings and sequences stay.
     """
@@ -41,6 +43,7 @@ class FoldConstants(ir.passes.InPlacePass):
             model = infer_shapes(model)
             folded = _fold_shapes(model.graph)
             folded |= _fold_nodes(model, grown)
+            folded |= take_branches(model.graph)
             if not folded:
                 break
             modified = True

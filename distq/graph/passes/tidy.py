@@ -61,11 +61,12 @@ class DropIdentities(ir.passes.InPlacePass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """One walk, graphs inside nodes included."""
-        dropped = [_drop_identity(node) for node in list(model.graph.all_nodes())]
+        dropped = [drop_identity(node) for node in list(model.graph.all_nodes())]
         return ir.passes.PassResult(model, any(dropped))
 
 
-def _drop_identity(node: ir.Node) -> bool:
+def drop_identity(node: ir.Node) -> bool:
+    """Remove a node if it is an Identity that can go, as :class:`DropIdentities` says."""
     source, graph = node.inputs[0] if node.inputs else None, node.graph
     if node.op_type != "Identity" or node.domain or source is None or not isinstance(graph, ir.Graph):
         return False

@@ -86,3 +86,11 @@ def test_infinite_values_do_not_reach_a_threshold(method):
 def test_an_unknown_method_is_answered_with_those_there_are():
     with pytest.raises(UsageError, match=r"entropy.*kl"):
         threshold(Distribution.empty(), "entropy")
+
+
+def test_a_distribution_that_has_grown_has_another_threshold():
+    grown = Distribution.of(np.linspace(0, 1, 100, dtype=np.float32))
+    assert threshold(grown, "max") == threshold(grown, "max") == 1
+    grown.add(Distribution.of(np.array([3.0], np.float32)))
+    assert threshold(grown, "max") == 3
+    assert threshold(grown, "mse", levels=4) != threshold(grown, "mse", levels=128)
