@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field
@@ -37,26 +38,31 @@ InputShapes = Annotated[
 """Shapes of model inputs by name; as text ``NAME=1,3,640,640``."""
 
 
-def _pairs(value: object) -> object:
-    """Pairs of an input and an output, from ``IN=OUT``, a list of these, or a mapping."""
+def _pairs(value: object, words: str) -> object:
+    """Pairs of an input and what it is given, from ``NAME=VALUE``, a list of these, or a mapping.
+
+    ``words`` say how one is written.
+    """
     if isinstance(value, str):
         value = [value]
     if isinstance(value, Mapping):
         return tuple(value.items())
     if isinstance(value, list | tuple):
-        return tuple(_pair(one) if isinstance(one, str) else one for one in value)
+        return tuple(_pair(one, words) if isinstance(one, str) else one for one in value)
     return value
 
 
-def _pair(text: str) -> tuple[str, str]:
+def _pair(text: str, words: str) -> tuple[str, str]:
     before, equals, behind = (part.strip() for part in text.partition("="))
     if not (before and equals and behind):
-        raise PydanticCustomError("pair", "Give NAME=VALUE, with the name of a model input")
+        raise PydanticCustomError("pair", "Give {words}", {"words": words})
     return before, behind
 
 
-StatePairs = Annotated[tuple[tuple[str, str], ...], BeforeValidator(_pairs)]
+_STATE = "IN=OUT, with the names of a model input and output"
+StatePairs = Annotated[tuple[tuple[str, str], ...], BeforeValidator(partial(_pairs, words=_STATE))]
 """State inputs of a recurrent model, each with the output that gives its next value; as text ``IN=OUT``."""
 
-InputValues = Annotated[tuple[tuple[str, float], ...], BeforeValidator(_pairs)]
+_VALUE = "NAME=NUMBER, with the name of a model input"
+InputValues = Annotated[tuple[tuple[str, float], ...], BeforeValidator(partial(_pairs, words=_VALUE))]
 """The one value that model inputs have, by name; as text ``NAME=16000``."""

@@ -42,6 +42,9 @@ LAYOUT = frozenset(
 
 FACTOR = frozenset({"Mul", "Div"})
 
+SPECTRA = frozenset({"STFT", "DFT"})
+"""Operators that are such a transform; the filters behind them are layers."""
+
 LEAST_LENGTH = 32
 """A shorter row has so few frequencies that any row seems to be of one."""
 
@@ -76,7 +79,9 @@ def front_end(graph: ir.Graph, carried: AbstractSet[str]) -> list[ir.Node]:
         origin = next((sources[v] for v in data if v is not None and v in sources), None)
         if origin is None:
             continue
-        if _keeps_values(node):
+        if node.op_type in SPECTRA and not node.domain:
+            behind.update(node.outputs)
+        elif _keeps_values(node):
             sources.update(dict.fromkeys(node.outputs, origin))
         elif compute_layer(node, carried) is not None and (rows := _rows(node)) is not None:
             waiting.setdefault(origin, []).append((node, rows))
@@ -86,7 +91,7 @@ def front_end(graph: ir.Graph, carried: AbstractSet[str]) -> list[ir.Node]:
         waves = _waves(layers)
         found += waves
         behind.update(value for node in waves for value in (*node.outputs, result_of(node)))
-    if not found:
+    if not found and not behind:
         return []
     lowpass = [n for layers in waiting.values() for n, r in layers if len(r) == 1 and _is_lowpass(r[0])]
     chosen = {*found, *lowpass, *_filters(nodes, behind, carried)}

@@ -39,7 +39,7 @@ class Network:
 
     @cached_property
     def types(self) -> dict[str, onnx.TypeProto]:
-        """ONNX type of every value, without a shape, as ONNX Runtime sees it.
+        """ONNX type of every value as ONNX Runtime sees it, with the rank where that is known and not 0.
 
         Weights are inputs of what it is asked about: their values do not matter, and are slow to load.
         """
@@ -65,7 +65,9 @@ class Network:
         session = onnxruntime.InferenceSession(
             probe.SerializeToString(), options, providers=["CPUExecutionProvider"], enable_fallback=0
         )
-        return {o.name: _type_proto(o.type) for o in (*session.get_inputs(), *session.get_outputs())}
+        return {
+            o.name: _type_proto(o.type, len(o.shape)) for o in (*session.get_inputs(), *session.get_outputs())
+        }
 
     @cached_property
     def sources(self) -> list[list[int]]:
@@ -151,7 +153,8 @@ class Network:
         """
         nodes = sorted(self.before(outputs, available))
         fed = list(self.frontier(nodes))
-        initializers, inputs = [], [self._value_info(name) for name in fed]
+        ranked = any(self.nodes[i].op_type == "Shape" for i in nodes)
+        initializers, inputs = [], [self._value_info(name, ranked=ranked) for name in fed]
         given = {name for name in outputs if name in self.initializers}
         for name in sorted({*self.constants_of(nodes), *given}):
             tensor = self.initializers[name]
@@ -174,13 +177,22 @@ class Network:
         )
         return bytes(model.SerializeToString())
 
-    def _value_info(self, name: str) -> onnx.ValueInfoProto:
+    def _value_info(self, name: str, *, ranked: bool = False) -> onnx.ValueInfoProto:
+        """A value's name and type; its rank only where asked for, as kernels are chosen by it.
+
+        The shape of a tensor of unknown rank is empty to ONNX Runtime, and a Resize to it is refused.
+        """
         if name in self.inputs:
             return self.inputs[name]
         if name in self.initializers:
             tensor = self.initializers[name]
             return onnx.helper.make_tensor_value_info(name, tensor.data_type, list(tensor.dims))
-        return onnx.helper.make_value_info(name, self.types[name])
+        kind = self.types[name]
+        if ranked or not kind.HasField("tensor_type"):
+            return onnx.helper.make_value_info(name, kind)
+        return onnx.helper.make_value_info(
+            name, onnx.helper.make_tensor_type_proto(kind.tensor_type.elem_type, None)
+        )
 
 
 def _reads(node: onnx.NodeProto) -> list[str]:
@@ -200,8 +212,11 @@ def captured_names(node: onnx.NodeProto) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _type_proto(text: str) -> onnx.TypeProto:
-    """The ONNX type that ONNX Runtime writes as ``tensor(uint8)`` or ``seq(tensor(float))``."""
+def _type_proto(text: str, rank: int = 0) -> onnx.TypeProto:
+    """The ONNX type that ONNX Runtime writes as ``tensor(uint8)`` or ``seq(tensor(float))``.
+
+    A rank of 0 may also be one that is not known.
+    """
     kind, _, inner = text.removesuffix(")").partition("(")
     if kind == "seq":
         return onnx.helper.make_sequence_type_proto(_type_proto(inner))
@@ -209,7 +224,7 @@ def _type_proto(text: str) -> onnx.TypeProto:
         return onnx.helper.make_optional_type_proto(_type_proto(inner))
     aliases = {"float": "FLOAT", "double": "DOUBLE"}
     element = onnx.TensorProto.DataType.Value(aliases.get(inner, inner.upper()))
-    return onnx.helper.make_tensor_type_proto(element, None)
+    return onnx.helper.make_tensor_type_proto(element, [None] * rank or None)
 
 
 def _is_small(tensor: onnx.TensorProto) -> bool:

@@ -20,6 +20,9 @@ LEAST_SQNR_DB = 15
 UNLIKE_DB = 10
 """From so many decibels on what calibration saw does not stand for other samples."""
 
+CLOSE_DB = 30
+"""From that many decibels on answers are float's."""
+
 MOST_OUTPUTS = 4
 """Outputs that are named, the furthest from float first."""
 
@@ -66,7 +69,7 @@ def _by_output(final: Form, sums: ImageStatistics) -> str:
 def unlike_calibration(samples: int, tuning: Comparison | None, holdout: Comparison | None) -> Iterator[str]:
     """What to try where samples that were held out show that the others were too few."""
     seen, unseen = (None if c is None else (c.after or c.before).sqnr_db for c in (tuning, holdout))
-    if seen is None or unseen is None or not seen - unseen >= UNLIKE_DB:
+    if seen is None or unseen is None or unseen >= CLOSE_DB or not seen - unseen >= UNLIKE_DB:
         return
     yield (
         f"held-out samples are {seen - unseen:.0f} dB further from float than calibration samples: "

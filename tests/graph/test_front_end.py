@@ -118,3 +118,17 @@ def test_what_is_set_for_it_is_refused_with_the_option_that_quantizes_it(tmp_pat
     given = {"int16_layers": ("real",), "layer_config": tmp_path / "layers.yaml"}[option]
     with pytest.raises(UsageError, match=r"real.* stays float .*--quantize-front-end"):
         calibrate(model, tmp_path / "data.npy", tmp_path / "run", samples=4, **{option: given})
+
+
+def test_mel_filters_behind_the_operator_of_a_transform_are_recognised(tmp_path: Path) -> None:
+    b = Builder()
+    window = b.constant(np.hanning(LENGTH).astype(np.float32))
+    sizes = [b.constant(np.array(n)) for n in (LENGTH // 2, LENGTH)]
+    spectrum = b.node("STFT", "x", sizes[0], window, sizes[1], onesided=1)
+    power = b.node("ReduceSum", b.node("Mul", spectrum, spectrum), b.constant(np.array([-1])), keepdims=0)
+    bands = np.zeros((LENGTH // 2 + 1, 10), np.float32)
+    for band in range(10):
+        bands[3 * band : 3 * band + 5, band] = 0.5
+    mel = b.node("MatMul", power, b.constant(bands), output="mel")
+    b.node("MatMul", b.node("Log", b.node("Abs", mel)), b.random(10, 4), output="y")
+    assert recognised(tmp_path, b.model({"x": [1, 8 * LENGTH]}, ["y"], 17)) == ["mel"]

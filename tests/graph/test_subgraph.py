@@ -128,3 +128,20 @@ def test_types_of_all_tensors_of_a_fused_network_are_known(load):
     assert network.types["stem_quantized"].tensor_type.elem_type == onnx.TensorProto.UINT8
     assert {network.types[n].tensor_type.elem_type for n in ("boxes", "x")} == {onnx.TensorProto.FLOAT}
     assert set(feeds_of(network.proto)) == set(network.inputs)
+
+
+def test_a_part_may_resize_to_the_size_of_another_tensor():
+    """ONNX Runtime takes the shape of a tensor of unknown rank for empty."""
+    b = Builder()
+    small, guide = b.node("Relu", "x", output="small"), b.node("Neg", "z", output="guide")
+    ends = [b.constant(np.array([n])) for n in (0, 2, 4)]
+    shapes = [b.node("Shape", small), b.node("Shape", guide)]
+    sizes = b.node(
+        "Concat", b.node("Slice", shapes[0], *ends[:2]), b.node("Slice", shapes[1], *ends[1:]), axis=0
+    )
+    b.node("Resize", small, "", "", sizes, mode="nearest", output="y")
+    open_batch = ["N", *IMAGE[1:]]
+    network = Network(b.model({"x": open_batch, "z": ["N", 4, 16, 16]}, {"y": None}).SerializeToString())
+    part = Session(network.extract(["guide"], ["y"], {}), SETTINGS)
+    values = {"x": np.ones(IMAGE, np.float32), "guide": np.ones((1, 4, 16, 16), np.float32)}
+    assert part.run(values)[0].shape == (1, 4, 16, 16)

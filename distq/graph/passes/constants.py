@@ -28,7 +28,8 @@ ROOM = 1 << 20
 class FoldConstants(ir.passes.InPlacePass):
     """Replace constant nodes by initializers, until nothing changes.
 
-    * Shape and Size of a tensor with a known shape are constants.
+    * Shape and Size of a tensor with a known shape are constants; where there is an If, which may depend on
+      it, also what Gather or Slice takes of a Shape whose other dimensions are open.
     * A node whose inputs are all constants is run once, in ONNX Runtime.
     * Of an If whose condition is a constant the branch that is taken stands in its place.
     * What only spreads a few values over a large tensor (Expand, Tile, ConstantOfShape) stays.
@@ -51,8 +52,12 @@ class FoldConstants(ir.passes.InPlacePass):
 
 
 def _fold_shapes(graph: ir.Graph) -> bool:
-    folded = False
+    folded, decides = False, any(node.op_type == "If" for node in graph)
     for node in list(graph):
+        taken = _taken_of_shape(node) if decides else None
+        if taken is not None:
+            _replace(graph, node, [taken])
+            folded = True
         if node.op_type not in {"Shape", "Size"} or node.domain or node.inputs[0] is None:
             continue
         shape = node.inputs[0].shape
@@ -68,6 +73,36 @@ def _fold_shapes(graph: ir.Graph) -> bool:
         _replace(graph, node, [value])
         folded = True
     return folded
+
+
+def _taken_of_shape(node: ir.Node) -> np.ndarray | None:
+    """What a Gather or Slice takes of a shape, where all of that is known."""
+    source = node.inputs[0].producer() if node.inputs and node.inputs[0] is not None else None
+    if (
+        node.domain
+        or source is None
+        or source.op_type != "Shape"
+        or source.domain
+        or source.inputs[0] is None
+    ):
+        return None
+    shape, parts = source.inputs[0].shape, [constant(v) for v in node.inputs[1:]]
+    if shape is None or any(part is None for part in parts):
+        return None
+    start = source.attributes.get_int("start", 0)
+    own = list(shape)[start : source.attributes.get_int("end", len(shape))]
+    places, numbers = np.arange(len(own)), [np.asarray(part) for part in parts]
+    if node.op_type == "Gather" and np.all((numbers[0] < len(own)) & (numbers[0] >= -len(own))):
+        taken = np.asarray(places[numbers[0]])
+    elif node.op_type == "Slice" and len(numbers) > 1:
+        step = int(numbers[3].item()) if len(numbers) > 3 else 1
+        taken = places[int(numbers[0].item()) : int(numbers[1].item()) : step]
+    else:
+        return None
+    dims = [own[i] for i in taken.ravel()]
+    if not all(isinstance(d, int) for d in dims):
+        return None
+    return np.array([int(d) for d in dims], np.int64).reshape(taken.shape)
 
 
 def _foldable(node: ir.Node, known: set[ir.Value]) -> bool:

@@ -24,9 +24,10 @@ def test_the_branch_that_is_taken_stands_in_the_place_of_an_if(load, taken, type
     assert_computes_the_same(loaded, proto)
 
 
-def test_a_condition_on_a_known_shape_is_decided(load):
+@pytest.mark.parametrize("batch", ["1", "N"])
+def test_a_condition_on_a_known_size_is_decided(load, batch):
     """What torch writes for squeeze(1) where it did not know the size, one If inside another."""
-    proto = onnx.parser.parse_model(f"""{HEAD} g (float[1, 1, 4] x) => (float[1, 4] y)
+    proto = onnx.parser.parse_model(f"""{HEAD} g (float[{batch}, 1, 4] x) => (float[{batch}, 4] y)
         <{WEIGHTS}, int64 axis = {{1}}, int64 one = {{1}}, int64[1] axes = {{1}}> {{
         s = Shape (x)
         d = Gather (s, axis)
