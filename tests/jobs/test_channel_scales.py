@@ -129,6 +129,12 @@ def test_a_table_of_them_makes_the_same_network_again(scheme: str, tmp_path: Pat
     assert distq.diff(**known, table=run / "thresholds.json").network.sqnr_db is not None
 
 
+def test_the_report_says_what_the_channels_have(tmp_path: Path) -> None:
+    run = distq.calibrate(**job(tmp_path, out=tmp_path / "run", report=True))
+    for name, row in by_channel(run.out).items():
+        assert f"a scale for each of {len(row)} channels" in (run.out / "report.html").read_text(), name
+
+
 def test_where_there_is_one_scale_the_whole_range_stands(tmp_path: Path) -> None:
     options = job(tmp_path)
     run = tmp_path / "run"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from distq.quant.table import Row
 from distq.reports.facts import Fit, RunFacts, TensorFacts
 from distq.reports.html import (
     NOTHING,
@@ -54,6 +55,14 @@ def _panel(tensor: TensorFacts) -> str:
     return "".join((_facts(tensor), _plot(tensor), _thresholds(tensor), _search(tensor)))
 
 
+def _scale(row: Row) -> str:
+    if row.channels is None:
+        return f"scale {number(row.scale)}, zero point {row.zero_point}"
+    scales = [scale for scale, _ in row.channels]
+    ends = f"{number(min(scales))} to {number(max(scales))}"
+    return f"a scale for each of {len(scales)} channels, {ends}: the range is that of all together"
+
+
 def _facts(tensor: TensorFacts) -> str:
     row, counted = tensor.row, tensor.distribution
     said = [tensor.kind]
@@ -61,7 +70,7 @@ def _facts(tensor: TensorFacts) -> str:
         said += [
             f"{row.bits} bits, {'signed' if row.signed else 'unsigned'}",
             f"range {number(row.min)} to {number(row.max)}",
-            f"scale {number(row.scale)}, zero point {row.zero_point}",
+            _scale(row),
         ]
         if row.tied_to:
             said.append(f"shares the quantizer of {row.tied_to}")
