@@ -9,6 +9,7 @@ import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from distq.errors import FileFormatError
@@ -155,9 +156,15 @@ def _row(path: str, name: str, fields: object) -> Row:
     numbers = (row.threshold, row.min, row.max, row.observed_min, row.observed_max, row.scale)
     if not all(isinstance(x, int | float) and math.isfinite(x) for x in numbers):
         raise FileFormatError(f"{path}: the row of {name} has a number that is not finite")
+    if row.channels == ():
+        raise FileFormatError(f"{path}: {name} has channels without scales: leave channels out or give them")
     if row.threshold <= 0 or row.scale <= 0 or row.bits not in {8, 16}:
         raise FileFormatError(f"{path}: {name} needs a threshold and scale above 0 and 8 or 16 bits")
-    for scale, _ in row.channels or ():
-        if not math.isfinite(scale) or scale <= 0:
-            raise FileFormatError(f"{path}: {name} needs scales above 0 for all its channels")
+    codes = np.iinfo(row.whole.dtype)
+    for scale, zero_point in row.channels or ():
+        if not math.isfinite(scale) or scale <= 0 or not codes.min <= zero_point <= codes.max:
+            raise FileFormatError(
+                f"{path}: {name} needs a scale above 0 and a zero point of {codes.min} to {codes.max} "
+                "for each channel"
+            )
     return row

@@ -13,6 +13,7 @@ from distq.engine.progress import Reporter
 from distq.errors import FileFormatError, UsageError
 from distq.exchange.given import read_given
 from distq.exchange.model_file import network_reader
+from distq.graph.depthwise import require_channels
 from distq.graph.input_shapes import with_shapes
 from distq.graph.input_values import with_values
 from distq.graph.load import LoadedModel, load_model
@@ -120,6 +121,7 @@ def prepare_model(
     require_undamaged(options.load_dist)
     if options.table is not None and given is not None and given.own:
         _require_rows(options, options.table, given.rows, plan)
+        require_channels(model, plan, str(options.table))
     return loaded, plan
 
 

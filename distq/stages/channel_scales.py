@@ -10,11 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from distq.errors import UsageError
-from distq.graph.islands import is_depthwise
+from distq.graph.depthwise import depthwise_inputs
 from distq.graph.plan import Plan, Quantizer, plan_again
 from distq.graph.probes import with_outputs
 from distq.graph.quantizers import ChannelRange
-from distq.graph.state import float_weight
 from distq.quant.channel_factors import channel_gain
 from distq.replica.float32 import ChannelRanges
 from distq.run.context import Run
@@ -46,7 +45,7 @@ def with_channel_scales(run: Run, form: Form) -> Form:
         raise UsageError("--table says what has scales by channel: leave out --channel-scales or --table")
     if options.table is not None or not takes_channel_scales(options, form.plan.target):
         return form
-    weights = depthwise_inputs(form)
+    weights = depthwise_inputs(form.model, form.plan)
     quantizers = [q for q in form.plan.quantizers if q.name in weights]
     missing = [q for q in quantizers if q.name not in form.channel_ranges]
     form = replace(form, channel_ranges={**form.channel_ranges, **_measured(run, form, missing)})
@@ -77,28 +76,6 @@ def without_channel_scales(form: Form) -> Form:
     settings = replace(form.plan.settings, channels=())
     wide = [q.name for q in form.plan.quantizers if q.bits == 16]
     return replace(form, plan=plan_again(replace(form.plan, settings=settings), form.model, int16=wide))
-
-
-def depthwise_inputs(form: Form) -> dict[str, list[Floats]]:
-    """Weights (channels, kernel) of the layers that read a quantizer's one tensor, all of them depthwise.
-
-    With one output a channel, so that an output has the step of the channel it reads. Network inputs and what
-    has bounds keep one scale: their channels mean the same range.
-    """
-    plan, found = form.plan, dict[str, list[Floats]]()
-    for q in plan.quantizers:
-        if q.bits != 8 or len(q.tensors) > 1 or q.setting is not None or q.keep_range:
-            continue
-        readers = [layer for layer in plan.layers if q.name in layer.inputs]
-        weights = []
-        for layer in readers:
-            node, weight = form.model.graph.node(layer.node), float_weight(form.model, layer)
-            alone = is_depthwise(node) and layer.inputs[0] == q.name
-            if weight is not None and alone and len(weight) == node.attributes.get_int("group", 1):
-                weights.append(weight.astype(np.float64).reshape(len(weight), -1))
-        if readers and len(weights) == len(readers):
-            found[q.name] = weights
-    return found
 
 
 def _measured(run: Run, form: Form, quantizers: Sequence[Quantizer]) -> dict[str, ChannelEnds]:

@@ -25,7 +25,7 @@ from job_helpers import (
 import distq
 from distq.cli.app import invoke
 from distq.engine.journal import Journal
-from distq.errors import UsageError
+from distq.errors import FileFormatError, UsageError
 from distq.graph.patches import Geometry, patch_sums, sampled_patches
 from distq.quant.scheme import Encoding, on_channels
 from distq.quant.table import dump_table, read_table
@@ -127,6 +127,28 @@ def test_a_table_of_them_makes_the_same_network_again(scheme: str, tmp_path: Pat
         )
     known = {name: options[name] for name in ("model", "data", "executor") if name in options}
     assert distq.diff(**known, table=run / "thresholds.json").network.sqnr_db is not None
+
+
+@pytest.mark.parametrize("change", ["fewer channels", "no channels", "another tensor", "zero point"])
+def test_a_table_with_scales_of_other_channels_is_refused(change: str, tmp_path: Path) -> None:
+    options = job(tmp_path)
+    run = distq.calibrate(**options, out=tmp_path / "run").out
+    content = json.loads((run / "thresholds.json").read_text())
+    rows = content["tensors"]
+    name = next(iter(by_channel(run)))
+    other = next(one for one in rows if one.startswith("depthwise"))
+    if change == "fewer channels":
+        rows[name]["channels"].pop()
+    elif change == "no channels":
+        rows[name]["channels"] = []
+    elif change == "another tensor":
+        rows[other]["channels"] = rows[name]["channels"]
+    else:
+        rows[name]["channels"][0][1] = 256
+    (tmp_path / "changed.json").write_text(json.dumps(content))
+    with pytest.raises(FileFormatError, match=other if change == "another tensor" else name):
+        distq.calibrate(**options, table=tmp_path / "changed.json", out=tmp_path / "refused")
+    assert not (tmp_path / "refused").exists()
 
 
 def test_the_report_says_what_the_channels_have(tmp_path: Path) -> None:

@@ -1,0 +1,54 @@
+"""Tensors that depthwise layers alone read, whose channels may have scales of their own."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from distq.errors import FileFormatError
+from distq.graph.islands import is_depthwise
+from distq.graph.plan import Plan
+from distq.graph.state import float_weight
+
+Floats = npt.NDArray[np.float64]
+
+
+def depthwise_inputs(model: ir.Model, plan: Plan) -> dict[str, list[Floats]]:
+    """Weights (channels, kernel) of the layers that read a quantizer's one tensor, all of them depthwise.
+
+    With one output a channel, so that an output has the step of the channel it reads. Network inputs and what
+    has bounds keep one scale: their channels mean the same range.
+    """
+    found: dict[str, list[Floats]] = {}
+    for q in plan.quantizers:
+        if q.bits != 8 or len(q.tensors) > 1 or q.setting is not None or q.keep_range:
+            continue
+        readers = [layer for layer in plan.layers if q.name in layer.inputs]
+        weights = []
+        for layer in readers:
+            node, weight = model.graph.node(layer.node), float_weight(model, layer)
+            alone = is_depthwise(node) and layer.inputs[0] == q.name
+            if weight is not None and alone and len(weight) == node.attributes.get_int("group", 1):
+                weights.append(weight.astype(np.float64).reshape(len(weight), -1))
+        if readers and len(weights) == len(readers):
+            found[q.name] = weights
+    return found
+
+
+def require_channels(model: ir.Model, plan: Plan, where: str) -> None:
+    """Refuse scales by channel that a file gives for other tensors than these, or for other channels.
+
+    Raises:
+        FileFormatError: naming the tensor; ``where`` is what the message calls the file.
+    """
+    given = {q.name: len(q.channels) for q in plan.quantizers if q.channels}
+    read = depthwise_inputs(model, plan) if given else {}
+    for name, count in given.items():
+        own = len(read[name][0]) if name in read else 0
+        if count != own:
+            why = f"has {own} channels" if own else "is not read by depthwise layers alone"
+            raise FileFormatError(
+                f"{where}: {name} has scales for {count} channels, and {why} here: take a table of this "
+                "model and these options, or --no-channel-scales"
+            )
