@@ -58,7 +58,7 @@ def quantized_model(model: ir.Model, plan: Plan, state: State) -> ir.Model:
     writer = _Writer(copy, plan, names, constants(plan, state, names))
     writer.drop_saturated()
     write_swishes(copy.graph, plan, names)
-    shapes = write_subpixels(copy, plan, names, writer.scales)
+    write_subpixels(copy, plan, names, writer.scales)
     nodes = {node.name or "": node for node in copy.graph}
     for layer in plan.layers:
         writer.quantize_layer(layer, nodes)
@@ -69,8 +69,6 @@ def quantized_model(model: ir.Model, plan: Plan, state: State) -> ir.Model:
     for quantizer in plan.quantizers:
         for tensor in quantizer.tensors:
             writer.quantize_tensor(values[tensor], quantizer.name)
-    for node in shapes:
-        writer.read_integers(node)
     separate_captured(copy.graph, names.captured)
     common_passes.RemoveUnusedNodesPass()(copy)
     copy.graph.sort()
@@ -104,12 +102,6 @@ class _Writer:
     def scales(self, quantizer: str) -> list[ir.Value]:
         """Scale and zero point of a quantizer."""
         return [self.constant(self.names.scale(quantizer)), self.constant(self.names.zero_point(quantizer))]
-
-    def read_integers(self, node: ir.Node) -> None:
-        """Let a node that needs the shape of a tensor alone read its integers."""
-        producer = None if node.inputs[0] is None else node.inputs[0].producer()
-        if producer is not None and producer.op_type == "DequantizeLinear":
-            node.replace_input_with(0, producer.inputs[0])
 
     def quantize_layer(self, layer: Layer, nodes: Mapping[str, ir.Node]) -> None:
         """Give a compute node its integer weight and bias behind DequantizeLinear, or a float bias."""

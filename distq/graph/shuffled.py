@@ -24,7 +24,7 @@ from distq.graph.values import constant
 
 def write_subpixels(
     model: ir.Model, plan: Plan, names: Names, scales_of: Callable[[str], list[ir.Value]]
-) -> list[ir.Node]:
+) -> None:
     """Write each layer so that the plan has as a sub-pixel convolution.
 
     The Conv has the name of the node, the end of the shuffle its output; the Conv's weights and bias and the
@@ -35,106 +35,77 @@ def write_subpixels(
         plan: for it.
         names: of what is added.
         scales_of: gives scale and zero point of a quantizer by its name.
-
-    Returns:
-        Nodes that read the shape of a tensor, which may as well be its integers.
     """
     nodes = {node.name: node for node in model.graph}
-    shapes: list[ir.Node] = []
     for layer in plan.layers:
         if layer.subpixel:
             node = nodes[layer.node]
             tensor = node.outputs[0].name or ""
-            quantizer = scales_of(plan.by_tensor[tensor].name)
-            shapes += _Shuffle(model, layer, node, names.subpixel(tensor), quantizer).write()
-    return shapes
+            scales = scales_of(plan.by_tensor[tensor].name)
+            _Shuffle(model, layer, node, names.subpixel(tensor), scales).write()
 
 
 class _Shuffle:
-    """Writes one layer."""
+    """Writes one layer: its nodes one behind the other, with the quantizer of its output between them."""
 
     def __init__(
-        self, model: ir.Model, layer: Layer, node: ir.Node, stem: str, quantizer: Sequence[ir.Value]
+        self, model: ir.Model, layer: Layer, node: ir.Node, stem: str, scales: Sequence[ir.Value]
     ) -> None:
-        self._graph, self._node, self._stem, self._quantizer = model.graph, node, stem, quantizer
-        self._geometry = Geometry.of(model, layer)
-        self._strides = layer.subpixel
-        weight = constant(node.inputs[1])
-        self._outputs = 0 if weight is None else weight.shape[1]
-        data = node.inputs[0]
+        weight, data = constant(node.inputs[1]), node.inputs[0]
         shape = None if data is None or data.shape is None else list(data.shape)[2:]
-        self._size = [n if isinstance(n, int) and n > 0 else None for n in shape or ()]
-        self._shapes: list[ir.Node] = []
-
-    def write(self) -> list[ir.Node]:
-        """The nodes that read a shape."""
-        how = spread(self._geometry, tuple(n or 1 for n in self._size))
-        rank, strides = len(self._strides), self._strides
-        attributes = {"kernel_shape": how.taps, "pads": how.pads, "strides": (1,) * rank}
-        steps: list[Callable[[ir.Value], ir.Node]] = [
-            lambda _: ir.node("Conv", self._node.inputs, attributes, name=self._node.name)
+        size = [n if isinstance(n, int) and n > 0 else None for n in shape or ()]
+        self._graph, self._node, self._stem, self._scales = model.graph, node, stem, scales
+        self._strides, self._outputs = layer.subpixel, 0 if weight is None else weight.shape[1]
+        self._how = spread(Geometry.of(model, layer), tuple(n or 1 for n in size))
+        more = (sum(self._how.pads[i :: len(size)]) - taps + 1 for i, taps in enumerate(self._how.taps))
+        self._pixels = [
+            None if n is None else (n + m) * s for n, m, s in zip(size, more, self._strides, strict=True)
         ]
-        axes = range(1, 1 + rank)
-        if math.prod(strides) > 1:
-            steps.append(lambda v: ir.node("Transpose", [v], {"perm": [0, *(a + 1 for a in axes), 1]}))
-            if math.prod(strides[:-1]) > 1:
-                parted = [*(0,) * (1 + rank), *strides[:-1], strides[-1] * self._outputs]
-                steps.append(lambda v: ir.node("Reshape", [v, self._sizes("parted", parted)]))
-                order = [0, *(n for a in axes[:-1] for n in (a, a + rank)), rank, 2 * rank]
-                steps.append(lambda v: ir.node("Transpose", [v], {"perm": order}))
-            steps.append(lambda v: ir.node("Reshape", [v, self._joined(how)]))
-            steps.append(lambda v: ir.node("Transpose", [v], {"perm": [0, 1 + rank, *axes]}))
+        self._made: list[ir.Node] = []
+        self._steps, self._last = 0, node.outputs[0]
+        self._integers: ir.Value | None = None
+
+    def write(self) -> None:
+        """Put all of it in the node's place."""
+        how, rank = self._how, len(self._strides)
+        attributes = {"kernel_shape": how.taps, "pads": how.pads, "strides": (1,) * rank}
+        self._add(ir.node("Conv", self._node.inputs, attributes, name=self._node.name))
+        if math.prod(self._strides) > 1:
+            self._shuffle([*range(1, 1 + rank)])
         if any((*how.starts, *how.ends)):
-            steps.append(lambda v: ir.node("Slice", [v, *self._bounds(how)]))
-        value: ir.Value = self._node.outputs[0]
-        made: list[ir.Node] = []
-        for number, step in enumerate(steps):
-            made.append(step(value))
-            made[-1].name = made[-1].name or f"{self._stem}_{number}"
-            value = made[-1].outputs[0]
-            if number < len(steps) - 1:
-                value.name = f"{self._stem}_{number}"
-                made += self._rounded(value)
-                value = made[-1].outputs[0]
-        self._graph.insert_before(self._node, [*self._shapes, *made])
-        take_over(value, self._node)
-        return self._shapes[:1]
+            self._then("Slice", *self._bounds(how))
+        self._graph.insert_before(self._node, self._made)
+        take_over(self._last, self._node)
 
-    def _rounded(self, value: ir.Value) -> tuple[ir.Node, ir.Node]:
-        """The quantizer of the layer's output, between two of the nodes."""
-        quantize = ir.node("QuantizeLinear", [value, *self._quantizer], name=f"{value.name}_quantize")
-        quantize.outputs[0].name = f"{value.name}_quantized"
-        back = [quantize.outputs[0], *self._quantizer]
-        dequantize = ir.node("DequantizeLinear", back, name=f"{value.name}_dequantize")
-        dequantize.outputs[0].name = f"{value.name}_dequantized"
-        return quantize, dequantize
+    def _shuffle(self, axes: list[int]) -> None:
+        """Bring the phases to their pixels: those of the last axis lie in place already."""
+        *others, last = self._strides
+        self._then("Transpose", perm=[0, *(axis + 1 for axis in axes), 1])
+        joined = self._joined(self._rounded())
+        if math.prod(others) > 1:
+            parted = [*(0 for _ in (0, *axes)), *others, last * self._outputs]
+            self._then("Reshape", self._sizes("parted", parted))
+            paired = [n for axis in axes[:-1] for n in (axis, axis + len(axes))]
+            self._then("Transpose", perm=[0, *paired, axes[-1], 2 * len(axes)])
+        self._then("Reshape", joined)
+        self._then("Transpose", perm=[0, 1 + len(axes), *axes])
 
-    def _sizes(self, what: str, sizes: Sequence[int]) -> ir.Value:
-        return register(self._graph, f"{self._stem}_{what}", np.array(sizes, np.int64))
+    def _joined(self, sums: ir.Value) -> ir.Value:
+        """The shape with all pixels along their axes and the channels last.
 
-    def _joined(self, how: Spread) -> ir.Value:
-        """The shape with all pixels of the phases along their axes, and the channels last."""
-        rank = len(self._size)
-        more = [sum(how.pads[axis::rank]) - how.taps[axis] + 1 for axis in range(rank)]
-        strides = self._strides
-        known = [n and (n + m) * s for n, m, s in zip(self._size, more, strides, strict=True)]
-        if known.count(None) < 2 and (None not in known[:-1] or math.prod(strides[:-1]) > 1):
-            return self._sizes("joined", [0, *(n or -1 for n in known), self._outputs])
-        if math.prod(strides[:-1]) == 1:  # nothing but the last axis was parted
-            return self._sizes("joined", [*(0,) * rank, -1, self._outputs])
-        picked = self._sizes("axes", [0, *range(2, 2 + rank)])
-        grown, scaled = self._sizes("more", [0, *more]), self._sizes("strides", [1, *strides])
-        shape = self._shape("Shape", self._node.inputs[0])
-        sizes = self._shape("Gather", shape, picked)
-        whole = self._shape("Mul", self._shape("Add", sizes, grown), scaled)
-        return self._shape("Concat", whole, self._sizes("outputs", [self._outputs]), axis=0)
-
-    def _shape(self, op: str, *inputs: ir.Value | None, **attributes: int) -> ir.Value:
-        node = ir.node(op, inputs, attributes, name=f"{self._stem}_{op}")
-        node.outputs[0].name = node.name
-        node.outputs[0].type = ir.TensorType(ir.DataType.INT64)
-        self._shapes.append(node)
-        return node.outputs[0]
+        Args:
+            sums: what the Conv gives, with the channels last.
+        """
+        axes = range(len(self._strides))
+        kept = [0 if s == 1 else p for s, p in zip(self._strides, self._pixels, strict=True)]
+        if math.prod(self._strides[:-1]) > 1:  # axes are no longer where they were
+            kept = list(self._pixels)
+        if kept.count(None) < 2:
+            return self._sizes("joined", [0, *(-1 if n is None else n for n in kept), self._outputs])
+        strides = self._sizes("strides", [1, *self._strides, 0])
+        rest = self._sizes("rest", [*(0 for _ in (0, *axes)), -1])
+        shape = self._shape("Shape", sums)
+        return self._shape("Add", self._shape("Mul", shape, strides), rest)
 
     def _bounds(self, how: Spread) -> list[ir.Value]:
         """Starts, ends and axes of the Slice that cuts off what is more than the layer writes."""
@@ -143,5 +114,37 @@ class _Shuffle:
         return [
             self._sizes("starts", [how.starts[a] for a in axes]),
             self._sizes("ends", [-how.ends[a] if how.ends[a] else last for a in axes]),
-            self._sizes("cut", [2 + a for a in axes]),
+            self._sizes("axes", [2 + a for a in axes]),
         ]
+
+    def _then(self, op: str, *inputs: ir.Value, **attributes: Sequence[int]) -> None:
+        """Append a node that reads what the last one writes, behind the quantizer."""
+        back = self._add(ir.node("DequantizeLinear", [self._rounded(), *self._scales]), "_dequantized")
+        self._add(ir.node(op, [back, *inputs], attributes))
+
+    def _rounded(self) -> ir.Value:
+        """The integers of what the last node writes."""
+        if self._integers is None:
+            quantize = ir.node("QuantizeLinear", [self._last, *self._scales])
+            self._integers = self._add(quantize, "_quantized")
+        return self._integers
+
+    def _add(self, node: ir.Node, part: str = "") -> ir.Value:
+        """Append a node: one of the quantizer, or the next of those it stands between."""
+        value = node.outputs[0]
+        if not part:
+            self._steps, self._last, self._integers = self._steps + 1, value, None
+        value.name = f"{self._stem}_{self._steps}{part}"
+        node.name = node.name or value.name
+        self._made.append(node)
+        return value
+
+    def _shape(self, op: str, *inputs: ir.Value) -> ir.Value:
+        """Append a node that computes a shape."""
+        node = ir.node(op, inputs, name=f"{self._stem}_{op}")
+        node.outputs[0].name = node.name
+        self._made.append(node)
+        return node.outputs[0]
+
+    def _sizes(self, what: str, sizes: Sequence[int]) -> ir.Value:
+        return register(self._graph, f"{self._stem}_{what}", np.array(sizes, np.int64))

@@ -44,9 +44,8 @@ SWISH_PARTS = (
 """Constants and tensors that a HardSwish is written with."""
 
 SUBPIXEL_PARTS = (
-    *("parted", "joined", "axes", "more", "strides", "outputs", "starts", "ends", "cut"),
-    *("Shape", "Gather", "Add", "Mul", "Concat"),
-    *(f"{step}{part}" for step in range(5) for part in ("", "_quantized", "_dequantized")),
+    *("parted", "joined", "strides", "rest", "starts", "ends", "axes", "Shape", "Mul", "Add"),
+    *(f"{step}{part}" for step in range(1, 8) for part in ("", "_quantized", "_dequantized")),
 )
 """Constants and tensors that a ConvTranspose is written with as a sub-pixel convolution."""
 

@@ -25,7 +25,12 @@ if TYPE_CHECKING:
     from distq.graph.plan import Plan
 
 LEAST_INPUTS = 8
-"""Values that each output is a sum of at least; with fewer the shuffle takes longer than the sums save."""
+"""Values that each of the Conv's outputs is a sum of at least: with fewer the shuffle takes longer than
+integers save."""
+
+ENOUGH = 16
+"""Channels of the Conv, or of single pixels that it reads, of which one is needed: with fewer of both its
+kernel leaves most of each register empty."""
 
 MOST_IDLE = 2.25
 """Multiplications of a kernel's, zeros included, up to which integers win: 16 for 9 of a kernel of 3 by 3."""
@@ -95,13 +100,18 @@ def strides_of(model: ir.Model, layer: Layer) -> tuple[int, ...]:
         return ()
     if geometry.output_shape and None in size:
         return ()
-    taken = math.prod(t * s for t, s in zip(geometry.taps, geometry.strides, strict=True))
-    if len(weight) * math.prod(geometry.taps) < LEAST_INPUTS or taken > MOST_IDLE * math.prod(
-        geometry.kernel
-    ):
+    if not _is_faster(geometry, *weight.shape[:2]):
         return ()
     whole = spread(geometry, tuple(n or 1 for n in size))
     return geometry.strides if min(whole.pads) >= 0 else ()
+
+
+def _is_faster(geometry: Geometry, inputs: int, outputs: int) -> bool:
+    """Whether integers win, as measured with ONNX Runtime 1.31 (docs/decisions/subpixel-convolution.md)."""
+    taps, phases = math.prod(geometry.taps), math.prod(geometry.strides)
+    fills = outputs * phases >= ENOUGH or (taps == 1 and inputs >= ENOUGH) or phases == 1
+    idle = taps * phases / math.prod(geometry.kernel)
+    return inputs * taps >= LEAST_INPUTS and fills and idle <= MOST_IDLE
 
 
 def without_subpixels(plan: Plan) -> Plan:

@@ -90,6 +90,7 @@ def test_a_symmetric_range_is_no_hindrance(load):
 
 KEPT = {
     "sums of few values": network((2, 2), inputs=4, **SQUARE),
+    "few channels": network((2, 2), outputs=2, **SQUARE),
     "many zeros in its phases": network((1, 1), strides=[2, 2]),
     "dilated": network((2, 2), **SQUARE, dilations=[2, 2]),
     "a given size of open ones": network((3, 3), OPEN, **SQUARE, output_shape=[10, 10]),
