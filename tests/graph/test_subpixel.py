@@ -20,7 +20,7 @@ from distq.stages.kernels import float_layers, integer_kernels, kernels_of_layer
 IMAGE = [1, 4, 5, 6]
 
 
-def network(kernel, sizes=IMAGE, *, inputs=8, outputs=4, opset=13, **attributes):
+def network(kernel, sizes=IMAGE, *, inputs=8, outputs=8, opset=13, **attributes):
     """Conv - ConvTranspose - Relu - Conv, of as many dimensions as the kernel."""
     b, rank = Builder(1), len(kernel)
     a = b.node("Conv", "x", b.random(inputs, sizes[1], *[1] * rank), output="a")
@@ -124,7 +124,7 @@ def test_its_weights_come_back_from_those_of_the_conv(shape, strides):
 
 
 def test_sampled_patches_times_weights_of_a_phase_are_outputs(load):
-    loaded = load(network((4, 4), [1, 8, 9, 8], **SQUARE, pads=[1] * 4))
+    loaded = load(network((4, 4), [1, 8, 9, 8], outputs=4, **SQUARE, pads=[1] * 4))
     quantized = Quantized(loaded, samples=1)
     layer = next(layer for layer in quantized.plan.layers if layer.op == "ConvTranspose")
     geometry = Geometry.of(loaded.model, layer)
