@@ -40,6 +40,17 @@ class Unit(Protocol):
         """Do the work on a worker."""
 
 
+class Done:
+    """Stands for a unit that is finished in a list that grows: what the unit carried may be large."""
+
+    key = label = ""
+
+    def run(self, worker: Worker) -> Arrays:
+        """Nothing."""
+        del worker
+        return {}
+
+
 class Executor(Protocol):
     """Runs units on workers: in this process, or as Ray actors."""
 
@@ -56,6 +67,9 @@ class Executor(Protocol):
 
     def run(self, units: Sequence[Unit]) -> Iterator[tuple[int, Arrays]]:
         """Run units and yield (position, result) as each finishes.
+
+        Units that are appended to the list while a result is taken run as well; those that are finished may
+        be replaced there.
 
         Raises:
             ExecutionError: a unit's worker was lost too often (the other units were finished first), or the

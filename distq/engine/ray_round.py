@@ -51,7 +51,8 @@ class Round:
         self._on_event = on_event
         self._processors = processors  # kind of processor and who has it; None where it does not matter
         self._attend = attend  # may add seats, or end the run
-        self._waiting = list(range(len(units)))  # in order
+        self._waiting: list[int] = []  # in order
+        self._known = 0  # units seen so far; more may be appended
         self._lost: dict[int, list[str]] = {}  # where a unit's workers were lost
         self._failures: dict[int, DistqError] = {}
         self._finished: set[int] = set()
@@ -68,7 +69,7 @@ class Round:
         for seat in self._seats:
             seat.open()
         try:
-            while self._waiting or any(seat.in_flight for seat in self._seats):
+            while self._wanted() or any(seat.in_flight for seat in self._seats):
                 self._attend()
                 self._submit()
                 yield from self._collect()
@@ -78,6 +79,13 @@ class Round:
                     seat.leave()
         if self._failures:
             raise self._failures[min(self._failures)]
+
+    def _wanted(self) -> bool:
+        """Whether units wait; those that were appended do, unless the run ends with a failure."""
+        if not self._failures:
+            self._waiting.extend(range(self._known, len(self._units)))
+            self._known = len(self._units)
+        return bool(self._waiting)
 
     def _submit(self) -> None:
         free = [seat for seat in self._seats if seat.ready and len(seat.in_flight) < _IN_FLIGHT]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from distq.engine.executor import LOOK_AHEAD, Executor, Unit
+from distq.engine.executor import LOOK_AHEAD, Done, Executor, Unit
 from distq.engine.journal import Journal
 from distq.engine.progress import Reporter
 from distq.errors import FileFormatError
@@ -61,11 +61,7 @@ def run_units(
     most_early = LOOK_AHEAD * executor.workers
     for position, unit in enumerate(every):
         if journal is not None and unit.key in known:
-            arrays = journal.get(unit.key)
-            if arrays is None:
-                raise FileFormatError(
-                    f"the journal lost {unit.label} while it was open; start again with --resume"
-                )
+            arrays = _recalled(journal, unit)
             tally.recalled += 1
             reporter.advance(weight(unit))
         else:
@@ -73,8 +69,7 @@ def run_units(
                 index, result = next(arriving)
                 most_early = max(most_early, LOOK_AHEAD * executor.workers)  # workers may join
                 arrived = every[missing[index]]
-                if journal is not None and not getattr(arrived, "transient", False):
-                    journal.record_unit(arrived.key, arrived.label, result)
+                _record(journal, arrived, result)
                 tally.ran += 1
                 reporter.advance(weight(arrived))
                 if missing[index] == position or len(early) < most_early:
@@ -83,3 +78,72 @@ def run_units(
                 # others
             arrays = early.pop(position)
         yield arrays
+
+
+def run_batches(
+    executor: Executor,
+    journal: Journal | None,
+    batches: Mapping[int, Sequence[Unit]],
+    after: Callable[[int, list[Arrays]], Sequence[Unit]],
+    tally: Tally,
+) -> None:
+    """Run batches of units, each of which is followed by another as soon as it is finished.
+
+    No batch waits for another, so workers stay busy where procedures take unlike long.
+
+    Args:
+        executor: runs what the journal does not know.
+        journal: remembers each result the moment it arrives, except of transient units; None: nothing does.
+        batches: those that come first, by number.
+        after: gives what follows a batch, by its number and its results in unit order; empty: nothing does.
+        tally: is counted up.
+
+    Raises:
+        DistqError: as :meth:`Executor.run` does; the results that arrived before are in the journal.
+        FileFormatError: a journalled result was damaged while the job ran.
+    """
+    units: list[Unit] = []  # grows while the executor is at it
+    places: list[tuple[int, int]] = []  # batch and position in it, of each unit
+    results: dict[int, dict[int, Arrays]] = {}
+    sizes: dict[int, int] = {}
+
+    def begin(number: int, batch: Sequence[Unit]) -> None:
+        while batch:
+            known: dict[int, Arrays] = {}
+            if journal is not None:
+                known = {i: _recalled(journal, unit) for i, unit in enumerate(batch) if unit.key in journal}
+            tally.recalled += len(known)
+            missing = [i for i in range(len(batch)) if i not in known]
+            results[number] = known
+            if missing:
+                sizes[number] = len(batch)
+                places.extend((number, i) for i in missing)
+                units.extend(batch[i] for i in missing)
+                return
+            batch = after(number, [known[i] for i in range(len(batch))])
+
+    for number, batch in batches.items():
+        begin(number, batch)
+    if not units:
+        return
+    for position, result in executor.run(units):
+        unit, (number, i) = units[position], places[position]
+        _record(journal, unit, result)
+        units[position] = Done()
+        tally.ran += 1
+        own = results[number]
+        own[i] = result
+        if len(own) == sizes[number]:
+            begin(number, after(number, [own[j] for j in range(len(own))]))
+
+
+def _recalled(journal: Journal, unit: Unit) -> Arrays:
+    arrays = journal.get(unit.key)
+    if arrays is None:
+        raise FileFormatError(f"the journal lost {unit.label} while it was open; start again with --resume")
+    return arrays
+
+
+def _record(journal: Journal | None, unit: Unit, result: Arrays) -> None:
+    if journal is not None and not getattr(unit, "transient", False):
+        journal.record_unit(unit.key, unit.label, result)

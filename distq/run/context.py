@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from distq.config import CalibrateOptions
@@ -13,7 +13,7 @@ from distq.engine.executor import Executor, Unit
 from distq.engine.journal import Journal
 from distq.engine.portions import LEAST_PORTIONS, TOGETHER, portions_for
 from distq.engine.progress import Reporter
-from distq.engine.run import Tally, run_units
+from distq.engine.run import Tally, run_batches, run_units
 from distq.errors import DataError
 from distq.graph.heads import Place, with_places
 from distq.graph.load import LoadedModel
@@ -27,7 +27,7 @@ from distq.replica.worker import Arrays, Blob, WorkerSettings
 from distq.run.pace import Pace
 from distq.run.results import Cost, FloatLayer, SearchCost
 from distq.run.rundir import RunDir
-from distq.run.time_limit import TimeLimit
+from distq.run.time_limit import TimeIsUp, TimeLimit
 
 AT_A_TIME = 2
 """Units a worker between two looks at the clock, where there is a limit of time."""
@@ -154,6 +154,49 @@ class Run:
             TimeIsUp: inside :meth:`TimeLimit.limit`, before units for which there is no time.
         """
         return self._results(units, lambda _: 0)
+
+    def batches(
+        self,
+        first: Mapping[int, Sequence[Unit]],
+        after: Callable[[int, list[Arrays]], Sequence[Unit]],
+    ) -> None:
+        """Run batches of units, each followed by another as soon as it is finished.
+
+        Args:
+            first: those that begin, by number.
+            after: gives what follows a batch, by its number and its results; empty: nothing does.
+
+        Raises:
+            TimeIsUp: inside :meth:`TimeLimit.limit`; what had begun was finished.
+        """
+        late: list[TimeIsUp] = []
+        began: dict[int, tuple[Sequence[Unit], int, float]] = {}
+
+        def in_time(number: int, units: Sequence[Unit]) -> Sequence[Unit]:
+            try:
+                if units:
+                    self._require_time(units)
+            except TimeIsUp as up:
+                late.append(up)
+            began[number] = units, self.tally.recalled, self.time.elapsed
+            return () if late else units
+
+        def follow(number: int, results: list[Arrays]) -> Sequence[Unit]:
+            units, known, start = began[number]
+            if self.tally.recalled == known:
+                at_once = max(1.0, len(units) / (AT_A_TIME * self.executor.workers))
+                self.time.took(type(units[0]), (self.time.elapsed - start) / at_once)
+            return in_time(number, after(number, results))
+
+        run_batches(
+            self.executor,
+            self.journal,
+            {number: in_time(number, units) for number, units in first.items()},
+            follow,
+            self.tally,
+        )
+        if late:
+            raise late[0]
 
     def images(self, stage: str, units: Sequence[Unit]) -> Iterator[Arrays]:
         """The same under a progress bar that counts the units' samples."""

@@ -16,7 +16,7 @@ from distq.engine.journal import Journal
 from distq.engine.local import LocalExecutor
 from distq.engine.progress import SilentReporter
 from distq.engine.ray_pool import RayExecutor
-from distq.engine.run import Tally, run_units
+from distq.engine.run import Tally, run_batches, run_units
 from distq.errors import DataError, ExecutionError
 from distq.replica.worker import Arrays, WorkerSettings
 
@@ -134,3 +134,41 @@ def test_a_resumed_run_gives_the_bits_of_one_that_ran_through(
 
 def test_no_units_give_nothing() -> None:
     assert values(run_units(LocalExecutor(WorkerSettings()), None, [], SilentReporter())) == []
+
+
+def test_batches_follow_one_another_without_waiting_for_others(tmp_path: Path) -> None:
+    seen: list[tuple[int, list[int]]] = []
+
+    def after(number: int, results: list[Arrays]) -> list[Square]:
+        seen.append((number, [int(arrays["square"][0]) for arrays in results]))
+        most = 2 if number == 1 else 1
+        return [Square(10 * number + most)] if sum(n == number for n, _ in seen) <= most else []
+
+    ran = tmp_path / "ran"
+    first = {1: [Square(1, ran), Square(2, ran)], 2: [Square(3, ran)]}
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        tally = Tally()
+        run_batches(LocalExecutor(WorkerSettings()), journal, first, after, tally)
+        assert seen == [(1, [1, 4]), (2, [9]), (1, [144]), (1, [144]), (2, [441])]
+        assert tally == Tally(ran=5, recalled=1)
+        before = sorted(seen)
+        seen.clear()
+        run_batches(LocalExecutor(WorkerSettings()), journal, first, after, tally)
+        assert tally == Tally(ran=5, recalled=7)
+        assert sorted(seen) == before
+    assert ran.read_text().split() == ["1", "2", "3"]
+
+
+def test_a_failure_ends_the_batches_of_all(tmp_path: Path) -> None:
+    begun: list[int] = []
+
+    def after(number: int, results: list[Arrays]) -> list[Square]:
+        del results
+        begun.append(number)
+        return [Square(number + len(begun))]
+
+    with Journal(tmp_path / "journal.jsonl") as journal, pytest.raises(DataError):
+        run_batches(
+            LocalExecutor(WorkerSettings()), journal, {1: [Square(1)], 2: [Refuse(2)]}, after, Tally()
+        )
+    assert begun == [1]

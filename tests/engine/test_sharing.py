@@ -12,9 +12,9 @@ from distq.engine.executor import LOOK_AHEAD
 from distq.engine.journal import Journal
 from distq.engine.local import LocalExecutor
 from distq.engine.progress import SilentReporter
-from distq.engine.run import run_units
+from distq.engine.run import Tally, run_batches, run_units
 from distq.engine.sharing import SharingExecutor
-from distq.replica.worker import WorkerSettings
+from distq.replica.worker import Arrays, WorkerSettings
 
 
 @pytest.fixture
@@ -83,3 +83,17 @@ def test_what_was_saved_is_what_it_took(journal: Journal) -> None:
     assert first.saved_seconds == 0
     squares(second, [Slow(2, seconds=0.05)])
     assert second.saved_seconds >= 0.05
+
+
+def test_units_that_follow_are_shared_too(journal: Journal, seen: Path) -> None:
+    found: list[int] = []
+
+    def after(number: int, results: list[Arrays]) -> list[Square]:
+        found.extend(int(arrays["square"][0]) for arrays in results)
+        return [Square(number + 1, seen)] if len(found) < 5 else []
+
+    for _ in range(2):
+        found.clear()
+        run_batches(lend(journal), None, {1: [Square(1, seen)], 5: [Square(5, seen)]}, after, Tally())
+        assert found == [1, 25, 4, 36, 4, 36]
+    assert ran(seen) == [1, 5, 2, 6]
