@@ -24,7 +24,8 @@ from distq.stages.form import Form
 from distq.stages.given_candidates import given_candidates, require_names, run_given
 from distq.stages.in_time import keep_back
 from distq.stages.search import chosen_quantizers
-from distq.stages.trials import Trial, Trials
+from distq.stages.trial import Trial
+from distq.stages.trials import Trials
 
 
 def auto(
