@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 from distq.engine.attempt import unexpected
-from distq.engine.executor import LOOK_AHEAD, Unit
+from distq.engine.executor import LOOK_AHEAD, More, Unit
 from distq.engine.lost_workers import LOW, RAY_ENDED_IT, TooSlow, first_line, poison, reason_of
 from distq.engine.placement import described
 from distq.engine.ray_cluster import RayCluster
@@ -31,6 +31,7 @@ class Round:
         cluster: RayCluster,
         seats: list[Seat],
         units: Sequence[Unit],
+        more: More,
         *,
         retries: int,
         unit_timeout: float | None,
@@ -44,6 +45,7 @@ class Round:
         self._ray = cluster.ray
         self._seats = seats
         self._units = units
+        self._more = more
         self._retries = retries
         self._unit_timeout = math.inf if unit_timeout is None else unit_timeout
         self._stalls = stalls
@@ -69,9 +71,11 @@ class Round:
         for seat in self._seats:
             seat.open()
         try:
-            while self._wanted() or any(seat.in_flight for seat in self._seats):
+            while self._wanted() or any(seat.in_flight for seat in self._seats) or self._asked():
                 self._attend()
                 self._submit()
+                if self._rooms() and self._asked():
+                    continue
                 yield from self._collect()
         finally:
             for seat in self._seats:
@@ -87,8 +91,14 @@ class Round:
             self._known = len(self._units)
         return bool(self._waiting)
 
+    def _asked(self) -> bool:
+        return not self._failures and self._more()
+
+    def _rooms(self) -> list[Seat]:
+        return [seat for seat in self._seats if seat.ready and len(seat.in_flight) < _IN_FLIGHT]
+
     def _submit(self) -> None:
-        free = [seat for seat in self._seats if seat.ready and len(seat.in_flight) < _IN_FLIGHT]
+        free = self._rooms()
         if not free:
             return
         ahead = bisect_left(self._waiting, self._lowest_unfinished + LOOK_AHEAD * len(self._seats))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from distq.engine.executor import LOOK_AHEAD, Done, Executor, Unit
@@ -83,19 +83,21 @@ def run_units(
 def run_batches(
     executor: Executor,
     journal: Journal | None,
-    batches: Mapping[int, Sequence[Unit]],
-    after: Callable[[int, list[Arrays]], Sequence[Unit]],
+    procedures: int,
+    step: Callable[[int, list[Arrays] | None], Sequence[Unit]],
     tally: Tally,
 ) -> None:
-    """Run batches of units, each of which is followed by another as soon as it is finished.
+    """Run procedures that wait for one batch of units after the other.
 
-    No batch waits for another, so workers stay busy where procedures take unlike long.
+    No procedure waits for another, so workers stay busy where they take unlike long. Each begins where a
+    worker has room, so the second is prepared while the first runs.
 
     Args:
         executor: runs what the journal does not know.
         journal: remembers each result the moment it arrives, except of transient units; None: nothing does.
-        batches: those that come first, by number.
-        after: gives what follows a batch, by its number and its results in unit order; empty: nothing does.
+        procedures: how many.
+        step: gives the next batch of a procedure, by its number and the results of the last one in unit
+            order, None where it begins; empty: it has ended.
         tally: is counted up.
 
     Raises:
@@ -103,30 +105,32 @@ def run_batches(
         FileFormatError: a journalled result was damaged while the job ran.
     """
     units: list[Unit] = []  # grows while the executor is at it
-    places: list[tuple[int, int]] = []  # batch and position in it, of each unit
+    places: list[tuple[int, int]] = []  # procedure and position in its batch, of each unit
     results: dict[int, dict[int, Arrays]] = {}
     sizes: dict[int, int] = {}
+    waiting = list(range(procedures))
 
-    def begin(number: int, batch: Sequence[Unit]) -> None:
-        while batch:
+    def go_on(number: int, before: list[Arrays] | None) -> None:
+        while batch := step(number, before):
             known: dict[int, Arrays] = {}
             if journal is not None:
                 known = {i: _recalled(journal, unit) for i, unit in enumerate(batch) if unit.key in journal}
             tally.recalled += len(known)
             missing = [i for i in range(len(batch)) if i not in known]
-            results[number] = known
             if missing:
-                sizes[number] = len(batch)
+                results[number], sizes[number] = known, len(batch)
                 places.extend((number, i) for i in missing)
                 units.extend(batch[i] for i in missing)
                 return
-            batch = after(number, [known[i] for i in range(len(batch))])
+            before = [known[i] for i in range(len(batch))]
 
-    for number, batch in batches.items():
-        begin(number, batch)
-    if not units:
-        return
-    for position, result in executor.run(units):
+    def more() -> bool:
+        count = len(units)
+        while waiting and len(units) == count:
+            go_on(waiting.pop(0), None)
+        return len(units) > count
+
+    for position, result in executor.run(units, more):
         unit, (number, i) = units[position], places[position]
         _record(journal, unit, result)
         units[position] = Done()
@@ -134,7 +138,7 @@ def run_batches(
         own = results[number]
         own[i] = result
         if len(own) == sizes[number]:
-            begin(number, after(number, [own[j] for j in range(len(own))]))
+            go_on(number, [own[j] for j in range(len(own))])
 
 
 def _recalled(journal: Journal, unit: Unit) -> Arrays:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from distq.engine.closing import Closing
-from distq.engine.executor import Done, Executor, Unit
+from distq.engine.executor import Done, Executor, More, Unit, no_more
 from distq.engine.journal import Journal
 from distq.errors import FileFormatError
 from distq.replica.keys import content_key
@@ -84,7 +84,7 @@ class SharingExecutor(Closing):
         """Free what was shared."""
         self._executor.forget()
 
-    def run(self, units: Sequence[Unit]) -> Iterator[tuple[int, Arrays]]:
+    def run(self, units: Sequence[Unit], more: More = no_more) -> Iterator[tuple[int, Arrays]]:
         """Yield (position, result): of what is kept in unit order, of the rest as each finishes.
 
         Raises:
@@ -93,7 +93,6 @@ class SharingExecutor(Closing):
         keys: list[str | None] = []
         missing: list[int] = []
         wanted: list[Unit] = []
-        arriving = self._executor.run(wanted)
         finished: set[int] = set()
 
         def look() -> None:
@@ -104,11 +103,20 @@ class SharingExecutor(Closing):
                     missing.append(position)
                     wanted.append(units[position])
 
-        for position, unit in enumerate(units):
+        def more_missing() -> bool:
+            before = len(wanted)
+            while len(wanted) == before and more():
+                look()
+            return len(wanted) > before
+
+        arriving = self._executor.run(wanted, more_missing)
+        position = -1
+        while position + 1 < len(units) or more():
+            position += 1
             look()
             key = keys[position]
             if key is not None and position not in finished and not _among(missing, position):
-                yield position, self._recall(key, unit)
+                yield position, self._recall(key, units[position])
                 continue
             while position not in finished:  # nothing known is given out before what precedes it
                 look()

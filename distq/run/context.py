@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from distq.config import CalibrateOptions
@@ -155,16 +155,13 @@ class Run:
         """
         return self._results(units, lambda _: 0)
 
-    def batches(
-        self,
-        first: Mapping[int, Sequence[Unit]],
-        after: Callable[[int, list[Arrays]], Sequence[Unit]],
-    ) -> None:
-        """Run batches of units, each followed by another as soon as it is finished.
+    def batches(self, procedures: int, step: Callable[[int, list[Arrays] | None], Sequence[Unit]]) -> None:
+        """Run procedures that wait for batches of units, none of them for another's.
 
         Args:
-            first: those that begin, by number.
-            after: gives what follows a batch, by its number and its results; empty: nothing does.
+            procedures: how many.
+            step: gives the next batch of one, by its number and the results of the last, None where it
+                begins; empty: it has ended.
 
         Raises:
             TimeIsUp: inside :meth:`TimeLimit.limit`; what had begun was finished.
@@ -172,29 +169,25 @@ class Run:
         late: list[TimeIsUp] = []
         began: dict[int, tuple[Sequence[Unit], int, float]] = {}
 
-        def in_time(number: int, units: Sequence[Unit]) -> Sequence[Unit]:
+        def in_time(number: int, results: list[Arrays] | None) -> Sequence[Unit]:
+            if results is not None:
+                before, known, start = began[number]
+                if self.tally.recalled == known:
+                    at_once = max(1.0, len(before) / (AT_A_TIME * self.executor.workers))
+                    self.time.took(type(before[0]), (self.time.elapsed - start) / at_once)
+            if late:
+                return ()
+            units = step(number, results)
             try:
                 if units:
                     self._require_time(units)
             except TimeIsUp as up:
                 late.append(up)
+                return ()
             began[number] = units, self.tally.recalled, self.time.elapsed
-            return () if late else units
+            return units
 
-        def follow(number: int, results: list[Arrays]) -> Sequence[Unit]:
-            units, known, start = began[number]
-            if self.tally.recalled == known:
-                at_once = max(1.0, len(units) / (AT_A_TIME * self.executor.workers))
-                self.time.took(type(units[0]), (self.time.elapsed - start) / at_once)
-            return in_time(number, after(number, results))
-
-        run_batches(
-            self.executor,
-            self.journal,
-            {number: in_time(number, units) for number, units in first.items()},
-            follow,
-            self.tally,
-        )
+        run_batches(self.executor, self.journal, procedures, in_time, self.tally)
         if late:
             raise late[0]
 

@@ -11,7 +11,7 @@ Equalization and Bias Correction", ICCV 2019, section 4.2, in its measured form)
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from itertools import accumulate, pairwise
 
@@ -79,8 +79,10 @@ def corrected_from(run: Run, plain: Sequence[Form]) -> list[Form]:
 def correcting(run: Run, forms: Sequence[Form]) -> tuple[int, list[Steps[Form]]]:
     """How many layers are to be corrected, and procedures that come to what :func:`corrected_together` gives.
 
-    What float gives is measured at once. Each layer advances the reporter's stage.
+    What float gives is measured at once where it is not known. Each layer advances the reporter's stage.
     """
+    if run.options.bias_correction and all(form.means is not None for form in forms):
+        return _procedures(run, forms, prepare=lambda form: with_nearest_weights(run, form))
     measured = all_with_float_means(run, [with_nearest_weights(run, form) for form in forms])
     return _procedures(run, measured) if run.options.bias_correction else (0, [*map(_as_it_is, measured)])
 
@@ -124,18 +126,27 @@ def round_and_correct(run: Run, forms: Sequence[Form], changed: Collection[str] 
 
 
 def _procedures(
-    run: Run, forms: Sequence[Form], changed: Collection[str] | None = None
+    run: Run,
+    forms: Sequence[Form],
+    changed: Collection[str] | None = None,
+    *,
+    prepare: Callable[[Form], Form] | None = None,
 ) -> tuple[int, list[Steps[Form]]]:
-    """How many layers are to be corrected, and a procedure for each form."""
+    """How many layers are to be corrected, and a procedure for each form, which it first prepares."""
     pieces = _pieces(run, forms[0])
-    divided = run.executor.workers > len(forms) and pieces > 1
-    procedures = []
-    layers = 0
-    for number, form in enumerate(forms):
-        found = stages(form.model, form.plan, None if changed is None else _tensors(form, changed))
-        layers += sum(map(len, found))
-        procedures.append(_correct_layers(run, form, found, pieces if divided else None, number))
-    return layers, procedures
+    divided = pieces if run.executor.workers > len(forms) and pieces > 1 else None
+
+    def procedure(form: Form, number: int) -> Steps[Form]:
+        form = form if prepare is None else prepare(form)
+        return (yield from _correct_layers(run, form, _stages(form, changed), divided, number))
+
+    layers = sum(len(stage) for form in forms for stage in _stages(form, changed))
+    return layers, [procedure(form, number) for number, form in enumerate(forms)]
+
+
+def _stages(form: Form, changed: Collection[str] | None) -> list[list[Layer]]:
+    """The layers to be corrected, in stages: all, or what lies behind changed quantizers."""
+    return stages(form.model, form.plan, None if changed is None else _tensors(form, changed))
 
 
 def _tensors(form: Form, quantizers: Collection[str]) -> set[str]:

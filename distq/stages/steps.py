@@ -34,5 +34,5 @@ def run_side_by_side(run: Run, procedures: Sequence[Steps[Result]]) -> list[Resu
                 arrived = []
         return ()
 
-    run.batches({position: go_on(position, None) for position in range(len(procedures))}, go_on)
+    run.batches(len(procedures), go_on)
     return [outcomes[position] for position in range(len(procedures))]

@@ -85,15 +85,17 @@ def test_what_was_saved_is_what_it_took(journal: Journal) -> None:
     assert second.saved_seconds >= 0.05
 
 
-def test_units_that_follow_are_shared_too(journal: Journal, seen: Path) -> None:
+def test_units_of_procedures_are_shared_too(journal: Journal, seen: Path) -> None:
     found: list[int] = []
 
-    def after(number: int, results: list[Arrays]) -> list[Square]:
+    def step(number: int, results: list[Arrays] | None) -> list[Square]:
+        if results is None:
+            return [Square(5 * number, seen)]
         found.extend(int(arrays["square"][0]) for arrays in results)
-        return [Square(number + 1, seen)] if len(found) < 5 else []
+        return [Square(5 * number + 1, seen)] if len(found) % 2 else []
 
     for _ in range(2):
         found.clear()
-        run_batches(lend(journal), None, {1: [Square(1, seen)], 5: [Square(5, seen)]}, after, Tally())
-        assert found == [1, 25, 4, 36, 4, 36]
-    assert ran(seen) == [1, 5, 2, 6]
+        run_batches(lend(journal), None, 3, step, Tally())
+        assert found == [0, 1, 25, 36, 100, 121]
+    assert ran(seen) == [0, 1, 5, 6, 10, 11]
