@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from distq.graph.network_cost import NetworkCost
 from distq.search.acceptance import significant_improvement
 from distq.search.choice import CONFIDENCE
-from distq.search.goal import Floats
+from distq.search.goal import Floats, Seen
 from distq.search.metrics import mean_over_images
 from distq.stages.candidates import Made
 
@@ -24,6 +24,7 @@ class Trial:
         dropped: given up after the first samples.
         met: whether it meets the goal.
         losses: of each sample, (samples,); None where the loss is no mean over samples.
+        seen: what it did on each of them; None where the losses tell all, or it misses the goal.
         latency: median milliseconds of a forward on this machine; None where they were not asked for.
     """
 
@@ -34,6 +35,7 @@ class Trial:
     dropped: bool
     met: bool
     losses: Floats | None = field(default=None, compare=False, repr=False)
+    seen: Seen | None = field(default=None, compare=False, repr=False)
     latency: float | None = None
 
     @property

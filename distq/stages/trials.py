@@ -223,7 +223,9 @@ class Trials:
         cost = network_cost(made.form.model, made.form.plan)
         met = not dropped and goal.met(loss)
         latency = self._latency(made) if self._cost == "latency" and not dropped else None
-        trial = Trial(made, cost, loss, samples, dropped, met, self._losses(seen), latency)
+        losses = self._losses(seen)
+        kept = seen if met and losses is None else None
+        trial = Trial(made, cost, loss, samples, dropped, met, losses, seen=kept, latency=latency)
         says = "meets the goal" if trial.met else "misses the goal"
         if dropped:
             says += f" by far on {samples} samples"
