@@ -258,10 +258,11 @@ def _uncorrected(run: Run, form: Form, names: Names, layer: Layer, integers: str
     """A layer that reads an integer tensor of the graph that is run."""
     geometry = Geometry.of(form.model, layer)
     weight = form.state.weights[layer.name]
-    inputs = weight.integers.size // weight.channels
+    taps = math.prod(geometry.taps)
+    inputs = weight.integers.size // weight.channels // math.prod(geometry.kernel) * taps
     patches, blocks, original = 0, 1, None
-    if run.options.rounding == "gptq" and layer.op in {"Conv", "Gemm", "MatMul"} and inputs > 1:
-        blocks = cut_into(inputs // math.prod(geometry.kernel), math.prod(geometry.kernel))
+    if run.options.rounding == "gptq" and _has_patches(geometry) and inputs > 1:
+        blocks = cut_into(inputs // taps, taps)
         samples = max(LEAST_PATCHES, PATCHES_PER_INPUT * inputs // blocks)
         patches = -(-samples // len(run.readable(correction_samples(run))))
         original = float_weight(form.model, layer)
@@ -269,6 +270,14 @@ def _uncorrected(run: Run, form: Form, names: Names, layer: Layer, integers: str
     read = LayerInput(integers, encoding.zero_point, geometry, patches, blocks)
     mean = (form.means or {})[layer.name]
     return Uncorrected(layer, names, read, encoding.scale, weight, original, mean, form.plan.float_biases)
+
+
+def _has_patches(geometry: Geometry) -> bool:
+    """Whether all outputs multiply patches of one shape: of a ConvTranspose its phases have to be alike."""
+    if geometry.op != "ConvTranspose":
+        return True
+    whole = all(k % s == 0 for k, s in zip(geometry.kernel, geometry.strides, strict=True))
+    return whole and all(d == 1 for d in geometry.dilations)
 
 
 def cut_into(channels: int, kernel: int) -> int:
