@@ -278,3 +278,14 @@ def test_layers_that_are_not_searched_keep_their_thresholds(model: Path, many: P
     start = read_json(tmp_path / "run" / "thresholds.calibrated.json")["tensors"]
     changed = {name for name, row in thresholds(tmp_path / "run").items() if row != start[name]}
     assert changed <= {"second", *(name for name, row in start.items() if row["tied_to"] == "second")}
+
+
+@pytest.mark.parametrize(("samples", "options", "tuned_on"), [(20, {}, 10), (20, {"strategy": "grid"}, 20)])
+def test_half_of_few_samples_are_left_to_confirm_by(
+    samples: int, options: dict[str, object], tuned_on: int, model: Path, many: Path, tmp_path: Path
+) -> None:
+    found = distq.tune(
+        model=model, data=many, out=tmp_path / "run", samples=samples, effort=1, executor="local", **options
+    )
+    assert found.tuning is not None
+    assert found.tuning.images == tuned_on
