@@ -280,12 +280,11 @@ def test_layers_that_are_not_searched_keep_their_thresholds(model: Path, many: P
     assert changed <= {"second", *(name for name, row in start.items() if row["tied_to"] == "second")}
 
 
-@pytest.mark.parametrize(("samples", "options", "tuned_on"), [(20, {}, 10), (20, {"strategy": "grid"}, 20)])
+@pytest.mark.parametrize(("strategy", "tuned_on"), [("default", 10), ("grid", 20)])
 def test_half_of_few_samples_are_left_to_confirm_by(
-    samples: int, options: dict[str, object], tuned_on: int, model: Path, many: Path, tmp_path: Path
+    strategy: str, tuned_on: int, model: Path, many: Path, tmp_path: Path
 ) -> None:
-    found = distq.tune(
-        model=model, data=many, out=tmp_path / "run", samples=samples, effort=1, executor="local", **options
-    )
+    few = {"samples": 20, "effort": 1, "strategy": strategy, "executor": "local"}
+    found = distq.tune(model=model, data=many, out=tmp_path / "run", **few)
     assert found.tuning is not None
     assert found.tuning.images == tuned_on

@@ -156,3 +156,15 @@ def test_what_a_coarse_measure_sees_no_difference_in_is_kept(
     found = tune(place, "0.npy", tmp_path / "run", 32, SilentReporter())
     assert [note["lasts"] for note in notes(found)] == [True]
     assert any(layer.accepted for layer in found.layers)
+
+
+def test_a_search_that_gains_no_more_than_chance_is_not_kept(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gains = np.array([1.0, -0.9] * 8)
+    monkeypatch.setattr("distq.stages.confirm.diffs_of", lambda *_: [np.full(16, 9.0), 9.0 - gains])
+    shown = Lines()
+    found = tune(place, "3.npy", tmp_path / "run", 32, shown)
+    assert [note["lasts"] for note in notes(found)] == [False]
+    assert not any(layer.accepted for layer in found.layers)
+    assert any(line.endswith("from 9 to 8.95, as it may by chance") for line in shown.lines)
