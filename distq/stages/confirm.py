@@ -46,7 +46,9 @@ def confirmed(
     diffs = diffs_of(run, stage, [before, after], others)
     means = [mean_over_images(diff) for diff in diffs]
     lasts = not means[1] > means[0]
-    if better is not None and not np.array_equal(diffs[0], diffs[1]):  # a coarse measure may see no difference
+    if better is not None and not np.array_equal(
+        diffs[0], diffs[1]
+    ):  # a coarse measure may see no difference
         lasts = better(diffs[1], diffs[0])
     run.journal.note("confirmed", what=kind, lasts=lasts, diffs=means)
     if not lasts:

@@ -168,3 +168,19 @@ def test_a_search_that_gains_no_more_than_chance_is_not_kept(
     assert [note["lasts"] for note in notes(found)] == [False]
     assert not any(layer.accepted for layer in found.layers)
     assert any(line.endswith("from 9 to 8.95, as it may by chance") for line in shown.lines)
+
+
+def test_channels_stay_as_they_are_where_one_tuning_image_alone_gains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def one_gains(_run: object, _stage: str, forms: list[object]) -> list[np.ndarray]:
+        return [np.r_[9.0, np.ones(15)], *(np.r_[1.0, np.full(15, 1.1)] for _ in forms[1:])]
+
+    monkeypatch.setattr("distq.stages.start.tuning_diffs", one_gains)
+    np.save(tmp_path / "data.npy", samples(32))
+    model = write_model(tmp_path / "model.onnx", depthwise_network(spread=(1, 8, 1, 0.2, 1, 3, 1, 1)))
+    options = {"samples": 32, "tune_samples": 16, "method": "mse", "executor": "local"}
+    found = distq.tune(model=model, data=tmp_path / "data.npy", out=tmp_path / "run", **options)
+    with Journal(found.out / "journal.jsonl") as journal:
+        choices = journal.notes("channels")
+    assert {note["chosen"] for note in choices} == {"as they are"}
