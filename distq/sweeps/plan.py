@@ -97,7 +97,7 @@ def _planned(run: SweepRun, known: set[tuple[str, tuple[str, ...]]]) -> PlannedR
     corrected = means if options.bias_correction else 0
     fp32, int8 = observed + means + compared, corrected + compared
     if options.method == AUTO and options.table is None:
-        tried = min(MOST_COMPARED, len(selection.tuning))
+        tried = min(MOST_COMPARED, len(selection.calibration))
         fp32, int8 = fp32 + 2 * tried, int8 + corrected + (2 + len(METHODS)) * tried
     if isinstance(options, TuneOptions):
         fp32 += len(selection.tuning)
