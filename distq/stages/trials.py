@@ -150,7 +150,7 @@ class Trials:
             self._tried(one, (i, len(making)), (first, rest), beside, apart=apart)
             for i, one in enumerate(making)
         ]
-        run.reporter.start("make and measure", layers + len(steps) * len(samples), "layers and images")
+        run.reporter.start("make and measure", layers + len(steps) * len(samples), "steps")
         both = run_side_by_side(run, steps)
         run.reporter.finish()
         alive = [i for i, (_, _, hopeful) in enumerate(both) if hopeful]
