@@ -21,7 +21,8 @@ from distq.graph.holders import integer_tensors
 from distq.graph.passes.neutral import DropNeutral
 from distq.graph.state import Names
 from distq.graph.subgraph import Network
-from distq.stages.correct import round_and_correct, with_float_means
+from distq.stages.correct import round_and_correct
+from distq.stages.float_means import with_float_means
 from distq.stages.fused import with_nearest_weights
 from distq.targets import TARGETS
 
