@@ -22,6 +22,7 @@ from distq.graph.state import PARTS, Constants, Names, State, constants, has_bia
 from distq.graph.structure import Structures
 from distq.graph.swish import write_swishes
 from distq.graph.values import constant, values_of
+from distq.graph.written_gates import write_gates
 from distq.quant.scheme import encode
 from distq.targets.operators import PASS_THROUGH
 
@@ -56,6 +57,7 @@ def quantized_model(model: ir.Model, plan: Plan, state: State) -> ir.Model:
     names = Names.free_in(model)
     writer = _Writer(copy, plan, names, constants(plan, state, names))
     writer.drop_saturated()
+    write_gates(copy.graph, plan, names, writer.constant)
     write_swishes(copy.graph, plan, names)
     nodes = {node.name or "": node for node in copy.graph}
     for layer in plan.layers:
@@ -173,7 +175,7 @@ class _Writer:
         tensor = value.name or ""
         uses = [(use.node, use.idx) for use in value.uses()]
         pair = [self.constant(self.names.scale(quantizer)), self.constant(self.names.zero_point(quantizer))]
-        by_channel = {"axis": 1} if self.numbers[self.names.scale(quantizer)].ndim else {}
+        by_channel = {"axis": 1} if self.by_channel(quantizer) else {}
         source = self.kept_float(value)
         quantize = ir.node(
             "QuantizeLinear", [source, *pair], by_channel, name=f"{tensor}{self.names.tag}_quantize"
@@ -206,16 +208,20 @@ class _Writer:
             for position in positions:
                 self.graph.outputs[position] = out
 
+    def by_channel(self, quantizer: str) -> bool:
+        """Whether a quantizer has a scale for each channel; those around gates have factors instead."""
+        return self.numbers[self.names.scale(quantizer)].ndim > 0
+
     def scaled_by_channel(self, value: ir.Value) -> bool:
         """Whether a quantizer has scales by channel, or the layer that writes its tensor reads such."""
         quantizers = self.plan.by_tensor
-        if quantizers[value.name or ""].channels:
+        if self.by_channel(quantizers[value.name or ""].name):
             return True
         node = value.producer()
         while node is not None and node.op_type in _FUSED_OVER and node.inputs[0] is not None:
             node = node.inputs[0].producer()
         layer = None if node is None else self.compute.get(node.name or "")
-        return layer is not None and bool(quantizers[layer.inputs[0]].channels)
+        return layer is not None and self.by_channel(quantizers[layer.inputs[0]].name)
 
     def kept_float(self, value: ir.Value) -> ir.Value:
         """What a quantizer reads of a value: a Max of it alone where ONNX Runtime must not fuse the two.

@@ -13,6 +13,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
+from distq.graph.channel_gates import PARTS as GATE_PARTS
+from distq.graph.channel_gates import Written
 from distq.graph.layers import Layer
 from distq.graph.plan import Plan
 from distq.graph.values import constant, names_in, values_of
@@ -135,6 +137,7 @@ class Names:
             self.float_bias(tensor),
             *(f"{stem}_{part}" for stem in stems for part in (*PARTS, "dequantized", "row", "axis")),
             *(f"{self.swish(tensor)}_{part}" for part in SWISH_PARTS),
+            *(f"{self.gate(tensor)}_{part}" for part in GATE_PARTS),
         ]
 
     def quantized(self, tensor: str) -> str:
@@ -180,6 +183,10 @@ class Names:
     def swish(self, tensor: str) -> str:
         """Stem of what a HardSwish is written as."""
         return f"{tensor}{self.tag}_swish"
+
+    def gate(self, tensor: str) -> str:
+        """Stem of what multiplies a tensor by the factors of its channels, for its SiLU or HardSwish."""
+        return f"{tensor}{self.tag}_channels"
 
     def float_bias(self, layer: str) -> str:
         """A layer's bias where the plan keeps biases in float."""
@@ -238,16 +245,18 @@ def float_bias(model: ir.Model, layer: Layer, channels: int) -> npt.NDArray[np.f
 
 def constants(plan: Plan, state: State, names: Names) -> Constants:
     """All constants the quantized model needs, by the names ``graph.qdq`` gives them."""
-    found: Constants = {}
+    written = Written(plan, state.encodings)
+    found = written.constants(names)
     for quantizer in plan.quantizers:
-        found.update(encoding_constants(quantizer.name, state.encodings[quantizer.name], names))
+        found.update(encoding_constants(quantizer.name, written.encoding(quantizer.name), names))
     for layer in plan.layers:
         if layer.name not in state.weights:
             continue
         weight, stem = state.weights[layer.name], names.weight(layer.name)
+        scale = written.weight_scale(layer.name, weight.scale)
         found[f"{stem}_quantized"] = weight.integers
-        found[f"{stem}_scale"] = weight.scale
-        found[f"{stem}_zero_point"] = np.zeros(weight.scale.shape, np.int8)
+        found[f"{stem}_scale"] = scale
+        found[f"{stem}_zero_point"] = np.zeros(scale.shape, np.int8)
         found.update(bias_constants(plan, state, names, layer))
     return found
 
@@ -256,10 +265,15 @@ def small_constants(plan: Plan, state: State, names: Names) -> Constants:
     """All constants but the weights: what a search changes, small enough to travel with every unit."""
     found: Constants = {}
     for quantizer in plan.quantizers:
-        found |= encoding_constants(quantizer.name, state.encodings[quantizer.name], names)
+        found |= written_encoding(plan, state, names, quantizer.name)
     for layer in plan.layers:
         found |= bias_constants(plan, state, names, layer)
     return found
+
+
+def written_encoding(plan: Plan, state: State, names: Names, quantizer: str) -> Constants:
+    """Scale and zero point of one quantizer of a plan, one of each where gates have the factors."""
+    return encoding_constants(quantizer, Written(plan, state.encodings).encoding(quantizer), names)
 
 
 def encoding_constants(name: str, encoding: Encoding, names: Names) -> Constants:
@@ -270,45 +284,53 @@ def encoding_constants(name: str, encoding: Encoding, names: Names) -> Constants
     }
 
 
+@dataclass(frozen=True)
+class HeldBias:
+    """What turns a layer's bias into the integers that the network holds.
+
+    Attributes:
+        step: scale of what the layer reads; None where biases are kept in float.
+        weight_scale: of its weights, as the network holds it.
+        divisor: what its output channels are divided by, (channels,); None: nothing.
+    """
+
+    step: Scales | None
+    weight_scale: npt.NDArray[np.float32]
+    divisor: npt.NDArray[np.float64] | None = None
+
+    @classmethod
+    def of(cls, plan: Plan, state: State, layer: Layer) -> HeldBias:
+        """That of a layer."""
+        written = Written(plan, state.encodings)
+        step = None if plan.float_biases else written.encoding(plan.by_tensor[layer.inputs[0]].name).scale
+        scale = written.weight_scale(layer.name, state.weights[layer.name].scale)
+        return cls(step, scale, written.divisor(layer.name))
+
+    def constants(self, names: Names, layer: str, bias: npt.NDArray[np.float64]) -> Constants:
+        """The constants of a layer's bias, (channels,)."""
+        if self.divisor is not None:
+            bias = bias / self.divisor
+        if self.step is None:
+            return {names.float_bias(layer): bias.astype(np.float32)}
+        integers, scale = quantize_bias(bias, self.step, self.weight_scale)
+        stem = names.bias(layer)
+        return {
+            f"{stem}_quantized": integers,
+            f"{stem}_scale": scale,
+            f"{stem}_zero_point": np.zeros(scale.shape, np.int32),
+        }
+
+
 def bias_constants(plan: Plan, state: State, names: Names, layer: Layer) -> Constants:
     """int32 bias, its scale and zero point, or the float32 bias; empty for a layer that holds none."""
     if layer.name not in state.biases:
         return {}
-    step = None if plan.float_biases else state.encodings[plan.by_tensor[layer.inputs[0]].name].scale
-    weight_scale = state.weights[layer.name].scale
-    return bias_as_stored(names, layer.name, state.biases[layer.name], step, weight_scale)
-
-
-def bias_as_stored(
-    names: Names,
-    layer: str,
-    bias: npt.NDArray[np.float64],
-    step: Scales | None,
-    weight_scale: npt.NDArray[np.float32],
-) -> Constants:
-    """The constants of a layer's bias.
-
-    Args:
-        names: of the model.
-        layer: its name.
-        bias: (channels,).
-        step: scale of what the layer reads; None where biases are kept in float.
-        weight_scale: of its weights.
-    """
-    if step is None:
-        return {names.float_bias(layer): bias.astype(np.float32)}
-    integers, scale = quantize_bias(bias, step, weight_scale)
-    stem = names.bias(layer)
-    return {
-        f"{stem}_quantized": integers,
-        f"{stem}_scale": scale,
-        f"{stem}_zero_point": np.zeros(scale.shape, np.int32),
-    }
+    return HeldBias.of(plan, state, layer).constants(names, layer.name, state.biases[layer.name])
 
 
 def quantizer_constants(plan: Plan, state: State, names: Names, quantizer: str) -> Constants:
     """The constants that follow one quantizer: its own, and the int32 biases of the layers that read it."""
-    found = encoding_constants(quantizer, state.encodings[quantizer], names)
+    found = written_encoding(plan, state, names, quantizer)
     for layer in readers(plan, quantizer):
         found.update(bias_constants(plan, state, names, layer))
     return found

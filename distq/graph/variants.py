@@ -33,9 +33,12 @@ class FloatPart:
 
 
 def separable(plan: Plan) -> Plan:
-    """The plan whose export :func:`put_back` takes: no Relu or Clip is implied, HardSwish is whole."""
+    """The plan whose export :func:`put_back` takes: no Relu or Clip is implied, HardSwish is whole.
+
+    Scales by channel are those of quantizers, without factors in weights.
+    """
     kernels = plan.target.kernels - SWISHES
-    return replace(plan, dropped=frozenset(), target=replace(plan.target, kernels=kernels))
+    return replace(plan, dropped=frozenset(), gates=(), target=replace(plan.target, kernels=kernels))
 
 
 def put_back(exported: onnx.ModelProto, original: onnx.ModelProto, part: FloatPart) -> bytes:

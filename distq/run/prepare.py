@@ -127,7 +127,7 @@ def prepare_model(
 
 def takes_channel_scales(options: LayerOptions, target: Target) -> bool:
     """Whether channels in front of depthwise layers may have scales of their own."""
-    return target.channel_scales and options.channel_scales is not False
+    return target.channel_scales != "none" and options.channel_scales is not False
 
 
 def _require_rows(options: CalibrateOptions, table: Path, rows: Table, plan: Plan) -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from distq.errors import UsageError
+from distq.graph.channel_gates import gates_of
 from distq.graph.depthwise import depthwise_inputs
 from distq.graph.plan import Plan, Quantizer, plan_again
 from distq.graph.probes import with_outputs
 from distq.graph.quantizers import ChannelRange
 from distq.quant.channel_factors import channel_gain
+from distq.quant.gate_factors import gate_scales
 from distq.replica.float32 import ChannelRanges
 from distq.run.context import Run
 from distq.run.prepare import takes_channel_scales
@@ -45,28 +47,82 @@ def with_channel_scales(run: Run, form: Form) -> Form:
         raise UsageError("--table says what has scales by channel: leave out --channel-scales or --table")
     if options.table is not None or not takes_channel_scales(options, form.plan.target):
         return form
-    weights = depthwise_inputs(form.model, form.plan)
-    quantizers = [q for q in form.plan.quantizers if q.name in weights]
-    missing = [q for q in quantizers if q.name not in form.channel_ranges]
-    form = replace(form, channel_ranges={**form.channel_ranges, **_measured(run, form, missing)})
-    chosen: dict[str, tuple[ChannelRange, ...]] = {}
-    headroom = _headroom(len(run.selection.calibration[:MOST_SAMPLES]))
-    for q in quantizers:
-        ends = _with_headroom(form.plan, q, form.channel_ranges[q.name], headroom)
-        if channel_gain(*ends, weights[q.name]) >= LEAST_GAIN:
-            chosen[q.name] = tuple(
-                (float(low), float(high)) for low, high in zip(*_filled(*ends), strict=True)
-            )
-    if missing and (chosen or options.channel_scales):
+    found = (_by_gates if form.plan.target.channel_scales == "gates" else _by_quantizers)(run, form)
+    chosen = found.chosen
+    if found.measured and (chosen or options.channel_scales):
         run.reporter.line(
-            f"channels: scales of their own for {len(chosen)} of {len(quantizers)} inputs of depthwise layers"
+            f"channels: scales of their own for {found.count} of {found.of} inputs of depthwise layers"
         )
+    form = replace(form, channel_ranges=found.ends)
     if not chosen:
         return form
     settings = replace(form.plan.settings, channels=tuple(chosen.items()))
     wide = [q.name for q in form.plan.quantizers if q.bits == 16]
     plan = plan_again(replace(form.plan, settings=settings), form.model, int16=wide)
     return replace(form, plan=plan)
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """Tensors whose channels get scales of their own.
+
+    Attributes:
+        chosen: the ranges of their channels.
+        ends: lower and upper end of each channel of all that came into question.
+        count: inputs of depthwise layers that get such.
+        of: how many came into question.
+        measured: some were measured now.
+    """
+
+    chosen: Mapping[str, tuple[ChannelRange, ...]]
+    ends: Mapping[str, ChannelEnds]
+    count: int
+    of: int
+    measured: bool
+
+
+def _by_quantizers(run: Run, form: Form) -> _Chosen:
+    """Inputs of depthwise layers where the estimate says that it pays."""
+    weights = depthwise_inputs(form.model, form.plan)
+    quantizers = [q for q in form.plan.quantizers if q.name in weights]
+    ends, missing = _ends(run, form, [q.name for q in quantizers])
+    chosen: dict[str, tuple[ChannelRange, ...]] = {}
+    headroom = _headroom(len(run.selection.calibration[:MOST_SAMPLES]))
+    for q in quantizers:
+        own = _with_headroom(form.plan, q, ends[q.name], headroom)
+        if channel_gain(*own, weights[q.name]) >= LEAST_GAIN:
+            chosen[q.name] = _ranges(_filled(*own))
+    return _Chosen(chosen, ends, len(chosen), len(quantizers), missing)
+
+
+def _by_gates(run: Run, form: Form) -> _Chosen:
+    """What goes in and what comes out of the SiLU and HardSwish in front of such layers."""
+    plan = form.plan
+    weights = depthwise_inputs(form.model, plan)
+    found = [gate for gate in gates_of(form.model, plan) if gate.product in weights]
+    ends, missing = _ends(run, form, [name for gate in found for name in (gate.data, gate.product)])
+    chosen: dict[str, tuple[ChannelRange, ...]] = {}
+    headroom = _headroom(len(run.selection.calibration[:MOST_SAMPLES]))
+    for gate in found:
+        both = [
+            _filled(headroom * low, headroom * high) for low, high in (ends[gate.data], ends[gate.product])
+        ]
+        scales = gate_scales(
+            both[0], both[1], gate.bounds, weights[gate.product], symmetric=plan.scheme == "symmetric"
+        )
+        if scales.gain >= LEAST_GAIN:
+            chosen |= {gate.data: _ranges(scales.data), gate.product: _ranges(scales.product)}
+    return _Chosen(chosen, ends, len(chosen) // 2, len(found), missing)
+
+
+def _ends(run: Run, form: Form, tensors: Sequence[str]) -> tuple[dict[str, ChannelEnds], bool]:
+    """Ends of the channels of tensors, and whether some were measured now."""
+    missing = [name for name in tensors if name not in form.channel_ranges]
+    return {**form.channel_ranges, **_measured(run, form, missing)}, bool(missing)
+
+
+def _ranges(ends: ChannelEnds) -> tuple[ChannelRange, ...]:
+    return tuple((float(low), float(high)) for low, high in zip(*ends, strict=True))
 
 
 def without_channel_scales(form: Form) -> Form:
@@ -78,14 +134,13 @@ def without_channel_scales(form: Form) -> Form:
     return replace(form, plan=plan_again(replace(form.plan, settings=settings), form.model, int16=wide))
 
 
-def _measured(run: Run, form: Form, quantizers: Sequence[Quantizer]) -> dict[str, ChannelEnds]:
-    """Lower and upper end of each channel on the calibration samples, by quantizer."""
-    if not quantizers:
+def _measured(run: Run, form: Form, tensors: Sequence[str]) -> dict[str, ChannelEnds]:
+    """Lower and upper end of each channel on the calibration samples, by tensor."""
+    if not tensors:
         return {}
-    tensors = tuple(q.name for q in quantizers)
     model = run.executor.share(with_outputs(form.model, tensors))
     samples = run.selection.calibration[:MOST_SAMPLES]
-    units = [ChannelRanges(model, tensors, run.data, piece) for piece in run.shards(samples)]
+    units = [ChannelRanges(model, tuple(tensors), run.data, piece) for piece in run.shards(samples)]
     results = list(run.images("channel ranges", units))
     run.cost_so_far.fp32_forwards += len(run.readable(samples))
     found = {}

@@ -24,7 +24,7 @@ from distq.graph.moving_cut import MovingCut
 from distq.graph.network_cost import compute_nodes, multiplications, shares
 from distq.graph.patches import Geometry
 from distq.graph.probes import stages, with_means
-from distq.graph.state import Names, float_weight
+from distq.graph.state import HeldBias, Names, float_weight
 from distq.graph.subgraph import Network
 from distq.replica.chain import Chain, CorrectChain, Uncorrected
 from distq.replica.correction import with_moments
@@ -268,7 +268,8 @@ def _uncorrected(run: Run, form: Form, names: Names, layer: Layer, integers: str
     encoding = form.state.encodings[form.plan.by_tensor[layer.inputs[0]].name]
     read = LayerInput(integers, encoding.zero_point, geometry, patches, blocks)
     mean = (form.means or {})[layer.name]
-    return Uncorrected(layer, names, read, encoding.scale, weight, original, mean, form.plan.float_biases)
+    held = HeldBias.of(form.plan, form.state, layer)
+    return Uncorrected(layer, names, read, encoding.scale, weight, original, mean, held)
 
 
 def cut_into(channels: int, kernel: int) -> int:
