@@ -79,9 +79,16 @@ class ChannelGate:
     rank: int
 
     @property
-    def bounds(self) -> tuple[float, float]:
-        """The input below which the product counts as 0, and the least product."""
-        return (-SHIFT, -SHIFT * SHIFT / (4 * WIDTH)) if self.op in SWISHES else (-LARGEST_INPUT, LEAST_SILU)
+    def least(self) -> float:
+        """The least product there is."""
+        return -SHIFT * SHIFT / (4 * WIDTH) if self.op in SWISHES else LEAST_SILU
+
+    @property
+    def cuts(self) -> tuple[tuple[float, float], ...]:
+        """Lower ends that its input can be cut at, and how far its product is then off at most."""
+        ends = np.linspace(1.0, SHIFT if self.op in SWISHES else LARGEST_INPUT, 15)
+        off = ends * (SHIFT - ends) / WIDTH if self.op in SWISHES else ends / (1 + np.exp(ends))
+        return tuple((-float(end), float(lost)) for end, lost in zip(ends, off, strict=True))
 
 
 def find_gates(

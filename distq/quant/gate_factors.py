@@ -1,7 +1,8 @@
 """Scales of channels on the way through a SiLU or HardSwish, with one zero point for all of a tensor.
 
 What goes in and what comes out have the same factors: the product keeps what its input was divided by. So a
-factor follows from the input's range, and one scale for all divided channels from the product's.
+factor serves two ranges. The input goes far below zero where the product hardly does: its lower end is cut
+where the finer steps are worth what that takes from the product.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ Floats = npt.NDArray[np.float64]
 Ends = tuple[Floats, Floats]
 """Lower and upper end of each channel's range, (channels,) each."""
 
-_STEPS = 255
-_HALF = 127
+STEPS, HALF = 255, 127
+
+BELOW_CUT = 0.1
+"""What part of the values of a channel is taken to lie beyond a cut, where its range does."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,8 @@ class GateScales:
     Attributes:
         data: of what the activation reads.
         product: of what it is multiplied to.
-        gain: estimated noise at the outputs of the depthwise layers with one scale a tensor, over that with
-            these.
+        gain: decibels by which the estimated noise of a channel is less than with one scale a tensor, the
+            mean over channels.
     """
 
     data: Ends
@@ -39,48 +42,66 @@ class GateScales:
 
 
 def gate_scales(
-    data: Ends, product: Ends, bounds: tuple[float, float], weights: Sequence[Floats], *, symmetric: bool
+    data: Ends,
+    product: Ends,
+    cuts: Sequence[tuple[float, float]],
+    read: npt.NDArray[np.bool_],
+    *,
+    symmetric: bool,
 ) -> GateScales:
     """The ranges of least estimated noise.
 
-    Both tensors add the square of their step. Every output counts alike, as in
-    :func:`~distq.quant.channel_factors.channel_gain`.
+    A channel's noise is the variance that rounding adds to its product, and what a cut takes from it, over
+    that of a scale and a zero point of its own. So channels count alike, however wide they are: the weights
+    behind them make up for their width.
 
     Args:
         data: ends of what the activation reads.
         product: ends of what it is multiplied to.
-        bounds: below the first the activation makes nothing of its input; the second is the least product.
-        weights: (channels, kernel) of each depthwise layer.
+        cuts: lower ends, below zero, that what is read can be cut at, and how far the product is then off.
+        read: which channels depthwise layers make something of.
         symmetric: ranges are around 0.
     """
-    read = np.sum([np.any(weight != 0, axis=1) for weight in weights], axis=0) * (data[1] > data[0])
-    ends = np.maximum(data[0], bounds[0]), data[1]
-    zero, steps = _scales(*ends, read, symmetric=symmetric)
-    steps = np.maximum(steps, SMALLEST_FACTOR * steps.max())
-    written = np.maximum(product[0], bounds[1]) / steps, product[1] / steps
-    whole = written[0].min(keepdims=True), written[1].max(keepdims=True)
-    product_zero, ratio = _scales(*whole, np.ones(1), symmetric=symmetric)
-    products = ratio * steps
-    together = np.sum(read) * sum((high.max() - low.min()) ** 2 for low, high in (data, product))
-    by_channel = _STEPS**2 * np.sum(read * (steps**2 + products**2))
-    gain = float(together / by_channel) if by_channel > 0 else 0.0
+    own = (product[1] - product[0]) / STEPS
+    own = np.maximum(own, SMALLEST_FACTOR * own.max())
+    best: tuple[float, int, Floats, Floats] | None = None
+    for zero in (HALF + 1,) if symmetric else range(1, STEPS):
+        noise, scales = _cut(data, cuts, zero, own, above=HALF if symmetric else STEPS - zero)
+        score = float(np.mean(np.log1p(noise[read]))) if read.any() else 0.0
+        if best is None or score < best[0]:
+            best = score, zero, scales, noise
+    assert best is not None  # noqa: S101  # there is always a zero point to try
+    _, zero, scales, noise = best
+    scales = np.maximum(scales, SMALLEST_FACTOR * scales.max())
+    low, high = float(np.max(-product[0] / scales)), float(np.max(product[1] / scales))
+    if symmetric:
+        ratio, product_zero = max(low, high) / HALF, HALF + 1
+    else:
+        ratio = (low + high) / STEPS
+        product_zero = round(low / ratio)
+    together = sum(((high.max() - low.min()) / STEPS) ** 2 for low, high in (data, product)) / own**2
+    gained = 10 * np.log10(together / np.maximum(noise, np.finfo(np.float64).tiny))
+    gain = float(np.mean(gained[read])) if read.any() else 0.0
     return GateScales(
-        _ends(zero, steps, symmetric=symmetric), _ends(product_zero, products, symmetric=symmetric), gain
+        _ends(zero, scales, symmetric=symmetric),
+        _ends(product_zero, ratio * scales, symmetric=symmetric),
+        gain,
     )
 
 
-def _scales(
-    low: Floats, high: Floats, counts: npt.NDArray[np.generic], *, symmetric: bool
-) -> tuple[int, Floats]:
-    """The zero point whose scales add least noise, and these, (channels,)."""
+def _cut(
+    data: Ends, cuts: Sequence[tuple[float, float]], zero: int, own: Floats, above: int
+) -> tuple[Floats, Floats]:
+    """Noise of each channel at its best cut, over that of a scale of its own, and its scale."""
     tiny = np.finfo(np.float32).tiny
-    if symmetric:
-        return _HALF + 1, np.maximum(np.maximum(-low, high) / _HALF, tiny)
-    zeros = np.arange(1, _STEPS)[:, None]
-    scales = np.maximum(np.maximum(high / (_STEPS - zeros), -low / zeros), tiny)
-    best = int(np.argmin(np.sum(counts * scales**2, axis=1)))
-    return int(zeros[best, 0]), scales[best]
+    ends, off = (np.array(column)[:, None] for column in zip(*cuts, strict=True))
+    below = zero - 1 if above == HALF else zero
+    scales = np.maximum(np.maximum(data[1] / above, np.minimum(-data[0], -ends) / below), tiny)
+    lost = np.where(data[0] < ends, 12 * BELOW_CUT * off**2, 0.0)
+    noise = (2 * scales**2 + lost) / own**2
+    chosen = np.argmin(noise, axis=0), np.arange(own.size)
+    return noise[chosen], scales[chosen]
 
 
 def _ends(zero: int, scales: Floats, *, symmetric: bool) -> Ends:
-    return (-_HALF * scales, _HALF * scales) if symmetric else (-zero * scales, (_STEPS - zero) * scales)
+    return (-HALF * scales, HALF * scales) if symmetric else (-zero * scales, (STEPS - zero) * scales)

@@ -28,6 +28,9 @@ LEAST_HEADROOM = 1.15
 LEAST_GAIN = 10**0.6
 """Estimated noise of one scale over that of scales by channel, 6 dB: what promises less keeps one scale."""
 
+LEAST_GAIN_GATE = 3.0
+"""Decibels of a channel where a SiLU or HardSwish is on the way."""
+
 MOST_SAMPLES = 1024
 """Samples that channels are measured on."""
 
@@ -104,13 +107,13 @@ def _by_gates(run: Run, form: Form) -> _Chosen:
     chosen: dict[str, tuple[ChannelRange, ...]] = {}
     headroom = _headroom(len(run.selection.calibration[:MOST_SAMPLES]))
     for gate in found:
-        both = [
+        data, product = (
             _filled(headroom * low, headroom * high) for low, high in (ends[gate.data], ends[gate.product])
-        ]
-        scales = gate_scales(
-            both[0], both[1], gate.bounds, weights[gate.product], symmetric=plan.scheme == "symmetric"
         )
-        if scales.gain >= LEAST_GAIN:
+        product = np.maximum(product[0], gate.least), product[1]
+        read = np.any([np.any(weight != 0, axis=1) for weight in weights[gate.product]], axis=0)
+        scales = gate_scales(data, product, gate.cuts, read, symmetric=plan.scheme == "symmetric")
+        if scales.gain >= LEAST_GAIN_GATE:
             chosen |= {gate.data: _ranges(scales.data), gate.product: _ranges(scales.product)}
     return _Chosen(chosen, ends, len(chosen) // 2, len(found), missing)
 
