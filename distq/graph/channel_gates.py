@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from distq.graph.islands import is_depthwise
 from distq.graph.layers import Layer, float_name, gates
-from distq.graph.quantizers import Quantizer
+from distq.graph.quantizers import ChannelRange, Quantizer
 from distq.quant.scheme import Encoding, quantize_bias
 from distq.targets.operators import GATES, SWISHES
 
@@ -42,7 +42,7 @@ SHIFT, WIDTH = 3.0, 6.0
 
 _WEIGHT = 127
 _SAME = 1e-3
-"""How far factors of what is read and of what is written may differ: scales are float32."""
+"""How far zero points and factors of a table may differ from channel to channel: its numbers are rounded."""
 
 PARTS = tuple(
     f"{stem}_{part}"
@@ -159,14 +159,14 @@ def only_of_gates(quantizers: Sequence[Quantizer], found: Sequence[ChannelGate])
     return tuple(q if q.name in kept else replace(q, channels=()) for q in quantizers)
 
 
-def agree(data: Encoding, product: Encoding) -> bool:
-    """Whether scales by channel of what a gate reads and writes can be one scale and one factor each."""
-    factors = [np.asarray(e.scale, np.float64) for e in (data, product)]
-    one_zero = all(len(np.unique(e.zero_point)) == 1 for e in (data, product))
-    if not one_zero or factors[0].shape != factors[1].shape:
+def agree(data: Sequence[ChannelRange], product: Sequence[ChannelRange]) -> bool:
+    """Whether ranges of channels on both sides of a gate have one zero point each, and one factor."""
+    if len(data) != len(product):
         return False
-    ratio = factors[1] / factors[0]
-    return bool(np.ptp(ratio) <= _SAME * ratio.mean())
+    low, high = np.moveaxis(np.array([data, product]), 2, 0)
+    widths = high - low
+    zeros, factors = -low / widths, widths[1] / widths[0]
+    return bool(np.all(np.ptp(zeros, axis=1) < _SAME) and np.ptp(factors) < _SAME * factors.mean())
 
 
 @dataclass(frozen=True)

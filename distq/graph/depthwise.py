@@ -7,6 +7,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from distq.errors import FileFormatError
+from distq.graph.channel_gates import agree
 from distq.graph.islands import is_depthwise
 from distq.graph.plan import Plan
 from distq.graph.state import float_weight
@@ -44,6 +45,14 @@ def require_channels(model: ir.Model, plan: Plan, where: str) -> None:
     """
     given = {q.name: len(q.channels) for q in plan.quantizers if q.channels}
     read = depthwise_inputs(model, plan) if given else {}
+    for gate in plan.gates:
+        ranges = [plan.by_tensor[name].channels for name in (gate.data, gate.product)]
+        if len(ranges[1]) == len(read[gate.product][0]) and not agree(*ranges):
+            raise FileFormatError(
+                f"{where}: the scales by channel of {gate.data} and {gate.product} do not go together: "
+                "take a table as a run wrote it, or --no-channel-scales"
+            )
+        read[gate.data] = read[gate.product]
     for name, count in given.items():
         own = len(read[name][0]) if name in read else 0
         if count != own:

@@ -198,8 +198,10 @@ class _Writer:
         everywhere = self.plan.target.placement == "everywhere"
         for node, position in uses:
             rounded = everywhere and (node.name, tensor) not in self.plan.unrounded
-            if rounded or (node.name in self.compute and position < 2):
-                node.replace_input_with(position, out)
+            computes = node.name in self.compute and position < 2
+            if rounded or computes:
+                read = out if computes or not by_channel else self.apart(out, self.names.read_alone(tensor))
+                node.replace_input_with(position, read)
         wide = ("", tensor) in self.plan.unrounded
         if everywhere and value.is_graph_output() and not value.is_graph_input() and not wide:
             positions = [i for i, v in enumerate(self.graph.outputs) if v is value]
@@ -237,9 +239,17 @@ class _Writer:
         pools = everywhere and node.op_type == "MaxPool" and float_name(node) in dict(self.plan.float_nodes)
         if not pools and not self.scaled_by_channel(value) and not (everywhere and wrongly_fused(node)):
             return value
-        tensor = value.name or ""
-        alone = ir.node("Max", [value], name=f"{tensor}{self.names.tag}_alone")
+        return self.apart(value, self.names.alone(value.name or ""))
+
+    def apart(self, value: ir.Value, name: str) -> ir.Value:
+        """A Max of a value alone, of this name, which keeps ONNX Runtime from fusing what is around it."""
+        known = [use.node.outputs[0] for use in value.uses() if use.node.outputs[0].name == name]
+        if known:
+            return known[0]
+        alone = ir.node("Max", [value], name=name)
         out = alone.outputs[0]
-        out.name, out.shape, out.type = self.names.alone(tensor), value.shape, value.type
-        self.graph.insert_after(node, alone)
+        out.name, out.shape, out.type = name, value.shape, value.type
+        producer = value.producer()
+        if producer is not None:
+            self.graph.insert_after(producer, alone)
         return out

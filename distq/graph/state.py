@@ -133,6 +133,7 @@ class Names:
             self.zero_point(tensor),
             self.unquantized(tensor),
             self.alone(tensor),
+            self.read_alone(tensor),
             self.captured(tensor),
             self.float_bias(tensor),
             *(f"{stem}_{part}" for stem in stems for part in (*PARTS, "dequantized", "row", "axis")),
@@ -155,6 +156,10 @@ class Names:
     def alone(self, tensor: str) -> str:
         """A tensor behind an operator that keeps its node and its quantizer apart."""
         return f"{tensor}{self.tag}_alone"
+
+    def read_alone(self, tensor: str) -> str:
+        """The same of what is read of a tensor whose channels have scales of their own."""
+        return f"{tensor}{self.tag}_read_alone"
 
     def captured(self, tensor: str) -> str:
         """What graphs inside nodes read in its place."""
