@@ -152,11 +152,19 @@ def _multiplied(sigmoid: ir.Node) -> ir.Value | None:
     return next(iter(readers)).outputs[0] if gates(sigmoid) and len(readers) == 1 else None
 
 
-def only_of_gates(quantizers: Sequence[Quantizer], found: Sequence[ChannelGate]) -> tuple[Quantizer, ...]:
-    """Quantizers without scales by channel where they are not on both sides of a gate."""
+def with_factors(
+    found: Sequence[ChannelGate], quantizers: Sequence[Quantizer], *, whole: bool
+) -> tuple[tuple[ChannelGate, ...], tuple[Quantizer, ...]]:
+    """Gates with ranges of channels on both sides, and the quantizers.
+
+    Of a whole network other quantizers lose such ranges: kernels of one scale could not take them.
+    """
     given = {q.name for q in quantizers if q.channels}
-    kept = {name for g in found if {g.data, g.product} <= given for name in (g.data, g.product)}
-    return tuple(q if q.name in kept else replace(q, channels=()) for q in quantizers)
+    kept = tuple(g for g in found if {g.data, g.product} <= given)
+    names = {name for g in kept for name in (g.data, g.product)}
+    if whole:
+        quantizers = [q if q.name in names else replace(q, channels=()) for q in quantizers]
+    return kept, tuple(quantizers)
 
 
 def agree(data: Sequence[ChannelRange], product: Sequence[ChannelRange]) -> bool:

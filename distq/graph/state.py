@@ -15,15 +15,15 @@ import numpy.typing as npt
 
 from distq.graph.channel_gates import PARTS as GATE_PARTS
 from distq.graph.channel_gates import Written
+from distq.graph.held_bias import HeldBias
 from distq.graph.layers import Layer
 from distq.graph.plan import Plan
+from distq.graph.subpixel import as_conv, by_phase
 from distq.graph.values import constant, names_in, values_of
 from distq.quant.scheme import (
     Encoding,
-    Scales,
     along,
     fit_weight_scale,
-    quantize_bias,
     quantize_weight,
     round_weight,
 )
@@ -43,6 +43,12 @@ SWISH_PARTS = (
     *("shift_value", "sum_value", "clip_value", "gate_value"),
 )
 """Constants and tensors that a HardSwish is written with."""
+
+SUBPIXEL_PARTS = (
+    *("parted", "joined", "strides", "rest", "starts", "ends", "axes", "Shape", "Mul", "Add"),
+    *(f"{step}{part}" for step in range(1, 8) for part in ("", "_quantized", "_dequantized")),
+)
+"""Constants and tensors that a ConvTranspose is written with as a sub-pixel convolution."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +145,7 @@ class Names:
             *(f"{stem}_{part}" for stem in stems for part in (*PARTS, "dequantized", "row", "axis")),
             *(f"{self.swish(tensor)}_{part}" for part in SWISH_PARTS),
             *(f"{self.gate(tensor)}_{part}" for part in GATE_PARTS),
+            *(f"{self.subpixel(tensor)}_{part}" for part in SUBPIXEL_PARTS),
         ]
 
     def quantized(self, tensor: str) -> str:
@@ -192,6 +199,10 @@ class Names:
     def gate(self, tensor: str) -> str:
         """Stem of what multiplies a tensor by the factors of its channels, for its SiLU or HardSwish."""
         return f"{tensor}{self.tag}_channels"
+
+    def subpixel(self, tensor: str) -> str:
+        """Stem of what a ConvTranspose is written as."""
+        return f"{tensor}{self.tag}_subpixel"
 
     def float_bias(self, layer: str) -> str:
         """A layer's bias where the plan keeps biases in float."""
@@ -258,8 +269,8 @@ def constants(plan: Plan, state: State, names: Names) -> Constants:
         if layer.name not in state.weights:
             continue
         weight, stem = state.weights[layer.name], names.weight(layer.name)
-        scale = written.weight_scale(layer.name, weight.scale)
-        found[f"{stem}_quantized"] = weight.integers
+        scale = by_phase(written.weight_scale(layer.name, weight.scale), layer.subpixel)
+        found[f"{stem}_quantized"] = as_conv(weight.integers, layer.subpixel)
         found[f"{stem}_scale"] = scale
         found[f"{stem}_zero_point"] = np.zeros(scale.shape, np.int8)
         found.update(bias_constants(plan, state, names, layer))
@@ -289,48 +300,11 @@ def encoding_constants(name: str, encoding: Encoding, names: Names) -> Constants
     }
 
 
-@dataclass(frozen=True)
-class HeldBias:
-    """What turns a layer's bias into the integers that the network holds.
-
-    Attributes:
-        step: scale of what the layer reads; None where biases are kept in float.
-        weight_scale: of its weights, as the network holds it.
-        divisor: what its output channels are divided by, (channels,); None: nothing.
-    """
-
-    step: Scales | None
-    weight_scale: npt.NDArray[np.float32]
-    divisor: npt.NDArray[np.float64] | None = None
-
-    @classmethod
-    def of(cls, plan: Plan, state: State, layer: Layer) -> HeldBias:
-        """That of a layer."""
-        written = Written(plan, state.encodings)
-        step = None if plan.float_biases else written.encoding(plan.by_tensor[layer.inputs[0]].name).scale
-        scale = written.weight_scale(layer.name, state.weights[layer.name].scale)
-        return cls(step, scale, written.divisor(layer.name))
-
-    def constants(self, names: Names, layer: str, bias: npt.NDArray[np.float64]) -> Constants:
-        """The constants of a layer's bias, (channels,)."""
-        if self.divisor is not None:
-            bias = bias / self.divisor
-        if self.step is None:
-            return {names.float_bias(layer): bias.astype(np.float32)}
-        integers, scale = quantize_bias(bias, self.step, self.weight_scale)
-        stem = names.bias(layer)
-        return {
-            f"{stem}_quantized": integers,
-            f"{stem}_scale": scale,
-            f"{stem}_zero_point": np.zeros(scale.shape, np.int32),
-        }
-
-
 def bias_constants(plan: Plan, state: State, names: Names, layer: Layer) -> Constants:
     """int32 bias, its scale and zero point, or the float32 bias; empty for a layer that holds none."""
     if layer.name not in state.biases:
         return {}
-    return HeldBias.of(plan, state, layer).constants(names, layer.name, state.biases[layer.name])
+    return HeldBias.of(plan, state, layer).constants(names, layer, state.biases[layer.name])
 
 
 def quantizer_constants(plan: Plan, state: State, names: Names, quantizer: str) -> Constants:

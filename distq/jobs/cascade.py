@@ -165,7 +165,7 @@ def _sized(options: CalibrateOptions, run: RunDir, reporter: Reporter) -> Calibr
     sizes = {"samples": samples}
     if options.holdout is not None:
         sizes["holdout"] = min(options.holdout, count - samples)
-    if isinstance(options, TuneOptions):
+    if isinstance(options, TuneOptions) and "tune_samples" in options.model_fields_set:
         sizes["tune_samples"] = min(options.tune_samples, samples)
     asked = {name: getattr(options, name) for name in sizes if name in options.model_fields_set}
     if any(number > sizes[name] for name, number in asked.items()):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from distq.config import CalibrateOptions, CommonOptions, TuneOptions
+from distq.config import AutoOptions, CalibrateOptions, CommonOptions, TuneOptions
 from distq.data.dataset import DatasetSpec, InputSpec
 from distq.data.input_config_file import read_input_config
 from distq.data.remote import IN_THIS_PROCESS
@@ -27,6 +27,9 @@ MOST_COMPARED = DEFAULT_HOLDOUT
 
 All of them would be a second pass over the data, for a figure that the held-out samples give more honestly.
 """
+
+LEAST_PARTED = 16
+"""Calibration samples from which a search leaves half of them to confirm by, at most."""
 
 
 def prepare_data(
@@ -131,5 +134,14 @@ def choose_samples(options: CalibrateOptions, data: DatasetSpec, holdout_data: D
     calibrating = samples or count
     wanted = min(calibrating, MOST_COMPARED) if tune_samples is None else tune_samples
     if tune_samples is not None and "tune_samples" not in options.model_fields_set:
-        wanted = min(wanted, calibrating)
+        wanted = min(wanted, _most_tuned_on(options, calibrating))
     return select(count, samples, wanted, options.holdout, options.shuffle, options.seed, separate)
+
+
+def _most_tuned_on(options: CalibrateOptions, calibrating: int) -> int:
+    """So many of the calibration samples that what a search finds can be confirmed on the others.
+
+    ``auto`` measures its goal on as many as there are, and other tuners' rules are followed to their end.
+    """
+    confirmed = getattr(options, "strategy", None) == "default" and not isinstance(options, AutoOptions)
+    return calibrating // 2 if confirmed and calibrating >= LEAST_PARTED else calibrating

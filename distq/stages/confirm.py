@@ -9,17 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from distq.config import TuneOptions
 from distq.run.context import Run
 from distq.search.metrics import mean_over_images
-from distq.stages.compare import diffs_of
+from distq.stages.compare import Better, diffs_of
 from distq.stages.form import Form
 
 LEAST, MOST = 4, 64
 """Samples that confirm; fewer say nothing, more would take as long as the search."""
 
 
-def confirmed(run: Run, options: TuneOptions, kind: str, before: Form, after: Form) -> Form:
+def confirmed(
+    run: Run, options: TuneOptions, kind: str, before: Form, after: Form, *, better: Better | None = None
+) -> Form:
     """The later form, or the earlier one where that is closer to float on samples that no choice saw.
 
     Where all calibration samples were tuned on it is the later one, and so it is with another tuner's
@@ -31,6 +35,7 @@ def confirmed(run: Run, options: TuneOptions, kind: str, before: Form, after: Fo
         kind: what was found, for the journal and the reader.
         before: what it was found from.
         after: what was found.
+        better: what its diffs there have to be, where samples differ at all; None: no larger on the mean.
     """
     if options.strategy != "default" or after is before or not can_confirm(run):
         return after
@@ -38,13 +43,18 @@ def confirmed(run: Run, options: TuneOptions, kind: str, before: Form, after: Fo
     if after.exported == before.exported:
         return after
     stage = f"confirm the {kind} on samples it did not see"
-    means = [mean_over_images(diff) for diff in diffs_of(run, stage, [before, after], others)]
-    lasts = not means[1] > means[0]  # where a measure as coarse as right answers sees no difference
+    diffs = diffs_of(run, stage, [before, after], others)
+    means = [mean_over_images(diff) for diff in diffs]
+    lasts = not means[1] > means[0]
+    if better is not None and not np.array_equal(
+        diffs[0], diffs[1]
+    ):  # a coarse measure may see no difference
+        lasts = better(diffs[1], diffs[0])
     run.journal.note("confirmed", what=kind, lasts=lasts, diffs=means)
     if not lasts:
         run.reporter.line(
             f"the {kind} is not kept: on {len(others)} calibration samples that it did not see the diff goes "
-            f"from {means[0]:.4g} to {means[1]:.4g}"
+            f"from {means[0]:.4g} to {means[1]:.4g}{'' if means[1] > means[0] else ', as it may by chance'}"
         )
     return after if lasts else before
 

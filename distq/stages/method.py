@@ -31,7 +31,10 @@ METHODS = ("mse", "max", "percentile", "kl")
 """What is tried beside the run's own method; the others are never far from one of these."""
 
 MOST_COMPARED = 64
-"""Images that ``--method auto`` compares methods on, the first ones."""
+"""Calibration samples that ``--method auto`` compares methods on, the first ones.
+
+However many of them are tuned on: a search starts from what ``calibrate`` makes of the same samples.
+"""
 
 LEAST_COMPARED, HALF, NEARLY_ALL = 8, 0.5, 0.9
 """Images that can tell that correction harms, what part of the error is left without it at most, and on how
@@ -62,7 +65,7 @@ def _closer(run: Run, form: Form, first: Form | None) -> Form:
 
     Both are corrected side by side, unless ``first`` has the first method's already.
     """
-    few = replace(run, selection=replace(run.selection, tuning=run.selection.tuning[:MOST_COMPARED]))
+    few = replace(run, selection=replace(run.selection, tuning=run.selection.calibration[:MOST_COMPARED]))
     plain = with_nearest_weights(run, form)
     methods = (FIRST_METHOD, *(m for m in METHODS if m != FIRST_METHOD))
     tables = [calibrated_table(form.plan, form.distributions, name, run.options.bins) for name in methods[1:]]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from distq.config import TuneOptions
 from distq.run.context import Run
-from distq.search.acceptance import beyond_chance, significant_improvement
+from distq.search.acceptance import beyond_chance, one_image_carries, significant_improvement
 from distq.search.metrics import mean_over_images
 from distq.stages.channel_scales import without_channel_scales
 from distq.stages.compare import choose, tuning_diffs
@@ -56,7 +56,8 @@ def best_form(run: Run, options: TuneOptions, form: Form, start: Form, *, even: 
     Each form has its weights rounded and its biases corrected before it is compared on the tuning images:
     without, the errors that correction takes away decide. Other thresholds have to be better beyond chance,
     and an equalized network clearly. Each has to be better on calibration samples that are not tuned on as
-    well; where there are any, being better on the mean of both is enough for an equalized network.
+    well; where there are any, being better on the mean of both is enough for an equalized network, if not one
+    tuning image alone makes that.
 
     An equalized network has the thresholds of MSE, or those of the method that the search starts from where
     these leave clearly less error.
@@ -125,7 +126,7 @@ def evened_forms(run: Run, form: Form, own: str | None) -> tuple[dict[str, Form]
 
 
 def _better(candidate: Diffs, incumbent: Diffs) -> bool:
-    return _less(candidate, incumbent, LEAST_GAIN)
+    return _less(candidate, incumbent, LEAST_GAIN) and not one_image_carries(candidate, incumbent)
 
 
 def _clearly_better(candidate: Diffs, incumbent: Diffs) -> bool:

@@ -7,6 +7,7 @@ from functools import partial
 
 from distq.config import TuneOptions
 from distq.run.context import Run
+from distq.search.acceptance import beyond_chance
 from distq.stages.budget import reconsider, spend
 from distq.stages.confirm import confirmed
 from distq.stages.evened_budget import even_out_anew
@@ -50,7 +51,9 @@ def tuned(run: Run, options: TuneOptions, before: Form, *, keeps: bool = True) -
     # weights and biases were made for the thresholds before the search
     settling = partial(settle, run, spent, moved)
     settled = in_time(run, "correcting for moved thresholds", settling, moved)
-    settled = kept("searched", confirmed(run, options, "search", spent, settled))
+    # what few tensors gain is little: it has to be more than what other samples would differ by
+    lasting = confirmed(run, options, "search", spent, settled, better=beyond_chance)
+    settled = kept("searched", lasting)
     if moves is not None and settled is spent:
         moves.undo()
     # better thresholds may change what a budget is best spent on

@@ -16,7 +16,7 @@ from distq.run.rundir import RunDir
 from distq.run.samples import choose_samples, described_data
 from distq.search.strategy import STRATEGIES
 from distq.search.tensor_search import Scores
-from distq.stages.correct import MOST_IMAGES
+from distq.stages.float_means import MOST_IMAGES
 from distq.stages.method import METHODS, MOST_COMPARED
 from distq.stages.thresholds import AUTO
 from distq.sweeps.matrix import Sweep, SweepRun, by_network
@@ -97,7 +97,7 @@ def _planned(run: SweepRun, known: set[tuple[str, tuple[str, ...]]]) -> PlannedR
     corrected = means if options.bias_correction else 0
     fp32, int8 = observed + means + compared, corrected + compared
     if options.method == AUTO and options.table is None:
-        tried = min(MOST_COMPARED, len(selection.tuning))
+        tried = min(MOST_COMPARED, len(selection.calibration))
         fp32, int8 = fp32 + 2 * tried, int8 + corrected + (2 + len(METHODS)) * tried
     if isinstance(options, TuneOptions):
         fp32 += len(selection.tuning)

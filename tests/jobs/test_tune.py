@@ -278,3 +278,13 @@ def test_layers_that_are_not_searched_keep_their_thresholds(model: Path, many: P
     start = read_json(tmp_path / "run" / "thresholds.calibrated.json")["tensors"]
     changed = {name for name, row in thresholds(tmp_path / "run").items() if row != start[name]}
     assert changed <= {"second", *(name for name, row in start.items() if row["tied_to"] == "second")}
+
+
+@pytest.mark.parametrize(("strategy", "tuned_on"), [("default", 10), ("grid", 20)])
+def test_half_of_few_samples_are_left_to_confirm_by(
+    strategy: str, tuned_on: int, model: Path, many: Path, tmp_path: Path
+) -> None:
+    few = {"samples": 20, "effort": 1, "strategy": strategy, "executor": "local"}
+    found = distq.tune(model=model, data=many, out=tmp_path / "run", **few)
+    assert found.tuning is not None
+    assert found.tuning.images == tuned_on

@@ -9,6 +9,7 @@ from hypothesis.extra import numpy as hnp
 from distq.errors import ExecutionError, UsageError
 from distq.search.acceptance import (
     beyond_chance,
+    one_image_carries,
     paired_standard_error,
     significant_improvement,
     student_quantile,
@@ -200,3 +201,12 @@ def test_scores_of_other_images_cannot_be_compared():
 def test_a_test_that_makes_no_sense_is_refused(comparisons, confidence):
     with pytest.raises(UsageError, match="at least 1 comparison"):
         significant_improvement(np.zeros(3), np.ones(3), comparisons, confidence)
+
+
+@pytest.mark.parametrize(
+    ("others", "carries"), [([0.1, 0.0, 0.0], True), ([-0.1, 0.0, 0.0], False), ([0.0, 0.0, 0.0], True)]
+)
+def test_one_image_carries_a_gain_that_is_none_without_it(others: list[float], carries: bool) -> None:
+    incumbent = np.array([10.0, 1.0, 1.0, 1.0])
+    candidate = incumbent + np.array([-9.0, *others])
+    assert one_image_carries(candidate, incumbent) is carries

@@ -53,18 +53,17 @@ def test_the_choice_is_noted_and_each_row_names_its_method(wide: Path, tmp_path:
     assert read_json(found.out / "run.json")["options"]["method"] == "auto"
 
 
-def test_a_search_starts_from_what_calibrate_gives(wide: Path, tmp_path: Path) -> None:
+def test_a_search_starts_from_what_calibrate_makes_of_the_same_samples(wide: Path, tmp_path: Path) -> None:
+    """Methods are compared on all of them, however few are tuned on."""
     run(wide, tmp_path / "calibrated")
-    distq.tune(
-        model=wide / "model.onnx",
-        data=wide / "data.npy",
-        out=tmp_path / "tuned",
-        samples=16,
-        tune_samples=16,
-        executor="local",
-    )
-    table = (tmp_path / "calibrated" / "thresholds.json").read_bytes()
-    assert (tmp_path / "tuned" / "thresholds.calibrated.json").read_bytes() == table
+    few = {"samples": 16, "tune_samples": 4, "effort": 1, "executor": "local"}
+    distq.tune(model=wide / "model.onnx", data=wide / "data.npy", out=tmp_path / "tuned", **few)
+    assert bits(tmp_path / "tuned") == bits(tmp_path / "calibrated")
+    notes = []
+    for name in ("tuned", "calibrated"):
+        with Journal(tmp_path / name / "journal.jsonl") as journal:
+            notes.append(journal.notes("method"))
+    assert notes[0] == notes[1]
 
 
 def test_where_nothing_can_be_compared_it_is_mse(wide: Path, tmp_path: Path) -> None:

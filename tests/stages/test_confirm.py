@@ -156,3 +156,31 @@ def test_what_a_coarse_measure_sees_no_difference_in_is_kept(
     found = tune(place, "0.npy", tmp_path / "run", 32, SilentReporter())
     assert [note["lasts"] for note in notes(found)] == [True]
     assert any(layer.accepted for layer in found.layers)
+
+
+def test_a_search_that_gains_no_more_than_chance_is_not_kept(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gains = np.array([1.0, -0.9] * 8)
+    monkeypatch.setattr("distq.stages.confirm.diffs_of", lambda *_: [np.full(16, 9.0), 9.0 - gains])
+    shown = Lines()
+    found = tune(place, "3.npy", tmp_path / "run", 32, shown)
+    assert [note["lasts"] for note in notes(found)] == [False]
+    assert not any(layer.accepted for layer in found.layers)
+    assert any(line.endswith("from 9 to 8.95, as it may by chance") for line in shown.lines)
+
+
+def test_channels_stay_as_they_are_where_one_tuning_image_alone_gains(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def one_gains(_run: object, _stage: str, forms: list[object]) -> list[np.ndarray]:
+        return [np.r_[9.0, np.ones(15)], *(np.r_[1.0, np.full(15, 1.1)] for _ in forms[1:])]
+
+    monkeypatch.setattr("distq.stages.start.tuning_diffs", one_gains)
+    np.save(tmp_path / "data.npy", samples(32))
+    model = write_model(tmp_path / "model.onnx", depthwise_network(spread=(1, 8, 1, 0.2, 1, 3, 1, 1)))
+    options = {"samples": 32, "tune_samples": 16, "method": "mse", "executor": "local"}
+    found = distq.tune(model=model, data=tmp_path / "data.npy", out=tmp_path / "run", **options)
+    with Journal(found.out / "journal.jsonl") as journal:
+        choices = journal.notes("channels")
+    assert {note["chosen"] for note in choices} == {"as they are"}
