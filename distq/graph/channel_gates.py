@@ -49,7 +49,7 @@ PARTS = tuple(
     for stem, parts in (
         ("factors", ("quantized", "scale", "zero_point", "dequantized", "bias_quantized", "bias_scale")),
         ("factors", ("bias_zero_point", "bias_dequantized", "value")),
-        ("gate", ("scale", "zero_point", "read_scale", "quantized", "dequantized")),
+        ("gate", ("scale", "zero_point", "read_scale", "read_zero_point", "quantized", "dequantized")),
     )
     for part in parts
 )
@@ -66,7 +66,8 @@ class ChannelGate:
         data: tensor that it reads.
         product: tensor that the depthwise layers read.
         writer: name of the layer that writes ``data``.
-        readers: names of the depthwise layers.
+        readers: names of the depthwise layers; none: all that reads ``data`` is in float, and no quantizer is
+            on ``product``.
         rank: dimensions of both tensors.
     """
 
@@ -77,6 +78,11 @@ class ChannelGate:
     writer: str
     readers: tuple[str, ...]
     rank: int
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """Those with a quantizer."""
+        return (self.data, self.product) if self.readers else (self.data,)
 
     @property
     def least(self) -> float:
@@ -115,27 +121,30 @@ def find_gates(
     by_node = {layer.node: layer for layer in layers}
     found = []
     for node in graph:
-        if node.op_type not in kernels & (GATES | SWISHES) or node.domain or float_name(node) in floats:
+        if node.op_type not in kernels & (GATES | SWISHES) or node.domain:
             continue
         data = node.inputs[0]
         product = node.outputs[0] if node.op_type in SWISHES else _multiplied(node)
         before = None if data is None else data.producer()
         writer = None if before is None else by_node.get(before.name or "")
-        if data is None or product is None or writer is None or not {data.name, product.name} <= free:
-            continue
-        if node.op_type in GATES and node.outputs[0].name not in own:
+        if data is None or product is None or writer is None or product.is_graph_output():
             continue
         between = {node} if node.op_type in SWISHES else {node, product.producer()}
         alone = {use.node for use in data.uses()} == between and not data.is_graph_output()
-        readers = [by_node.get(use.node.name or "") for use in product.uses()]
-        depthwise = all(is_depthwise(use.node) and use.idx == 0 for use in product.uses())
-        if product.is_graph_output() or not (alone and depthwise and readers and all(readers)):
+        depthwise = all(is_depthwise(use.node) and use.idx == 0 for use in product.uses()) and product.uses()
+        written = writer.op == "Conv" and writer.output == data.name and data.name in free
+        if not (alone and depthwise and written) or data.shape is None:
             continue
-        if writer.op == "Conv" and writer.output == data.name and data.shape is not None:
-            names = tuple(reader.name for reader in readers if reader is not None)
+        readers = [layer.name for use in product.uses() if (layer := by_node.get(use.node.name or ""))]
+        in_float = float_name(node) in floats and not readers
+        on_integers = product.name in free and len(readers) == len(product.uses())
+        if node.op_type in GATES:
+            on_integers = on_integers and node.outputs[0].name in own
+        if in_float or (on_integers and float_name(node) not in floats):
             tensors = data.name or "", product.name or ""
+            rank = len(data.shape)
             found.append(
-                ChannelGate(node.op_type, node.name or "", *tensors, writer.name, names, len(data.shape))
+                ChannelGate(node.op_type, node.name or "", *tensors, writer.name, tuple(readers), rank)
             )
     return tuple(found)
 
@@ -160,8 +169,8 @@ def with_factors(
     Of a whole network other quantizers lose such ranges: kernels of one scale could not take them.
     """
     given = {q.name for q in quantizers if q.channels}
-    kept = tuple(g for g in found if {g.data, g.product} <= given)
-    names = {name for g in kept for name in (g.data, g.product)}
+    kept = tuple(g for g in found if given.issuperset(g.tensors))
+    names = {name for g in kept for name in g.tensors}
     if whole:
         quantizers = [q if q.name in names else replace(q, channels=()) for q in quantizers]
     return kept, tuple(quantizers)
@@ -193,13 +202,12 @@ class Written:
         """One scale and zero point of a quantizer whose channels have factors; else what it has."""
         encoding = self.encodings[quantizer]
         for gate in self.plan.gates:
-            if quantizer in {gate.data, gate.product}:
+            if quantizer in gate.tensors:
                 scales = np.asarray(encoding.scale, np.float64)
                 if quantizer == gate.product:
                     scales = scales / self.factors(gate)
-                return replace(
-                    encoding, scale=_middle(scales), zero_point=int(np.ravel(encoding.zero_point)[0])
-                )
+                zero_point = int(np.median(np.ravel(encoding.zero_point)))
+                return replace(encoding, scale=_middle(scales), zero_point=zero_point)
         return encoding
 
     def factors(self, gate: ChannelGate) -> Floats:
@@ -212,6 +220,14 @@ class Written:
         for gate in self.plan.gates:
             if layer == gate.writer:
                 return self.factors(gate)
+        return None
+
+    def offset(self, layer: str) -> Floats | None:
+        """What is added to a layer's divided output channels, (channels,), so that zero points agree."""
+        for gate in self.plan.gates:
+            if layer == gate.writer and not gate.readers:
+                one = self.encoding(gate.data).single
+                return one[0] * (np.asarray(self.encodings[gate.data].zero_point, np.float64) - one[1])
         return None
 
     def weight_scale(self, layer: str, scale: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -228,6 +244,11 @@ class Written:
         found: Constants = {}
         for gate in self.plan.gates:
             stem = names.gate(gate.data)
+            if not gate.readers:
+                read = self.encodings[gate.data]
+                found[f"{stem}_gate_read_scale"] = np.array(read.scale, np.float32)
+                found[f"{stem}_gate_read_zero_point"] = np.array(read.zero_point, read.dtype)
+                continue
             factors, step = self.factors(gate), float(np.asarray(self.encoding(gate.data).scale))
             scale = (factors / _WEIGHT).astype(np.float32)
             found |= {

@@ -46,6 +46,9 @@ def require_channels(model: ir.Model, plan: Plan, where: str) -> None:
     given = {q.name: len(q.channels) for q in plan.quantizers if q.channels}
     read = depthwise_inputs(model, plan) if given else {}
     for gate in plan.gates:
+        if not gate.readers:
+            read[gate.data] = [np.zeros((len(plan.by_tensor[gate.data].channels), 1))]
+            continue
         ranges = [plan.by_tensor[name].channels for name in (gate.data, gate.product)]
         if len(ranges[1]) == len(read[gate.product][0]) and not agree(*ranges):
             raise FileFormatError(

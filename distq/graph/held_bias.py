@@ -26,11 +26,13 @@ class HeldBias:
         step: scale of what the layer reads; None where biases are kept in float.
         weight_scale: of its weights, as the network holds it.
         divisor: what its output channels are divided by, (channels,); None: nothing.
+        offset: what is added to them then; None: nothing.
     """
 
     step: Scales | None
     weight_scale: npt.NDArray[np.float32]
     divisor: npt.NDArray[np.float64] | None = None
+    offset: npt.NDArray[np.float64] | None = None
 
     @classmethod
     def of(cls, plan: Plan, state: State, layer: Layer) -> HeldBias:
@@ -38,12 +40,14 @@ class HeldBias:
         written = Written(plan, state.encodings)
         step = None if plan.float_biases else written.encoding(plan.by_tensor[layer.inputs[0]].name).scale
         scale = written.weight_scale(layer.name, state.weights[layer.name].scale)
-        return cls(step, scale, written.divisor(layer.name))
+        return cls(step, scale, written.divisor(layer.name), written.offset(layer.name))
 
     def constants(self, names: Names, layer: Layer, bias: npt.NDArray[np.float64]) -> Constants:
         """The constants of the bias, (channels,), of a layer."""
         if self.divisor is not None:
             bias = bias / self.divisor
+        if self.offset is not None:
+            bias = bias + self.offset
         if self.step is None:
             return {names.float_bias(layer.name): by_phase(bias.astype(np.float32), layer.subpixel)}
         held = quantize_bias(bias, self.step, self.weight_scale)

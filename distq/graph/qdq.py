@@ -182,6 +182,7 @@ class _Writer:
         uses = [(use.node, use.idx) for use in value.uses()]
         pair = self.scales(quantizer)
         by_channel = {"axis": 1} if self.by_channel(quantizer) else {}
+        in_float = self.read_by_channel(quantizer)
         source = self.kept_float(value)
         quantize = ir.node(
             "QuantizeLinear", [source, *pair], by_channel, name=f"{tensor}{self.names.tag}_quantize"
@@ -189,8 +190,8 @@ class _Writer:
         quantize.outputs[0].name = self.names.quantized(tensor)
         dequantize = ir.node(
             "DequantizeLinear",
-            [quantize.outputs[0], *pair],
-            by_channel,
+            [quantize.outputs[0], *(in_float or pair)],
+            {"axis": 1} if in_float else by_channel,
             name=f"{tensor}{self.names.tag}_dequantize",
         )
         out = dequantize.outputs[0]
@@ -219,6 +220,14 @@ class _Writer:
     def by_channel(self, quantizer: str) -> bool:
         """Whether a quantizer has a scale for each channel; those around gates have factors instead."""
         return self.numbers[self.names.scale(quantizer)].ndim > 0
+
+    def read_by_channel(self, quantizer: str) -> list[ir.Value]:
+        """Scale and zero point of each channel that float nodes read, where a layer writes factors."""
+        for gate in self.plan.gates:
+            if gate.data == quantizer and not gate.readers:
+                stem = self.names.gate(gate.data)
+                return [self.constant(f"{stem}_gate_read_{part}") for part in ("scale", "zero_point")]
+        return []
 
     def scaled_by_channel(self, value: ir.Value) -> bool:
         """Whether a quantizer has scales by channel, or the layer that writes its tensor reads such."""

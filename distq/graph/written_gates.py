@@ -26,7 +26,7 @@ def write_gates(graph: ir.Graph, plan: Plan, names: Names, constant: Callable[[s
         constant: gives a constant of the network by its name.
     """
     nodes = {node.name or "": node for node in graph} if plan.gates else {}
-    for gate in plan.gates:
+    for gate in (gate for gate in plan.gates if gate.readers):
         _write(graph, nodes[gate.node], gate, names.gate(gate.data), constant)
 
 

@@ -60,6 +60,8 @@ class Uncorrected:
         held: Arrays = {"held": self.held.weight_scale}
         if self.held.divisor is not None:
             held["divisor"] = self.held.divisor
+        if self.held.offset is not None:
+            held["offset"] = self.held.offset
         return content_key("uncorrected", *own, self.held.step, arrays_key(held), arrays_key(arrays))
 
     def correction(self, advance: Advance, pieces: Sequence[Sequence[int]]) -> Correction:

@@ -102,11 +102,15 @@ def _by_gates(run: Run, form: Form) -> _Chosen:
     """What goes in and what comes out of the SiLU and HardSwish in front of such layers."""
     plan = form.plan
     weights = depthwise_inputs(form.model, plan)
-    found = [gate for gate in gates_of(form.model, plan) if gate.product in weights]
-    ends, missing = _ends(run, form, [name for gate in found for name in (gate.data, gate.product)])
+    found = [gate for gate in gates_of(form.model, plan) if gate.product in weights or not gate.readers]
+    ends, missing = _ends(run, form, [name for gate in found for name in gate.tensors])
     chosen: dict[str, tuple[ChannelRange, ...]] = {}
     headroom = _headroom(len(run.selection.calibration[:MOST_SAMPLES]))
     for gate in found:
+        if not gate.readers:
+            low, high = _filled(headroom * ends[gate.data][0], headroom * ends[gate.data][1])
+            chosen[gate.data] = _ranges((np.maximum(low, gate.cuts[-1][0]), high))
+            continue
         data, product = (
             _filled(headroom * low, headroom * high) for low, high in (ends[gate.data], ends[gate.product])
         )
@@ -115,7 +119,7 @@ def _by_gates(run: Run, form: Form) -> _Chosen:
         scales = gate_scales(data, product, gate.cuts, read, symmetric=plan.scheme == "symmetric")
         if scales.gain >= LEAST_GAIN_GATE:
             chosen |= {gate.data: _ranges(scales.data), gate.product: _ranges(scales.product)}
-    return _Chosen(chosen, ends, len(chosen) // 2, len(found), missing)
+    return _Chosen(chosen, ends, sum(gate.data in chosen for gate in found), len(found), missing)
 
 
 def _ends(run: Run, form: Form, tensors: Sequence[str]) -> tuple[dict[str, ChannelEnds], bool]:
