@@ -129,3 +129,21 @@ def test_a_table_whose_two_sides_do_not_go_together_is_refused(tmp_path: Path) -
     changed.write_bytes(dump_table({**rows, "first": replace(rows["first"], channels=others)}))
     with pytest.raises(FileFormatError, match="first"):
         distq.calibrate(**options, table=changed, out=tmp_path / "refused")
+
+
+def test_beside_a_depthwise_layer_in_float_what_float_reads_has_scales_by_channel(tmp_path: Path) -> None:
+    options = job(tmp_path, "silu", float_depthwise=True)
+    runs = {on: tmp_path / f"run_{on}" for on in (False, True)}
+    for on, out in runs.items():
+        distq.calibrate(**options, out=out, channel_scales=on)
+    assert by_channel(runs[True]) == {"first_sums"}
+    assert "first" not in thresholds(runs[True])
+    assert error(runs[True], tmp_path) * 4 < error(runs[False], tmp_path)
+    fused, literal = (
+        run_by(runs[True] / "model.int8.onnx", level)[0] for level in ("ORT_ENABLE_ALL", "ORT_DISABLE_ALL")
+    )
+    step = thresholds(runs[True])["y"]["scale"]
+    assert all(np.abs(one - other).max() < 1.5 * step for one, other in zip(fused, literal, strict=True))
+    again = tmp_path / "again"
+    distq.calibrate(**options, table=runs[True] / "thresholds.json", out=again)
+    assert bits(again) == bits(runs[True])
