@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
 from distq.errors import FileFormatError
-from distq.graph.channel_gates import agree
+from distq.graph.channel_gates import agree, gates_of
 from distq.graph.islands import is_depthwise
 from distq.graph.plan import Plan
 from distq.graph.state import float_weight
+from distq.quant.table import Row
 
 Floats = npt.NDArray[np.float64]
 
@@ -64,3 +67,17 @@ def require_channels(model: ir.Model, plan: Plan, where: str) -> None:
                 f"{where}: {name} has scales for {count} channels, and {why} here: take a table of this "
                 "model and these options, or --no-channel-scales"
             )
+
+
+def in_float_by_table(model: ir.Model, plan: Plan, rows: Mapping[str, Row]) -> tuple[tuple[str, str], ...]:
+    """Nodes of depthwise layers that were in float where a table was made, each with the reason.
+
+    Such a table has scales by channel of what their SiLU or HardSwish reads, and none of what they read.
+    """
+    nodes = {layer.name: layer.node for layer in plan.layers}
+    return tuple(
+        (nodes[reader], "in float in the table")
+        for gate in gates_of(model, plan)
+        if gate.product not in rows and gate.data in rows and rows[gate.data].channels is not None
+        for reader in gate.readers
+    )

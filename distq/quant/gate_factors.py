@@ -34,11 +34,14 @@ class GateScales:
         product: of what it is multiplied to.
         gain: decibels by which the estimated noise of a channel is less than with one scale a tensor, the
             mean over channels.
+        left: decibels by which the mean noise of channels is above that of a scale and zero point of their
+            own.
     """
 
     data: Ends
     product: Ends
     gain: float
+    left: float
 
 
 def gate_scales(
@@ -82,11 +85,10 @@ def gate_scales(
     together = sum(((high.max() - low.min()) / STEPS) ** 2 for low, high in (data, product)) / own**2
     gained = 10 * np.log10(together / np.maximum(noise, np.finfo(np.float64).tiny))
     gain = float(np.mean(gained[read])) if read.any() else 0.0
-    return GateScales(
-        _ends(zero, scales, symmetric=symmetric),
-        _ends(product_zero, ratio * scales, symmetric=symmetric),
-        gain,
-    )
+    still = np.mean(((1 + ratio**2) * scales**2 / own**2)[read]) if read.any() else 1.0
+    left = float(10 * np.log10(still))
+    products = _ends(product_zero, ratio * scales, symmetric=symmetric)
+    return GateScales(_ends(zero, scales, symmetric=symmetric), products, gain, left)
 
 
 def _cut(

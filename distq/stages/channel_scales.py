@@ -21,6 +21,7 @@ from distq.replica.float32 import ChannelRanges
 from distq.run.context import Run
 from distq.run.prepare import takes_channel_scales
 from distq.stages.form import ChannelEnds, Form
+from distq.stages.observe import observe
 
 LEAST_HEADROOM = 1.15
 """Times the largest value of a channel: one that ends at what few samples show clips on others."""
@@ -31,10 +32,18 @@ LEAST_GAIN = 10**0.6
 LEAST_GAIN_GATE = 3.0
 """Decibels of a channel where a SiLU or HardSwish is on the way."""
 
+MOST_LEFT_GATE = 16.0
+"""Decibels of noise above that of a scale and zero point of each channel's own, from which a depthwise layer
+stays float: what it reads has one zero point for all channels on integers."""
+
+TOO_UNLIKE = "channels in front of it are too unlike for one zero point in 8 bits"
+
 MOST_SAMPLES = 1024
 """Samples that channels are measured on."""
 
 Floats = npt.NDArray[np.float64]
+Floated = tuple[tuple[str, str], ...]
+"""Nodes that stay float, each with the reason."""
 
 
 def with_channel_scales(run: Run, form: Form) -> Form:
@@ -56,13 +65,30 @@ def with_channel_scales(run: Run, form: Form) -> Form:
         run.reporter.line(
             f"channels: scales of their own for {found.count} of {found.of} inputs of depthwise layers"
         )
+        if found.floats:
+            run.reporter.line(
+                f"{len(found.floats)} of these layers stay float, as channels are too unlike for one zero point"
+            )
     form = replace(form, channel_ranges=found.ends)
     if not chosen:
         return form
-    settings = replace(form.plan.settings, channels=tuple(chosen.items()))
-    wide = [q.name for q in form.plan.quantizers if q.bits == 16]
-    plan = plan_again(replace(form.plan, settings=settings), form.model, int16=wide)
-    return replace(form, plan=plan)
+    plan = _planned(form, channels=tuple(chosen.items()), floats=found.floats)
+    missing = [q.name for q in plan.quantizers if q.name not in form.distributions]
+    known = {**form.distributions, **(observe(run, replace(form, plan=plan), missing) if missing else {})}
+    return replace(form, plan=plan, distributions={q.name: known[q.name] for q in plan.quantizers})
+
+
+def _planned(
+    form: Form, *, channels: tuple[tuple[str, tuple[ChannelRange, ...]], ...], floats: Floated = ()
+) -> Plan:
+    """The plan of a form with other ranges of channels, and more in float."""
+    settings = form.plan.settings
+    settings = replace(settings, channels=channels, floats=(*settings.floats, *floats))
+    plan = replace(form.plan, settings=settings)
+    wide = {q.name for q in plan.quantizers if q.bits == 16}
+    if floats and wide:
+        wide &= plan_again(plan, form.model).by_tensor.keys()
+    return plan_again(plan, form.model, int16=wide)
 
 
 @dataclass(frozen=True)
@@ -75,6 +101,7 @@ class _Chosen:
         count: inputs of depthwise layers that get such.
         of: how many came into question.
         measured: some were measured now.
+        floats: nodes of layers that stay float for what they read, each with the reason.
     """
 
     chosen: Mapping[str, tuple[ChannelRange, ...]]
@@ -82,6 +109,7 @@ class _Chosen:
     count: int
     of: int
     measured: bool
+    floats: Floated = ()
 
 
 def _by_quantizers(run: Run, form: Form) -> _Chosen:
@@ -105,6 +133,8 @@ def _by_gates(run: Run, form: Form) -> _Chosen:
     found = [gate for gate in gates_of(form.model, plan) if gate.product in weights or not gate.readers]
     ends, missing = _ends(run, form, [name for gate in found for name in gate.tensors])
     chosen: dict[str, tuple[ChannelRange, ...]] = {}
+    floats: list[tuple[str, str]] = []
+    nodes = {layer.name: layer.node for layer in plan.layers}
     headroom = _headroom(len(run.selection.calibration[:MOST_SAMPLES]))
     for gate in found:
         if not gate.readers:
@@ -119,7 +149,13 @@ def _by_gates(run: Run, form: Form) -> _Chosen:
         scales = gate_scales(data, product, gate.cuts, read, symmetric=plan.scheme == "symmetric")
         if scales.gain >= LEAST_GAIN_GATE:
             chosen |= {gate.data: _ranges(scales.data), gate.product: _ranges(scales.product)}
-    return _Chosen(chosen, ends, sum(gate.data in chosen for gate in found), len(found), missing)
+            if scales.left >= MOST_LEFT_GATE and run.options.float_if_faster != "never":
+                floats += [(nodes[reader], TOO_UNLIKE) for reader in gate.readers]
+    if not floats or len(floats) == len(nodes):
+        return _Chosen(chosen, ends, sum(gate.data in chosen for gate in found), len(found), missing)
+    fewer = replace(form, plan=_planned(form, channels=(), floats=tuple(floats)), channel_ranges=ends)
+    rest = _by_gates(run, fewer)
+    return replace(rest, measured=missing, floats=(*floats, *rest.floats))
 
 
 def _ends(run: Run, form: Form, tensors: Sequence[str]) -> tuple[dict[str, ChannelEnds], bool]:
@@ -136,9 +172,7 @@ def without_channel_scales(form: Form) -> Form:
     """The form with one scale for each tensor in its plan; itself where it has no others."""
     if not any(q.channels for q in form.plan.quantizers):
         return form
-    settings = replace(form.plan.settings, channels=())
-    wide = [q.name for q in form.plan.quantizers if q.bits == 16]
-    return replace(form, plan=plan_again(replace(form.plan, settings=settings), form.model, int16=wide))
+    return replace(form, plan=_planned(form, channels=()))
 
 
 def _measured(run: Run, form: Form, tensors: Sequence[str]) -> dict[str, ChannelEnds]:

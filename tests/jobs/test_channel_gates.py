@@ -20,10 +20,10 @@ SPREAD = (300.0, 30.0, 3.0, 1.0, 1.0, 1.0, 1.0, 1.0)
 AROUND = {"silu": {"first_sums", "first"}, "hard": {"first_sums", "first"}}
 
 
-def network(kind: str, *, second_reader: bool = False) -> onnx.ModelProto:
+def network(kind: str, *, second_reader: bool = False, bias: float | None = None) -> onnx.ModelProto:
     """``first_sums`` goes through a SiLU or HardSwish to ``first``, which a depthwise layer reads."""
     graph = Graph(7)
-    sums = graph.conv("x", (3, 8), "first_sums", kernel=1, gain=SPREAD)
+    sums = graph.conv("x", (3, 8), "first_sums", kernel=1, gain=SPREAD, bias=bias)
     if kind == "hard":
         graph.add("HardSwish", [sums], "first")
     else:
@@ -147,3 +147,17 @@ def test_beside_a_depthwise_layer_in_float_what_float_reads_has_scales_by_channe
     again = tmp_path / "again"
     distq.calibrate(**options, table=runs[True] / "thresholds.json", out=again)
     assert bits(again) == bits(runs[True])
+
+
+def test_a_depthwise_layer_stays_float_where_one_zero_point_leaves_too_much(tmp_path: Path) -> None:
+    """Channels far below zero, of which a SiLU leaves little, beside others that are wide."""
+    options = job(tmp_path, "silu")
+    write_model(tmp_path / "model.onnx", network("silu", bias=-5.0))
+    found = distq.calibrate(**options, out=tmp_path / "run")
+    assert by_channel(found.out) == {"first_sums"}
+    assert "second" in {layer.name for layer in found.float_layers}
+    again = distq.calibrate(**options, table=found.out / "thresholds.json", out=tmp_path / "again")
+    assert bits(again.out) == bits(found.out)
+    distq.calibrate(**options, float_if_faster="never", out=tmp_path / "never")
+    assert by_channel(tmp_path / "never") == AROUND["silu"]
+    assert error(found.out, tmp_path) < error(tmp_path / "never", tmp_path)
