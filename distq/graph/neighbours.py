@@ -136,7 +136,7 @@ class _Beside:
         else:
             return None
         data = sigmoid.inputs[0]
-        if data is not None and not self._writes_integers(data):
+        if data is not None and self._kernel(data) is None and not self._writes_integers(data):
             return f"{node.op_type} reads what is computed in float"
         return None if read or not _readers(node) else f"{node.op_type} is read in float"
 

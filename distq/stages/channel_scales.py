@@ -67,7 +67,7 @@ def with_channel_scales(run: Run, form: Form) -> Form:
         )
         if found.floats:
             run.reporter.line(
-                f"{len(found.floats)} of these layers stay float, as channels are too unlike for one zero point"
+                f"{len(found.floats)} of these layers stay float: unlike channels, one zero point"
             )
     form = replace(form, channel_ranges=found.ends)
     if not chosen:
