@@ -125,20 +125,16 @@ class _Beside:
         Its quantizers would round what that layer reads or writes.
         """
         if is_gate(node, GATES):
-            sigmoid = next(
-                p
-                for v in node.inputs
-                if v is not None and (p := v.producer()) is not None and p.op_type in GATES
-            )
-            read = [r for r in _readers(node) if r in self._kept]
-        elif node.op_type in GATES and not node.domain and gates(node):
-            sigmoid, read = node, [r for r in _readers(node) if r in self._kept]
+            before = [v.producer() for v in node.inputs if v is not None]
+            sigmoid = next(p for p in before if p is not None and p.op_type in GATES)
+        elif node.op_type in GATES and gates(node):
+            sigmoid = node
         else:
             return None
-        data = sigmoid.inputs[0]
+        data, readers = sigmoid.inputs[0], _readers(node)
         if data is not None and self._kernel(data) is None and not self._writes_integers(data):
             return f"{node.op_type} reads what is computed in float"
-        return None if read or not _readers(node) else f"{node.op_type} is read in float"
+        return f"{node.op_type} is read in float" if readers and self._kept.isdisjoint(readers) else None
 
     def _read_on_integers(self, node: ir.Node) -> bool:
         """Whether integer kernels alone read what a node writes, a Relu or Clip behind it included."""
