@@ -14,6 +14,7 @@ from job_helpers import SHAPE, Graph, Reference, bits, samples, thresholds, writ
 
 import distq
 from distq.errors import FileFormatError
+from distq.exchange.run_source import scales_of
 from distq.quant.table import dump_table, read_table
 
 SPREAD = (300.0, 30.0, 3.0, 1.0, 1.0, 1.0, 1.0, 1.0)
@@ -161,3 +162,18 @@ def test_a_depthwise_layer_stays_float_where_one_zero_point_leaves_too_much(tmp_
     distq.calibrate(**options, float_if_faster="never", out=tmp_path / "never")
     assert by_channel(tmp_path / "never") == AROUND["silu"]
     assert error(found.out, tmp_path) < error(tmp_path / "never", tmp_path)
+
+
+@pytest.mark.parametrize("in_float", [False, True])
+def test_tables_of_other_tools_get_scales_of_the_weights_as_they_were_given(
+    in_float: bool, tmp_path: Path
+) -> None:
+    options = job(tmp_path, "silu", float_depthwise=in_float)
+    found = []
+    for on in (False, True):
+        run = distq.calibrate(**options, out=tmp_path / f"run_{on}", channel_scales=on).out
+        found.append(scales_of(onnx.load(run / "model.int8.onnx")))
+    assert by_channel(tmp_path / "run_True")
+    assert found[0].keys() == found[1].keys()
+    for node, scales in found[0].items():
+        np.testing.assert_allclose(found[1][node].scales, scales.scales, rtol=1e-5)
