@@ -7,7 +7,7 @@ merges results once, in unit order.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -40,6 +40,26 @@ class Unit(Protocol):
         """Do the work on a worker."""
 
 
+class Done:
+    """Stands for a unit that is finished in a list that grows: what the unit carried may be large."""
+
+    key = label = ""
+
+    def run(self, worker: Worker) -> Arrays:
+        """Nothing."""
+        del worker
+        return {}
+
+
+More = Callable[[], bool]
+"""Appends further units to the list that is run; false where there are none for now."""
+
+
+def no_more() -> bool:
+    """All units are there."""
+    return False
+
+
 class Executor(Protocol):
     """Runs units on workers: in this process, or as Ray actors."""
 
@@ -54,8 +74,12 @@ class Executor(Protocol):
     def share(self, data: bytes) -> Blob:
         """Give bytes (a model) to all workers; units carry the returned handle."""
 
-    def run(self, units: Sequence[Unit]) -> Iterator[tuple[int, Arrays]]:
+    def run(self, units: Sequence[Unit], more: More = no_more) -> Iterator[tuple[int, Arrays]]:
         """Run units and yield (position, result) as each finishes.
+
+        Args:
+            units: a list may grow while a result is taken, and what is finished may be replaced there.
+            more: asked where a worker has room.
 
         Raises:
             ExecutionError: a unit's worker was lost too often (the other units were finished first), or the

@@ -12,7 +12,7 @@ from distq.activity import longest
 from distq.engine.attempt import attempt, too_slow
 from distq.engine.calls import Caller
 from distq.engine.closing import Closing
-from distq.engine.executor import Unit
+from distq.engine.executor import More, Unit, no_more
 from distq.engine.stalls import Stalls, stalled
 from distq.errors import DistqError
 from distq.graph.weight_files import content_key
@@ -62,14 +62,17 @@ class LocalExecutor(Closing):
         """The bytes as a blob."""
         return Blob(content_key(data), data)
 
-    def run(self, units: Sequence[Unit]) -> Iterator[tuple[int, Arrays]]:
+    def run(self, units: Sequence[Unit], more: More = no_more) -> Iterator[tuple[int, Arrays]]:
         """Run units in order and yield (position, result) after each.
 
         Raises:
             ExecutionError: a unit raised what distq does not raise on purpose.
             DistqError: what a unit raised, unchanged.
         """
-        for position, unit in enumerate(units):
+        position = -1
+        while position + 1 < len(units) or more():
+            position += 1
+            unit = units[position]
             self._now = unit.label
             try:
                 outcome = self._run(unit)

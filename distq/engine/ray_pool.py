@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Self
 
 from distq.engine.closing import Closing
-from distq.engine.executor import Unit
+from distq.engine.executor import More, Unit, no_more
 from distq.engine.placement import described, plan
 from distq.engine.ray_actor import BESIDE, UnitActor, automatic_device
 from distq.engine.ray_cluster import RayCluster
@@ -135,7 +135,7 @@ class RayExecutor(Closing):
             self._blobs[sha256] = Blob(sha256, self._ray.put(data), weights)
         return self._blobs[sha256]
 
-    def run(self, units: Sequence[Unit]) -> Iterator[tuple[int, Arrays]]:
+    def run(self, units: Sequence[Unit], more: More = no_more) -> Iterator[tuple[int, Arrays]]:
         """Run units and yield (position, result) as each finishes.
 
         A unit is only started while fewer than 8 per worker lie between it and the first unfinished one, so
@@ -153,6 +153,7 @@ class RayExecutor(Closing):
             self._cluster,
             self._seats,
             units,
+            more,
             retries=self._retries,
             unit_timeout=self._unit_timeout,
             stalls=self._stalls,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 from distq.engine.attempt import unexpected
-from distq.engine.executor import LOOK_AHEAD, Unit
+from distq.engine.executor import LOOK_AHEAD, More, Unit
 from distq.engine.lost_workers import LOW, RAY_ENDED_IT, TooSlow, first_line, poison, reason_of
 from distq.engine.placement import described
 from distq.engine.ray_cluster import RayCluster
@@ -31,6 +31,7 @@ class Round:
         cluster: RayCluster,
         seats: list[Seat],
         units: Sequence[Unit],
+        more: More,
         *,
         retries: int,
         unit_timeout: float | None,
@@ -44,6 +45,7 @@ class Round:
         self._ray = cluster.ray
         self._seats = seats
         self._units = units
+        self._more = more
         self._retries = retries
         self._unit_timeout = math.inf if unit_timeout is None else unit_timeout
         self._stalls = stalls
@@ -51,7 +53,8 @@ class Round:
         self._on_event = on_event
         self._processors = processors  # kind of processor and who has it; None where it does not matter
         self._attend = attend  # may add seats, or end the run
-        self._waiting = list(range(len(units)))  # in order
+        self._waiting: list[int] = []  # in order
+        self._known = 0  # units seen so far; more may be appended
         self._lost: dict[int, list[str]] = {}  # where a unit's workers were lost
         self._failures: dict[int, DistqError] = {}
         self._finished: set[int] = set()
@@ -68,9 +71,11 @@ class Round:
         for seat in self._seats:
             seat.open()
         try:
-            while self._waiting or any(seat.in_flight for seat in self._seats):
+            while self._wanted() or any(seat.in_flight for seat in self._seats) or self._asked():
                 self._attend()
                 self._submit()
+                if self._rooms() and self._asked():
+                    continue
                 yield from self._collect()
         finally:
             for seat in self._seats:
@@ -79,8 +84,21 @@ class Round:
         if self._failures:
             raise self._failures[min(self._failures)]
 
+    def _wanted(self) -> bool:
+        """Whether units wait; those that were appended do, unless the run ends with a failure."""
+        if not self._failures:
+            self._waiting.extend(range(self._known, len(self._units)))
+            self._known = len(self._units)
+        return bool(self._waiting)
+
+    def _asked(self) -> bool:
+        return not self._failures and self._more()
+
+    def _rooms(self) -> list[Seat]:
+        return [seat for seat in self._seats if seat.ready and len(seat.in_flight) < _IN_FLIGHT]
+
     def _submit(self) -> None:
-        free = [seat for seat in self._seats if seat.ready and len(seat.in_flight) < _IN_FLIGHT]
+        free = self._rooms()
         if not free:
             return
         ahead = bisect_left(self._waiting, self._lowest_unfinished + LOOK_AHEAD * len(self._seats))

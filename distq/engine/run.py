@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from distq.engine.executor import LOOK_AHEAD, Executor, Unit
+from distq.engine.executor import LOOK_AHEAD, Done, Executor, Unit
 from distq.engine.journal import Journal
 from distq.engine.progress import Reporter
 from distq.errors import FileFormatError
@@ -61,11 +61,7 @@ def run_units(
     most_early = LOOK_AHEAD * executor.workers
     for position, unit in enumerate(every):
         if journal is not None and unit.key in known:
-            arrays = journal.get(unit.key)
-            if arrays is None:
-                raise FileFormatError(
-                    f"the journal lost {unit.label} while it was open; start again with --resume"
-                )
+            arrays = _recalled(journal, unit)
             tally.recalled += 1
             reporter.advance(weight(unit))
         else:
@@ -73,8 +69,7 @@ def run_units(
                 index, result = next(arriving)
                 most_early = max(most_early, LOOK_AHEAD * executor.workers)  # workers may join
                 arrived = every[missing[index]]
-                if journal is not None and not getattr(arrived, "transient", False):
-                    journal.record_unit(arrived.key, arrived.label, result)
+                _record(journal, arrived, result)
                 tally.ran += 1
                 reporter.advance(weight(arrived))
                 if missing[index] == position or len(early) < most_early:
@@ -83,3 +78,76 @@ def run_units(
                 # others
             arrays = early.pop(position)
         yield arrays
+
+
+def run_batches(
+    executor: Executor,
+    journal: Journal | None,
+    procedures: int,
+    step: Callable[[int, list[Arrays] | None], Sequence[Unit]],
+    tally: Tally,
+) -> None:
+    """Run procedures that wait for one batch of units after the other.
+
+    No procedure waits for another, so workers stay busy where they take unlike long. Each begins where a
+    worker has room, so the second is prepared while the first runs.
+
+    Args:
+        executor: runs what the journal does not know.
+        journal: remembers each result the moment it arrives, except of transient units; None: nothing does.
+        procedures: how many.
+        step: gives the next batch of a procedure, by its number and the results of the last one in unit
+            order, None where it begins; empty: it has ended.
+        tally: is counted up.
+
+    Raises:
+        DistqError: as :meth:`Executor.run` does; the results that arrived before are in the journal.
+        FileFormatError: a journalled result was damaged while the job ran.
+    """
+    units: list[Unit] = []  # grows while the executor is at it
+    places: list[tuple[int, int]] = []  # procedure and position in its batch, of each unit
+    results: dict[int, dict[int, Arrays]] = {}
+    sizes: dict[int, int] = {}
+    waiting = list(range(procedures))
+
+    def go_on(number: int, before: list[Arrays] | None) -> None:
+        while batch := step(number, before):
+            known: dict[int, Arrays] = {}
+            if journal is not None:
+                known = {i: _recalled(journal, unit) for i, unit in enumerate(batch) if unit.key in journal}
+            tally.recalled += len(known)
+            missing = [i for i in range(len(batch)) if i not in known]
+            if missing:
+                results[number], sizes[number] = known, len(batch)
+                places.extend((number, i) for i in missing)
+                units.extend(batch[i] for i in missing)
+                return
+            before = [known[i] for i in range(len(batch))]
+
+    def more() -> bool:
+        count = len(units)
+        while waiting and len(units) == count:
+            go_on(waiting.pop(0), None)
+        return len(units) > count
+
+    for position, result in executor.run(units, more):
+        unit, (number, i) = units[position], places[position]
+        _record(journal, unit, result)
+        units[position] = Done()
+        tally.ran += 1
+        own = results[number]
+        own[i] = result
+        if len(own) == sizes[number]:
+            go_on(number, [own[j] for j in range(len(own))])
+
+
+def _recalled(journal: Journal, unit: Unit) -> Arrays:
+    arrays = journal.get(unit.key)
+    if arrays is None:
+        raise FileFormatError(f"the journal lost {unit.label} while it was open; start again with --resume")
+    return arrays
+
+
+def _record(journal: Journal | None, unit: Unit, result: Arrays) -> None:
+    if journal is not None and not getattr(unit, "transient", False):
+        journal.record_unit(unit.key, unit.label, result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from distq.engine.closing import Closing
-from distq.engine.executor import Executor, Unit
+from distq.engine.executor import Done, Executor, More, Unit, no_more
 from distq.engine.journal import Journal
 from distq.errors import FileFormatError
 from distq.replica.keys import content_key
@@ -83,30 +84,56 @@ class SharingExecutor(Closing):
         """Free what was shared."""
         self._executor.forget()
 
-    def run(self, units: Sequence[Unit]) -> Iterator[tuple[int, Arrays]]:
+    def run(self, units: Sequence[Unit], more: More = no_more) -> Iterator[tuple[int, Arrays]]:
         """Yield (position, result): of what is kept in unit order, of the rest as each finishes.
 
         Raises:
             DistqError: as :meth:`Executor.run` does.
         """
-        keys = [self._key(unit) for unit in units]
-        with self._lock:
-            self._used.update(key for key in keys if key is not None)
-            missing = [i for i, key in enumerate(keys) if key is None or key not in self._journal]
-        absent = set(missing)
-        arriving = self._executor.run([units[i] for i in missing])
+        keys: list[str | None] = []
+        missing: list[int] = []
+        wanted: list[Unit] = []
         finished: set[int] = set()
-        for position, key in enumerate(keys):
-            if position not in absent and key is not None:
+
+        def look() -> None:
+            """Take in the units that were appended."""
+            for position in range(len(keys), len(units)):
+                keys.append(self._key(units[position]))
+                if not self._is_kept(keys[position]):
+                    missing.append(position)
+                    wanted.append(units[position])
+
+        def more_missing() -> bool:
+            before = len(wanted)
+            while len(wanted) == before and more():
+                look()
+            return len(wanted) > before
+
+        arriving = self._executor.run(wanted, more_missing)
+        position = -1
+        while position + 1 < len(units) or more():
+            position += 1
+            look()
+            key = keys[position]
+            if key is not None and position not in finished and not _among(missing, position):
                 yield position, self._recall(key, units[position])
                 continue
             while position not in finished:  # nothing known is given out before what precedes it
+                look()
                 began = time.monotonic()
                 index, arrays = next(arriving)
                 arrived = missing[index]
                 self._record(keys[arrived], units[arrived], arrays, time.monotonic() - began)
+                wanted[index] = Done()
                 finished.add(arrived)
                 yield arrived, arrays
+
+    def _is_kept(self, key: str | None) -> bool:
+        if key is None:
+            return False
+        with self._lock:
+            self._used.add(key)
+            return key in self._journal
 
     def close(self) -> None:
         """Hand the workers back."""
@@ -129,3 +156,9 @@ class SharingExecutor(Closing):
             raise FileFormatError(f"the sweep lost {unit.label} while it ran; start again with --resume")
         self.saved_seconds += float(arrays.pop(_SECONDS))
         return arrays
+
+
+def _among(positions: Sequence[int], position: int) -> bool:
+    """Whether positions in order have this one."""
+    place = bisect_left(positions, position)
+    return place < len(positions) and positions[place] == position

@@ -12,7 +12,7 @@ import onnx
 import onnx_ir as ir
 
 from distq.graph.layers import Layer, passes_values
-from distq.graph.linear import FUSED
+from distq.graph.linear import name_before
 from distq.graph.plan import Plan
 from distq.graph.state import Names
 from distq.graph.subgraph import Network
@@ -68,7 +68,8 @@ def integer_tensors(network: Network, model: ir.Model, plan: Plan, names: Names)
     if any(tensor not in before or owners[before[tensor]] != owners[tensor] for tensor in absent):
         return None
     held = {t: names.quantized(before.get(t, t)) for q in plan.quantizers for t in q.tensors}
-    nodes = {node.name.removesuffix(FUSED): node for node in network.nodes}
+    given = {layer.node for layer in plan.layers}
+    nodes = {name_before(node.name, given): node for node in network.nodes}
     for layer in plan.layers:
         if any(tensor in before for tensor in layer.inputs):
             read = _read_by(network, nodes.get(layer.node), layer)

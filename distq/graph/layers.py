@@ -55,6 +55,7 @@ class Layer:
         weight, bias: names of initializers, None where there are none.
         axis: the output channel's axis of the weight.
         add: name of the Add that gives a MatMul its bias, as its second input; None: the node has it itself.
+        subpixel: strides of a ConvTranspose that is exported as a Conv of its phases; empty: as it is.
     """
 
     name: str
@@ -66,11 +67,17 @@ class Layer:
     bias: str | None
     axis: int | None
     add: str | None = None
+    subpixel: tuple[int, ...] = ()
 
     @property
     def reads_bias(self) -> tuple[str, int]:
         """The node that reads the bias, and the position of its input."""
         return (self.node, 2) if self.add is None else (self.add, 1)
+
+    @property
+    def stored_axis(self) -> int | None:
+        """The output channel's axis of the weight as it is exported."""
+        return 0 if self.subpixel else self.axis
 
 
 def compute_layer(node: ir.Node, carried: AbstractSet[str] = LAYERS) -> Layer | str | None:  # noqa: C901, PLR0911, PLR0912  # a list of conditions, each with its reason

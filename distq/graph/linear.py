@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import TYPE_CHECKING
 
 from distq.graph.values import constant, only_reader
@@ -58,6 +59,18 @@ FUSED = "/MatMulAddFusion"
 
 (onnxruntime/core/optimizer/matmul_add_fusion.cc of ONNX Runtime 1.31)
 """
+
+
+def name_before(name: str, given: Container[str]) -> str:
+    """The name that a node of the graph that runs has in the exported one.
+
+    Files that ONNX Runtime optimized before have such a Gemm, with its name, already.
+
+    Args:
+        name: of the node.
+        given: names of the exported graph's nodes.
+    """
+    return name if name in given else name.removesuffix(FUSED)
 
 
 def _multiplies_rows(gemm: ir.Node) -> bool:

@@ -34,6 +34,11 @@ def why_no_layers(graph: ir.Graph, carried: AbstractSet[str]) -> str:
             f"all layers of the model are inside {' and '.join(holders)}, where they stay in float: "
             + _remedy(holders)
         )
+    if any(node.domain == "com.microsoft.nchwc" for node in graph):
+        return (
+            "the convolutions of the model have the layout of one processor (com.microsoft.nchwc): give the "
+            "file it was made from, or save it with fewer optimizations of ONNX Runtime (ORT_ENABLE_BASIC)"
+        )
     return f"the model has no {one_of(sorted(carried))}, so nothing to quantize: keep it as it is"
 
 

@@ -64,6 +64,13 @@ class Geometry:
             output_shape=tuple(get("output_shape", []))[-rank:] if rank else (),
         )
 
+    @property
+    def taps(self) -> tuple[int, ...]:
+        """Pixels along each axis that an output is a sum of; of a ConvTranspose a phase of its kernel."""
+        if self.op != "ConvTranspose":
+            return self.kernel
+        return tuple(-(-k // s) for k, s in zip(self.kernel, self.strides, strict=True))
+
     def images(self, data: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """What a layer reads, one sample after the other: of a MatMul each row is one, (rows, features)."""
         return data.reshape(-1, data.shape[-1]) if self.op == "Gemm" else data

@@ -13,6 +13,7 @@ import onnx_ir.passes.common as common_passes
 
 from distq.graph.large import from_proto
 from distq.graph.read import graphs_in, opset_of
+from distq.graph.unfused import unfused
 from distq.graph.withdrawn import grouped_normalization, mean_variance_normalization, rewritten
 
 MOST_ELEMENTS = 1 << 28
@@ -26,12 +27,14 @@ def make_plain(model: onnx.ModelProto) -> onnx.ModelProto:
       exporters kept to it; none is meant to be replaced.
     * Stored types and shapes of tensors inside go: they may be of another batch, and are inferred anew.
     * Sparse initializers and constants become dense ones.
+    * What ONNX Runtime fused with a layer is a node of its own again.
     * MeanVarianceNormalization, and GroupNormalization of opsets 18 to 20, are written out by others.
     * Functions are written out where they are called, at the opset of the model.
     """
     _drop_listed(model)
     model = _inlined(model)
     opset = opset_of(model)
+    model = rewritten(model, lambda node: unfused(node, opset))
     model = rewritten(model, lambda node: mean_variance_normalization(node, opset))
     if 18 <= opset < 21:
         model = rewritten(model, grouped_normalization)

@@ -18,6 +18,7 @@ from distq.graph.interface import Interface
 from distq.graph.large import outline, put_away
 from distq.graph.layers import Layer, float_name, wrongly_fused
 from distq.graph.plan import Plan
+from distq.graph.shuffled import write_subpixels
 from distq.graph.state import PARTS, Constants, Names, State, constants, has_bias
 from distq.graph.structure import Structures
 from distq.graph.swish import write_swishes
@@ -57,6 +58,7 @@ def quantized_model(model: ir.Model, plan: Plan, state: State) -> ir.Model:
     writer = _Writer(copy, plan, names, constants(plan, state, names))
     writer.drop_saturated()
     write_swishes(copy.graph, plan, names)
+    write_subpixels(copy, plan, names, writer.scales)
     nodes = {node.name or "": node for node in copy.graph}
     for layer in plan.layers:
         writer.quantize_layer(layer, nodes)
@@ -97,12 +99,16 @@ class _Writer:
             self.constants[name] = register(self.graph, name, np.asarray(self.numbers[name]))
         return self.constants[name]
 
+    def scales(self, quantizer: str) -> list[ir.Value]:
+        """Scale and zero point of a quantizer."""
+        return [self.constant(self.names.scale(quantizer)), self.constant(self.names.zero_point(quantizer))]
+
     def quantize_layer(self, layer: Layer, nodes: Mapping[str, ir.Node]) -> None:
         """Give a compute node its integer weight and bias behind DequantizeLinear, or a float bias."""
         if layer.weight is None:
             return
         node = nodes[layer.node]
-        node.replace_input_with(1, self.dequantize(self.names.weight(layer.name), layer.axis, node))
+        node.replace_input_with(1, self.dequantize(self.names.weight(layer.name), layer.stored_axis, node))
         if has_bias(layer):
             name, position = layer.reads_bias
             reader = nodes[name]
@@ -172,7 +178,7 @@ class _Writer:
         """
         tensor = value.name or ""
         uses = [(use.node, use.idx) for use in value.uses()]
-        pair = [self.constant(self.names.scale(quantizer)), self.constant(self.names.zero_point(quantizer))]
+        pair = self.scales(quantizer)
         by_channel = {"axis": 1} if self.numbers[self.names.scale(quantizer)].ndim else {}
         source = self.kept_float(value)
         quantize = ir.node(

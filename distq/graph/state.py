@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from distq.graph.layers import Layer
 from distq.graph.plan import Plan
+from distq.graph.subpixel import as_conv, by_phase
 from distq.graph.values import constant, names_in, values_of
 from distq.quant.scheme import (
     Encoding,
@@ -41,6 +42,12 @@ SWISH_PARTS = (
     *("shift_value", "sum_value", "clip_value", "gate_value"),
 )
 """Constants and tensors that a HardSwish is written with."""
+
+SUBPIXEL_PARTS = (
+    *("parted", "joined", "strides", "rest", "starts", "ends", "axes", "Shape", "Mul", "Add"),
+    *(f"{step}{part}" for step in range(1, 8) for part in ("", "_quantized", "_dequantized")),
+)
+"""Constants and tensors that a ConvTranspose is written with as a sub-pixel convolution."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +142,7 @@ class Names:
             self.float_bias(tensor),
             *(f"{stem}_{part}" for stem in stems for part in (*PARTS, "dequantized", "row", "axis")),
             *(f"{self.swish(tensor)}_{part}" for part in SWISH_PARTS),
+            *(f"{self.subpixel(tensor)}_{part}" for part in SUBPIXEL_PARTS),
         ]
 
     def quantized(self, tensor: str) -> str:
@@ -180,6 +188,10 @@ class Names:
     def swish(self, tensor: str) -> str:
         """Stem of what a HardSwish is written as."""
         return f"{tensor}{self.tag}_swish"
+
+    def subpixel(self, tensor: str) -> str:
+        """Stem of what a ConvTranspose is written as."""
+        return f"{tensor}{self.tag}_subpixel"
 
     def float_bias(self, layer: str) -> str:
         """A layer's bias where the plan keeps biases in float."""
@@ -245,9 +257,10 @@ def constants(plan: Plan, state: State, names: Names) -> Constants:
         if layer.name not in state.weights:
             continue
         weight, stem = state.weights[layer.name], names.weight(layer.name)
-        found[f"{stem}_quantized"] = weight.integers
-        found[f"{stem}_scale"] = weight.scale
-        found[f"{stem}_zero_point"] = np.zeros(weight.scale.shape, np.int8)
+        scale = by_phase(weight.scale, layer.subpixel)
+        found[f"{stem}_quantized"] = as_conv(weight.integers, layer.subpixel)
+        found[f"{stem}_scale"] = scale
+        found[f"{stem}_zero_point"] = np.zeros(scale.shape, np.int8)
         found.update(bias_constants(plan, state, names, layer))
     return found
 
@@ -276,12 +289,12 @@ def bias_constants(plan: Plan, state: State, names: Names, layer: Layer) -> Cons
         return {}
     step = None if plan.float_biases else state.encodings[plan.by_tensor[layer.inputs[0]].name].scale
     weight_scale = state.weights[layer.name].scale
-    return bias_as_stored(names, layer.name, state.biases[layer.name], step, weight_scale)
+    return bias_as_stored(names, layer, state.biases[layer.name], step, weight_scale)
 
 
 def bias_as_stored(
     names: Names,
-    layer: str,
+    layer: Layer,
     bias: npt.NDArray[np.float64],
     step: Scales | None,
     weight_scale: npt.NDArray[np.float32],
@@ -290,15 +303,15 @@ def bias_as_stored(
 
     Args:
         names: of the model.
-        layer: its name.
+        layer: which.
         bias: (channels,).
         step: scale of what the layer reads; None where biases are kept in float.
         weight_scale: of its weights.
     """
     if step is None:
-        return {names.float_bias(layer): bias.astype(np.float32)}
-    integers, scale = quantize_bias(bias, step, weight_scale)
-    stem = names.bias(layer)
+        return {names.float_bias(layer.name): by_phase(bias.astype(np.float32), layer.subpixel)}
+    integers, scale = (by_phase(part, layer.subpixel) for part in quantize_bias(bias, step, weight_scale))
+    stem = names.bias(layer.name)
     return {
         f"{stem}_quantized": integers,
         f"{stem}_scale": scale,

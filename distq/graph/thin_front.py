@@ -37,6 +37,8 @@ def thin_front(model: ir.Model, times: KernelTimes) -> tuple[tuple[str, str], ..
     reached: set[ir.Value | None] = set(model.graph.inputs)
     found: list[ir.Node] = []
     for node in model.graph:
+        if node.op_type == "Cast" and node.inputs[0] in reached:  # of a network that was stored in float16
+            reached.update(node.outputs)
         data = [value for value in float_data(node) if constant(value) is None]
         if not data or not reached.issuperset(data):
             continue

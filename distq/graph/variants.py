@@ -12,6 +12,7 @@ import onnx
 from distq.graph.layers import Layer
 from distq.graph.plan import Plan
 from distq.graph.subgraph import captured_names
+from distq.graph.subpixel import without_subpixels
 from distq.targets.operators import SWISHES
 
 
@@ -33,8 +34,9 @@ class FloatPart:
 
 
 def separable(plan: Plan) -> Plan:
-    """The plan whose export :func:`put_back` takes: no Relu or Clip is implied, HardSwish is whole."""
+    """The plan whose export :func:`put_back` takes: no Relu or Clip is implied, every node is whole."""
     kernels = plan.target.kernels - SWISHES
+    plan = without_subpixels(plan)
     return replace(plan, dropped=frozenset(), target=replace(plan.target, kernels=kernels))
 
 

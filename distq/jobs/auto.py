@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from distq.config import AutoOptions
@@ -15,7 +16,7 @@ from distq.run.given_data import require_data
 from distq.run.open import Lender, as_begun, interruptible, open_run
 from distq.run.results import RunResult
 from distq.run.time_limit import Clock
-from distq.search.goal import NO_LABELS, OF_A_MEASURE, Goal, RightAnswers
+from distq.search.goal import NO_LABELS, OF_A_MEASURE, Figure, Goal, RightAnswers
 from distq.stages.auto_report import report_of, write_answer
 from distq.stages.candidates import Maker
 from distq.stages.cheapest import explore
@@ -24,7 +25,8 @@ from distq.stages.form import Form
 from distq.stages.given_candidates import given_candidates, require_names, run_given
 from distq.stages.in_time import keep_back
 from distq.stages.search import chosen_quantizers
-from distq.stages.trials import Trial, Trials
+from distq.stages.trial import Trial
+from distq.stages.trials import Trials
 
 
 def auto(
@@ -118,15 +120,20 @@ def _require_labels(run: Run, goal: Goal) -> None:
 
 
 def _warn_of_few_samples(run: Run, goal: Goal, text: str, answer: Trial) -> None:
-    """Say where a goal in right answers is met on the samples, and may well be missed on others."""
-    judge, losses = goal.judge, answer.losses
-    if not answer.met or not isinstance(judge, RightAnswers) or losses is None:
-        return
-    most = judge.most(losses)
-    if not goal.met(most):
+    """Say where a goal in answers or a figure is met on the samples, and may well be missed on others."""
+    judge = goal.judge
+    match judge:
+        case RightAnswers() if answer.losses is not None:
+            most = judge.most(answer.losses)
+        case Figure() if answer.seen is not None:
+            most = judge.most(answer.seen)
+        case _:
+            return
+    if answer.met and not math.isnan(most) and not goal.met(most):
+        unit = " points" if judge.name.endswith("points") else ""
         run.warn(
-            f"--goal {text} is met on {len(losses)} samples, but so few cannot tell it from "
-            f"{judge.reading(most):.1f} points: give more --samples and --tune-samples, or a goal in decibels"
+            f"--goal {text} is met on {answer.samples} samples, but so few cannot tell it from "
+            f"{judge.reading(most):.2g}{unit}: give more --samples and --tune-samples, or a goal in decibels"
         )
 
 

@@ -15,6 +15,7 @@ from distq.files import sha256_bytes
 from distq.graph.layers import Layer
 from distq.graph.moving_cut import MovingCut
 from distq.graph.state import Constants, IntegerWeight, Names, bias_as_stored
+from distq.graph.subpixel import as_conv
 from distq.quant.scheme import Scales
 from distq.replica.correction import Correction, with_moments
 from distq.replica.cuts import Advance, open_network
@@ -74,7 +75,7 @@ class Uncorrected:
     def bias_constants(self, found: Arrays) -> Constants:
         """That bias as the network holds it."""
         step = None if self.float_bias else self.step
-        return bias_as_stored(self.names, self.layer.name, self.bias(found), step, self.weight.scale)
+        return bias_as_stored(self.names, self.layer, self.bias(found), step, self.weight.scale)
 
 
 Stages = Sequence[Sequence[Uncorrected]]
@@ -129,7 +130,8 @@ class Chain:
         corrected = [layer for stage in self.stages[:stages] for layer in stage]
         for layer, result in zip(corrected, found, strict=True):
             biases |= layer.bias_constants(result)
-            weights[layer.weight_name] = share(result["integers"].tobytes())
+            stored = as_conv(result["integers"], layer.layer.subpixel)
+            weights[layer.weight_name] = share(stored.tobytes())
         earlier = (*self.earlier, *(layer.input.tensor for layer in corrected))
         numbers = self.numbers.with_more(biases, share, weights)
         return replace(self, numbers=numbers, stages=self.stages[stages:], earlier=earlier)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from distq.graph.layers import Layer
 from distq.graph.state import IntegerWeight
+from distq.graph.subpixel import as_conv, by_phase, from_conv
 from distq.quant.rounding import OUTPUTS_TOGETHER, Factor, factor_of, round_by_factor
 from distq.quant.scheme import Scales, on_channels
 from distq.replica.keys import arrays_key, content_key
@@ -129,16 +130,20 @@ class Correction:
     def _rounded(
         self, worker: Worker, original: npt.NDArray[np.float32], moments: Arrays
     ) -> npt.NDArray[np.int8]:
-        transposed = self.layer.axis == 1  # a Gemm or MatMul with its outputs along the second axis
-        rows = original.T if transposed else original
+        phases = self.measuring[0].input.geometry.strides if self.layer.op == "ConvTranspose" else ()
+        transposed = self.layer.axis == 1 and not phases  # a Gemm or MatMul, its outputs along the second
+        rows = original.T if transposed else as_conv(original, phases)
         blocks = self.measuring[0].input.blocks
         shape = (self._group, rows.shape[0] // self._group, blocks, -1)
         apart = rows.reshape(shape).transpose(0, 2, 1, 3)
-        steps = np.broadcast_to(self.weight.scale, rows.shape[:1]).reshape(self._group, -1)
+        scales = by_phase(self.weight.scale, phases)
+        steps = np.broadcast_to(scales, rows.shape[:1]).reshape(self._group, -1)
         scale = np.repeat(steps, blocks, axis=0).astype(np.float64)
         factor = self._factor(worker, moments)
         integers = round_by_factor(apart.reshape(len(scale), *apart.shape[2:]), scale, factor)
         together = integers.reshape(apart.shape).transpose(0, 2, 1, 3).reshape(rows.shape[0], -1)
+        if phases:
+            return from_conv(together.reshape(rows.shape), phases, original.shape[2:])
         shaped = together.T if transposed else together
         return np.ascontiguousarray(shaped.reshape(original.shape))
 

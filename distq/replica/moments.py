@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from distq.graph.patches import Geometry, patch_sums, sampled_patches
+from distq.graph.subpixel import as_conv_geometry
 from distq.quant.scheme import ZeroPoints
 from distq.replica.cuts import Advance
 from distq.replica.keys import content_key
@@ -87,9 +88,8 @@ class InputMoments:
             counts[shape] += len(data)
             added[shape] = add_up(data, added.get(shape), counts[shape])
             if wanted.patches:
-                patches.append(
-                    sampled_patches(wanted.geometry, data, wanted.zero_point, wanted.patches, index)
-                )
+                walk = as_conv_geometry(wanted.geometry, data.shape[2:])
+                patches.append(sampled_patches(walk, data, wanted.zero_point, wanted.patches, index))
         sums, positions = zip(
             *(
                 patch_sums(wanted.geometry, added[s].astype(np.float64), counts[s], wanted.zero_point)

@@ -20,6 +20,9 @@ _WEIGHTED = {"Conv": 0, "ConvTranspose": 1, "Gemm": 1, "MatMul": 1}
 
 _QUANTIZED, _WEIGHT = "_quantized", "_weight_quantized"
 
+_SUBPIXEL = "_subpixel_"
+"""In the names of nodes that a ConvTranspose is written with."""
+
 
 @dataclass(frozen=True)
 class ModelFacts:
@@ -55,7 +58,7 @@ def _kinds(graph: onnx.GraphProto) -> dict[str, str]:
             # what a quantizer reads may have another name: the tensor's own is then that of its outcome
             kinds[node.output[0].removesuffix(_QUANTIZED)] = kinds.get(node.input[0], "")
         elif node.op_type not in {"QuantizeLinear", "DequantizeLinear"}:
-            kinds |= dict.fromkeys(node.output, node.op_type)
+            kinds |= dict.fromkeys(node.output, "ConvTranspose" if _SUBPIXEL in node.name else node.op_type)
     return kinds
 
 

@@ -13,7 +13,7 @@ from distq.engine.executor import Executor, Unit
 from distq.engine.journal import Journal
 from distq.engine.portions import LEAST_PORTIONS, TOGETHER, portions_for
 from distq.engine.progress import Reporter
-from distq.engine.run import Tally, run_units
+from distq.engine.run import Tally, run_batches, run_units
 from distq.errors import DataError
 from distq.graph.heads import Place, with_places
 from distq.graph.load import LoadedModel
@@ -27,7 +27,7 @@ from distq.replica.worker import Arrays, Blob, WorkerSettings
 from distq.run.pace import Pace
 from distq.run.results import Cost, FloatLayer, SearchCost
 from distq.run.rundir import RunDir
-from distq.run.time_limit import TimeLimit
+from distq.run.time_limit import TimeIsUp, TimeLimit
 
 AT_A_TIME = 2
 """Units a worker between two looks at the clock, where there is a limit of time."""
@@ -154,6 +154,42 @@ class Run:
             TimeIsUp: inside :meth:`TimeLimit.limit`, before units for which there is no time.
         """
         return self._results(units, lambda _: 0)
+
+    def batches(self, procedures: int, step: Callable[[int, list[Arrays] | None], Sequence[Unit]]) -> None:
+        """Run procedures that wait for batches of units, none of them for another's.
+
+        Args:
+            procedures: how many.
+            step: gives the next batch of one, by its number and the results of the last, None where it
+                begins; empty: it has ended.
+
+        Raises:
+            TimeIsUp: inside :meth:`TimeLimit.limit`; what had begun was finished.
+        """
+        late: list[TimeIsUp] = []
+        began: dict[int, tuple[Sequence[Unit], int, float]] = {}
+
+        def in_time(number: int, results: list[Arrays] | None) -> Sequence[Unit]:
+            if results is not None:
+                before, known, start = began[number]
+                if self.tally.recalled == known:
+                    at_once = max(1.0, len(before) / (AT_A_TIME * self.executor.workers))
+                    self.time.took(type(before[0]), (self.time.elapsed - start) / at_once)
+            if late:
+                return ()
+            units = step(number, results)
+            try:
+                if units:
+                    self._require_time(units)
+            except TimeIsUp as up:
+                late.append(up)
+                return ()
+            began[number] = units, self.tally.recalled, self.time.elapsed
+            return units
+
+        run_batches(self.executor, self.journal, procedures, in_time, self.tally)
+        if late:
+            raise late[0]
 
     def images(self, stage: str, units: Sequence[Unit]) -> Iterator[Arrays]:
         """The same under a progress bar that counts the units' samples."""

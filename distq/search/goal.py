@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from distq.errors import UsageError
 from distq.search.acceptance import significant_improvement
+from distq.search.jackknife import standard_error
 from distq.search.measures.measure import Measure, Record, figures
 from distq.search.metrics import decibels, mean_over_images, per_image_diff
 
@@ -189,15 +190,27 @@ class Figure:
         """A figure such as mAP is no mean over samples."""
         del seen, power
 
+    def most(self, seen: Seen) -> float:
+        """What is lost at most on other samples like these, with a probability of 90 %; NaN: it is not known.
+
+        As the loss is about normal; its spread is that of :func:`~distq.search.jackknife.standard_error`.
+        """
+        ours, theirs = seen.records, seen.float_records
+        if theirs and len(theirs) != len(ours):  # which are of one sample is not known
+            return math.nan
+
+        def without(kept: Sequence[int]) -> float:
+            return self._lost([ours[i] for i in kept], [theirs[i] for i in kept] if theirs else ())
+
+        return self._lost(ours, theirs) + _ONE_SIDED * standard_error(without, len(ours))
+
     def loss(self, seen: Seen, power: Floats) -> float:
         """What float has more, each figure being made of all records."""
         del power
-        ours, theirs = self._figure(seen.records), self._figure(seen.float_records)
-        if math.isnan(ours):
+        lost = self._lost(seen.records, seen.float_records)
+        if math.isnan(lost):
             raise UsageError(f"--measure {self.measure.name} says nothing of these samples: give others")
-        if math.isnan(theirs):
-            theirs = self.alone
-        return theirs - ours if self.measure.higher_is_better else ours - theirs
+        return lost
 
     def reading(self, loss: float) -> float:
         """Points of mAP, or the figure's own unit."""
@@ -210,6 +223,12 @@ class Figure:
     def of_error(self, nmse: float) -> None:
         """It is not known before it is measured."""
         del nmse
+
+    def _lost(self, records: Sequence[Record], float_records: Sequence[Record]) -> float:
+        ours, theirs = self._figure(records), self._figure(float_records)
+        if math.isnan(theirs):
+            theirs = self.alone
+        return theirs - ours if self.measure.higher_is_better else ours - theirs
 
     def _figure(self, records: Sequence[Record]) -> float:
         return next(iter(figures(self.measure, records).values())) if records else math.nan

@@ -22,7 +22,8 @@ from distq.search.metrics import decibels
 from distq.stages.cheapest import Explored
 from distq.stages.form import Form
 from distq.stages.kernels import float_layers
-from distq.stages.trials import Trial, Trials
+from distq.stages.trial import Trial
+from distq.stages.trials import Trials
 
 
 def report_of(goal: Goal, text: str, cost: str, trials: Trials, found: Explored) -> AutoReport:

@@ -25,12 +25,13 @@ from distq.run.prepare import LOADED_BY, prepare_model
 from distq.stages.budget import with_choice
 from distq.stages.calibrated import calibrated
 from distq.stages.channel_scales import with_channel_scales
-from distq.stages.correct import corrected_together
+from distq.stages.correct import corrected, correcting
 from distq.stages.equalize import evens_out
 from distq.stages.form import Choice, Form
 from distq.stages.method import best_calibration
 from distq.stages.observe import COUNTED_WHOLE, observe
 from distq.stages.start import best_form
+from distq.stages.steps import Steps
 from distq.stages.thresholds import AUTO, FIRST_METHOD, with_thresholds
 from distq.stages.tuned import tuned
 
@@ -125,19 +126,24 @@ class Maker:
         self._evened = Made(candidate, options, base.run, form, shared=True)
         return self._evened
 
-    def make(self, candidates: Sequence[Candidate], *, share: bool = True) -> list[Made]:
-        """Their forms; those that are only calibrated are corrected side by side.
+    def making(self, candidates: Sequence[Candidate], *, share: bool = True) -> tuple[int, list[Steps[Made]]]:
+        """Procedures that make them, and how many layers these correct; each layer advances the reporter.
+
+        What takes more than correction is made at once.
 
         Args:
             candidates: to be made.
             share: take from the first network what float gives, but where thresholds are searched.
         """
         prepared = [self._prepared(candidate, share=share) for candidate in candidates]
-        together = [i for i, one in enumerate(prepared) if self._as_the_run(one.options)]
-        found = {i: self._alone(one) for i, one in enumerate(prepared) if i not in together}
-        forms = corrected_together(self._run, [prepared[i].form for i in together]) if together else []
-        found |= {i: replace(prepared[i], form=form) for i, form in zip(together, forms, strict=True)}
-        return [self._finished(found[i]) for i in range(len(prepared))]
+        whole = {i: self._whole(one) for i, one in enumerate(prepared) if not self._only_corrected(one)}
+        forms = [one.form for i, one in enumerate(prepared) if i not in whole]
+        layers, procedures = correcting(self._run, forms) if forms else (0, [])
+        corrections = iter(procedures)
+        return layers, [
+            ready(whole[i]) if i in whole else _with_form(one, next(corrections))
+            for i, one in enumerate(prepared)
+        ]
 
     def _first(self, form: Form) -> Made:
         """The network that ``calibrate`` exports, by the method that was found best."""
@@ -154,11 +160,13 @@ class Maker:
         candidate = replace(made.candidate, changes={**made.candidate.changes, **found})
         return replace(made, candidate=candidate, options=candidate.options(self._options))
 
-    def _as_the_run(self, options: AutoOptions) -> bool:
-        """Whether its layers can be corrected beside those of others."""
+    def _only_corrected(self, made: Made) -> bool:
+        """Whether it is done once its layers are corrected, which goes beside those of others."""
         same = ("rounding", "bias_correction")
-        return options.method != AUTO and all(
-            getattr(options, name) == getattr(self._options, name) for name in same
+        return (
+            made.options.method != AUTO
+            and (made.shared or made.candidate.command == "calibrate")
+            and all(getattr(made.options, name) == getattr(self._options, name) for name in same)
         )
 
     def _prepared(self, candidate: Candidate, *, share: bool) -> Made:
@@ -210,15 +218,24 @@ class Maker:
         ends = base.channel_ranges if same else {}
         return replace(form, distributions=own, channel_ranges=ends, means=means)
 
-    def _alone(self, made: Made) -> Made:
+    def _whole(self, made: Made) -> Made:
         if made.options.method == AUTO:
-            return self._named(replace(made, form=best_calibration(made.run, made.form)))
-        return replace(made, form=corrected_together(made.run, [made.form])[0])
-
-    def _finished(self, made: Made) -> Made:
+            made = self._named(replace(made, form=best_calibration(made.run, made.form)))
+        else:
+            made = replace(made, form=corrected(made.run, made.form))
         if made.shared or made.candidate.command == "calibrate":
             return made
         if made.candidate.tuned:
             for line in folded(f"{short_name(made.candidate.name)}: thresholds are searched", "  "):
                 made.run.reporter.line(line)
         return replace(made, form=tuned(made.run.by_diff(), made.options, made.form, keeps=False))
+
+
+def ready(made: Made) -> Steps[Made]:
+    """A procedure that comes to what is there."""
+    yield from ()
+    return made
+
+
+def _with_form(made: Made, procedure: Steps[Form]) -> Steps[Made]:
+    return replace(made, form=(yield from procedure))

@@ -23,7 +23,8 @@ from distq.stages.forecast import tell_networks
 from distq.stages.form import Choice
 from distq.stages.gains import Gains, Item, less
 from distq.stages.lessening import MOST_LESSENED, TOGETHER, Lessening
-from distq.stages.trials import Trial, Trials
+from distq.stages.trial import Trial
+from distq.stages.trials import Trials
 
 GROUPS = 4
 """``--conv-groups`` that is tried with one weight scale a layer."""

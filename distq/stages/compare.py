@@ -27,6 +27,7 @@ from distq.search.metrics import (
     total_power,
 )
 from distq.stages.form import Form
+from distq.stages.steps import Steps
 
 MOST_APART = 128
 """Samples up to which each of several models is run by units of its own, on one of the workers.
@@ -80,6 +81,40 @@ def compare_models(
     images = sum(map(len, pieces))
     run.cost_so_far.fp32_forwards += images
     run.cost_so_far.int8_forwards += images * len(models)
+    return results
+
+
+def compare_one(
+    run: Run, model: Blob, indices: Sequence[int], place: tuple[int, int], measuring: Measuring
+) -> Steps[list[Arrays]]:
+    """A procedure that compares one of several models, each on workers of its own as far as there are.
+
+    Args:
+        run: gives workers and samples.
+        model: what is compared with the float model.
+        indices: of the samples, which will be compared again.
+        place: among how many models it is which.
+        measuring: what else is measured.
+    """
+    position, models = place
+    pieces = run.shards(indices)
+    results = yield [
+        Evaluate(
+            (model,),
+            run.float_model,
+            run.data,
+            piece,
+            affinity=number * models + position,
+            again=True,
+            measuring=measuring,
+        )
+        for number, piece in enumerate(pieces)
+    ]
+    for result in results:
+        run.skip_unreadable(result, run.data)
+    images = sum(map(len, pieces))
+    run.cost_so_far.fp32_forwards += 0 if position else images  # once for all that are compared
+    run.cost_so_far.int8_forwards += images
     return results
 
 

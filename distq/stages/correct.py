@@ -11,11 +11,10 @@ Equalization and Bias Correction", ICCV 2019, section 4.2, in its measured form)
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from itertools import accumulate, pairwise
 
-import numpy as np
 import onnx_ir as ir
 
 from distq.data.shards import deal
@@ -23,23 +22,20 @@ from distq.graph.layers import Layer
 from distq.graph.moving_cut import MovingCut
 from distq.graph.network_cost import compute_nodes, multiplications, shares
 from distq.graph.patches import Geometry
-from distq.graph.probes import stages, with_means
+from distq.graph.probes import stages
 from distq.graph.state import Names, float_weight
 from distq.graph.subgraph import Network
 from distq.replica.chain import Chain, CorrectChain, Uncorrected
 from distq.replica.correction import with_moments
-from distq.replica.float32 import LayerMeans
 from distq.replica.moments import LayerInput, total
 from distq.replica.numbers import Numbers
-from distq.replica.worker import Arrays, stable_sum
+from distq.replica.worker import Arrays
 from distq.run.context import Run
+from distq.stages.float_means import all_with_float_means, correction_samples, with_float_means
 from distq.stages.form import Form
 from distq.stages.fused import fused, with_nearest_weights
 from distq.stages.squashed import restore_squashed
 from distq.stages.steps import Steps, run_side_by_side
-
-MOST_IMAGES = 128
-"""Means and covariances settle with fewer images than thresholds; more would only take longer."""
 
 MOMENTS_UNITS, LEAST_STAGE_WORK = 4, 400_000_000
 """Units that share a stage's images at most, and multiplications of one in a stage, on average.
@@ -75,15 +71,25 @@ def corrected_together(run: Run, forms: Sequence[Form]) -> list[Form]:
 
 
 def corrected_from(run: Run, plain: Sequence[Form]) -> list[Form]:
-    """The same for forms whose weights are rounded to nearest already.
-
-    Means are measured without bias correction too: that is where samples that cannot be decoded are found.
-    """
-    measured: list[Form] = []
-    for form in plain:
-        known = next((other.means for other in measured if _same_means(form, other)), form.means)
-        measured.append(with_float_means(run, form.with_means(known)))
+    """The same for forms whose weights are rounded to nearest already."""
+    measured = all_with_float_means(run, plain)
     return round_and_correct(run, measured) if run.options.bias_correction else measured
+
+
+def correcting(run: Run, forms: Sequence[Form]) -> tuple[int, list[Steps[Form]]]:
+    """How many layers are to be corrected, and procedures that come to what :func:`corrected_together` gives.
+
+    What float gives is measured at once where it is not known. Each layer advances the reporter's stage.
+    """
+    if run.options.bias_correction and all(form.means is not None for form in forms):
+        return _procedures(run, forms, prepare=lambda form: with_nearest_weights(run, form))
+    measured = all_with_float_means(run, [with_nearest_weights(run, form) for form in forms])
+    return _procedures(run, measured) if run.options.bias_correction else (0, [*map(_as_it_is, measured)])
+
+
+def _as_it_is(form: Form) -> Steps[Form]:
+    yield from ()
+    return form
 
 
 def corrected_again(run: Run, form: Form, changed: Collection[str]) -> Form:
@@ -95,31 +101,6 @@ def corrected_again(run: Run, form: Form, changed: Collection[str]) -> Form:
         changed: quantizers that have others since.
     """
     return round_and_correct(run, [with_float_means(run, form)], changed)[0]
-
-
-def with_float_means(run: Run, form: Form) -> Form:
-    """The form with the mean output, (channels,) float64, of every layer that has a bias.
-
-    Over the first calibration samples, in float; measured where they are not known yet.
-    """
-    if form.means is not None:
-        return form
-    layers = [layer for stage in stages(form.model, form.plan) for layer in stage]
-    if not layers:
-        return form.with_means({})
-    model = run.executor.share(with_means(form.model, layers))
-    names = tuple(layer.name for layer in layers)
-    units = [LayerMeans(model, names, run.data, piece) for piece in run.shards(_samples(run))]
-    results = list(run.images("float means", units))
-    for result in results:
-        run.skip_unreadable(result, run.data)
-    run.cost_so_far.fp32_forwards += len(run.readable(_samples(run)))
-    means = {
-        name: stable_sum(rows) / len(rows)
-        for i, name in enumerate(names)
-        for rows in [np.concatenate([r[str(i)] for r in results if r[str(i)].size])]
-    }
-    return form.with_means(means)
 
 
 def round_and_correct(run: Run, forms: Sequence[Form], changed: Collection[str] | None = None) -> list[Form]:
@@ -134,14 +115,7 @@ def round_and_correct(run: Run, forms: Sequence[Form], changed: Collection[str] 
         changed: quantizers with other thresholds since the forms were corrected: layers that lie behind none
             of them stay as they are. None: all layers are corrected.
     """
-    pieces = _pieces(run, forms[0])
-    divided = run.executor.workers > len(forms) and pieces > 1
-    procedures = []
-    layers = 0
-    for number, form in enumerate(forms):
-        found = stages(form.model, form.plan, None if changed is None else _tensors(form, changed))
-        layers += sum(map(len, found))
-        procedures.append(_correct_layers(run, form, found, pieces if divided else None, number))
+    layers, procedures = _procedures(run, forms, changed)
     began, known = run.time.elapsed, run.tally.recalled
     run.reporter.start("rounding and bias correction", layers, "layers")
     results = run_side_by_side(run, procedures)
@@ -151,9 +125,28 @@ def round_and_correct(run: Run, forms: Sequence[Form], changed: Collection[str] 
     return results
 
 
-def _same_means(form: Form, other: Form) -> bool:
-    """Whether the means of one form's layers are also the other's: in float they are one network."""
-    return form.model is other.model and stages(form.model, form.plan) == stages(other.model, other.plan)
+def _procedures(
+    run: Run,
+    forms: Sequence[Form],
+    changed: Collection[str] | None = None,
+    *,
+    prepare: Callable[[Form], Form] | None = None,
+) -> tuple[int, list[Steps[Form]]]:
+    """How many layers are to be corrected, and a procedure for each form, which it first prepares."""
+    pieces = _pieces(run, forms[0])
+    divided = pieces if run.executor.workers > len(forms) and pieces > 1 else None
+
+    def procedure(form: Form, number: int) -> Steps[Form]:
+        form = form if prepare is None else prepare(form)
+        return (yield from _correct_layers(run, form, _stages(form, changed), divided, number))
+
+    layers = sum(len(stage) for form in forms for stage in _stages(form, changed))
+    return layers, [procedure(form, number) for number, form in enumerate(forms)]
+
+
+def _stages(form: Form, changed: Collection[str] | None) -> list[list[Layer]]:
+    """The layers to be corrected, in stages: all, or what lies behind changed quantizers."""
+    return stages(form.model, form.plan, None if changed is None else _tensors(form, changed))
 
 
 def _tensors(form: Form, quantizers: Collection[str]) -> set[str]:
@@ -181,7 +174,12 @@ def _correct_layers(
         waiting,
     )
     results = yield from (
-        _on_one(run, chain, stages_together(form.model, waiting, len(run.readable(_samples(run)))), affinity)
+        _on_one(
+            run,
+            chain,
+            stages_together(form.model, waiting, len(run.readable(correction_samples(run)))),
+            affinity,
+        )
         if pieces is None
         else _on_all(run, MovingCut(Network(graph.graph)), chain, pieces)
     )
@@ -194,7 +192,7 @@ def _correct_layers(
     corrected_layers = {layer.name for stage in found for layer in stage}
     return (
         yield from restore_squashed(
-            run, replace(form, state=state), corrected_layers, run.readable(_samples(run))
+            run, replace(form, state=state), corrected_layers, run.readable(correction_samples(run))
         )
     )
 
@@ -208,7 +206,7 @@ def stages_together(model: ir.Model, waiting: Sequence[object], images: int) -> 
 
 def _on_one(run: Run, chain: Chain, count: int, affinity: int) -> Steps[list[Arrays]]:
     """Have one worker correct all, so many stages in one unit."""
-    samples = run.readable(_samples(run))
+    samples = run.readable(correction_samples(run))
     found: list[Arrays] = []
     while chain.stages:
         together = replace(chain, stages=chain.stages[:count])
@@ -226,7 +224,7 @@ def _on_one(run: Run, chain: Chain, count: int, affinity: int) -> Steps[list[Arr
 
 def _on_all(run: Run, cut: MovingCut, chain: Chain, count: int) -> Steps[list[Arrays]]:
     """Have all workers measure what a stage's layers read, and round them; nothing known is done again."""
-    pieces = deal(run.readable(_samples(run)), count)
+    pieces = deal(run.readable(correction_samples(run)), count)
     found: list[Arrays] = []
     while chain.stages:
         units = chain.first(cut, pieces)
@@ -251,24 +249,35 @@ def _pieces(run: Run, form: Form) -> int:
     """How many units share the samples: one for each worker, if it has enough to do."""
     work = sum(map(multiplications, compute_nodes(form.model)))
     least = max(1, round(LEAST_STAGE_WORK * len(stages(form.model, form.plan)) / max(1, work)))
-    return max(1, min(MOMENTS_UNITS, run.executor.workers, len(run.readable(_samples(run))) // least))
+    return max(
+        1, min(MOMENTS_UNITS, run.executor.workers, len(run.readable(correction_samples(run))) // least)
+    )
 
 
 def _uncorrected(run: Run, form: Form, names: Names, layer: Layer, integers: str) -> Uncorrected:
     """A layer that reads an integer tensor of the graph that is run."""
     geometry = Geometry.of(form.model, layer)
     weight = form.state.weights[layer.name]
-    inputs = weight.integers.size // weight.channels
+    taps = math.prod(geometry.taps)
+    inputs = weight.integers.size // weight.channels // math.prod(geometry.kernel) * taps
     patches, blocks, original = 0, 1, None
-    if run.options.rounding == "gptq" and layer.op in {"Conv", "Gemm", "MatMul"} and inputs > 1:
-        blocks = cut_into(inputs // math.prod(geometry.kernel), math.prod(geometry.kernel))
+    if run.options.rounding == "gptq" and _has_patches(geometry) and inputs > 1:
+        blocks = cut_into(inputs // taps, taps)
         samples = max(LEAST_PATCHES, PATCHES_PER_INPUT * inputs // blocks)
-        patches = -(-samples // len(run.readable(_samples(run))))
+        patches = -(-samples // len(run.readable(correction_samples(run))))
         original = float_weight(form.model, layer)
     encoding = form.state.encodings[form.plan.by_tensor[layer.inputs[0]].name]
     read = LayerInput(integers, encoding.zero_point, geometry, patches, blocks)
     mean = (form.means or {})[layer.name]
     return Uncorrected(layer, names, read, encoding.scale, weight, original, mean, form.plan.float_biases)
+
+
+def _has_patches(geometry: Geometry) -> bool:
+    """Whether all outputs multiply patches of one shape: of a ConvTranspose its phases have to be alike."""
+    if geometry.op != "ConvTranspose":
+        return True
+    whole = all(k % s == 0 for k, s in zip(geometry.kernel, geometry.strides, strict=True))
+    return whole and all(d == 1 for d in geometry.dilations)
 
 
 def cut_into(channels: int, kernel: int) -> int:
@@ -281,7 +290,3 @@ def cut_into(channels: int, kernel: int) -> int:
         for n in range(1, channels + 1)
         if channels % n == 0 and (channels // n * kernel <= LARGEST_COVARIANCE or n == channels)
     )
-
-
-def _samples(run: Run) -> Sequence[int]:
-    return run.selection.calibration[:MOST_IMAGES]

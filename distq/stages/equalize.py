@@ -18,7 +18,7 @@ from distq.quant.channel_factors import ChannelWidths, Evened, even_out
 from distq.replica.float32 import ChannelRanges
 from distq.replica.worker import Arrays, stable_sum
 from distq.run.context import Run
-from distq.stages.correct import with_float_means
+from distq.stages.float_means import with_float_means
 from distq.stages.form import Form, Means
 from distq.stages.observe import observe
 from distq.stages.thresholds import calibrated_table, with_headroom

@@ -16,8 +16,8 @@ from distq.replica.int8 import Errors
 from distq.run.context import Run
 from distq.search.grid import POINTS
 from distq.stages.confirm import unseen
-from distq.stages.correct import MOST_IMAGES
 from distq.stages.equalize import evens_out
+from distq.stages.float_means import MOST_IMAGES
 from distq.stages.in_time import COMPARED, STAND_IN
 from distq.stages.scoring import NetworkScorer, Scorer
 from distq.stages.thresholds import AUTO

@@ -8,7 +8,7 @@ import onnx
 import onnx_ir as ir
 
 from distq.graph.layers import Layer, float_name, saturating_follower
-from distq.graph.linear import FUSED, bias_add
+from distq.graph.linear import bias_add, name_before
 from distq.graph.network_cost import shares
 from distq.graph.plan import Plan
 from distq.graph.subgraph import Network
@@ -23,8 +23,9 @@ INTEGERS = frozenset(onnx.TensorProto.DataType.Value(name) for name in ("UINT8",
 
 def integer_kernels(model: bytes) -> dict[str, str]:
     """Operator type of each node ONNX Runtime runs on CPU for a QDQ model, by node name."""
+    given = {node.name for node in onnx.load_model_from_string(model).graph.node}
     graph = onnx.load_model_from_string(optimized(model, WorkerSettings())).graph
-    return {node.name.removesuffix(FUSED): node.op_type for node in graph.node}
+    return {name_before(node.name, given): node.op_type for node in graph.node}
 
 
 def float_layers(model: ir.Model, plan: Plan, exported: bytes) -> Iterator[FloatLayer]:
@@ -89,7 +90,7 @@ class _Ran:
         self._written = Network(exported)
         self._ran = Network(optimized(exported, WorkerSettings()))
         self._given = {node.name: node for node in self._written.nodes}
-        self._found = {node.name.removesuffix(FUSED): node for node in self._ran.nodes}
+        self._found = {name_before(node.name, self._given): node for node in self._ran.nodes}
 
     def operator(self, name: str) -> str | None:
         """The operator type of a node by its name, where it is there."""

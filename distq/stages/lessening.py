@@ -11,7 +11,8 @@ from distq.stages.candidates import Candidate
 from distq.stages.exchanges import cheaper_choices
 from distq.stages.form import Choice
 from distq.stages.gains import Gains, less
-from distq.stages.trials import Trial, Trials, as_good
+from distq.stages.trial import Trial, as_good
+from distq.stages.trials import Trials
 
 TOGETHER = 2
 """Candidates made at the same time, however many workers there are, so that all find the same."""

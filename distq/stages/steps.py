@@ -16,22 +16,23 @@ Steps = Generator[Sequence[Unit], list[Arrays], Result]
 
 
 def run_side_by_side(run: Run, procedures: Sequence[Steps[Result]]) -> list[Result]:
-    """Run procedures to their ends; the units they wait for at a time run as one batch, in their order."""
+    """Run procedures to their ends; none waits for the units of another.
+
+    Between two steps a procedure runs nothing else on the workers.
+    """
     outcomes: dict[int, Result] = {}
-    waiting: dict[int, Sequence[Unit]] = {}
 
-    def go_on(position: int, arrived: list[Arrays] | None) -> None:
-        try:
-            waiting[position] = procedures[position].send(arrived)  # type: ignore[arg-type]  # None starts it
-        except StopIteration as end:
-            outcomes[position] = end.value
+    def go_on(position: int, arrived: list[Arrays] | None) -> Sequence[Unit]:
+        while position not in outcomes:
+            try:
+                units = procedures[position].send(arrived)  # type: ignore[arg-type]  # None starts it
+            except StopIteration as end:
+                outcomes[position] = end.value
+            else:
+                if units:
+                    return units
+                arrived = []
+        return ()
 
-    for position in range(len(procedures)):
-        go_on(position, None)
-    while waiting:
-        batches, waiting = waiting, {}
-        results = list(run.results([unit for batch in batches.values() for unit in batch]))
-        for position, batch in batches.items():
-            go_on(position, results[: len(batch)])
-            results = results[len(batch) :]
+    run.batches(len(procedures), go_on)
     return [outcomes[position] for position in range(len(procedures))]

@@ -4,58 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from distq.config import CostName
 from distq.engine.progress import folded
-from distq.graph.network_cost import NetworkCost, network_cost
+from distq.graph.network_cost import network_cost
 from distq.replica.measured import Measuring, records_of
-from distq.replica.worker import Blob
+from distq.replica.worker import Arrays, Blob
 from distq.run.auto_report import short_name
 from distq.run.context import Run
-from distq.search.acceptance import significant_improvement
-from distq.search.choice import CONFIDENCE
 from distq.search.goal import Floats, Goal, Seen
-from distq.search.metrics import mean_over_images
-from distq.stages.candidates import Candidate, Made, Maker
-from distq.stages.compare import compare_models, statistics
+from distq.stages.candidates import Candidate, Made, Maker, ready
+from distq.stages.compare import MOST_APART, compare_models, compare_one, statistics
 from distq.stages.keep import keep
 from distq.stages.latency import seconds_in_turns
+from distq.stages.steps import Steps, run_side_by_side
+from distq.stages.trial import Trial, ahead, as_good
 
 FIRST_SAMPLES = 32
 """Samples that every candidate is measured on before the others are."""
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A candidate, and what was measured of it.
-
-    Attributes:
-        made: its form.
-        cost: of the network.
-        loss: mean over the samples.
-        samples: that it was measured on.
-        dropped: given up after the first samples.
-        met: whether it meets the goal.
-        losses: of each sample, (samples,); None where the loss is no mean over samples.
-        latency: median milliseconds of a forward on this machine; None where they were not asked for.
-    """
-
-    made: Made
-    cost: NetworkCost
-    loss: float
-    samples: int
-    dropped: bool
-    met: bool
-    losses: Floats | None = field(default=None, compare=False, repr=False)
-    latency: float | None = None
-
-    @property
-    def name(self) -> str:
-        """Of the candidate."""
-        return self.made.candidate.name
 
 
 class Trials:
@@ -92,7 +60,7 @@ class Trials:
         self._power: Floats = np.zeros(0)
         self._seen_of: dict[str, Seen] = {}
         self.every: list[Trial] = []
-        (self.base,) = self._measured([maker.base])
+        (self.base,) = self._measured([ready(maker.base)])
 
     def of(self, candidates: Sequence[Candidate], rival: Trial | None = None) -> list[Trial]:
         """Make and measure candidates.
@@ -107,8 +75,8 @@ class Trials:
         self._run.time.require()
         known = {trial.name: trial for trial in self.every}
         new = {candidate.name: candidate for candidate in candidates if candidate.name not in known}
-        made = self._maker.make([*new.values()])
-        known |= {trial.name: trial for trial in self._measured(made, rival)}
+        layers, making = self._maker.making([*new.values()])
+        known |= {trial.name: trial for trial in self._measured(making, rival, layers)}
         return [known[candidate.name] for candidate in candidates]
 
     def evened(self) -> Trial | None:
@@ -119,7 +87,7 @@ class Trials:
         """
         self._run.time.require()
         made = self._maker.evened()
-        return None if made is None else self._measured([made], self.base)[0]
+        return None if made is None else self._measured([ready(made)], self.base)[0]
 
     def price(self, trial: Trial) -> tuple[float, int, int]:
         """What is to be small; of equals what has fewer float layers, then fewer with 16 bits."""
@@ -132,7 +100,8 @@ class Trials:
     def answer(self) -> Trial:
         """The cheapest that meets the goal, else of the closest to it; made as its job file makes it."""
         while (best := self.cheapest or self.cheapest_of_closest()).made.shared:
-            (anew,) = self._measured(self._maker.make([best.made.candidate], share=False))
+            layers, making = self._maker.making([best.made.candidate], share=False)
+            (anew,) = self._measured(making, layers=layers)
             self.every = [anew if trial is best else trial for trial in self.every if trial is not anew]
         return best
 
@@ -152,7 +121,7 @@ class Trials:
         """The one that loses least on all samples; what was given up may turn out to be."""
         while True:
             best = self._closest_of_whole()
-            doubtful = [t for t in self.every if t.dropped and (t is best or _ahead(t, best))]
+            doubtful = [t for t in self.every if t.dropped and (t is best or ahead(t, best))]
             if not doubtful:
                 return best
             done = dict(zip(map(id, doubtful), self._completed(doubtful), strict=True))
@@ -163,31 +132,77 @@ class Trials:
         whole = [trial for trial in self.every if not trial.dropped] or self.every
         return min(whole, key=lambda trial: (trial.loss, self.price(trial)))
 
-    def _measured(self, made: Sequence[Made], rival: Trial | None = None) -> list[Trial]:
-        """Trials of the networks: on the first samples all, on the others those that may still do."""
-        if not made:
+    def _measured(
+        self, making: Sequence[Steps[Made]], rival: Trial | None = None, layers: int = 0
+    ) -> list[Trial]:
+        """Trials of the networks that procedures make: on the first samples all, on the others what may do.
+
+        Each is measured as soon as it is made. So many layers are corrected for them.
+        """
+        if not making:
             return []
-        run = self._run
-        blobs = [run.share_reported(one.form.exported) for one in made]
-        samples = run.selection.tuning
+        run, samples = self._run, self._run.selection.tuning
         first = samples if not self._power.size else samples[:FIRST_SAMPLES]
-        seen = self._seen(blobs, first)
-        beside = None if rival is None else rival.losses
-        alive = [i for i, own in enumerate(seen) if not self._goal.hopeless(self._losses(own), beside)]
         rest = samples[len(first) :]
-        if alive and rest:
-            for i, more in zip(alive, self._seen([blobs[i] for i in alive], rest), strict=True):
+        apart = len(rest) <= MOST_APART
+        beside = None if rival is None else rival.losses
+        steps = [
+            self._tried(one, (i, len(making)), (first, rest), beside, apart=apart)
+            for i, one in enumerate(making)
+        ]
+        run.reporter.start("make and measure", layers + len(steps) * len(samples), "steps")
+        both = run_side_by_side(run, steps)
+        run.reporter.finish()
+        alive = [i for i, (_, _, hopeful) in enumerate(both) if hopeful]
+        seen = [own for _, own, _ in both]
+        if alive and not apart:
+            blobs = [run.share_reported(both[i][0].form.exported) for i in alive]
+            for i, more in zip(alive, self._seen(blobs, rest), strict=True):
                 seen[i] = seen[i].and_then(more)
-        whole = set(alive) if rest else set(range(len(made)))
         found = []
-        for i, (one, own) in enumerate(zip(made, seen, strict=True)):
-            found.append(self._trial(one, own, dropped=i not in whole))
-            if found[-1].dropped:
+        for (one, _, hopeful), own in zip(both, seen, strict=True):
+            found.append(self._trial(one, own, dropped=not hopeful))
+            if not hopeful:
                 self._seen_of[one.candidate.name] = own
         self.every += found
         best = self.cheapest or self._closest_of_whole()
         keep(run, best.name, best.made.form)
         return found
+
+    def _tried(
+        self,
+        making: Steps[Made],
+        place: tuple[int, int],
+        samples: tuple[Sequence[int], Sequence[int]],
+        rival: Floats | None,
+        *,
+        apart: bool,
+    ) -> Steps[tuple[Made, Seen, bool]]:
+        """Make a network and measure it on the first samples.
+
+        Args:
+            making: comes to it.
+            place: among how many networks it is which.
+            samples: the first and the rest, which may be none.
+            rival: losses of the network that it is to be as good as.
+            apart: measure it on the rest as well where it may still do.
+
+        Returns:
+            The network, what was seen, and whether it may still do.
+        """
+        made = yield from making
+        model = self._run.share_reported(made.form.exported)
+        first, rest = samples
+        seen = yield from self._seen_of_one(model, first, place)
+        hopeful = not rest or not self._goal.hopeless(self._losses(seen), rival)
+        if hopeful and rest and apart:
+            seen = seen.and_then((yield from self._seen_of_one(model, rest, place)))
+        return made, seen, hopeful
+
+    def _seen_of_one(self, model: Blob, samples: Sequence[int], place: tuple[int, int]) -> Steps[Seen]:
+        found = yield from compare_one(self._run, model, samples, place, self._measuring)
+        self._run.reporter.advance(len(samples))
+        return self._seen_in(found, 1)[0]
 
     def _completed(self, dropped: Sequence[Trial]) -> list[Trial]:
         """What was given up, measured on the other samples as well."""
@@ -208,7 +223,9 @@ class Trials:
         cost = network_cost(made.form.model, made.form.plan)
         met = not dropped and goal.met(loss)
         latency = self._latency(made) if self._cost == "latency" and not dropped else None
-        trial = Trial(made, cost, loss, samples, dropped, met, self._losses(seen), latency)
+        losses = self._losses(seen)
+        kept = seen if met and losses is None else None
+        trial = Trial(made, cost, loss, samples, dropped, met, losses, seen=kept, latency=latency)
         says = "meets the goal" if trial.met else "misses the goal"
         if dropped:
             says += f" by far on {samples} samples"
@@ -233,10 +250,19 @@ class Trials:
 
     def _seen(self, models: Sequence[Blob], indices: Sequence[int]) -> list[Seen]:
         """What each model does on each of the samples."""
-        run = self._run
         found = compare_models(
-            run, "measure candidates", models, run.data, indices, again=True, measuring=self._measuring
+            self._run,
+            "measure candidates",
+            models,
+            self._run.data,
+            indices,
+            again=True,
+            measuring=self._measuring,
         )
+        return self._seen_in(found, len(models))
+
+    def _seen_in(self, found: Sequence[Arrays], models: int) -> list[Seen]:
+        """The same of so many models by the units' results."""
         if not self._power.size:
             power = statistics(found, 0).power
             self._power = np.asarray(power.sum(axis=0) / len(power), np.float64)
@@ -248,21 +274,7 @@ class Trials:
                 {1: first[i], 5: fifth[i]},
                 {1: first[-1], 5: fifth[-1]},
                 records_of(found, 0, i),
-                records_of(found, 0, len(models)),
+                records_of(found, 0, models),
             )
-            for i in range(len(models))
+            for i in range(models)
         ]
-
-
-def as_good(trial: Trial, best: Trial) -> bool:
-    """Whether the paired test finds no network that loses less in ``best``, both measured on all samples."""
-    if trial.losses is None or best.losses is None:
-        return trial.loss <= best.loss
-    return not significant_improvement(best.losses, trial.losses, confidence=CONFIDENCE).accepted
-
-
-def _ahead(dropped: Trial, best: Trial) -> bool:
-    """Whether a network that was given up loses less on the samples that both were measured on."""
-    if dropped.losses is None or best.losses is None:
-        return dropped.loss < best.loss
-    return mean_over_images(dropped.losses) < mean_over_images(best.losses[: len(dropped.losses)])

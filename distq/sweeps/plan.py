@@ -16,7 +16,7 @@ from distq.run.rundir import RunDir
 from distq.run.samples import choose_samples, described_data
 from distq.search.strategy import STRATEGIES
 from distq.search.tensor_search import Scores
-from distq.stages.correct import MOST_IMAGES
+from distq.stages.float_means import MOST_IMAGES
 from distq.stages.method import METHODS, MOST_COMPARED
 from distq.stages.thresholds import AUTO
 from distq.sweeps.matrix import Sweep, SweepRun, by_network

@@ -23,6 +23,7 @@ ORT = Target(
     absorbs_saturation=True,
     fused_kernels=frozenset({"QLinearConv", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat", "ConvInteger"}),
     writes_float=frozenset({"MatMul", "Gemm"}),
+    subpixel=True,
     times=KernelTimes(
         int8=FormTimes(start=1.3, thin=75, dense=8, value=0.13, entered=0.4),
         in_float=FormTimes(start=0.8, thin=38, dense=20, value=0.1, entered=0.2),

@@ -42,6 +42,7 @@ class Target:
             count as integer kernels; empty where ONNX Runtime does not run it.
         writes_float: compute operators whose integer kernels write float where no quantizer stands behind.
         channel_scales: in front of depthwise layers it takes a scale and a zero point for each channel.
+        subpixel: a ConvTranspose has no integer kernel, and is written as a Conv of its phases.
         times: what its kernels take; None where nobody has measured it.
     """
 
@@ -58,6 +59,7 @@ class Target:
     fused_kernels: frozenset[str] = frozenset()
     writes_float: frozenset[str] = frozenset()
     channel_scales: bool = False
+    subpixel: bool = False
     times: KernelTimes | None = None
 
     def __post_init__(self) -> None:

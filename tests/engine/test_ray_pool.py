@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from engine_units import Fetch, Held, Kept, Kill, Refuse, Slow, Square
 
-from distq.engine.executor import LOOK_AHEAD
+from distq.engine.executor import LOOK_AHEAD, Unit
 from distq.engine.ray_pool import RayExecutor
 from distq.engine.ray_round import require_one_processor
 from distq.errors import DataError, ExecutionError, InterruptedRun
@@ -91,6 +91,25 @@ def test_no_unit_starts_far_ahead_of_an_unfinished_one(pool: RayExecutor, tmp_pa
     assert len(seen.read_text().split()) == most - 2
     gate.touch()
     assert len(list(results)) == 100 - len(before)
+
+
+def test_units_that_are_appended_run_while_another_is_unfinished(pool: RayExecutor, tmp_path: Path) -> None:
+    units: list[Unit] = []
+
+    def more() -> bool:
+        if len(units) < 2:
+            units.append(Square(2) if units else Held(1, gate=tmp_path / "gate"))
+            return True
+        return False
+
+    found = []
+    for position, arrays in pool.run(units, more):
+        found.append((position, int(arrays["square"][0])))
+        if len(found) < 3:
+            units.append(Square(10 * len(found)))
+        elif len(found) == 3:
+            (tmp_path / "gate").touch()
+    assert found == [(1, 4), (2, 100), (3, 400), (0, 1)]
 
 
 def test_bytes_are_put_into_the_store_once(pool: RayExecutor) -> None:

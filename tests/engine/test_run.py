@@ -11,12 +11,12 @@ from engine_units import Refuse, Slow, Square
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distq.engine.executor import LOOK_AHEAD, Unit
+from distq.engine.executor import LOOK_AHEAD, More, Unit, no_more
 from distq.engine.journal import Journal
 from distq.engine.local import LocalExecutor
 from distq.engine.progress import SilentReporter
 from distq.engine.ray_pool import RayExecutor
-from distq.engine.run import Tally, run_units
+from distq.engine.run import Tally, run_batches, run_units
 from distq.errors import DataError, ExecutionError
 from distq.replica.worker import Arrays, WorkerSettings
 
@@ -39,8 +39,8 @@ class Shuffled(LocalExecutor):
         self._order = order
         self._fail = fail
 
-    def run(self, units: Sequence[Unit]) -> Iterator[tuple[int, Arrays]]:
-        results = dict(super().run(units))
+    def run(self, units: Sequence[Unit], more: More = no_more) -> Iterator[tuple[int, Arrays]]:
+        results = dict(super().run(units, more))
         for position in self._order:
             if position < len(units) and position != self._fail:
                 yield position, results[position]
@@ -134,3 +134,39 @@ def test_a_resumed_run_gives_the_bits_of_one_that_ran_through(
 
 def test_no_units_give_nothing() -> None:
     assert values(run_units(LocalExecutor(WorkerSettings()), None, [], SilentReporter())) == []
+
+
+def test_procedures_wait_for_no_others_batches(tmp_path: Path) -> None:
+    seen: list[tuple[int, list[int]]] = []
+    ran = tmp_path / "ran"
+
+    def step(number: int, results: list[Arrays] | None) -> list[Square]:
+        if results is None:
+            return [Square(1, ran), Square(2, ran)] if number == 1 else [Square(3 + number, ran)]
+        seen.append((number, [int(arrays["square"][0]) for arrays in results]))
+        return [Square(10, ran)] if len([n for n, _ in seen if n == number]) <= number else []
+
+    every = [(0, [9]), (1, [1, 4]), (1, [100]), (2, [25]), (2, [100]), (2, [100])]
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        tally = Tally()
+        run_batches(LocalExecutor(WorkerSettings()), journal, 3, step, tally)
+        assert seen == every
+        assert tally == Tally(ran=5, recalled=2)
+        seen.clear()
+        run_batches(LocalExecutor(WorkerSettings()), journal, 3, step, tally)
+        assert seen == every
+        assert tally == Tally(ran=5, recalled=9)
+    assert ran.read_text().split() == ["3", "1", "2", "10", "5"]
+
+
+def test_a_failure_ends_all_procedures(tmp_path: Path) -> None:
+    begun: list[int] = []
+
+    def step(number: int, results: list[Arrays] | None) -> list[Square]:
+        del results
+        begun.append(number)
+        return [Refuse(1) if number else Square(0)] if len(begun) < 2 or number else []
+
+    with Journal(tmp_path / "journal.jsonl") as journal, pytest.raises(DataError):
+        run_batches(LocalExecutor(WorkerSettings()), journal, 3, step, Tally())
+    assert begun == [0, 0, 1]

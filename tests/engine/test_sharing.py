@@ -12,9 +12,9 @@ from distq.engine.executor import LOOK_AHEAD
 from distq.engine.journal import Journal
 from distq.engine.local import LocalExecutor
 from distq.engine.progress import SilentReporter
-from distq.engine.run import run_units
+from distq.engine.run import Tally, run_batches, run_units
 from distq.engine.sharing import SharingExecutor
-from distq.replica.worker import WorkerSettings
+from distq.replica.worker import Arrays, WorkerSettings
 
 
 @pytest.fixture
@@ -83,3 +83,19 @@ def test_what_was_saved_is_what_it_took(journal: Journal) -> None:
     assert first.saved_seconds == 0
     squares(second, [Slow(2, seconds=0.05)])
     assert second.saved_seconds >= 0.05
+
+
+def test_units_of_procedures_are_shared_too(journal: Journal, seen: Path) -> None:
+    found: list[int] = []
+
+    def step(number: int, results: list[Arrays] | None) -> list[Square]:
+        if results is None:
+            return [Square(5 * number, seen)]
+        found.extend(int(arrays["square"][0]) for arrays in results)
+        return [Square(5 * number + 1, seen)] if len(found) % 2 else []
+
+    for _ in range(2):
+        found.clear()
+        run_batches(lend(journal), None, 3, step, Tally())
+        assert found == [0, 1, 25, 36, 100, 121]
+    assert ran(seen) == [0, 1, 5, 6, 10, 11]

@@ -33,3 +33,13 @@ def test_layers_that_are_in_inner_graphs_alone_are_told_with_a_remedy_that_fits(
     told = why_no_layers(graph, LAYERS)
     assert where in told
     assert remedy in told
+
+
+def test_convolutions_in_the_layout_of_a_processor_are_told_with_the_remedy():
+    text = """<ir_version: 8, opset_import: ["" : 17, "com.microsoft.nchwc" : 1]>
+    g (float[1, 8, 4, 4] x, float[8, 8, 1, 1] w) => (float[1, 8, 4, 4] y) {
+        y = com.microsoft.nchwc.Conv (x, w)
+    }"""
+    told = why_no_layers(ir.from_proto(onnx.parser.parse_model(text)).graph, LAYERS)
+    assert "com.microsoft.nchwc" in told
+    assert "ORT_ENABLE_BASIC" in told

@@ -1,4 +1,4 @@
-"""Networks stored in float16 are quantized as the same networks in float32."""
+"""Networks stored in float16 or float64 are quantized as the same networks in float32."""
 
 import numpy as np
 import onnx
@@ -56,6 +56,45 @@ def test_a_network_in_float16_has_layers_and_the_interface_of_the_file(load, tex
     made = made_of(loaded)
     assert interface_of(made) == interface_of(proto)
     assert_close(made, proto, feeds)
+
+
+def in_double(text):
+    """The same network in float64, but for its constants inside, which are no weights."""
+    proto = onnx.parser.parse_model(text)
+    for tensor in proto.graph.initializer:
+        values = onnx.numpy_helper.to_array(tensor).astype(np.float64)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+    for value in (*proto.graph.input, *proto.graph.output):
+        if value.type.tensor_type.elem_type == TensorProto.FLOAT16:
+            value.type.tensor_type.elem_type = TensorProto.DOUBLE
+    return proto
+
+
+def test_a_network_in_float64_has_layers_and_the_interface_of_the_file(load):
+    proto = in_double(PLAIN)
+    loaded = load(proto)
+    assert len(make_plan(loaded.model, find_target("ort"), "auto").layers) == 2
+    made = made_of(loaded)
+    assert interface_of(made) == interface_of(proto)
+    assert_close(made, proto, {"x": np.linspace(-1, 2, 4)[None]})
+
+
+def test_few_numbers_in_float64_stay(load):
+    text = PLAIN.replace("float16", "float").replace(
+        "y = MatMul (h, w)",
+        """z = MatMul (h, w)
+    d = Cast <to = 11> (z)
+    two = Constant <value = double {2.0}> ()
+    e = Mul (d, two)
+    y = Cast <to = 1> (e)""",
+    )
+    text = text.replace(
+        WEIGHTS.replace("float16", "float"),
+        "float[4, 4] w = {1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3, 4, 5, 6, 7}",
+    )
+    loaded = load(onnx.parser.parse_model(text))
+    kinds = {value.dtype for node in loaded.model.graph for value in node.outputs}
+    assert TensorProto.DOUBLE in kinds
 
 
 def assert_close(made, proto, feeds):

@@ -16,7 +16,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import distq
-from distq.engine.executor import Unit
+from distq.engine.executor import More, Unit, no_more
 from distq.engine.journal import Journal
 from distq.engine.local import LocalExecutor
 from distq.replica.worker import Arrays, WorkerSettings
@@ -160,8 +160,11 @@ class Watched(LocalExecutor):
         self.ran = ran
         self.stop_after = stop_after
 
-    def run(self, units: Sequence[Unit]) -> Iterator[tuple[int, Arrays]]:
-        for position, unit in enumerate(units):
+    def run(self, units: Sequence[Unit], more: More = no_more) -> Iterator[tuple[int, Arrays]]:
+        position = -1
+        while position + 1 < len(units) or more():
+            position += 1
+            unit = units[position]
             if len(self.ran) == self.stop_after:
                 raise KeyboardInterrupt
             ((_, arrays),) = super().run([unit])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from distq.engine.executor import Unit
+from distq.engine.executor import More, Unit, no_more
 from distq.engine.local import LocalExecutor
 from distq.replica.worker import Arrays, WorkerSettings
 
@@ -26,7 +26,7 @@ class Winding(LocalExecutor):
         super().__init__(WorkerSettings())
         self._clock = clock
 
-    def run(self, units: Sequence[Unit]) -> Iterator[tuple[int, Arrays]]:
-        for found in super().run(units):
+    def run(self, units: Sequence[Unit], more: More = no_more) -> Iterator[tuple[int, Arrays]]:
+        for found in super().run(units, more):
             self._clock.now += 1
             yield found

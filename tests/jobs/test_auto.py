@@ -326,6 +326,23 @@ def test_the_figure_of_a_users_own_measure_as_the_goal(place: Path, tmp_path: Pa
     assert found.auto.tried[0].reading < -0.1 <= found.auto.answer.reading
 
 
+def test_a_figure_that_differs_much_by_sample_is_told_to_be_of_few(place: Path, tmp_path: Path) -> None:
+    file = tmp_path / "halves.py"
+    file.write_text(
+        "needs_float, higher_is_better = True, False\n"
+        "def score(outputs, sample):\n"
+        "    return float(sample.index % 2)\n"
+    )
+    warnings = []
+    for goal in ("score:-0.6", "score:-0.8"):
+        found = auto(place, "three", tmp_path / goal, goal, measure=str(file), allow_code=True)
+        assert found.auto is not None
+        assert found.auto.reached
+        warnings += [text for text in found.warnings if "so few" in text]
+    (few,) = warnings
+    assert "--goal score:-0.6 is met on 16 samples, but so few cannot tell it from -0." in few
+
+
 def test_latency_is_measured_of_each_network(place: Path, tmp_path: Path) -> None:
     found = auto(place, "bad", tmp_path / "run", "sqnr:30", cost="latency")
     assert found.auto is not None

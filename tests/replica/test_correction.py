@@ -12,8 +12,9 @@ from distq.quant.channel_factors import Evened
 from distq.replica import correction as unit
 from distq.replica.moments import InputMoments
 from distq.stages import correct as correction
-from distq.stages.correct import corrected_again, cut_into, round_and_correct, with_float_means
+from distq.stages.correct import corrected_again, cut_into, round_and_correct
 from distq.stages.equalize import scaled_means
+from distq.stages.float_means import with_float_means
 from distq.stages.form import Form
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from distq.errors import UsageError
-from distq.search.goal import Goal, RightAnswers, Seen
+from distq.search.goal import Figure, Goal, RightAnswers, Seen
 from distq.search.measures.measure import Measure
 
 POWER = np.array([2.0])
@@ -123,3 +123,21 @@ def test_the_map_of_float_is_1_where_its_own_boxes_are_the_truth() -> None:
 def test_a_measure_that_says_nothing_is_refused() -> None:
     with pytest.raises(UsageError, match="--measure points says nothing of these samples"):
         Goal.parse("score:-1", Points()).judge.loss(seen(), POWER)
+
+
+@pytest.mark.parametrize(("spread", "safe"), [(0.1, False), (0.01, True)])
+def test_a_figure_of_few_samples_may_be_missed_on_others(spread: float, safe: bool) -> None:
+    """Of a mean the jackknife gives the usual standard error."""
+    goal = Goal.parse("score:-0.05", Points())
+    ours = 0.9 + spread * np.tile([1.0, -1.0], 6)
+    both = seen(records=[*ours], float_records=[0.92] * 12)
+    assert isinstance(goal.judge, Figure)
+    most = goal.judge.most(both)
+    assert most == pytest.approx(0.92 - ours.mean() + 1.2816 * ours.std(ddof=1) / 12**0.5)
+    assert goal.met(most) == safe
+
+
+def test_where_records_are_not_of_the_same_samples_nothing_is_said_of_others() -> None:
+    judge = Goal.parse("score:-0.05", Points()).judge
+    assert isinstance(judge, Figure)
+    assert np.isnan(judge.most(seen(records=[0.9, 0.8], float_records=[0.9])))

@@ -15,7 +15,7 @@ import distq
 from distq.graph.network_cost import NetworkCost
 from distq.run.auto_report import AutoReport
 from distq.stages.candidates import Made
-from distq.stages.trials import Trial, as_good
+from distq.stages.trial import Trial, as_good
 
 LAYERS = ("a", "wide", "c", "y")
 

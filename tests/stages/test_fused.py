@@ -21,7 +21,8 @@ from distq.graph.holders import integer_tensors
 from distq.graph.passes.neutral import DropNeutral
 from distq.graph.state import Names
 from distq.graph.subgraph import Network
-from distq.stages.correct import round_and_correct, with_float_means
+from distq.stages.correct import round_and_correct
+from distq.stages.float_means import with_float_means
 from distq.stages.fused import with_nearest_weights
 from distq.targets import TARGETS
 
@@ -99,3 +100,16 @@ def test_quantizers_with_nothing_between_them_become_one(tmp_path: Path) -> None
 @pytest.mark.parametrize("name", OPERATORS)
 def test_each_operator_alone_and_twice(tmp_path: Path, name: str) -> None:
     assert_all_is_found(tmp_path, network(1, [[name], [name, name]]), "ort")
+
+
+@pytest.mark.parametrize("sizes", [[1, 4, 5, 6], [1, 4, "h", "w"]])
+@pytest.mark.parametrize("kernel", [2, 4])
+def test_where_a_conv_transpose_became_a_conv_and_a_shuffle(tmp_path, kernel, sizes):
+    b = Builder(1)
+    pads, strides = [kernel // 2 - 1] * 4, [2, 2]
+    a = b.conv("x", (4, 8), kernel=1, output="a")
+    weight = b.random(8, 8, kernel, kernel, scale=0.2)
+    t = b.node("ConvTranspose", a, weight, b.random(8), output="t", strides=strides, pads=pads)
+    r = b.node("Relu", t, output="r")
+    b.node("ConvTranspose", r, weight, output="y", strides=strides, pads=pads)
+    assert_all_is_found(tmp_path, b.model({"x": sizes}, ["y"]), "ort")

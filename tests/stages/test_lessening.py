@@ -11,7 +11,8 @@ from distq.stages.candidates import Candidate
 from distq.stages.form import Choice
 from distq.stages.gains import Gains, Item
 from distq.stages.lessening import Lessening
-from distq.stages.trials import Trial, Trials
+from distq.stages.trial import Trial
+from distq.stages.trials import Trials
 
 PRICE = {"large": 0.5, "small": 0.1, "needed": 0.2}
 ESTIMATE = {"large": 9.0, "small": 1.0, "needed": 5.0}

@@ -15,7 +15,8 @@ from score_checks import assert_scores_are_those_of_the_exported_model
 
 from distq.engine.journal import Journal
 from distq.stages import correct as correction
-from distq.stages.correct import round_and_correct, with_float_means
+from distq.stages.correct import round_and_correct
+from distq.stages.float_means import with_float_means
 from distq.targets.target import Target
 
 NAMES = ["many branches", "Gemm, transposed", "ConvTranspose", "MatMul of a stack"]
