@@ -12,7 +12,7 @@ import numpy.typing as npt
 DAMPING = 0.01
 """Share of the mean variance added to each: keeps directions that no sample shows from being used up."""
 
-ENOUGH_ROWS, DAMPING_OF_FEW = 32, 1.0
+ENOUGH_ROWS, DAMPING_OF_FEW = 8, 1.0
 """Rows for each input that a covariance is known well from, and how variances grow where there are fewer.
 
 Directions that too few rows show look free, and errors moved onto them come back with other samples. Each

@@ -121,7 +121,7 @@ def test_what_few_rows_show_is_not_taken_for_all(count):
 def test_enough_rows_change_nothing():
     weight, scale, covariance = problem(0)
     plain = round_by_covariance(weight, scale, covariance)
-    np.testing.assert_array_equal(round_by_covariance(weight, scale, covariance, 32 * 9), plain)
+    np.testing.assert_array_equal(round_by_covariance(weight, scale, covariance, 8 * 9), plain)
 
 
 def test_inputs_far_narrower_than_others_are_rounded_together_by_few_rows_too():

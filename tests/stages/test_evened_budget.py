@@ -94,7 +94,7 @@ def test_what_is_reported_as_found_is_in_the_table(run: RunResult) -> None:
 
 
 def test_what_the_search_changed_stays_where_no_factors_are(place: Path, tmp_path: Path) -> None:
-    found = tune(place, tmp_path / "run", model="searched.onnx", samples=16, int16_budget=1)
+    found = tune(place, tmp_path / "run", model="searched.onnx", samples=16, tune_samples=16, int16_budget=1)
     (changed,) = [layer for layer in found.layers if layer.accepted]
     row = thresholds(tmp_path / "run")[changed.name]
     assert changed.start != row["threshold"] == changed.threshold
