@@ -86,7 +86,7 @@ FLAGS = {
     "float_depthwise": Flag(LAYERS, "Keep depthwise convolutions in float."),
     "channel_scales": Flag(
         LAYERS,
-        "A scale for each channel in front of depthwise convolutions where that pays, or never (openvino).",
+        "A scale for each channel in front of depthwise convolutions where it pays, or never.",
     ),
     "conv_groups": Flag(
         LAYERS, "Split each convolution's outputs by magnitude into up to N groups (2 to 64).", "N"

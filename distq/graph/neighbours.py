@@ -9,10 +9,17 @@ from collections.abc import Collection
 from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING
 
-from distq.graph.layers import ACTIVATIONS, float_data, has_constant_operand, is_gate, saturating_follower
+from distq.graph.layers import (
+    ACTIVATIONS,
+    float_data,
+    gates,
+    has_constant_operand,
+    is_gate,
+    saturating_follower,
+)
 from distq.graph.linear import bias_add, can_write_float
 from distq.graph.values import constant, is_float
-from distq.targets.operators import ABSORBING, ARITHMETIC, PASS_THROUGH, PICKING, SWISHES
+from distq.targets.operators import ABSORBING, ARITHMETIC, GATES, PASS_THROUGH, PICKING, SWISHES
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -94,6 +101,8 @@ class _Beside:
         """Why a node is left in float, if it is."""
         if depends_on_neighbours(node) and (why := self._dependent(node)) is not None:
             return why
+        if (why := self._of_gate(node)) is not None:
+            return why
         data = [v for v in float_data(node) if constant(v) is None]
         written = [self._writes_integers(v) for v in data]
         read = self._read_on_integers(node)
@@ -109,6 +118,23 @@ class _Beside:
         if node.op_type not in PICKING and not self._read_on_integers(node):
             return f"{node.op_type}{'' if node.op_type in SWISHES else ' with a constant'} is read in float"
         return None
+
+    def _of_gate(self, node: ir.Node) -> str | None:
+        """Why one of the two nodes of a SiLU is in float: beside a layer in float it takes no time there.
+
+        Its quantizers would round what that layer reads or writes.
+        """
+        if is_gate(node, GATES):
+            before = [v.producer() for v in node.inputs if v is not None]
+            sigmoid = next(p for p in before if p is not None and p.op_type in GATES)
+        elif node.op_type in GATES and gates(node):
+            sigmoid = node
+        else:
+            return None
+        data, readers = sigmoid.inputs[0], _readers(node)
+        if data is not None and self._kernel(data) is None and not self._writes_integers(data):
+            return f"{node.op_type} reads what is computed in float"
+        return f"{node.op_type} is read in float" if readers and self._kept.isdisjoint(readers) else None
 
     def _read_on_integers(self, node: ir.Node) -> bool:
         """Whether integer kernels alone read what a node writes, a Relu or Clip behind it included."""

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from distq.errors import ModelError, UsageError
+from distq.graph.channel_gates import ChannelGate, find_gates, with_factors
 from distq.graph.kernel_tensors import Around, kernel_tensors
 from distq.graph.layers import Layer, float_name, saturating_follower
 from distq.graph.neighbours import keeps_float
@@ -46,6 +47,7 @@ class Plan:
         settings: what the user set by layer.
         unrounded: nodes in float, by name, and quantized tensors that they read in front of the quantizer;
             no name where an output of the network is such a tensor.
+        gates: SiLU and HardSwish on whose way channels have scales of their own, by factors.
     """
 
     target: Target
@@ -59,6 +61,7 @@ class Plan:
     operands: tuple[tuple[str, int], ...] = ()
     settings: Settings = NOTHING_SET
     unrounded: frozenset[tuple[str, str]] = frozenset()
+    gates: tuple[ChannelGate, ...] = ()
 
     @property
     def by_tensor(self) -> dict[str, Quantizer]:
@@ -204,6 +207,11 @@ def _placed(
     layers = tuple(roles.layers.values())
     if target.subpixel:
         layers = tuple(_as_subpixel(model, layer, quantizers) for layer in layers)
+    gates: tuple[ChannelGate, ...] = ()
+    if target.channel_scales == "gates" and settings.channels:
+        by_channel = [layer for layer in layers if layer.node not in settings.one_scale]
+        found = find_gates(model.graph, target.kernels, by_channel, quantizers, floats)
+        gates, quantizers = with_factors(found, quantizers, whole=only is None)
     operands = constant_operands(roles) if everywhere else ()
     unrounded = (
         float_reads(roles, tensors, target.writes_float) if everywhere else frozenset[tuple[str, str]]()
@@ -220,6 +228,7 @@ def _placed(
         operands,
         settings,
         unrounded,
+        gates,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import numpy as np
 import onnx_ir as ir
@@ -45,7 +46,7 @@ def with_shifts(model: ir.Model, plan: Plan, state: State, layers: Sequence[Laye
 
     Each is the mean, (channels,), of the layer without bias, applied to what rounding took from its input.
     """
-    copy = quantized_model(model, plan, state)
+    copy = quantized_model(model, replace(plan, gates=()), state)
     nodes, taken = {node.name: node for node in copy.graph}, names_in(copy.graph)
     means = []
     for layer in layers:

@@ -23,6 +23,7 @@ from distq.graph.state import PARTS, Constants, Names, State, constants, has_bia
 from distq.graph.structure import Structures
 from distq.graph.swish import write_swishes
 from distq.graph.values import constant, values_of
+from distq.graph.written_gates import write_gates
 from distq.quant.scheme import encode
 from distq.targets.operators import PASS_THROUGH
 
@@ -57,6 +58,7 @@ def quantized_model(model: ir.Model, plan: Plan, state: State) -> ir.Model:
     names = Names.free_in(model)
     writer = _Writer(copy, plan, names, constants(plan, state, names))
     writer.drop_saturated()
+    write_gates(copy.graph, plan, names, writer.constant)
     write_swishes(copy.graph, plan, names)
     write_subpixels(copy, plan, names, writer.scales)
     nodes = {node.name or "": node for node in copy.graph}
@@ -179,7 +181,8 @@ class _Writer:
         tensor = value.name or ""
         uses = [(use.node, use.idx) for use in value.uses()]
         pair = self.scales(quantizer)
-        by_channel = {"axis": 1} if self.numbers[self.names.scale(quantizer)].ndim else {}
+        by_channel = {"axis": 1} if self.by_channel(quantizer) else {}
+        in_float = self.read_by_channel(quantizer)
         source = self.kept_float(value)
         quantize = ir.node(
             "QuantizeLinear", [source, *pair], by_channel, name=f"{tensor}{self.names.tag}_quantize"
@@ -187,8 +190,8 @@ class _Writer:
         quantize.outputs[0].name = self.names.quantized(tensor)
         dequantize = ir.node(
             "DequantizeLinear",
-            [quantize.outputs[0], *pair],
-            by_channel,
+            [quantize.outputs[0], *(in_float or pair)],
+            {"axis": 1} if in_float else by_channel,
             name=f"{tensor}{self.names.tag}_dequantize",
         )
         out = dequantize.outputs[0]
@@ -202,8 +205,10 @@ class _Writer:
         everywhere = self.plan.target.placement == "everywhere"
         for node, position in uses:
             rounded = everywhere and (node.name, tensor) not in self.plan.unrounded
-            if rounded or (node.name in self.compute and position < 2):
-                node.replace_input_with(position, out)
+            computes = node.name in self.compute and position < 2
+            if rounded or computes:
+                read = out if computes or not by_channel else self.apart(out, self.names.read_alone(tensor))
+                node.replace_input_with(position, read)
         wide = ("", tensor) in self.plan.unrounded
         if everywhere and value.is_graph_output() and not value.is_graph_input() and not wide:
             positions = [i for i, v in enumerate(self.graph.outputs) if v is value]
@@ -212,16 +217,28 @@ class _Writer:
             for position in positions:
                 self.graph.outputs[position] = out
 
+    def by_channel(self, quantizer: str) -> bool:
+        """Whether a quantizer has a scale for each channel; those around gates have factors instead."""
+        return self.numbers[self.names.scale(quantizer)].ndim > 0
+
+    def read_by_channel(self, quantizer: str) -> list[ir.Value]:
+        """Scale and zero point of each channel that float nodes read, where a layer writes factors."""
+        for gate in self.plan.gates:
+            if gate.data == quantizer and not gate.readers:
+                stem = self.names.gate(gate.data)
+                return [self.constant(f"{stem}_gate_read_{part}") for part in ("scale", "zero_point")]
+        return []
+
     def scaled_by_channel(self, value: ir.Value) -> bool:
         """Whether a quantizer has scales by channel, or the layer that writes its tensor reads such."""
         quantizers = self.plan.by_tensor
-        if quantizers[value.name or ""].channels:
+        if self.by_channel(quantizers[value.name or ""].name):
             return True
         node = value.producer()
         while node is not None and node.op_type in _FUSED_OVER and node.inputs[0] is not None:
             node = node.inputs[0].producer()
         layer = None if node is None else self.compute.get(node.name or "")
-        return layer is not None and bool(quantizers[layer.inputs[0]].channels)
+        return layer is not None and self.by_channel(quantizers[layer.inputs[0]].name)
 
     def kept_float(self, value: ir.Value) -> ir.Value:
         """What a quantizer reads of a value: a Max of it alone where ONNX Runtime must not fuse the two.
@@ -237,9 +254,17 @@ class _Writer:
         pools = everywhere and node.op_type == "MaxPool" and float_name(node) in dict(self.plan.float_nodes)
         if not pools and not self.scaled_by_channel(value) and not (everywhere and wrongly_fused(node)):
             return value
-        tensor = value.name or ""
-        alone = ir.node("Max", [value], name=f"{tensor}{self.names.tag}_alone")
+        return self.apart(value, self.names.alone(value.name or ""))
+
+    def apart(self, value: ir.Value, name: str) -> ir.Value:
+        """A Max of a value alone, of this name, which keeps ONNX Runtime from fusing what is around it."""
+        known = [use.node.outputs[0] for use in value.uses() if use.node.outputs[0].name == name]
+        if known:
+            return known[0]
+        alone = ir.node("Max", [value], name=name)
         out = alone.outputs[0]
-        out.name, out.shape, out.type = self.names.alone(tensor), value.shape, value.type
-        self.graph.insert_after(node, alone)
+        out.name, out.shape, out.type = name, value.shape, value.type
+        producer = value.producer()
+        if producer is not None:
+            self.graph.insert_after(producer, alone)
         return out

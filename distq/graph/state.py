@@ -13,16 +13,17 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
+from distq.graph.channel_gates import PARTS as GATE_PARTS
+from distq.graph.channel_gates import Written
+from distq.graph.held_bias import HeldBias
 from distq.graph.layers import Layer
 from distq.graph.plan import Plan
 from distq.graph.subpixel import as_conv, by_phase
 from distq.graph.values import constant, names_in, values_of
 from distq.quant.scheme import (
     Encoding,
-    Scales,
     along,
     fit_weight_scale,
-    quantize_bias,
     quantize_weight,
     round_weight,
 )
@@ -138,10 +139,12 @@ class Names:
             self.zero_point(tensor),
             self.unquantized(tensor),
             self.alone(tensor),
+            self.read_alone(tensor),
             self.captured(tensor),
             self.float_bias(tensor),
             *(f"{stem}_{part}" for stem in stems for part in (*PARTS, "dequantized", "row", "axis")),
             *(f"{self.swish(tensor)}_{part}" for part in SWISH_PARTS),
+            *(f"{self.gate(tensor)}_{part}" for part in GATE_PARTS),
             *(f"{self.subpixel(tensor)}_{part}" for part in SUBPIXEL_PARTS),
         ]
 
@@ -160,6 +163,10 @@ class Names:
     def alone(self, tensor: str) -> str:
         """A tensor behind an operator that keeps its node and its quantizer apart."""
         return f"{tensor}{self.tag}_alone"
+
+    def read_alone(self, tensor: str) -> str:
+        """The same of what is read of a tensor whose channels have scales of their own."""
+        return f"{tensor}{self.tag}_read_alone"
 
     def captured(self, tensor: str) -> str:
         """What graphs inside nodes read in its place."""
@@ -188,6 +195,10 @@ class Names:
     def swish(self, tensor: str) -> str:
         """Stem of what a HardSwish is written as."""
         return f"{tensor}{self.tag}_swish"
+
+    def gate(self, tensor: str) -> str:
+        """Stem of what multiplies a tensor by the factors of its channels, for its SiLU or HardSwish."""
+        return f"{tensor}{self.tag}_channels"
 
     def subpixel(self, tensor: str) -> str:
         """Stem of what a ConvTranspose is written as."""
@@ -250,14 +261,15 @@ def float_bias(model: ir.Model, layer: Layer, channels: int) -> npt.NDArray[np.f
 
 def constants(plan: Plan, state: State, names: Names) -> Constants:
     """All constants the quantized model needs, by the names ``graph.qdq`` gives them."""
-    found: Constants = {}
+    written = Written(plan, state.encodings)
+    found = written.constants(names)
     for quantizer in plan.quantizers:
-        found.update(encoding_constants(quantizer.name, state.encodings[quantizer.name], names))
+        found.update(encoding_constants(quantizer.name, written.encoding(quantizer.name), names))
     for layer in plan.layers:
         if layer.name not in state.weights:
             continue
         weight, stem = state.weights[layer.name], names.weight(layer.name)
-        scale = by_phase(weight.scale, layer.subpixel)
+        scale = by_phase(written.weight_scale(layer.name, weight.scale), layer.subpixel)
         found[f"{stem}_quantized"] = as_conv(weight.integers, layer.subpixel)
         found[f"{stem}_scale"] = scale
         found[f"{stem}_zero_point"] = np.zeros(scale.shape, np.int8)
@@ -269,10 +281,15 @@ def small_constants(plan: Plan, state: State, names: Names) -> Constants:
     """All constants but the weights: what a search changes, small enough to travel with every unit."""
     found: Constants = {}
     for quantizer in plan.quantizers:
-        found |= encoding_constants(quantizer.name, state.encodings[quantizer.name], names)
+        found |= written_encoding(plan, state, names, quantizer.name)
     for layer in plan.layers:
         found |= bias_constants(plan, state, names, layer)
     return found
+
+
+def written_encoding(plan: Plan, state: State, names: Names, quantizer: str) -> Constants:
+    """Scale and zero point of one quantizer of a plan, one of each where gates have the factors."""
+    return encoding_constants(quantizer, Written(plan, state.encodings).encoding(quantizer), names)
 
 
 def encoding_constants(name: str, encoding: Encoding, names: Names) -> Constants:
@@ -287,41 +304,12 @@ def bias_constants(plan: Plan, state: State, names: Names, layer: Layer) -> Cons
     """int32 bias, its scale and zero point, or the float32 bias; empty for a layer that holds none."""
     if layer.name not in state.biases:
         return {}
-    step = None if plan.float_biases else state.encodings[plan.by_tensor[layer.inputs[0]].name].scale
-    weight_scale = state.weights[layer.name].scale
-    return bias_as_stored(names, layer, state.biases[layer.name], step, weight_scale)
-
-
-def bias_as_stored(
-    names: Names,
-    layer: Layer,
-    bias: npt.NDArray[np.float64],
-    step: Scales | None,
-    weight_scale: npt.NDArray[np.float32],
-) -> Constants:
-    """The constants of a layer's bias.
-
-    Args:
-        names: of the model.
-        layer: which.
-        bias: (channels,).
-        step: scale of what the layer reads; None where biases are kept in float.
-        weight_scale: of its weights.
-    """
-    if step is None:
-        return {names.float_bias(layer.name): by_phase(bias.astype(np.float32), layer.subpixel)}
-    integers, scale = (by_phase(part, layer.subpixel) for part in quantize_bias(bias, step, weight_scale))
-    stem = names.bias(layer.name)
-    return {
-        f"{stem}_quantized": integers,
-        f"{stem}_scale": scale,
-        f"{stem}_zero_point": np.zeros(scale.shape, np.int32),
-    }
+    return HeldBias.of(plan, state, layer).constants(names, layer, state.biases[layer.name])
 
 
 def quantizer_constants(plan: Plan, state: State, names: Names, quantizer: str) -> Constants:
     """The constants that follow one quantizer: its own, and the int32 biases of the layers that read it."""
-    found = encoding_constants(quantizer, state.encodings[quantizer], names)
+    found = written_encoding(plan, state, names, quantizer)
     for layer in readers(plan, quantizer):
         found.update(bias_constants(plan, state, names, layer))
     return found

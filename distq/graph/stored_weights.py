@@ -22,22 +22,25 @@ _DOMAINS = frozenset({"", "com.microsoft"})
 def dequantize_weights(model: onnx.ModelProto) -> int:
     """Put a Constant in place of each DequantizeLinear of constants, in place; gives how many there were.
 
-    The constant has the type of the scale. Integers of 4 bits and blocks with a scale each are known, too
-    (ONNX operators, DequantizeLinear-21).
+    What QuantizeLinear makes of a constant in front of it is one as well. The constant has the type of the
+    scale. Integers of 4 bits and blocks with a scale each are known, too (ONNX operators,
+    DequantizeLinear-21).
     """
     constants = dict(_constants(model))
     count = 0
     for node in nodes_in(model):
-        if node.op_type != "DequantizeLinear" or node.domain not in _DOMAINS:
+        kind = node.op_type if node.domain in _DOMAINS else ""
+        if kind not in {"QuantizeLinear", "DequantizeLinear"}:
             continue
-        given = [name for name in node.input if name]
-        if not constants.keys() >= set(given):
+        if not constants.keys() >= {name for name in node.input if name}:
             continue
-        value = _dequantized(node, constants)
+        value = (_quantized if kind == "QuantizeLinear" else _dequantized)(node, constants)
+        if value is None:
+            continue
         tensor = onnx.numpy_helper.from_array(value, node.output[0])
-        made = onnx.helper.make_node("Constant", [], node.output, name=node.name, value=tensor)
-        node.CopyFrom(made)
-        count += 1
+        constants[tensor.name] = tensor
+        node.CopyFrom(onnx.helper.make_node("Constant", [], node.output, name=node.name, value=tensor))
+        count += kind == "DequantizeLinear"
     if count:
         put_away_inside(model)
     return count
@@ -56,7 +59,23 @@ def _constants(model: onnx.ModelProto) -> Iterator[tuple[str, TensorProto]]:
             yield node.output[0], node.attribute[0].t
 
 
-def _dequantized(node: onnx.NodeProto, constants: Mapping[str, TensorProto]) -> npt.NDArray[np.floating]:
+def _quantized(node: onnx.NodeProto, constants: Mapping[str, TensorProto]) -> npt.NDArray[np.generic] | None:
+    """The integers of 8 or 16 bits that a QuantizeLinear makes of a constant; None of any others."""
+    real, scale = (_array(constants[name]).astype(np.float32) for name in node.input[:2])
+    zero_point = (
+        _array(constants[node.input[2]]) if len(node.input) > 2 and node.input[2] else np.zeros((), np.uint8)
+    )
+    kinds = {"int8", "uint8", "int16", "uint16"}
+    if zero_point.dtype.name not in kinds or any(a.name != "axis" for a in node.attribute):
+        return None
+    axis = next((attribute.i for attribute in node.attribute), 1)
+    steps, zero = (_along(part.astype(np.float32), real, axis, 0) for part in (scale, zero_point))
+    limits = np.iinfo(zero_point.dtype.name)
+    integers: npt.NDArray[np.generic] = np.clip(np.rint(real / steps) + zero, limits.min, limits.max)
+    return integers.astype(zero_point.dtype)
+
+
+def _dequantized(node: onnx.NodeProto, constants: Mapping[str, TensorProto]) -> npt.NDArray[np.generic]:
     attributes = {attribute.name: attribute.i for attribute in node.attribute}
     integers, scale = (_array(constants[name]) for name in node.input[:2])
     zero_point = _array(constants[node.input[2]]) if len(node.input) > 2 and node.input[2] else np.zeros(())

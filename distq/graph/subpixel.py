@@ -100,6 +100,8 @@ def strides_of(model: ir.Model, layer: Layer) -> tuple[int, ...]:
         return ()
     if geometry.output_shape and None in size:
         return ()
+    if geometry.auto_pad.startswith("SAME") and any(geometry.output_padding):
+        return ()  # onnx and ONNX Runtime do not agree on its size
     if not _is_faster(geometry, *weight.shape[:2]):
         return ()
     whole = spread(geometry, tuple(n or 1 for n in size))

@@ -1,7 +1,7 @@
 """Layers that ONNX Runtime fused with what is behind them, as they were: files saved after its optimizations.
 
-FusedConv, FusedGemm and FusedMatMul are operators of its domain com.microsoft. They have no integer kernels,
-and no other runtime has them.
+FusedConv, FusedGemm, FusedMatMul and Attention are operators of its domain com.microsoft. They have no
+integer kernels, and no other runtime has them.
 """
 
 from __future__ import annotations
@@ -15,6 +15,11 @@ from onnx.helper import make_node, make_tensor
 _PARAMETERS = {"LeakyRelu": ("alpha",), "Elu": ("alpha",), "HardSigmoid": ("alpha", "beta")}
 """Attributes of activations, in the order in which FusedConv lists their values."""
 
+_FUSED = frozenset({"FusedConv", "FusedGemm", "FusedMatMul", "Attention"})
+
+_HEADS = frozenset({"num_heads", "scale", "mask_filter_value", "unidirectional"})
+"""Attributes that Attention and MultiHeadAttention share."""
+
 _PLAIN = frozenset({"Relu", "Sigmoid", "Tanh"})
 
 
@@ -27,9 +32,11 @@ def unfused(node: onnx.NodeProto, opset: int) -> list[onnx.NodeProto]:
         node: any.
         opset: of the model.
     """
-    if node.domain != "com.microsoft" or node.op_type not in {"FusedConv", "FusedGemm", "FusedMatMul"}:
+    if node.domain != "com.microsoft" or node.op_type not in _FUSED:
         return [node]
     given = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    if node.op_type == "Attention":
+        return _projected(node, given, opset)
     kind = given.pop("activation", b"").decode()
     numbers = _activation_numbers(given)
     if kind not in {"", "Clip", *_PLAIN, *_PARAMETERS}:
@@ -88,3 +95,26 @@ def _scaled_product(node: onnx.NodeProto, given: dict[str, Any]) -> list[onnx.No
         make_node("Constant", [], [scale], value=make_tensor(scale, onnx.TensorProto.FLOAT, [], [factor])),
         make_node("Mul", [product, scale], [out]),
     ]
+
+
+def _projected(node: onnx.NodeProto, given: dict[str, Any], opset: int) -> list[onnx.NodeProto]:
+    """The projections of an Attention, of equal widths, in front of a MultiHeadAttention.
+
+    One that rotates positions, or has a past, stays.
+    """
+    read: list[str] = [*node.input, *[""] * (4 - len(node.input))]
+    data, weight, bias, mask, *more = read
+    if given.pop("do_rotary", 0) or "qkv_hidden_sizes" in given or any(more) or len(node.output) > 1:
+        return [node]
+    (out,) = node.output
+    product, projected = (f"{out}_{part}" for part in ("product", "projected"))
+    parts = [f"{out}_{part}" for part in ("query", "key", "value")]
+    nodes = [make_node("MatMul", [data, weight], [product], name=node.name)]
+    nodes += [make_node("Add", [product, bias], [projected])] if bias else []
+    split = make_node("Split", [projected if bias else product], parts, axis=-1)
+    if opset >= 18:
+        split.attribute.append(onnx.helper.make_attribute("num_outputs", 3))
+    inputs = [*parts, "", mask] if mask else parts
+    given = {name: value for name, value in given.items() if name in _HEADS}
+    attention = make_node("MultiHeadAttention", inputs, [out], f"{out}_heads", domain=node.domain, **given)
+    return [*nodes, split, attention]

@@ -34,10 +34,13 @@ class FloatPart:
 
 
 def separable(plan: Plan) -> Plan:
-    """The plan whose export :func:`put_back` takes: no Relu or Clip is implied, every node is whole."""
+    """The plan whose export :func:`put_back` takes: no Relu or Clip is implied, every node is whole.
+
+    Scales by channel are those of quantizers, without factors in weights.
+    """
     kernels = plan.target.kernels - SWISHES
     plan = without_subpixels(plan)
-    return replace(plan, dropped=frozenset(), target=replace(plan.target, kernels=kernels))
+    return replace(plan, dropped=frozenset(), gates=(), target=replace(plan.target, kernels=kernels))
 
 
 def put_back(exported: onnx.ModelProto, original: onnx.ModelProto, part: FloatPart) -> bytes:

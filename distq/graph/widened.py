@@ -1,6 +1,6 @@
-"""Bring a network in float16 or float64 to float32, in which layers are measured and quantized.
+"""Bring a network in float16, bfloat16 or float64 to float32, in which layers are measured and quantized.
 
-Networks are stored in float16 for their size, or for a GPU. INT8 is compared with the same network in
+Networks are stored in 16 bits for their size, or for a GPU. INT8 is compared with the same network in
 float32, which has the same weights and rounds less in between. One in float64 is rounded to float32 first.
 """
 
@@ -20,18 +20,20 @@ from distq.graph.large import put_away_inside
 from distq.graph.read import Reader, ReadModel, graphs_in, nodes_in
 from distq.graph.stored_weights import dequantize_weights
 
-_OTHERS = (TensorProto.FLOAT16, TensorProto.DOUBLE)
+_SMALL = frozenset({TensorProto.FLOAT16, TensorProto.BFLOAT16})
+_OTHERS = _SMALL | {TensorProto.DOUBLE}
 
 _TYPES = frozenset({"to", "dtype", "output_datatype", "stash_type"})
 """Attributes that are a type: of Cast, random generators, windows and normalizations."""
 
 
 def widened(read: Reader) -> Reader:
-    """A reader of model files that gives networks in float16 or float64 as the same in float32.
+    """A reader of model files that gives networks in float16, bfloat16 or float64 as the same in float32.
 
     Weights that are stored as integers become float, too. Inputs and outputs keep their types, behind a Cast.
-    A model that has a sequence of another float type as an input or output is given as it is, as a sequence
-    cannot be cast; so is one with few numbers in float64, which may count with them.
+    A model is given as it is where a sequence of another float type is an input or output, as a sequence
+    cannot be cast, or one is in bfloat16, which nobody can feed. So is one with few numbers in float64, which
+    may count with them.
     """
     return read if isinstance(read, partial) and read.func is _read else partial(_read, read=read)
 
@@ -46,12 +48,14 @@ def _read(path: Path, *, read: Reader) -> ReadModel:
 
 
 def widen(model: onnx.ModelProto) -> None:
-    """Make every float16 of a model float32, and every float64 of one in float64, as :func:`widened` says."""
+    """Make all of a model that is in 16 or 64 bits float32, in place, as :func:`widened` says."""
     graph = model.graph
     interface = [v.type for v in (*graph.input, *graph.output)]
     others = _types_of(model)
     sequences = [t for t in interface if not t.HasField("tensor_type")]
     if not others or any(_element(t) in others for t in sequences):
+        return
+    if any(_element(t) == TensorProto.BFLOAT16 for t in interface):  # numpy has no arrays of it
         return
     for tensor in [t for inner in graphs_in(model) for t in inner.initializer]:
         _widen_tensor(tensor, others)
@@ -81,11 +85,9 @@ def _types_of(model: onnx.ModelProto) -> frozenset[int]:
             sizes[tensor.data_type] += max(1, int(np.prod(tensor.dims)))
     interface = {_element(v.type) for v in (*model.graph.input, *model.graph.output)}
     named = {a.i for a in attributes if a.name in _TYPES}
-    found = {TensorProto.FLOAT16} if sizes[TensorProto.FLOAT16] else set()
-    found |= {TensorProto.FLOAT16} & (interface | named)
-    if sizes[TensorProto.DOUBLE] > sizes[TensorProto.FLOAT] + sizes[TensorProto.FLOAT16]:
-        found.add(TensorProto.DOUBLE)
-    return frozenset(found)
+    found = _SMALL & ({kind for kind, size in sizes.items() if size} | interface | named)
+    in_double = sizes.pop(TensorProto.DOUBLE) > sum(sizes.values())
+    return found | {TensorProto.DOUBLE} if in_double else found
 
 
 def _cast_interface(model: onnx.ModelProto, others: AbstractSet[int]) -> None:

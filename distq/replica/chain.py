@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from distq.data.dataset import DatasetSpec
 from distq.files import sha256_bytes
+from distq.graph.held_bias import HeldBias
 from distq.graph.layers import Layer
 from distq.graph.moving_cut import MovingCut
-from distq.graph.state import Constants, IntegerWeight, Names, bias_as_stored
+from distq.graph.state import Constants, IntegerWeight, Names
 from distq.graph.subpixel import as_conv
 from distq.quant.scheme import Scales
 from distq.replica.correction import Correction, with_moments
@@ -37,7 +38,7 @@ class Uncorrected:
         weight: as it is.
         original: in float, where it is to be rounded anew.
         mean: the output to restore, (channels,) float64.
-        float_bias: its bias is no integer.
+        held: how the network holds its bias.
     """
 
     layer: Layer
@@ -47,7 +48,7 @@ class Uncorrected:
     weight: IntegerWeight
     original: npt.NDArray[np.float32] | None
     mean: npt.NDArray[np.float64]
-    float_bias: bool
+    held: HeldBias
 
     @cached_property
     def key(self) -> str:
@@ -56,7 +57,12 @@ class Uncorrected:
         if self.original is not None:
             arrays["original"] = self.original
         own = (asdict(self.layer), asdict(self.names), asdict(self.input), self.step, self.weight.axis)
-        return content_key("uncorrected", *own, self.float_bias, arrays_key(arrays))
+        held: Arrays = {"held": self.held.weight_scale}
+        if self.held.divisor is not None:
+            held["divisor"] = self.held.divisor
+        if self.held.offset is not None:
+            held["offset"] = self.held.offset
+        return content_key("uncorrected", *own, self.held.step, arrays_key(held), arrays_key(arrays))
 
     def correction(self, advance: Advance, pieces: Sequence[Sequence[int]]) -> Correction:
         """The unit that corrects it, measured on pieces of the samples."""
@@ -74,8 +80,7 @@ class Uncorrected:
 
     def bias_constants(self, found: Arrays) -> Constants:
         """That bias as the network holds it."""
-        step = None if self.float_bias else self.step
-        return bias_as_stored(self.names, self.layer, self.bias(found), step, self.weight.scale)
+        return self.held.constants(self.names, self.layer, self.bias(found))
 
 
 Stages = Sequence[Sequence[Uncorrected]]

@@ -68,6 +68,8 @@ class Correction:
         axis, original = self.weight.axis, self.original
         if axis is None or original is None or self._group > 1 or original.size < LEAST_DIVIDED:
             return [self]
+        if self.layer.op == "ConvTranspose":  # its rows are in the order of phases, which parts would change
+            return [self]
         outputs = original.shape[axis]
         whole = np.array_split(np.arange(-(-outputs // OUTPUTS_TOGETHER)), MOST_PARTS)
         ranges = [range(p[0] * OUTPUTS_TOGETHER, (p[-1] + 1) * OUTPUTS_TOGETHER) for p in whole if len(p)]

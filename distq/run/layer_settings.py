@@ -54,7 +54,7 @@ def formed(
         raise UsageError(
             f"--target {target.name} has no quantizers around a Concat: leave out --concat {options.concat}"
         )
-    if options.channel_scales and not target.channel_scales:
+    if options.channel_scales and target.channel_scales == "none":
         raise UsageError(
             f"--target {target.name} takes one scale a tensor: leave out --channel-scales, or take openvino"
         )

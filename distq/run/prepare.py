@@ -13,7 +13,7 @@ from distq.engine.progress import Reporter
 from distq.errors import FileFormatError, UsageError
 from distq.exchange.given import read_given
 from distq.exchange.model_file import network_reader
-from distq.graph.depthwise import require_channels
+from distq.graph.depthwise import in_float_by_table, require_channels
 from distq.graph.input_shapes import with_shapes
 from distq.graph.input_values import with_values
 from distq.graph.load import LoadedModel, load_model
@@ -115,7 +115,8 @@ def prepare_model(
         require_undamaged(options.table)
         given = read_given(options.table, loaded.path, plan, loaded.read)
         if takes_channel_scales(options, target):
-            settings = replace(settings, channels=channels_of(given.rows))
+            floats = (*settings.floats, *in_float_by_table(model, plan, given.rows))
+            settings = replace(settings, channels=channels_of(given.rows), floats=floats)
     if wide or settings != plan.settings:
         plan = make_plan(model, target, options.scheme, tie=not bitmain, int16=wide, settings=settings)
     require_undamaged(options.load_dist)
@@ -127,7 +128,7 @@ def prepare_model(
 
 def takes_channel_scales(options: LayerOptions, target: Target) -> bool:
     """Whether channels in front of depthwise layers may have scales of their own."""
-    return target.channel_scales and options.channel_scales is not False
+    return target.channel_scales != "none" and options.channel_scales is not False
 
 
 def _require_rows(options: CalibrateOptions, table: Path, rows: Table, plan: Plan) -> None:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from distq.errors import UsageError
+from distq.graph.channel_gates import gates_of
 from distq.graph.depthwise import depthwise_inputs
 from distq.graph.plan import Plan, Quantizer, plan_again
 from distq.graph.probes import with_outputs
 from distq.graph.quantizers import ChannelRange
 from distq.quant.channel_factors import channel_gain
+from distq.quant.gate_factors import gate_scales
 from distq.replica.float32 import ChannelRanges
 from distq.run.context import Run
 from distq.run.prepare import takes_channel_scales
 from distq.stages.form import ChannelEnds, Form
+from distq.stages.observe import observe
 
 LEAST_HEADROOM = 1.15
 """Times the largest value of a channel: one that ends at what few samples show clips on others."""
@@ -26,10 +29,21 @@ LEAST_HEADROOM = 1.15
 LEAST_GAIN = 10**0.6
 """Estimated noise of one scale over that of scales by channel, 6 dB: what promises less keeps one scale."""
 
+LEAST_GAIN_GATE = 3.0
+"""Decibels of a channel where a SiLU or HardSwish is on the way."""
+
+MOST_LEFT_GATE = 16.0
+"""Decibels of noise above that of a scale and zero point of each channel's own, from which a depthwise layer
+stays float: what it reads has one zero point for all channels on integers."""
+
+TOO_UNLIKE = "channels in front of it are too unlike for one zero point in 8 bits"
+
 MOST_SAMPLES = 1024
 """Samples that channels are measured on."""
 
 Floats = npt.NDArray[np.float64]
+Floated = tuple[tuple[str, str], ...]
+"""Nodes that stay float, each with the reason."""
 
 
 def with_channel_scales(run: Run, form: Form) -> Form:
@@ -45,47 +59,129 @@ def with_channel_scales(run: Run, form: Form) -> Form:
         raise UsageError("--table says what has scales by channel: leave out --channel-scales or --table")
     if options.table is not None or not takes_channel_scales(options, form.plan.target):
         return form
+    found = (_by_gates if form.plan.target.channel_scales == "gates" else _by_quantizers)(run, form)
+    chosen = found.chosen
+    if found.measured and (chosen or options.channel_scales):
+        run.reporter.line(
+            f"channels: scales of their own for {found.count} of {found.of} inputs of depthwise layers"
+        )
+        if found.floats:
+            run.reporter.line(
+                f"{len(found.floats)} of these layers stay float: unlike channels, one zero point"
+            )
+    form = replace(form, channel_ranges=found.ends)
+    if not chosen:
+        return form
+    plan = _planned(form, channels=tuple(chosen.items()), floats=found.floats)
+    missing = [q.name for q in plan.quantizers if q.name not in form.distributions]
+    known = {**form.distributions, **(observe(run, replace(form, plan=plan), missing) if missing else {})}
+    return replace(form, plan=plan, distributions={q.name: known[q.name] for q in plan.quantizers})
+
+
+def _planned(
+    form: Form, *, channels: tuple[tuple[str, tuple[ChannelRange, ...]], ...], floats: Floated = ()
+) -> Plan:
+    """The plan of a form with other ranges of channels, and more in float."""
+    settings = form.plan.settings
+    settings = replace(settings, channels=channels, floats=(*settings.floats, *floats))
+    plan = replace(form.plan, settings=settings)
+    wide = {q.name for q in plan.quantizers if q.bits == 16}
+    if floats and wide:
+        wide &= plan_again(plan, form.model).by_tensor.keys()
+    return plan_again(plan, form.model, int16=wide)
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """Tensors whose channels get scales of their own.
+
+    Attributes:
+        chosen: the ranges of their channels.
+        ends: lower and upper end of each channel of all that came into question.
+        count: inputs of depthwise layers that get such.
+        of: how many came into question.
+        measured: some were measured now.
+        floats: nodes of layers that stay float for what they read, each with the reason.
+    """
+
+    chosen: Mapping[str, tuple[ChannelRange, ...]]
+    ends: Mapping[str, ChannelEnds]
+    count: int
+    of: int
+    measured: bool
+    floats: Floated = ()
+
+
+def _by_quantizers(run: Run, form: Form) -> _Chosen:
+    """Inputs of depthwise layers where the estimate says that it pays."""
     weights = depthwise_inputs(form.model, form.plan)
     quantizers = [q for q in form.plan.quantizers if q.name in weights]
-    missing = [q for q in quantizers if q.name not in form.channel_ranges]
-    form = replace(form, channel_ranges={**form.channel_ranges, **_measured(run, form, missing)})
+    ends, missing = _ends(run, form, [q.name for q in quantizers])
     chosen: dict[str, tuple[ChannelRange, ...]] = {}
     headroom = _headroom(len(run.selection.calibration[:MOST_SAMPLES]))
     for q in quantizers:
-        ends = _with_headroom(form.plan, q, form.channel_ranges[q.name], headroom)
-        if channel_gain(*ends, weights[q.name]) >= LEAST_GAIN:
-            chosen[q.name] = tuple(
-                (float(low), float(high)) for low, high in zip(*_filled(*ends), strict=True)
-            )
-    if missing and (chosen or options.channel_scales):
-        run.reporter.line(
-            f"channels: scales of their own for {len(chosen)} of {len(quantizers)} inputs of depthwise layers"
+        own = _with_headroom(form.plan, q, ends[q.name], headroom)
+        if channel_gain(*own, weights[q.name]) >= LEAST_GAIN:
+            chosen[q.name] = _ranges(_filled(*own))
+    return _Chosen(chosen, ends, len(chosen), len(quantizers), missing)
+
+
+def _by_gates(run: Run, form: Form) -> _Chosen:
+    """What goes in and what comes out of the SiLU and HardSwish in front of such layers."""
+    plan = form.plan
+    weights = depthwise_inputs(form.model, plan)
+    found = [gate for gate in gates_of(form.model, plan) if gate.product in weights or not gate.readers]
+    ends, missing = _ends(run, form, [name for gate in found for name in gate.tensors])
+    chosen: dict[str, tuple[ChannelRange, ...]] = {}
+    floats: list[tuple[str, str]] = []
+    nodes = {layer.name: layer.node for layer in plan.layers}
+    headroom = _headroom(len(run.selection.calibration[:MOST_SAMPLES]))
+    for gate in found:
+        if not gate.readers:
+            low, high = _filled(headroom * ends[gate.data][0], headroom * ends[gate.data][1])
+            chosen[gate.data] = _ranges((np.maximum(low, gate.cuts[-1][0]), high))
+            continue
+        data, product = (
+            _filled(headroom * low, headroom * high) for low, high in (ends[gate.data], ends[gate.product])
         )
-    if not chosen:
-        return form
-    settings = replace(form.plan.settings, channels=tuple(chosen.items()))
-    wide = [q.name for q in form.plan.quantizers if q.bits == 16]
-    plan = plan_again(replace(form.plan, settings=settings), form.model, int16=wide)
-    return replace(form, plan=plan)
+        product = np.maximum(product[0], gate.least), product[1]
+        read = np.any([np.any(weight != 0, axis=1) for weight in weights[gate.product]], axis=0)
+        scales = gate_scales(data, product, gate.cuts, read, symmetric=plan.scheme == "symmetric")
+        if scales.gain >= LEAST_GAIN_GATE:
+            chosen |= {gate.data: _ranges(scales.data), gate.product: _ranges(scales.product)}
+            if scales.left >= MOST_LEFT_GATE and run.options.float_if_faster != "never":
+                floats += [(nodes[reader], TOO_UNLIKE) for reader in gate.readers]
+    if not floats or len(floats) == len(nodes):
+        return _Chosen(chosen, ends, sum(gate.data in chosen for gate in found), len(found), missing)
+    fewer = replace(form, plan=_planned(form, channels=(), floats=tuple(floats)), channel_ranges=ends)
+    rest = _by_gates(run, fewer)
+    return replace(rest, measured=missing, floats=(*floats, *rest.floats))
+
+
+def _ends(run: Run, form: Form, tensors: Sequence[str]) -> tuple[dict[str, ChannelEnds], bool]:
+    """Ends of the channels of tensors, and whether some were measured now."""
+    missing = [name for name in tensors if name not in form.channel_ranges]
+    return {**form.channel_ranges, **_measured(run, form, missing)}, bool(missing)
+
+
+def _ranges(ends: ChannelEnds) -> tuple[ChannelRange, ...]:
+    return tuple((float(low), float(high)) for low, high in zip(*ends, strict=True))
 
 
 def without_channel_scales(form: Form) -> Form:
     """The form with one scale for each tensor in its plan; itself where it has no others."""
     if not any(q.channels for q in form.plan.quantizers):
         return form
-    settings = replace(form.plan.settings, channels=())
-    wide = [q.name for q in form.plan.quantizers if q.bits == 16]
-    return replace(form, plan=plan_again(replace(form.plan, settings=settings), form.model, int16=wide))
+    return replace(form, plan=_planned(form, channels=()))
 
 
-def _measured(run: Run, form: Form, quantizers: Sequence[Quantizer]) -> dict[str, ChannelEnds]:
-    """Lower and upper end of each channel on the calibration samples, by quantizer."""
-    if not quantizers:
+def _measured(run: Run, form: Form, tensors: Sequence[str]) -> dict[str, ChannelEnds]:
+    """Lower and upper end of each channel on the calibration samples, by tensor."""
+    if not tensors:
         return {}
-    tensors = tuple(q.name for q in quantizers)
     model = run.executor.share(with_outputs(form.model, tensors))
     samples = run.selection.calibration[:MOST_SAMPLES]
-    units = [ChannelRanges(model, tensors, run.data, piece) for piece in run.shards(samples)]
+    units = [ChannelRanges(model, tuple(tensors), run.data, piece) for piece in run.shards(samples)]
     results = list(run.images("channel ranges", units))
     run.cost_so_far.fp32_forwards += len(run.readable(samples))
     found = {}

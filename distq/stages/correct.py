@@ -18,6 +18,7 @@ from itertools import accumulate, pairwise
 import onnx_ir as ir
 
 from distq.data.shards import deal
+from distq.graph.held_bias import HeldBias
 from distq.graph.layers import Layer
 from distq.graph.moving_cut import MovingCut
 from distq.graph.network_cost import compute_nodes, multiplications, shares
@@ -269,7 +270,8 @@ def _uncorrected(run: Run, form: Form, names: Names, layer: Layer, integers: str
     encoding = form.state.encodings[form.plan.by_tensor[layer.inputs[0]].name]
     read = LayerInput(integers, encoding.zero_point, geometry, patches, blocks)
     mean = (form.means or {})[layer.name]
-    return Uncorrected(layer, names, read, encoding.scale, weight, original, mean, form.plan.float_biases)
+    held = HeldBias.of(form.plan, form.state, layer)
+    return Uncorrected(layer, names, read, encoding.scale, weight, original, mean, held)
 
 
 def _has_patches(geometry: Geometry) -> bool:

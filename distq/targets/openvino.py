@@ -15,6 +15,6 @@ OPENVINO = Target(
     bias="int32",
     activation_bits=(8, 16),
     per_channel_weights=True,
-    channel_scales=True,
+    channel_scales="quantizers",
 )
 """The target that ``--target`` names ``openvino``."""

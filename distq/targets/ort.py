@@ -21,6 +21,7 @@ ORT = Target(
     activation_bits=(8, 16),
     per_channel_weights=True,
     absorbs_saturation=True,
+    channel_scales="gates",
     fused_kernels=frozenset({"QLinearConv", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat", "ConvInteger"}),
     writes_float=frozenset({"MatMul", "Gemm"}),
     subpixel=True,

@@ -15,6 +15,10 @@ Scheme = Literal["auto", "symmetric"]
 ConcatRule = Literal["auto", "tie", "requantize"]
 """Whether inputs of a Concat share its quantizer: where their ranges are alike, always, or never."""
 
+ChannelScales = Literal["none", "quantizers", "gates"]
+"""How channels in front of depthwise layers have scales of their own: not at all, by quantizers as ONNX has
+them, or by factors in the weights around a SiLU or HardSwish, which kernels of one scale take."""
+
 Placement = Literal["everywhere", "layer inputs"]
 """Which tensors are quantized: all that an integer kernel reads or writes, or what layers read."""
 
@@ -41,7 +45,7 @@ class Target:
         fused_kernels: operator types in the graph that ONNX Runtime makes of the exported network which
             count as integer kernels; empty where ONNX Runtime does not run it.
         writes_float: compute operators whose integer kernels write float where no quantizer stands behind.
-        channel_scales: in front of depthwise layers it takes a scale and a zero point for each channel.
+        channel_scales: in front of depthwise layers channels may have scales of their own, and how.
         subpixel: a ConvTranspose has no integer kernel, and is written as a Conv of its phases.
         times: what its kernels take; None where nobody has measured it.
     """
@@ -58,7 +62,7 @@ class Target:
     absorbs_saturation: bool = False
     fused_kernels: frozenset[str] = frozenset()
     writes_float: frozenset[str] = frozenset()
-    channel_scales: bool = False
+    channel_scales: ChannelScales = "none"
     subpixel: bool = False
     times: KernelTimes | None = None
 

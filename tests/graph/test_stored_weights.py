@@ -51,6 +51,15 @@ def test_integers_of_4_bits_with_a_scale_for_each_block(tmp_path):
     assert_taken(tmp_path, network([packed, scale], {"axis": 1, "block_size": 4}, 21))
 
 
+def test_weights_that_are_rounded_in_the_file(tmp_path):
+    b = Builder(1)
+    scale, zero = b.constant(np.linspace(0.02, 0.05, 8, dtype=np.float32)), b.constant(np.full(8, 3, np.int8))
+    integers = b.node("QuantizeLinear", b.random(4, 8), scale, zero, axis=1)
+    weight = b.node("DequantizeLinear", integers, scale, zero, axis=1)
+    b.node("MatMul", b.node("MatMul", "x", weight, output="h"), b.random(8, 3), output="y")
+    assert_taken(tmp_path, b.model({"x": [2, 4]}, ["y"]))
+
+
 def assert_taken(folder, proto):
     loaded = load_model(write(folder, proto))
     assert len(make_plan(loaded.model, find_target("ort"), "auto").layers) == 2

@@ -94,6 +94,7 @@ KEPT = {
     "many zeros in its phases": network((1, 1), strides=[2, 2]),
     "dilated": network((2, 2), **SQUARE, dilations=[2, 2]),
     "a given size of open ones": network((3, 3), OPEN, **SQUARE, output_shape=[10, 10]),
+    "of a size that is in doubt": network((3, 3), **SQUARE, auto_pad="SAME_UPPER", output_padding=[1, 1]),
     "cut off by more than its kernel": network((2, 2), **SQUARE, pads=[4, 0, 0, 0]),
 }
 

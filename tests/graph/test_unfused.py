@@ -5,7 +5,16 @@ from __future__ import annotations
 import networks
 import numpy as np
 import pytest
-from networks import Builder, Quantized, assert_computes_the_same, node_types
+from networks import (
+    Builder,
+    Quantized,
+    assert_computes_the_same,
+    feeds_of,
+    node_types,
+    run_literally,
+    sqnr,
+)
+from onnx import TensorProto, helper
 
 from distq.graph.plan import make_plan
 from distq.stages.kernels import kernels_of_layers
@@ -65,6 +74,26 @@ def test_it_computes_the_same_and_is_a_layer(load, kind):
     names = [layer.node for layer in make_plan(loaded.model, find_target("ort"), "auto").layers]
     assert len(names) == 2
     assert names[0] == "fused"
+
+
+@pytest.mark.parametrize("opset", [11, 17, 20])
+@pytest.mark.parametrize("masked", [False, True])
+def test_an_attention_has_its_projections_in_front(load, opset, masked):
+    b = Builder(1)
+    inputs = ["x", b.random(16, 48, scale=0.25), b.random(48), *(["m"] if masked else [])]
+    b.node("Attention", *inputs, output="a", name="attention", domain=RUNTIME, num_heads=4)
+    b.node("MatMul", "a", b.random(16, 4), output="y")
+    proto = b.model({"x": [2, 6, 16]}, {"y": [2, 6, 4]}, opset, domains=(RUNTIME,))
+    feeds = feeds_of(proto)
+    if masked:
+        proto.graph.input.append(helper.make_tensor_value_info("m", TensorProto.INT32, [2, 6]))
+        feeds["m"] = np.array([[1, 1, 1, 1, 0, 0], [1] * 6], np.int32)
+    loaded = load(proto)
+    found, wanted = (list(run_literally(m, feeds).values()) for m in (loaded.serialized(), proto))
+    assert sqnr(found, wanted) > 100
+    first, _ = make_plan(loaded.model, find_target("ort"), "auto").layers
+    assert first.node == "attention"
+    assert "MultiHeadAttention" in node_types(loaded)
 
 
 def test_a_product_of_turned_inputs_stays(load):

@@ -1,5 +1,6 @@
 """Networks stored in float16 or float64 are quantized as the same networks in float32."""
 
+import ml_dtypes
 import numpy as np
 import onnx
 import pytest
@@ -77,6 +78,19 @@ def test_a_network_in_float64_has_layers_and_the_interface_of_the_file(load):
     made = made_of(loaded)
     assert interface_of(made) == interface_of(proto)
     assert_close(made, proto, {"x": np.linspace(-1, 2, 4)[None]})
+
+
+def test_a_network_that_computes_in_bfloat16_inside_has_layers(load):
+    proto = onnx.parser.parse_model(CAST.replace("to = 10", "to = 16"))
+    for tensor in (proto.graph.initializer[0], proto.graph.node[0].attribute[0].t):
+        values = onnx.numpy_helper.to_array(tensor).astype(ml_dtypes.bfloat16)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+    made = load(proto)
+    assert len(make_plan(made.model, find_target("ort"), "auto").layers) == 1
+    x = np.linspace(-1, 2, 4, dtype=np.float32)[None]
+    weight = onnx.numpy_helper.to_array(proto.graph.initializer[0]).astype(np.float32)
+    (found,) = run_literally(made.serialized(), {"x": x}).values()
+    np.testing.assert_allclose(found, x @ weight * 2, rtol=1e-2)
 
 
 def test_few_numbers_in_float64_stay(load):

@@ -105,7 +105,7 @@ def test_they_are_the_default_of_a_target_that_takes_them(tmp_path: Path) -> Non
     distq.calibrate(**{**options, "target": "ort"}, out=out)
     assert by_channel(out) == {}
     with pytest.raises(UsageError, match="takes one scale a tensor: leave out --channel-scales"):
-        distq.calibrate(**{**options, "target": "ort", "channel_scales": True}, out=tmp_path / "refused")
+        distq.calibrate(**{**options, "target": "tensorrt", "channel_scales": True}, out=tmp_path / "refused")
     with pytest.raises(UsageError, match="channel_scales"):
         distq.calibrate(**{**options, "channel_scales": False}, out=run, resume=True)
     assert distq.calibrate(**options, out=run, resume=True).holdout is not None

@@ -44,7 +44,7 @@ def test_one_worker_and_many_that_share_the_samples_correct_to_the_same_bits(tmp
     assert numbers(alone) != numbers(form)
 
 
-@pytest.mark.parametrize("name", ["many branches", "Gemm, transposed", "MatMul of a stack"])
+@pytest.mark.parametrize("name", ["many branches", "Gemm, transposed", "MatMul of a stack", "ConvTranspose"])
 def test_a_large_layer_that_several_units_round_gets_the_same_bits(tmp_path, name, monkeypatch):
     monkeypatch.setattr(correction, "LEAST_STAGE_WORK", 1)
     monkeypatch.setattr(unit, "LEAST_DIVIDED", 1)

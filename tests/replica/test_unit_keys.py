@@ -7,6 +7,7 @@ import pytest
 from replica_helpers import numbers_of
 
 from distq.data.dataset import DatasetSpec, InputSpec
+from distq.graph.held_bias import HeldBias
 from distq.graph.layers import Layer
 from distq.graph.patches import Geometry
 from distq.graph.state import IntegerWeight, Names
@@ -39,7 +40,8 @@ CONV = Layer("y", "conv", "Conv", ("t",), "y", "w", None, 0)
 INTEGERS = np.ones((2, 3, 3, 3), np.int8)
 WEIGHT = IntegerWeight(INTEGERS, np.float32([0.1, 0.2]), 0)
 ORIGINAL = np.ones((2, 3, 3, 3), np.float32)
-WAITING = Uncorrected(CONV, Names(), LAYER, 0.5, WEIGHT, ORIGINAL, np.array([0.0, 1.0]), float_bias=False)
+HELD = HeldBias(0.5, WEIGHT.scale)
+WAITING = Uncorrected(CONV, Names(), LAYER, 0.5, WEIGHT, ORIGINAL, np.array([0.0, 1.0]), HELD)
 OTHERS_WAITING = [
     replace(WAITING, layer=replace(CONV, op="Gemm")),
     replace(WAITING, names=Names("_distq0")),
@@ -51,7 +53,8 @@ OTHERS_WAITING = [
     replace(WAITING, original=2 * ORIGINAL),
     replace(WAITING, original=None),
     replace(WAITING, mean=np.array([0.0, 2.0])),
-    replace(WAITING, float_bias=True),
+    replace(WAITING, held=replace(HELD, step=None)),
+    replace(WAITING, held=replace(HELD, divisor=np.array([1.0, 2.0]))),
 ]
 CHAIN = Chain(MODEL, DATA, {}, numbers_of({}), [[WAITING]])
 OTHER_CHAINS = [

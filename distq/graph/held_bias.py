@@ -1,0 +1,60 @@
+"""What turns a layer's bias into the constants that the quantized network holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from distq.graph.channel_gates import Written
+from distq.graph.layers import Layer
+from distq.graph.plan import Plan
+from distq.graph.subpixel import by_phase
+from distq.quant.scheme import Scales, quantize_bias
+
+if TYPE_CHECKING:
+    from distq.graph.state import Constants, Names, State
+
+
+@dataclass(frozen=True)
+class HeldBias:
+    """What turns a layer's bias into the integers that the network holds.
+
+    Attributes:
+        step: scale of what the layer reads; None where biases are kept in float.
+        weight_scale: of its weights, as the network holds it.
+        divisor: what its output channels are divided by, (channels,); None: nothing.
+        offset: what is added to them then; None: nothing.
+    """
+
+    step: Scales | None
+    weight_scale: npt.NDArray[np.float32]
+    divisor: npt.NDArray[np.float64] | None = None
+    offset: npt.NDArray[np.float64] | None = None
+
+    @classmethod
+    def of(cls, plan: Plan, state: State, layer: Layer) -> HeldBias:
+        """That of a layer."""
+        written = Written(plan, state.encodings)
+        step = None if plan.float_biases else written.encoding(plan.by_tensor[layer.inputs[0]].name).scale
+        scale = written.weight_scale(layer.name, state.weights[layer.name].scale)
+        return cls(step, scale, written.divisor(layer.name), written.offset(layer.name))
+
+    def constants(self, names: Names, layer: Layer, bias: npt.NDArray[np.float64]) -> Constants:
+        """The constants of the bias, (channels,), of a layer."""
+        if self.divisor is not None:
+            bias = bias / self.divisor
+        if self.offset is not None:
+            bias = bias + self.offset
+        if self.step is None:
+            return {names.float_bias(layer.name): by_phase(bias.astype(np.float32), layer.subpixel)}
+        held = quantize_bias(bias, self.step, self.weight_scale)
+        integers, scale = (by_phase(part, layer.subpixel) for part in held)
+        stem = names.bias(layer.name)
+        return {
+            f"{stem}_quantized": integers,
+            f"{stem}_scale": scale,
+            f"{stem}_zero_point": np.zeros(scale.shape, np.int32),
+        }
