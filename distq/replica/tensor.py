@@ -63,7 +63,7 @@ class Tuned:
     """A quantizer whose threshold is searched, with the few numbers of the network that follow it.
 
     Attributes:
-        plan: of this quantizer and the layers whose biases have its scale.
+        plan: of this quantizer and the layers whose biases have its scale, and of gates that divide these.
         quantizer: which.
         row: its row of the table.
         state: its encoding, and the weights' scales and biases of these layers.
@@ -83,9 +83,12 @@ class Tuned:
         own = replace(plan, layers=layers, quantizers=(quantizer,), dropped=frozenset(), float_nodes=())
         own = replace(own, settings=NOTHING_SET)  # the quantizer has what is set for it
         held = [layer.name for layer in layers if layer.name in state.weights]
+        gates = tuple(gate for gate in plan.gates if not {gate.writer, *gate.readers}.isdisjoint(held))
+        own = replace(own, gates=gates)
+        needed = {quantizer.name, *(tensor for gate in gates for tensor in gate.tensors)}
         nothing = np.empty(0, np.int8)  # integers change with no threshold, and are large
         part = State(
-            {quantizer.name: state.encodings[quantizer.name]},
+            {name: state.encodings[name] for name in needed},
             {name: replace(state.weights[name], integers=nothing) for name in held},
             {name: state.biases[name] for name in held if name in state.biases},
         )
@@ -102,7 +105,16 @@ class Tuned:
             del facts["setting"]
         quantizer = (facts, row, asdict(self.current))
         own = (self.plan.target.name, self.plan.scheme, layers, *quantizer)
-        return content_key("tuned", *own, asdict(self.names), arrays_key(numbers))
+        gates = [asdict(gate) for gate in self.plan.gates]
+        for name in sorted(self.state.encodings.keys() - {self.quantizer.name}):
+            encoding = self.state.encodings[name]
+            numbers |= {
+                f"{name}/step": np.asarray(encoding.scale),
+                f"{name}/zero": np.asarray(encoding.zero_point),
+            }
+        return content_key(
+            "tuned", *own, asdict(self.names), arrays_key(numbers), *((gates,) if gates else ())
+        )
 
     @property
     def current(self) -> Encoding:

@@ -177,3 +177,15 @@ def test_tables_of_other_tools_get_scales_of_the_weights_as_they_were_given(
     assert found[0].keys() == found[1].keys()
     for node, scales in found[0].items():
         np.testing.assert_allclose(found[1][node].scales, scales.scales, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["silu", "hard"])
+def test_what_stands_in_front_of_factors_is_searched_as_it_is_exported(kind: str, tmp_path: Path) -> None:
+    """The layer that reads the searched tensor holds its bias divided by the factors."""
+    options = job(tmp_path, kind, tune_samples=8, bias_correction=False)
+    found = distq.tune(**options, out=tmp_path / "run", layers=["x"], effort=3, channel_scales=True)
+    assert by_channel(tmp_path / "run") == AROUND[kind]
+    (searched,) = found.layers
+    assert found.tuning is not None
+    assert searched.name == "x"
+    assert searched.before == pytest.approx(found.tuning.before.nmse, rel=1e-6)

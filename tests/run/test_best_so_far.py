@@ -78,7 +78,8 @@ def test_what_the_search_moved_is_in_it_before_the_search_ends(
 def test_what_a_search_moved_in_vain_is_not_in_it(
     model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(*given: object) -> object:
+    def refused(*given: object, better: object = None) -> object:
+        del better
         return given[3] if given[2] == "search" else given[4]
 
     monkeypatch.setattr("distq.stages.tuned.confirmed", refused)
