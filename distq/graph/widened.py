@@ -74,6 +74,11 @@ def widen(model: onnx.ModelProto) -> None:
     put_away_inside(model)
 
 
+def in_double(model: onnx.ModelProto) -> bool:
+    """Whether a network computes in float64, for which ONNX Runtime has few kernels."""
+    return TensorProto.DOUBLE in _types_of(model)
+
+
 def _types_of(model: onnx.ModelProto) -> frozenset[int]:
     """The float types beside float32 that a network computes in: float64 where most of its constants are."""
     attributes = [a for node in nodes_in(model) for a in node.attribute]

@@ -23,6 +23,7 @@ from distq.graph.dynamic import compared_tensors
 from distq.graph.heads import with_tensors
 from distq.graph.input_shapes import with_shapes
 from distq.graph.large import from_proto
+from distq.graph.widened import in_double, widen
 from distq.replica.evaluate import Evaluate
 from distq.replica.measured import records_of
 from distq.replica.worker import WorkerSettings
@@ -158,6 +159,8 @@ def _read(options: EvaluateOptions, path: Path, reporter: Reporter) -> onnx.Mode
     found = with_shapes(read, dict(options.input_shape))(path)
     for note in found.notes:
         reporter.warn(note)
+    if in_double(found.proto):
+        widen(found.proto)
     return found.proto
 
 

@@ -56,7 +56,8 @@ def formed(
         )
     if options.channel_scales and target.channel_scales == "none":
         raise UsageError(
-            f"--target {target.name} takes one scale a tensor: leave out --channel-scales, or take openvino"
+            f"--target {target.name} takes one scale a tensor: leave out --channel-scales, or take ort or "
+            "openvino"
         )
     model = loaded.model
     known = nodes_by_name(model.graph, loaded.aliases)

@@ -154,3 +154,21 @@ def test_without_float_and_labels_it_says_what_to_give(quantized: Path, data: Pa
     captured = capsys.readouterr()
     assert captured.out.strip() == ""
     assert "warning: nothing was measured: give --against FLOAT, or labels with --labels FILE" in captured.err
+
+
+def test_a_network_in_float64_is_compared_as_calibrate_does(model: Path, data: Path, tmp_path: Path) -> None:
+    """ONNX Runtime has no convolution of float64."""
+    proto = onnx.load(model)
+    for tensor in proto.graph.initializer:
+        values = onnx.numpy_helper.to_array(tensor)
+        if values.dtype == np.float32:
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float64), tensor.name))
+    for value in (*proto.graph.input, *proto.graph.output):
+        value.type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
+    double = tmp_path / "double.onnx"
+    onnx.save(proto, double)
+    options = {"data": data, "samples": 8, "executor": "local"}
+    run = distq.calibrate(model=double, out=tmp_path / "run", **options)
+    assert run.tuning is not None
+    found = evaluate(run.out / "model.int8.onnx", data, against=double, samples=8)
+    assert found.candidate == run.tuning.before
