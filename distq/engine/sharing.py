@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -91,6 +90,7 @@ class SharingExecutor(Closing):
             DistqError: as :meth:`Executor.run` does.
         """
         keys: list[str | None] = []
+        kept: dict[int, str] = {}
         missing: list[int] = []
         wanted: list[Unit] = []
         finished: set[int] = set()
@@ -98,8 +98,11 @@ class SharingExecutor(Closing):
         def look() -> None:
             """Take in the units that were appended."""
             for position in range(len(keys), len(units)):
-                keys.append(self._key(units[position]))
-                if not self._is_kept(keys[position]):
+                key = self._key(units[position])
+                keys.append(key)
+                if key is not None and self._is_kept(key):
+                    kept[position] = key
+                else:
                     missing.append(position)
                     wanted.append(units[position])
 
@@ -114,9 +117,8 @@ class SharingExecutor(Closing):
         while position + 1 < len(units) or more():
             position += 1
             look()
-            key = keys[position]
-            if key is not None and position not in finished and not _among(missing, position):
-                yield position, self._recall(key, units[position])
+            if position in kept:
+                yield position, self._recall(kept[position], units[position])
                 continue
             while position not in finished:  # nothing known is given out before what precedes it
                 look()
@@ -128,9 +130,7 @@ class SharingExecutor(Closing):
                 finished.add(arrived)
                 yield arrived, arrays
 
-    def _is_kept(self, key: str | None) -> bool:
-        if key is None:
-            return False
+    def _is_kept(self, key: str) -> bool:
         with self._lock:
             self._used.add(key)
             return key in self._journal
@@ -156,9 +156,3 @@ class SharingExecutor(Closing):
             raise FileFormatError(f"the sweep lost {unit.label} while it ran; start again with --resume")
         self.saved_seconds += float(arrays.pop(_SECONDS))
         return arrays
-
-
-def _among(positions: Sequence[int], position: int) -> bool:
-    """Whether positions in order have this one."""
-    place = bisect_left(positions, position)
-    return place < len(positions) and positions[place] == position

@@ -31,7 +31,7 @@ from distq.stages.form import Choice, Form
 from distq.stages.method import best_calibration
 from distq.stages.observe import COUNTED_WHOLE, observe
 from distq.stages.start import best_form
-from distq.stages.steps import Steps
+from distq.stages.steps import Steps, at_once
 from distq.stages.thresholds import AUTO, FIRST_METHOD, with_thresholds
 from distq.stages.tuned import tuned
 
@@ -141,7 +141,7 @@ class Maker:
         layers, procedures = correcting(self._run, forms) if forms else (0, [])
         corrections = iter(procedures)
         return layers, [
-            ready(whole[i]) if i in whole else _with_form(one, next(corrections))
+            at_once(whole[i]) if i in whole else _with_form(one, next(corrections))
             for i, one in enumerate(prepared)
         ]
 
@@ -229,12 +229,6 @@ class Maker:
             for line in folded(f"{short_name(made.candidate.name)}: thresholds are searched", "  "):
                 made.run.reporter.line(line)
         return replace(made, form=tuned(made.run.by_diff(), made.options, made.form, keeps=False))
-
-
-def ready(made: Made) -> Steps[Made]:
-    """A procedure that comes to what is there."""
-    yield from ()
-    return made
 
 
 def _with_form(made: Made, procedure: Steps[Form]) -> Steps[Made]:

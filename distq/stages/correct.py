@@ -36,7 +36,7 @@ from distq.stages.float_means import all_with_float_means, correction_samples, w
 from distq.stages.form import Form
 from distq.stages.fused import fused, with_nearest_weights
 from distq.stages.squashed import restore_squashed
-from distq.stages.steps import Steps, run_side_by_side
+from distq.stages.steps import Steps, at_once, run_side_by_side
 
 MOMENTS_UNITS, LEAST_STAGE_WORK = 4, 400_000_000
 """Units that share a stage's images at most, and multiplications of one in a stage, on average.
@@ -85,12 +85,7 @@ def correcting(run: Run, forms: Sequence[Form]) -> tuple[int, list[Steps[Form]]]
     if run.options.bias_correction and all(form.means is not None for form in forms):
         return _procedures(run, forms, prepare=lambda form: with_nearest_weights(run, form))
     measured = all_with_float_means(run, [with_nearest_weights(run, form) for form in forms])
-    return _procedures(run, measured) if run.options.bias_correction else (0, [*map(_as_it_is, measured)])
-
-
-def _as_it_is(form: Form) -> Steps[Form]:
-    yield from ()
-    return form
+    return _procedures(run, measured) if run.options.bias_correction else (0, [*map(at_once, measured)])
 
 
 def corrected_again(run: Run, form: Form, changed: Collection[str]) -> Form:

@@ -15,6 +15,12 @@ Steps = Generator[Sequence[Unit], list[Arrays], Result]
 """Yields units whose results it needs before its next step, and returns what it comes to."""
 
 
+def at_once(result: Result) -> Steps[Result]:
+    """A procedure that comes to what is there and waits for nothing."""
+    yield from ()
+    return result
+
+
 def run_side_by_side(run: Run, procedures: Sequence[Steps[Result]]) -> list[Result]:
     """Run procedures to their ends; none waits for the units of another.
 

@@ -15,11 +15,11 @@ from distq.replica.worker import Arrays, Blob
 from distq.run.auto_report import short_name
 from distq.run.context import Run
 from distq.search.goal import Floats, Goal, Seen
-from distq.stages.candidates import Candidate, Made, Maker, ready
+from distq.stages.candidates import Candidate, Made, Maker
 from distq.stages.compare import MOST_APART, compare_models, compare_one, statistics
 from distq.stages.keep import keep
 from distq.stages.latency import seconds_in_turns
-from distq.stages.steps import Steps, run_side_by_side
+from distq.stages.steps import Steps, at_once, run_side_by_side
 from distq.stages.trial import Trial, ahead, as_good
 
 FIRST_SAMPLES = 32
@@ -60,7 +60,7 @@ class Trials:
         self._power: Floats = np.zeros(0)
         self._seen_of: dict[str, Seen] = {}
         self.every: list[Trial] = []
-        (self.base,) = self._measured([ready(maker.base)])
+        (self.base,) = self._measured([at_once(maker.base)])
 
     def of(self, candidates: Sequence[Candidate], rival: Trial | None = None) -> list[Trial]:
         """Make and measure candidates.
@@ -87,7 +87,7 @@ class Trials:
         """
         self._run.time.require()
         made = self._maker.evened()
-        return None if made is None else self._measured([ready(made)], self.base)[0]
+        return None if made is None else self._measured([at_once(made)], self.base)[0]
 
     def price(self, trial: Trial) -> tuple[float, int, int]:
         """What is to be small; of equals what has fewer float layers, then fewer with 16 bits."""
