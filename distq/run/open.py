@@ -97,11 +97,14 @@ def _opened(  # noqa: PLR0917  # those of open_run, and the workers
     tell_differences(options, reporter)
     rundir = RunDir(options.out)
     with resuming(rundir, resume=options.resume):
+        starts = lender is None and not rundir.run.exists()
+        if starts and all(path.exists() for path in (options.model, options.data) if path is not None):
+            starting.begin()  # who misspells a path does not wait for its end
         loaded, plan, (data, holdout_data, selection) = _given(options, reporter)
         damaged = rundir.damaged() if rundir.finished else ()
         finished = rundir.finished and not damaged and not (options.resume and _goes_on(rundir, limit))
         if not finished:
-            if lender is None and not rundir.run.exists():
+            if starts:
                 starting.begin()
             with watched(f"comparing the simplified network with {options.model}", reporter.warn):
                 first = first_samples(data, selection.calibration)

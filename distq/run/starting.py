@@ -45,8 +45,8 @@ class Starting:
         self._left = threading.Event()
 
     def begin(self) -> None:
-        """Have them opened, if that takes long enough to be worth a thread."""
-        if self._beside:
+        """Have them opened, if that takes long enough to be worth a thread; once."""
+        if self._beside and self._call is None:
             self._call = self._caller.begin(self._open)
 
     def take(self) -> Pool:
