@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Container
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from distq.errors import ModelError, UsageError
 from distq.graph.channel_gates import ChannelGate, find_gates, with_factors
-from distq.graph.kernel_tensors import Around, kernel_tensors
+from distq.graph.kernel_tensors import Around, kernel_tensors, last_floats
 from distq.graph.layers import Layer, float_name, saturating_follower
 from distq.graph.neighbours import keeps_float
 from distq.graph.no_layers import why_no_layers
@@ -41,13 +41,15 @@ class Plan:
         quantizers: in the order of their first tensor.
         dropped: nodes that saturation implies: Relu and Clip behind an integer kernel.
         float_nodes: nodes left in float, each with its reason.
-        tied: quantizers are shared through operators that only pass values on.
+        tied: quantizers are shared by what only passes values on, and the last Gemm may write float.
         joined: pairs of tensors that share the second one's quantizer, as the runtime has nothing between.
         operands: nodes without weights and the positions of constants that they read as integers.
         settings: what the user set by layer.
         unrounded: nodes in float, by name, and quantized tensors that they read in front of the quantizer;
             no name where an output of the network is such a tensor.
         gates: SiLU and HardSwish on whose way channels have scales of their own, by factors.
+        listed: what the last layers write in float: they have a threshold in tables, for hardware whose
+            outputs are integers, and no quantizer in the exported network.
     """
 
     target: Target
@@ -62,6 +64,26 @@ class Plan:
     settings: Settings = NOTHING_SET
     unrounded: frozenset[tuple[str, str]] = frozenset()
     gates: tuple[ChannelGate, ...] = ()
+    listed: tuple[Quantizer, ...] = ()
+
+    @property
+    def in_table(self) -> tuple[Quantizer, ...]:
+        """All that have a threshold."""
+        return (*self.quantizers, *self.listed)
+
+    def known(self, names: Container[str]) -> tuple[Quantizer, ...]:
+        """All quantizers, and what is listed where these names have it: not all files of others do."""
+        return (*self.quantizers, *(q for q in self.listed if q.name in names))
+
+    @property
+    def row_of(self) -> dict[str, str]:
+        """The name of the row of each tensor that has a threshold."""
+        return {tensor: q.name for q in self.in_table for tensor in q.tensors}
+
+    @property
+    def wide(self) -> frozenset[str]:
+        """Those with 16 bits, by name."""
+        return frozenset(q.name for q in self.in_table if q.bits == 16)
 
     @property
     def by_tensor(self) -> dict[str, Quantizer]:
@@ -107,7 +129,8 @@ def make_plan(
         target: where quantizers stand, and around which operators.
         scheme: the one asked for; the target may take another.
         int16: names of tensors whose quantizer gets 16 bits.
-        tie: share quantizers through operators that only pass values on.
+        tie: share quantizers through operators that only pass values on, and let the last Gemm write float.
+            Otherwise each tensor has a threshold of its own, as on the serial tuner's hardware.
         only: quantize these tensors and the nodes that write them alone and leave the rest float (the INT8
             prefix of the serial tuner).
         float_layers: names of layers that stay float: a quantizer that only they read is left out.
@@ -166,7 +189,10 @@ def _placed(
     if int16:
         target.require_16_bits()
     scheme = target.scheme(scheme)
-    roles = find_roles(model.graph, target, only, float_layers, dict(settings.floats))
+    able = target.writes_float if tie else target.writes_float - {"Gemm"}
+    roles = find_roles(
+        model.graph, replace(target, writes_float=able), only, float_layers, dict(settings.floats)
+    )
     if not roles.layers and only is None:
         if settings.floats:
             raise UsageError(
@@ -177,12 +203,12 @@ def _placed(
         node: f
         for node in roles.integer
         if node.op_type in ABSORBING
-        and not keeps_float(node, roles.integer, target.writes_float)
+        and not keeps_float(node, roles.integer, able)
         and (f := saturating_follower(node)) is not None
     }
     everywhere = target.placement == "everywhere"
     around = (
-        kernel_tensors(roles, followers, scheme, settings.concat, target.writes_float)
+        kernel_tensors(roles, followers, scheme, settings.concat, able)
         if everywhere
         else Around(_layer_inputs(roles), [], set())
     )
@@ -191,11 +217,17 @@ def _placed(
         tensors.update(v for v in values_of(model.graph) if v.name in only)
     seconds = {second for _, second in joined}
     ties = [*(around.ties if tie else []), *_pairs(tensors, joined)]
-    unknown = set(int16) - {v.name for v in tensors}
+    last = last_floats(roles, able) - tensors if everywhere and only is None else set()
+    unknown = set(int16) - {v.name for v in tensors | last}
     if unknown:
         raise UsageError(f"{min(unknown)} is no quantized tensor and cannot have 16 bits")
-    made = make_quantizers(model.graph, tensors, ties, seconds)
-    given = with_settings(with_bits(made, int16), dict(settings.thresholds))
+    given, listed = (
+        with_settings(with_bits(made, int16), dict(settings.thresholds))
+        for made in (
+            make_quantizers(model.graph, tensors, ties, seconds),
+            make_quantizers(model.graph, last, (), seconds),
+        )
+    )
     quantizers = tuple(with_channels(given, dict(settings.channels)))
     kept = {f.name or "" for f in followers.values()}
     absorbed = target.absorbs_saturation and scheme == "auto"
@@ -213,9 +245,7 @@ def _placed(
         found = find_gates(model.graph, target.kernels, by_channel, quantizers, floats)
         gates, quantizers = with_factors(found, quantizers, whole=only is None)
     operands = constant_operands(roles) if everywhere else ()
-    unrounded = (
-        float_reads(roles, tensors, target.writes_float) if everywhere else frozenset[tuple[str, str]]()
-    )
+    unrounded = float_reads(roles, tensors, able) if everywhere else frozenset[tuple[str, str]]()
     return Plan(
         target,
         scheme,
@@ -229,6 +259,7 @@ def _placed(
         settings,
         unrounded,
         gates,
+        tuple(listed),
     )
 
 

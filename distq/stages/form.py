@@ -129,8 +129,8 @@ class Form:
         """The plan with a choice; a tensor that only float layers read needs no 16 bits."""
         floats = choice.float_layers
         plan = plan_again(self.plan, self.model, float_layers=floats)
-        wide = {*choice.int16, *(q.name for q in self.plan.quantizers if q.bits == 16)}
-        kept = wide & plan.by_tensor.keys()
+        wide = self.plan.wide.union(choice.int16)
+        kept = wide & plan.row_of.keys()
         return plan_again(self.plan, self.model, float_layers=floats, int16=kept) if kept else plan
 
     def in_effect(self, choice: Choice) -> Choice:

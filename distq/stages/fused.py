@@ -79,15 +79,14 @@ def with_nearest_weights(run: Run, form: Form) -> Form:
     """
     for _ in range(MOST_ROUNDS):
         plan, names = form.plan, Names.free_in(form.model)
-        form = replace(form, state=initial_state(form.model, plan, encodings(form.table)))
+        form = replace(form, state=initial_state(form.model, plan, encodings(plan, form.table)))
         absent = missing(Network(run.fuse(form.exported)), plan, names)
         before, owners = held_before(form.model, plan, absent), plan.by_tensor
         pairs = {(a, owners[b].name): None for b, a in before.items() if owners[a] != owners[b]}
         if not pairs:
             break
-        wide = [q.name for q in plan.quantizers if q.bits == 16]
         floats = form.choice.float_layers
-        again = plan_again(plan, form.model, int16=wide, float_layers=floats, joined=pairs)
+        again = plan_again(plan, form.model, int16=plan.wide, float_layers=floats, joined=pairs)
         form = replace(form, plan=again, table=given_table(again, full_table(plan, form.table)))
     return form
 

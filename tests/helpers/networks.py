@@ -164,10 +164,10 @@ class Quantized:
         proto = onnx.load_model_from_string(loaded.serialized())
         self.feeds = [feeds_of(proto, seed, batch) for seed in range(samples)]
         self.table = calibrated_table(self.plan, self.distributions(), "max", 2048)
-        self.state = initial_state(loaded.model, self.plan, encodings(self.table))
+        self.state = initial_state(loaded.model, self.plan, encodings(self.plan, self.table))
 
     def distributions(self):
-        names = [q.name for q in self.plan.quantizers]
+        names = [q.name for q in self.plan.in_table]
         session = Session(with_outputs(self.loaded.model, names), SETTINGS)
         found = {name: Distribution.empty() for name in names}
         for feeds in self.feeds:
