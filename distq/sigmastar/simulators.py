@@ -19,7 +19,7 @@ from distq.errors import UsageError
 from distq.exchange.model_file import network_reader, read_network
 from distq.graph.large import from_proto
 from distq.graph.load import load_model
-from distq.graph.plan import make_plan
+from distq.graph.placement import make_plan
 from distq.graph.resolve import resolve_names
 from distq.graph.shapes import infer_shapes
 from distq.graph.values import numpy_dtype, values_of

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from distq.errors import UsageError
 from distq.graph.channel_gates import gates_of
 from distq.graph.depthwise import depthwise_inputs
-from distq.graph.plan import Plan, Quantizer, plan_again
+from distq.graph.placement import plan_again
+from distq.graph.plan import Plan, Quantizer
 from distq.graph.probes import with_outputs
 from distq.graph.quantizers import ChannelRange
 from distq.quant.channel_factors import channel_gain

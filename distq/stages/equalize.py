@@ -10,7 +10,8 @@ import numpy as np
 from distq.config import TuneOptions
 from distq.errors import UsageError
 from distq.graph.equalize import equalized, reader_weight, sites
-from distq.graph.plan import Plan, plan_again
+from distq.graph.placement import plan_again
+from distq.graph.plan import Plan
 from distq.graph.probes import with_outputs
 from distq.graph.resolve import resolve_names
 from distq.graph.site import Site

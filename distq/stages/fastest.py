@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from distq.graph.plan import plan_again
+from distq.graph.placement import plan_again
 from distq.graph.rows import encodings
 from distq.graph.state import initial_state
 from distq.run.context import Run

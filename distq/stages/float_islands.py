@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from distq.graph.plan import Plan, plan_again
+from distq.graph.placement import plan_again
+from distq.graph.plan import Plan
 from distq.graph.qdq import export
 from distq.graph.rows import encodings, with_threshold
 from distq.graph.state import initial_state

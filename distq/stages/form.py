@@ -16,7 +16,8 @@ import onnx_ir as ir
 
 from distq.calibration.histogram import Distribution
 from distq.graph.large import serialized
-from distq.graph.plan import Plan, plan_again
+from distq.graph.placement import plan_again
+from distq.graph.plan import Plan
 from distq.graph.qdq import export
 from distq.graph.rows import full_table
 from distq.graph.state import State

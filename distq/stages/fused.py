@@ -16,9 +16,10 @@ from dataclasses import dataclass, replace
 
 from distq.graph.heads import with_places
 from distq.graph.holders import held_before, integer_tensors, missing
-from distq.graph.plan import plan_again
+from distq.graph.names import Constants, Names
+from distq.graph.placement import plan_again
 from distq.graph.rows import encodings, full_table, given_table
-from distq.graph.state import Constants, Names, State, initial_state, small_constants
+from distq.graph.state import State, initial_state, small_constants
 from distq.graph.subgraph import Network
 from distq.run.context import Run
 from distq.stages.form import Form

@@ -4,7 +4,7 @@ import onnx
 import pytest
 from networks import SETTINGS, Builder, Quantized
 
-from distq.graph.plan import make_plan
+from distq.graph.placement import make_plan
 from distq.graph.rows import full_table
 from distq.graph.subgraph import Network
 from distq.replica.session import fuse

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from distq.calibration.histogram import Distribution
 from distq.graph.load import LoadedModel, load_model
-from distq.graph.plan import make_plan
+from distq.graph.placement import make_plan
 from distq.graph.probes import with_outputs
 from distq.graph.qdq import export
 from distq.graph.rows import encodings
