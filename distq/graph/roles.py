@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
 
 from distq.graph.groups import one_operation
 from distq.graph.layers import Layer, compute_layer, connects, float_data, saturating_follower
@@ -35,46 +34,6 @@ class Roles:
     reasons: dict[ir.Node, str]
 
 
-@dataclass(frozen=True)
-class _Known:
-    """What a graph and a target alone say of its nodes, by their places among those that write float tensors.
-
-    Attributes:
-        found: as :func:`~distq.graph.layers.compute_layer` gives it.
-        unconnected: as :func:`~distq.graph.layers.connects` gives it.
-        masked, grouped: places of nodes on masked scores, and of those that are one operation.
-    """
-
-    found: tuple[Layer | str | None, ...]
-    unconnected: tuple[str | None, ...]
-    masked: frozenset[int]
-    grouped: frozenset[int]
-
-    @classmethod
-    def of(cls, graph: ir.Graph, nodes: list[ir.Node], target: Target) -> _Known:
-        """Looked up once: a network that many plans are made of does not change."""
-        kept, key = _KNOWN.setdefault(graph, {}), (target.placement, target.layers, target.kernels)
-        if key not in kept or len(kept[key].found) != len(nodes):
-            kept[key] = cls._of(nodes, target)
-        return kept[key]
-
-    @classmethod
-    def _of(cls, nodes: list[ir.Node], target: Target) -> _Known:
-        found = tuple(compute_layer(node, target.layers) for node in nodes)
-        computing = {node for node, what in zip(nodes, found, strict=True) if what is not None}
-        masked = masked_scores(nodes)
-        grouped = one_operation(nodes, computing) if target.placement == "everywhere" else set()
-        return cls(
-            found,
-            tuple(connects(node, target.kernels) for node in nodes),
-            frozenset(place for place, node in enumerate(nodes) if node in masked),
-            frozenset(place for place, node in enumerate(nodes) if node in grouped),
-        )
-
-
-_KNOWN: WeakKeyDictionary[ir.Graph, dict[object, _Known]] = WeakKeyDictionary()
-
-
 def find_roles(
     graph: ir.Graph,
     target: Target,
@@ -92,8 +51,7 @@ def find_roles(
         floats: nodes that the user keeps in float, by name, each with the reason.
     """
     nodes = [n for n in graph if any(map(is_float, n.outputs))]
-    known = _Known.of(graph, nodes, target)
-    found = dict(zip(nodes, known.found, strict=True))
+    found = {node: compute_layer(node, target.layers) for node in nodes}
     layers = {node: layer for node, layer in found.items() if isinstance(layer, Layer)}
     reasons = {node: why for node, why in found.items() if isinstance(why, str)}
     kept = {node: floats[node.name or ""] for node in nodes if node.name in floats}
@@ -103,19 +61,21 @@ def find_roles(
     reasons |= kept
     behind = _reached(nodes, layers)
     ahead = leading(nodes, layers)
-    grouped = {nodes[place] for place in known.grouped}
+    masked = masked_scores(nodes)
+    computing = {node for node in nodes if found[node] is not None}
+    grouped = one_operation(nodes, computing) if target.placement == "everywhere" else set()
     biases = {layer.add for layer in layers.values()}
     integer = set(layers)
-    for place, node in enumerate(nodes):
+    for node in nodes:
         if node in layers or node in reasons or node.name in biases:
             continue
         if node not in ahead:
             reasons[node] = "behind the last layer of the network: post-processing in float"
         elif node not in behind:
             reasons[node] = "before the first layer of the network: pre-processing in float"
-        elif (why := known.unconnected[place]) is not None:
+        elif (why := connects(node, target.kernels)) is not None:
             reasons[node] = why
-        elif place in known.masked:
+        elif node in masked:
             reasons[node] = "scores and their mask go to a Softmax in float"
         elif node in grouped:
             reasons[node] = "part of one operation on a tensor, such as a normalization: computed in float"
