@@ -27,6 +27,8 @@ _PORTS = (
     "RUNTIME_ENV_AGENT_PORT_NAME",
 )
 _NOT_IN_USE = -1
+_TRIED = "2.60."
+"""Versions in which nothing asks an agent: another Ray may wait for one in some place that is not known."""
 _ENVIRONMENTS = ("RAY_RUNTIME_ENV_HOOK", "RAY_JOB_CONFIG_JSON_ENV_VAR")  # the agent makes those named there
 
 
@@ -56,7 +58,8 @@ def _without_agents(stack: contextlib.ExitStack) -> None:
     One agent gathers metrics and serves the dashboard, the other makes runtime environments. Ray itself ends
     when one of them does, so something has to be there.
     """
-    if any(name in os.environ for name in _ENVIRONMENTS):
+    version = importlib.import_module("ray._version").version
+    if not version.startswith(_TRIED) or any(name in os.environ for name in _ENVIRONMENTS):
         return
     node = importlib.import_module("ray._private.node").Node
     services, constants, utils, raylet = (

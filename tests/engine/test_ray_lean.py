@@ -57,6 +57,13 @@ def test_environments_that_ray_is_to_make_have_their_agent(
         assert _command_of(PROCESS_TYPE_RUNTIME_ENV_AGENT, tmp_path) == own
 
 
+def test_a_version_that_was_not_tried_has_its_agents(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    own = _command_of(PROCESS_TYPE_RUNTIME_ENV_AGENT, tmp_path)
+    monkeypatch.setattr("ray._version.version", "2.99.0")
+    with without_unused_processes():
+        assert _command_of(PROCESS_TYPE_RUNTIME_ENV_AGENT, tmp_path) == own
+
+
 def _changed() -> tuple[object, ...]:
     command = services._build_python_executable_command_memory_profileable
     return parameter.RayParams, Node.start_api_server, Node.start_raylet, command
