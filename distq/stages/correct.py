@@ -58,7 +58,7 @@ LARGEST_COVARIANCE = 1152
 The time goes with the cube of a block's inputs.
 """
 
-LEAST_PATCHES, PATCHES_PER_INPUT = 1024, 16
+LEAST_PATCHES, PATCHES_PER_INPUT = 1024, 8
 """Patches that make a covariance: neighbouring positions tell little new, and few inputs need few."""
 
 
