@@ -112,6 +112,11 @@ def make_measuring(
     return Measuring(tuple(made), session.outputs, truth)
 
 
+def names_measures(options: CalibrateOptions) -> bool:
+    """Whether a measure is named, which is to see the outputs as the user gets them."""
+    return bool(options.measure) or getattr(options, "diff", DEFAULT_DIFF) != DEFAULT_DIFF
+
+
 def measures_of(
     options: CalibrateOptions,
     model: bytes,
