@@ -106,7 +106,7 @@ def _with_measure(options: AutoOptions) -> AutoOptions:
         )
     if name not in {"sqnr", "score"} and reading > 0:
         raise UsageError(
-            f"--goal {options.goal} asks for more than float has: {name}:-{wanted.lstrip('+')} allows that loss"
+            f"--goal {options.goal} asks for more than float has: {name}:-{reading:g} allows that loss"
         )
     if name == "score" and not options.measure:
         raise UsageError("--goal score is of a measure of yours: give --measure FILE.py")
