@@ -1,4 +1,4 @@
-"""Pictures of a size that a network leaves open and yet cannot compute with, and numbers that it does not know.
+"""Sizes of pictures that a network leaves open and yet cannot compute with, and numbers that it lacks.
 
 A network that halves the picture five times and adds what it enlarges again takes multiples of 32 alone,
 which its file does not say.
@@ -68,8 +68,8 @@ def _require_numbers(session: Session, feeds: Feeds, where: str) -> None:
         except ExecutionError:
             continue
         raise DataError(
-            f"{where}: input {name!r} holds {array.min()} to {array.max()}, which the model does not run with, but "
-            "it does with 0: give numbers that it knows, such as those of its own vocabulary"
+            f"{where}: input {name!r} holds {array.min()} to {array.max()}, which the model does not run with, "
+            "as it does with 0: give numbers that it knows, such as those of its own vocabulary"
         )
 
 
