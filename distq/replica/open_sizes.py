@@ -68,8 +68,8 @@ def _require_numbers(session: Session, feeds: Feeds, where: str) -> None:
         except ExecutionError:
             continue
         raise DataError(
-            f"{where}: input {name!r} holds {array.min()} to {array.max()}, which the model does not run with, "
-            "as it does with 0: give numbers that it knows, such as those of its own vocabulary"
+            f"{where}: input {name!r} holds {array.min()} to {array.max()}, where the model runs with 0: "
+            "give numbers that it knows, such as those of its own vocabulary"
         )
 
 

@@ -82,7 +82,7 @@ def test_a_word_that_the_model_does_not_know_is_told_with_its_sample(tmp_path: P
     words[odd, 2] = 77
     np.savez(tmp_path / "data.npz", words=words)
     with pytest.raises(
-        DataError, match=r"input 'words' holds \d+ to 77, which the model does not run with"
+        DataError, match=r"input 'words' holds \d+ to 77, where the model runs with 0"
     ) as told:
         calibrate(model, tmp_path / "data.npz", tmp_path / "run", samples=8)
     assert odd == 0 or f"sample {odd}: " in str(told.value)
