@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator
 import onnx_ir as ir
 
 from distq.graph.dynamic import feeding_outputs_of_dynamic_shape, places_of
-from distq.graph.values import constant, is_float
+from distq.graph.passes.constants import RANDOM
+from distq.graph.values import constant, is_float, reads
 
 CHOOSERS = {"ArgMax": 0, "ArgMin": 0, "TopK": 1}
 """Which output of these operators holds indices: of the largest, smallest or first elements of the input."""
@@ -66,6 +67,21 @@ def remarks(model: ir.Model, *, indices: bool) -> Iterator[str]:
     chosen = [position for position in feeding_indices(model) if position not in dynamic] if indices else []
     if chosen:
         yield f"indices in {_names(model, chosen)}: compared is what they are chosen from"
+    drawn = _drawn(model)
+    if drawn:
+        yield (
+            f"{_names(model, drawn)} depend on random numbers in the model, so two runs of float differ and "
+            "figures tell little: export it with the noise as an input"
+        )
+
+
+def _drawn(model: ir.Model) -> list[int]:
+    """Positions of the outputs that follow from a random generator."""
+    behind: set[ir.Value] = set()
+    for node in model.graph:
+        if (node.op_type in RANDOM and not node.domain) or any(value in behind for value in reads(node)):
+            behind.update(node.outputs)
+    return [position for position, value in enumerate(model.graph.outputs) if value in behind]
 
 
 def _names(model: ir.Model, positions: Iterable[int]) -> str:

@@ -57,3 +57,13 @@ def test_values_are_compared_themselves(load, outputs):
 def test_an_index_into_what_the_network_is_fed_stays(load):
     model = classifier(load, ["scores", "label"], scored="x")
     assert compared_tensors(model) == ["scores", "label"]
+
+
+@pytest.mark.parametrize("drawn", ["RandomNormalLike", "Bernoulli"])
+def test_outputs_that_differ_from_run_to_run_are_named(load, drawn):
+    b = Builder()
+    b.node("Relu", b.conv("x", (4, 6)), output="mean")
+    b.node("Add", "mean", b.node(drawn, b.node("Sigmoid", "mean")), output="sample")
+    model = load(b.model({"x": IMAGE}, ["mean", "sample"], 15)).model
+    (said,) = remarks(model, indices=True)
+    assert said.startswith("sample depend on random numbers in the model")
