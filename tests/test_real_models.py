@@ -22,7 +22,7 @@ from distq.engine.local import LocalExecutor
 from distq.engine.progress import SilentReporter
 from distq.engine.run import run_units
 from distq.graph.load import load_model
-from distq.graph.plan import make_plan
+from distq.graph.placement import make_plan
 from distq.jobfile import load_job
 from distq.jobs.tune import tune
 from distq.replica.evaluate import Evaluate

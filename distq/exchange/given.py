@@ -63,13 +63,13 @@ def read_given(table: Path, model: Path, plan: Plan | None = None, read: Reader 
     wide = tuple(name for name, entry in entries.items() if entry.bits == 16)
     if plan is None:
         return GivenTable(_rows(entries), wide=wide, own=False)
-    chosen = {q.name: entry for q in plan.quantizers if (entry := _entry(q, entries, network)) is not None}
+    chosen = {q.name: entry for q in plan.in_table if (entry := _entry(q, entries, network)) is not None}
     if not chosen:
         content.fail(
             f"has nothing of the tensors that {model} quantizes, such as {plan.quantizers[0].name}: "
             "take a table of this model"
         )
-    missing = tuple(q.name for q in plan.quantizers if q.name not in chosen)
+    missing = tuple(q.name for q in plan.in_table if q.name not in chosen)
     notes = (_reading(content, found), *named.table.warnings, *_left_out(named, entries, plan, network))
     if given.weights:
         notes += ("the table's scales of weights are not used: distq rounds weights itself",)
@@ -100,7 +100,7 @@ def _left_out(
     if named.surplus:
         names = listed(list(named.surplus))
         yield f"not used of the table, as the model has nothing of these names: {names}"
-    quantized = {t for q in plan.quantizers for own in q.tensors for t in (own, *network.before(own))}
+    quantized = {t for q in plan.in_table for own in q.tensors for t in (own, *network.before(own))}
     others = [name for name in entries if name not in quantized]
     if others:
         yield f"not used of the table, as they are not quantized: {listed(others)}"

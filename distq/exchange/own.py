@@ -135,9 +135,10 @@ def _row_of_cells(content: Content, row: Mapping[str, str], line: int) -> Row:
     }
     bits = content.integer(row["bits"], "bits", range(8, 17, 8), line)
     half = 2 ** (bits - 1)
-    if row["signed"] not in {"true", "false"}:
+    stated = row["signed"].lower()
+    if stated not in {"true", "false"}:
         content.fail(f"signed is {quoted(row['signed'])}; it is true or false", line)
-    signed = row["signed"] == "true"
+    signed = stated == "true"
     return Row(
         threshold=content.positive(row["threshold"], "threshold", line),
         **numbers,

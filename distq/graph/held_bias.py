@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,10 @@ from distq.graph.channel_gates import Written
 from distq.graph.layers import Layer
 from distq.graph.plan import Plan
 from distq.graph.subpixel import by_phase
-from distq.quant.scheme import Scales, quantize_bias
+from distq.quant.scheme import Encoding, Scales, quantize_bias
 
 if TYPE_CHECKING:
-    from distq.graph.state import Constants, Names, State
+    from distq.graph.names import Constants, Names
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,18 @@ class HeldBias:
     offset: npt.NDArray[np.float64] | None = None
 
     @classmethod
-    def of(cls, plan: Plan, state: State, layer: Layer) -> HeldBias:
-        """That of a layer."""
-        written = Written(plan, state.encodings)
+    def of(
+        cls, plan: Plan, encodings: Mapping[str, Encoding], scale: npt.NDArray[np.float32], layer: Layer
+    ) -> HeldBias:
+        """That of a layer, whose weights have a scale."""
+        written = Written(plan, encodings)
         step = None if plan.float_biases else written.encoding(plan.by_tensor[layer.inputs[0]].name).scale
-        scale = written.weight_scale(layer.name, state.weights[layer.name].scale)
-        return cls(step, scale, written.divisor(layer.name), written.offset(layer.name))
+        return cls(
+            step,
+            written.weight_scale(layer.name, scale),
+            written.divisor(layer.name),
+            written.offset(layer.name),
+        )
 
     def constants(self, names: Names, layer: Layer, bias: npt.NDArray[np.float64]) -> Constants:
         """The constants of the bias, (channels,), of a layer."""

@@ -13,8 +13,8 @@ import onnx_ir as ir
 
 from distq.graph.layers import Layer, passes_values
 from distq.graph.linear import name_before
+from distq.graph.names import Names
 from distq.graph.plan import Plan
-from distq.graph.state import Names
 from distq.graph.subgraph import Network
 from distq.graph.values import constant, values_of
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from distq.graph.layers import clip_bounds, passes_values
-from distq.graph.linear import result_of
-from distq.graph.neighbours import keeps_float
+from distq.graph.linear import is_last_layer, result_of
+from distq.graph.neighbours import follower_of, keeps_float
 from distq.graph.roles import Roles, data_of
 from distq.targets.operators import PASS_THROUGH
 from distq.targets.target import ConcatRule, Scheme
@@ -80,6 +80,17 @@ def kernel_tensors(
             tensors.update(others)
             ties += [(inputs[0], v) for v in others]
     return Around(tensors, ties, between)
+
+
+def last_floats(roles: Roles, able: AbstractSet[str]) -> set[ir.Value]:
+    """What the last layers write in float, behind the Relu or Clip that hardware takes for a part of them.
+
+    Args:
+        roles: of the nodes.
+        able: operators whose integer kernels can write float.
+    """
+    last = [node for node in roles.layers if is_last_layer(node) and keeps_float(node, roles.integer, able)]
+    return {follower_of(node).outputs[0] for node in last}
 
 
 def _tied_inputs(inputs: Sequence[ir.Value], concat: ConcatRule) -> list[ir.Value]:

@@ -79,7 +79,13 @@ def keeps_float(node: ir.Node, integer: Collection[ir.Node], able: AbstractSet[s
         integer: all that runs on integers.
         able: operators whose integer kernels can write float.
     """
-    return can_write_float(node, able) and not any(r in integer for r in _readers(_with_follower(node)))
+    return can_write_float(node, able) and not any(r in integer for r in _readers(follower_of(node)))
+
+
+def follower_of(node: ir.Node) -> ir.Node:
+    """The last node of a kernel: the Relu or Clip that it absorbs, the Add of a bias, or itself."""
+    follower = saturating_follower(node) if node.op_type in ABSORBING else None
+    return follower or bias_add(node) or node
 
 
 class _Beside:
@@ -138,7 +144,7 @@ class _Beside:
 
     def _read_on_integers(self, node: ir.Node) -> bool:
         """Whether integer kernels alone read what a node writes, a Relu or Clip behind it included."""
-        last = _with_follower(node)
+        last = follower_of(node)
         return not any(v.is_graph_output() for v in last.outputs) and all(
             reader in self._kept for reader in _readers(last)
         )
@@ -161,7 +167,7 @@ class _Beside:
             data = before.inputs[0] if before is not None and before.inputs else None
             before = None if data is None else data.producer()
             if before is not None and before in self._kept:
-                return before if node in {_with_follower(before), bias_add(before)} else None
+                return before if node in {follower_of(before), bias_add(before)} else None
         return None
 
     def _writes_integers(self, value: ir.Value) -> bool:
@@ -197,9 +203,3 @@ class _Beside:
 
 def _readers(node: ir.Node) -> list[ir.Node]:
     return [use.node for output in node.outputs for use in output.uses()]
-
-
-def _with_follower(node: ir.Node) -> ir.Node:
-    """The last node of a kernel: the Relu or Clip that it absorbs, the Add of a bias, or itself."""
-    follower = saturating_follower(node) if node.op_type in ABSORBING else None
-    return follower or bias_add(node) or node

@@ -17,9 +17,10 @@ from distq.graph.edits import register, take_over
 from distq.graph.interface import Interface
 from distq.graph.large import outline, put_away
 from distq.graph.layers import Layer, float_name, wrongly_fused
+from distq.graph.names import PARTS, Constants, Names
 from distq.graph.plan import Plan
 from distq.graph.shuffled import write_subpixels
-from distq.graph.state import PARTS, Constants, Names, State, constants, has_bias
+from distq.graph.state import State, constants, has_bias
 from distq.graph.structure import Structures
 from distq.graph.swish import write_swishes
 from distq.graph.values import constant, values_of

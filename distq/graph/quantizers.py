@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -58,7 +58,7 @@ class Quantizer:
 def make_quantizers(
     graph: ir.Graph,
     tensors: set[ir.Value],
-    ties: list[tuple[ir.Value, ir.Value]],
+    ties: Sequence[tuple[ir.Value, ir.Value]],
     seconds: Collection[str],
 ) -> Iterator[Quantizer]:
     """Quantizers of 8 bits, in the order of their first tensor.
@@ -73,7 +73,7 @@ def make_quantizers(
 
 
 def _groups(
-    graph: ir.Graph, tensors: set[ir.Value], ties: list[tuple[ir.Value, ir.Value]]
+    graph: ir.Graph, tensors: set[ir.Value], ties: Sequence[tuple[ir.Value, ir.Value]]
 ) -> list[list[ir.Value]]:
     """Union of tied tensors; each group in graph order, groups in the order of their first tensor."""
     parent = {t: t for t in tensors}

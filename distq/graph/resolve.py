@@ -14,11 +14,11 @@ from distq.targets.operators import PASS_THROUGH
 
 
 def tensors_by_name(model: ir.Model, plan: Plan) -> dict[str, str]:
-    """The quantized tensor that each name means: of a tensor, a node, or a layer's output.
+    """The tensor with a threshold that each name means: of a tensor, a node, or a layer's output.
 
     Where a layer's output has no quantizer of its own, it is the one behind it that holds its values.
     """
-    reach = {tensor: tensor for q in plan.quantizers for tensor in q.tensors}
+    reach = {tensor: tensor for tensor in plan.row_of}
     for node in reversed(list(model.graph)):
         outputs = [v.name or "" for v in node.outputs]
         hit = next((reach[o] for o in outputs if o in reach), None)
@@ -37,7 +37,7 @@ def resolve_names(model: ir.Model, plan: Plan, names: Iterable[str], option: str
     Raises:
         UsageError: an unknown name, with the nearest known one.
     """
-    reach, owners = tensors_by_name(model, plan), plan.by_tensor
+    reach, owners = tensors_by_name(model, plan), plan.row_of
     found = []
     for name in names:
         if name not in reach:
@@ -48,7 +48,7 @@ def resolve_names(model: ir.Model, plan: Plan, names: Iterable[str], option: str
             raise UsageError(
                 f"{option} names {name}, which is no quantized layer of the model{nearest(name, reach)}"
             )
-        found.append(owners[reach[name]].name)
+        found.append(owners[reach[name]])
     return tuple(dict.fromkeys(found))
 
 

@@ -46,7 +46,7 @@ def find_roles(
     Args:
         graph: of the network, in canonical form.
         target: which operators it carries.
-        only: as :func:`distq.graph.plan.make_plan` takes it.
+        only: as :func:`distq.graph.placement.make_plan` takes it.
         float_layers: names of layers that a budget leaves in float.
         floats: nodes that the user keeps in float, by name, each with the reason.
     """

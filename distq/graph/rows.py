@@ -86,7 +86,7 @@ def given_table(plan: Plan, rows: Mapping[str, Row]) -> Table:
         FileFormatError: a quantizer has no row.
     """
     table: Table = {}
-    for quantizer in plan.quantizers:
+    for quantizer in plan.known(rows):
         row = next((rows[t] for t in (quantizer.name, *quantizer.tensors) if t in rows), None)
         if row is None:
             raise FileFormatError(
@@ -102,15 +102,15 @@ def channels_of(rows: Mapping[str, Row]) -> tuple[tuple[str, tuple[ChannelRange,
     return tuple((name, row.channel_ranges) for name, row in rows.items() if row.channels is not None)
 
 
-def encodings(table: Table) -> dict[str, Encoding]:
+def encodings(plan: Plan, table: Table) -> dict[str, Encoding]:
     """The encoding of each quantizer."""
-    return {name: row.encoding for name, row in table.items()}
+    return {quantizer.name: table[quantizer.name].encoding for quantizer in plan.quantizers}
 
 
 def full_table(plan: Plan, table: Table) -> Table:
     """Every quantized tensor's row; a tensor that shares a quantizer names it in ``tied_to``."""
     rows: Table = {}
-    for quantizer in plan.quantizers:
+    for quantizer in plan.known(table):
         for tensor in quantizer.tensors:
             row = table[quantizer.name]
             rows[tensor] = row if tensor == quantizer.name else replace(row, tied_to=quantizer.name)

@@ -15,9 +15,9 @@ import onnx_ir as ir
 
 from distq.graph.edits import register, take_over
 from distq.graph.layers import Layer
+from distq.graph.names import Names
 from distq.graph.patches import Geometry
 from distq.graph.plan import Plan
-from distq.graph.state import Names
 from distq.graph.subpixel import Spread, spread
 from distq.graph.values import constant
 

@@ -18,8 +18,8 @@ import onnx
 import onnx_ir as ir
 from onnx.external_data_helper import uses_external_data
 
+from distq.graph.names import Constants
 from distq.graph.plan import Plan
-from distq.graph.state import Constants
 
 KEPT = 4
 """Structures of a model that are kept: networks are corrected some together."""

@@ -75,7 +75,10 @@ class Network:
         return [[self.producer[name] for name in names if name in self.producer] for names in self.reads]
 
     def behind(self, tensors: Iterable[str]) -> frozenset[int]:
-        """The nodes that write these tensors or read these initializers, and all that depend on them."""
+        """The nodes that write these tensors or read these initializers, and all that depend on them.
+
+        A weight's DequantizeLinear goes with what reads it, so that ONNX Runtime finds the integer kernel.
+        """
         return self._behind(tuple(tensors))
 
     def _walk_on(self, tensors: tuple[str, ...]) -> frozenset[int]:
@@ -91,7 +94,11 @@ class Network:
                 continue
             found.add(i)
             todo += [r for name in self.nodes[i].output for r in self._readers.get(name, ())]
-        return frozenset(found)
+        weights = {source for i in found for source in self.sources[i] if self._dequantizes_constant(source)}
+        return frozenset(found | weights)
+
+    def _dequantizes_constant(self, node: int) -> bool:
+        return self.nodes[node].op_type == "DequantizeLinear" and self.reads[node][0] in self.initializers
 
     def readers(self, tensor: str) -> tuple[int, ...]:
         """The nodes that read a tensor."""

@@ -10,12 +10,13 @@ import numpy as np
 import onnx_ir as ir
 
 from distq.graph.edits import register
+from distq.graph.gate import SHIFT, WIDTH
 from distq.graph.layers import float_name
+from distq.graph.names import Names
 from distq.graph.plan import Plan
-from distq.graph.state import Names
 from distq.targets.operators import SWISHES
 
-_SHIFT, _WIDTH, _STEPS = 3.0, 6.0, 255
+_STEPS = 255
 
 
 def write_swishes(graph: ir.Graph, plan: Plan, names: Names) -> None:
@@ -35,7 +36,7 @@ def write_swishes(graph: ir.Graph, plan: Plan, names: Names) -> None:
 def _write(graph: ir.Graph, node: ir.Node, stem: str) -> None:
     zero = register(graph, f"{stem}_zero_point", np.array(0, np.uint8))
     whole = register(graph, f"{stem}_quantized", np.array(_STEPS, np.uint8))
-    scales = {"three": _SHIFT, "six": _WIDTH, "one": 1.0}
+    scales = {"three": SHIFT, "six": WIDTH, "one": 1.0}
     three, six, one = (
         register(graph, f"{stem}_{name}_scale", np.array(value / _STEPS, np.float32))
         for name, value in scales.items()

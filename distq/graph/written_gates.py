@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 import onnx_ir as ir
 
-from distq.graph.channel_gates import ChannelGate
+from distq.graph.gate import ChannelGate
+from distq.graph.names import PARTS, Names
 from distq.graph.plan import Plan
-from distq.graph.state import PARTS, Names
 from distq.targets.operators import SWISHES
 
 

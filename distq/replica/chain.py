@@ -15,7 +15,8 @@ from distq.files import sha256_bytes
 from distq.graph.held_bias import HeldBias
 from distq.graph.layers import Layer
 from distq.graph.moving_cut import MovingCut
-from distq.graph.state import Constants, IntegerWeight, Names
+from distq.graph.names import Constants, Names
+from distq.graph.state import IntegerWeight
 from distq.graph.subpixel import as_conv
 from distq.quant.scheme import Scales
 from distq.replica.correction import Correction, with_moments

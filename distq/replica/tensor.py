@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import TypeAdapter
 
+from distq.graph.names import Constants, Names
 from distq.graph.plan import Plan, Quantizer
 from distq.graph.rows import with_threshold
 from distq.graph.settings import NOTHING_SET
-from distq.graph.state import Constants, Names, State, quantizer_constants, readers
+from distq.graph.state import State, quantizer_constants, readers
 from distq.quant.scheme import Encoding
 from distq.quant.table import Row
 from distq.replica.cuts import Advance

@@ -38,7 +38,7 @@ def wide_tensors(path: Path | None, model: ir.Model, plan: Plan) -> tuple[tuple[
     if path is None:
         return (), ()
     config = read_input_config(path)
-    wide = [quantizer.name for quantizer in plan.quantizers] if config.all_int16 else []
+    wide = [quantizer.name for quantizer in plan.in_table] if config.all_int16 else []
     notes = []
     for tensor in config.int16_tensors:
         try:

@@ -221,12 +221,12 @@ def _require_one_width(plan: Plan, narrow: Sequence[str], deep: Sequence[str], w
     Raises:
         UsageError: naming the tensor.
     """
-    owners = plan.by_tensor
-    shared = {owners[tensor].name for tensor in deep}
+    owners = plan.row_of
+    shared = {owners[tensor] for tensor in deep}
     for tensor in narrow:
-        if owners[tensor].name in wide:
+        if owners[tensor] in wide:
             raise UsageError(f"--int16-layers and --layer-config give {tensor} 16 and 8 bits: leave one out")
-        if owners[tensor].name in shared:
+        if owners[tensor] in shared:
             raise UsageError(
                 f"--layer-config gives {tensor} 8 bits, and 16 to a tensor that shares its threshold: "
                 "leave one out"

@@ -17,7 +17,8 @@ from distq.graph.depthwise import in_float_by_table, require_channels
 from distq.graph.input_shapes import with_shapes
 from distq.graph.input_values import with_values
 from distq.graph.load import LoadedModel, load_model
-from distq.graph.plan import Plan, make_plan
+from distq.graph.placement import make_plan
+from distq.graph.plan import Plan
 from distq.graph.resolve import resolve_names
 from distq.graph.rows import channels_of, given_table
 from distq.options import on_command_line

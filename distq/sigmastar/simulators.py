@@ -20,7 +20,7 @@ from distq.errors import UsageError
 from distq.exchange.model_file import network_reader, read_network
 from distq.graph.large import from_proto
 from distq.graph.load import load_model
-from distq.graph.plan import make_plan
+from distq.graph.placement import make_plan
 from distq.graph.resolve import resolve_names
 from distq.graph.shapes import infer_shapes
 from distq.graph.values import numpy_dtype, values_of
@@ -149,7 +149,7 @@ class calibrator(_Simulator):  # noqa: N801  # the vendor's name
         """Of each tensor: ``name``, ``shape``, ``dtype`` and ``qtype``: what a conversion will make of it."""
         model = load_model(self.network.path, read=network_reader()).model
         plan = make_plan(model, find_target("ort"), "auto")
-        bits = {tensor: 8 for quantizer in plan.quantizers for tensor in quantizer.tensors}
+        bits = {tensor: 8 for quantizer in plan.in_table for tensor in quantizer.tensors}
         wide = set(bits) if self.config.all_int16 else set()
         for name in self.config.int16_tensors:
             try:

@@ -210,9 +210,9 @@ class Maker:
         same = form.model is base.model or form.serialized == base.serialized
         whole = [not COUNTED_WHOLE.isdisjoint({o.method}) for o in (run.options, self.base.options)]
         known = base.distributions if same and whole[0] == whole[1] else {}
-        missing = [q.name for q in form.plan.quantizers if q.name not in known]
+        missing = [q.name for q in form.plan.in_table if q.name not in known]
         found = {**known, **(observe(run, form, missing) if missing else {})}
-        own = {q.name: found[q.name] for q in form.plan.quantizers}
+        own = {q.name: found[q.name] for q in form.plan.known(found)}
         layers = {layer.name for stage in stages(form.model, form.plan) for layer in stage}
         means = base.means if same and base.means is not None and layers <= base.means.keys() else None
         ends = base.channel_ranges if same else {}

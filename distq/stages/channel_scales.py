@@ -12,7 +12,8 @@ import numpy.typing as npt
 from distq.errors import UsageError
 from distq.graph.channel_gates import gates_of
 from distq.graph.depthwise import depthwise_inputs
-from distq.graph.plan import Plan, Quantizer, plan_again
+from distq.graph.placement import plan_again
+from distq.graph.plan import Plan, Quantizer
 from distq.graph.probes import with_outputs
 from distq.graph.quantizers import ChannelRange
 from distq.quant.channel_factors import channel_gain
@@ -73,9 +74,9 @@ def with_channel_scales(run: Run, form: Form) -> Form:
     if not chosen:
         return form
     plan = _planned(form, channels=tuple(chosen.items()), floats=found.floats)
-    missing = [q.name for q in plan.quantizers if q.name not in form.distributions]
+    missing = [q.name for q in plan.in_table if q.name not in form.distributions]
     known = {**form.distributions, **(observe(run, replace(form, plan=plan), missing) if missing else {})}
-    return replace(form, plan=plan, distributions={q.name: known[q.name] for q in plan.quantizers})
+    return replace(form, plan=plan, distributions={q.name: known[q.name] for q in plan.known(known)})
 
 
 def _planned(
@@ -85,9 +86,9 @@ def _planned(
     settings = form.plan.settings
     settings = replace(settings, channels=channels, floats=(*settings.floats, *floats))
     plan = replace(form.plan, settings=settings)
-    wide = {q.name for q in plan.quantizers if q.bits == 16}
+    wide = plan.wide
     if floats and wide:
-        wide &= plan_again(plan, form.model).by_tensor.keys()
+        wide &= plan_again(plan, form.model).row_of.keys()
     return plan_again(plan, form.model, int16=wide)
 
 

@@ -21,10 +21,11 @@ from distq.data.shards import deal
 from distq.graph.held_bias import HeldBias
 from distq.graph.layers import Layer
 from distq.graph.moving_cut import MovingCut
+from distq.graph.names import Names
 from distq.graph.network_cost import compute_nodes, multiplications, shares
 from distq.graph.patches import Geometry
 from distq.graph.probes import stages
-from distq.graph.state import Names, float_weight
+from distq.graph.state import float_weight
 from distq.graph.subgraph import Network
 from distq.replica.chain import Chain, CorrectChain, Uncorrected
 from distq.replica.correction import with_moments
@@ -265,7 +266,7 @@ def _uncorrected(run: Run, form: Form, names: Names, layer: Layer, integers: str
     encoding = form.state.encodings[form.plan.by_tensor[layer.inputs[0]].name]
     read = LayerInput(integers, encoding.zero_point, geometry, patches, blocks)
     mean = (form.means or {})[layer.name]
-    held = HeldBias.of(form.plan, form.state, layer)
+    held = HeldBias.of(form.plan, form.state.encodings, weight.scale, layer)
     return Uncorrected(layer, names, read, encoding.scale, weight, original, mean, held)
 
 

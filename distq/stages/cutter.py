@@ -8,15 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from distq.engine.portions import in_order, portions
+from distq.graph.names import PARTS, Names
 from distq.graph.network_cost import shares
 from distq.graph.plan import Quantizer
-from distq.graph.state import (
-    PARTS,
-    Names,
-    State,
-    readers,
-    small_constants,
-)
+from distq.graph.state import State, readers, small_constants
 from distq.graph.subgraph import Network
 from distq.quant.scheme import Encoding
 from distq.quant.table import Row

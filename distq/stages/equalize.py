@@ -10,7 +10,8 @@ import numpy as np
 from distq.config import TuneOptions
 from distq.errors import UsageError
 from distq.graph.equalize import equalized, reader_weight, sites
-from distq.graph.plan import Plan, plan_again
+from distq.graph.placement import plan_again
+from distq.graph.plan import Plan
 from distq.graph.probes import with_outputs
 from distq.graph.resolve import resolve_names
 from distq.graph.site import Site
@@ -142,17 +143,14 @@ def evened_form(run: Run, form: Form, chosen: Factors) -> Form:
     """
     changed = equalized(form.model, {site: evened.factors for site, (evened, _) in chosen.items()})
     plan = plan_again(form.plan, changed)
-    wide = [q.name for q in form.plan.quantizers if q.bits == 16]
-    if wide:
-        names = resolve_names(changed, plan, wide, "--int16-layers")
+    if form.plan.wide:
+        names = resolve_names(changed, plan, sorted(form.plan.wide), "--int16-layers")
         plan = plan_again(form.plan, changed, int16=names)
     means = scaled_means(form.plan, with_float_means(run, form).means or {}, chosen)
     other = Form(changed, plan, means=means)
     scaled = {tensor for site in chosen for tensor in site.quantized}
     new = [
-        q.name
-        for q in plan.quantizers
-        if q.name not in form.distributions or not scaled.isdisjoint(q.tensors)
+        q.name for q in plan.in_table if q.name not in form.distributions or not scaled.isdisjoint(q.tensors)
     ]
     distributions = {**form.distributions, **observe(run, other, new)}
     return evened_by(run, replace(other, distributions=distributions), chosen, METHOD)

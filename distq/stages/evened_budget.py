@@ -93,7 +93,7 @@ def _measured_sites(run: Run, form: Form) -> Factors:
 def _alone(run: Run, form: Form) -> dict[str, float]:
     """Output NMSE with each tensor's quantizer alone, all weights and everything else in float."""
     plan = form.plan
-    plain = replace(form, state=initial_state(form.model, plan, encodings(form.table)))
+    plain = replace(form, state=initial_state(form.model, plan, encodings(form.plan, form.table)))
     variants = Variants(run, plain, IMAGES, in_parts=True)
     parts = [variants.part(others(plan, q), plan.layers, inputs=False) for q in plan.quantizers]
     found = variants.nmse("each activation alone", parts)

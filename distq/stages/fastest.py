@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from distq.graph.plan import plan_again
+from distq.graph.placement import plan_again
 from distq.graph.rows import encodings
 from distq.graph.state import initial_state
 from distq.run.context import Run
@@ -23,7 +23,7 @@ def with_fastest(run: Run, form: Form) -> Form:
     """
     if run.options.float_if_faster != "measured":
         return form
-    state = initial_state(form.model, form.plan, encodings(form.table))
+    state = initial_state(form.model, form.plan, encodings(form.plan, form.table))
     island = faster_in_float(run, replace(form, state=state))
     if island is None:
         run.reporter.line("no layer is faster in float on this machine")
@@ -40,7 +40,7 @@ def _with_island(run: Run, form: Form, island: Island) -> Form:
     plan = plan_again(replace(form.plan, settings=changed), form.model)
     found = replace(form, plan=plan)
     if run.options.table is None:
-        missing = [q.name for q in plan.quantizers if q.name not in form.distributions]
+        missing = [q.name for q in plan.in_table if q.name not in form.distributions]
         known = {**form.distributions, **(observe(run, found, missing) if missing else {})}
-        found = replace(found, distributions={q.name: known[q.name] for q in plan.quantizers})
+        found = replace(found, distributions={q.name: known[q.name] for q in plan.known(known)})
     return with_thresholds(run, found)

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from distq.graph.plan import Plan, plan_again
+from distq.graph.placement import plan_again
+from distq.graph.plan import Plan
 from distq.graph.qdq import export
 from distq.graph.rows import encodings, with_threshold
 from distq.graph.state import initial_state
@@ -153,7 +154,7 @@ class _Islands:
             known = next((owners[t].name for t in (q.name, *q.tensors) if t in owners), None)
             row = form.table[known or form.plan.quantizers[0].name]
             table[q.name] = with_threshold(plan, q, row, row.threshold, row.method)
-        return export(form.model, plan, initial_state(form.model, plan, encodings(table)))
+        return export(form.model, plan, initial_state(form.model, plan, encodings(plan, table)))
 
     def _plan(self, island: Layers) -> Plan:
         plan = self._form.plan

@@ -16,7 +16,8 @@ import onnx_ir as ir
 
 from distq.calibration.histogram import Distribution
 from distq.graph.large import serialized
-from distq.graph.plan import Plan, plan_again
+from distq.graph.placement import plan_again
+from distq.graph.plan import Plan
 from distq.graph.qdq import export
 from distq.graph.rows import full_table
 from distq.graph.state import State
@@ -129,8 +130,8 @@ class Form:
         """The plan with a choice; a tensor that only float layers read needs no 16 bits."""
         floats = choice.float_layers
         plan = plan_again(self.plan, self.model, float_layers=floats)
-        wide = {*choice.int16, *(q.name for q in self.plan.quantizers if q.bits == 16)}
-        kept = wide & plan.by_tensor.keys()
+        wide = self.plan.wide.union(choice.int16)
+        kept = wide & plan.row_of.keys()
         return plan_again(self.plan, self.model, float_layers=floats, int16=kept) if kept else plan
 
     def in_effect(self, choice: Choice) -> Choice:

@@ -16,9 +16,10 @@ from dataclasses import dataclass, replace
 
 from distq.graph.heads import with_places
 from distq.graph.holders import held_before, integer_tensors, missing
-from distq.graph.plan import plan_again
+from distq.graph.names import Constants, Names
+from distq.graph.placement import plan_again
 from distq.graph.rows import encodings, full_table, given_table
-from distq.graph.state import Constants, Names, State, initial_state, small_constants
+from distq.graph.state import State, initial_state, small_constants
 from distq.graph.subgraph import Network
 from distq.run.context import Run
 from distq.stages.form import Form
@@ -79,15 +80,14 @@ def with_nearest_weights(run: Run, form: Form) -> Form:
     """
     for _ in range(MOST_ROUNDS):
         plan, names = form.plan, Names.free_in(form.model)
-        form = replace(form, state=initial_state(form.model, plan, encodings(form.table)))
+        form = replace(form, state=initial_state(form.model, plan, encodings(plan, form.table)))
         absent = missing(Network(run.fuse(form.exported)), plan, names)
         before, owners = held_before(form.model, plan, absent), plan.by_tensor
         pairs = {(a, owners[b].name): None for b, a in before.items() if owners[a] != owners[b]}
         if not pairs:
             break
-        wide = [q.name for q in plan.quantizers if q.bits == 16]
         floats = form.choice.float_layers
-        again = plan_again(plan, form.model, int16=wide, float_layers=floats, joined=pairs)
+        again = plan_again(plan, form.model, int16=plan.wide, float_layers=floats, joined=pairs)
         form = replace(form, plan=again, table=given_table(again, full_table(plan, form.table)))
     return form
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field, replace
 from distq.config import CostName
 from distq.graph.islands import is_depthwise
 from distq.graph.network_cost import shares
-from distq.graph.plan import Quantizer, plan_again
+from distq.graph.placement import plan_again
+from distq.graph.plan import Quantizer
 from distq.run.context import Run
 from distq.stages.correct import corrected
 from distq.stages.form import Choice, Form

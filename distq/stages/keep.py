@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from distq.graph.state import Names, quantizer_constants
+from distq.graph.names import Names
+from distq.graph.state import quantizer_constants
 from distq.graph.weight_files import content_key
 from distq.run.best_so_far import keep_network, note_moved, note_undone
 from distq.run.context import Run

@@ -70,7 +70,7 @@ def _closer(run: Run, form: Form, first: Form | None) -> Form:
     methods = (FIRST_METHOD, *(m for m in METHODS if m != FIRST_METHOD))
     tables = [calibrated_table(form.plan, form.distributions, name, run.options.bins) for name in methods[1:]]
     tables = [form.table, *tables]
-    states = [replace(plain.state, encodings=encodings(table)) for table in tables]
+    states = [replace(plain.state, encodings=encodings(form.plan, table)) for table in tables]
     diffs = NetworkScorer(few, plain).diffs(states)
     order = sorted(range(len(methods)), key=lambda i: (mean_over_images(diffs[i]), i))
     best = next(i for i in order if i)
@@ -137,6 +137,6 @@ def best_method(run: Run, form: Form, searched: Collection[str], own: str) -> Fo
     first = form
     if own != FIRST_METHOD:
         first = corrected(run, replace(form, table=tables[names.index(FIRST_METHOD)]))
-    states = [replace(first.state, encodings=encodings(table)) for table in tables]
+    states = [replace(first.state, encodings=encodings(form.plan, table)) for table in tables]
     chosen = choose(run, "start", NetworkScorer(run, first).diffs(states), names, beyond_chance)
     return replace(form, table=tables[chosen]) if chosen else form

@@ -130,11 +130,11 @@ def observe(run: Run, form: Form, quantizers: Sequence[str] | None = None) -> di
     Raises:
         DataError: an unreadable sample too many, or NaN or inf in a tensor.
     """
-    tensors = tuple(q.name for q in form.plan.quantizers if quantizers is None or q.name in quantizers)
+    tensors = tuple(q.name for q in form.plan.in_table if quantizers is None or q.name in quantizers)
     model = run.executor.share(with_outputs(form.model, tensors))
     images = run.readable(run.selection.calibration)
     counted = None
-    methods = {q.setting.method for q in form.plan.quantizers if q.setting is not None}
+    methods = {q.setting.method for q in form.plan.in_table if q.setting is not None}
     if COUNTED_WHOLE.isdisjoint({run.options.method, *methods}):
         counted = max(COUNTED_OF_SAMPLE, COUNTED // len(run.selection.calibration))
     workers = run.executor.workers

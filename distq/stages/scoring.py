@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from distq.engine.portions import in_order, portions
-from distq.graph.plan import Quantizer, make_plan
+from distq.graph.placement import make_plan
+from distq.graph.plan import Quantizer
 from distq.graph.state import State, initial_state
 from distq.quant.scheme import Encoding
 from distq.replica.float32 import Outputs

@@ -61,6 +61,12 @@ def searched_quantizers(options: TuneOptions, form: Form) -> list[Quantizer]:
     return [q for q in chosen_quantizers(options, form) if not form.table[q.name].has_headroom]
 
 
+def without_quantizer(options: TuneOptions, form: Form) -> list[str]:
+    """Those of ``--layers`` that the INT8 network writes in float, so that no search moves them."""
+    wanted = resolve_names(form.model, form.plan, options.layers, "--layers")
+    return [q.name for q in form.plan.listed if q.name in wanted]
+
+
 def search(
     run: Run, options: TuneOptions, form: Form, searched: list[Quantizer], moves: Moves | None = None
 ) -> Form:

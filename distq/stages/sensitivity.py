@@ -10,9 +10,9 @@ import numpy as np
 
 from distq.graph.heads import with_places
 from distq.graph.layers import Layer
+from distq.graph.names import Names
 from distq.graph.plan import Plan, Quantizer
 from distq.graph.probes import with_shifts
-from distq.graph.state import Names
 from distq.graph.variants import FloatPart, separable
 from distq.replica.evaluate import STATISTICS
 from distq.replica.float32 import LayerMeans

@@ -11,8 +11,8 @@ from dataclasses import astuple
 
 import onnx
 
+from distq.graph.names import Names
 from distq.graph.scores import is_share
-from distq.graph.state import Names
 from distq.graph.variants import FloatPart, put_back
 from distq.run.context import Run
 from distq.search.metrics import ImageStatistics, decibels, nmse

@@ -56,9 +56,9 @@ def _given(run: Run, form: Form, path: Path) -> Table:
             "the table lacks, and thresholds are computed from the samples for: "
             f"{listed(list(given.missing))}"
         )
-        lacking = tuple(q for q in form.plan.quantizers if q.name in given.missing)
+        lacking = tuple(q for q in form.plan.in_table if q.name in given.missing)
         observed = observe(run, form, given.missing)
-        plan = replace(form.plan, quantizers=lacking)
+        plan = replace(form.plan, quantizers=lacking, listed=())
         rows |= calibrated_table(plan, observed, run.options.method, run.options.bins)
     return given_table(form.plan, rows)
 
@@ -75,7 +75,7 @@ def calibrated_table(plan: Plan, distributions: Mapping[str, Distribution], meth
     """
     table: Table = {}
     named = FIRST_METHOD if method == AUTO else method
-    for quantizer in plan.quantizers:
+    for quantizer in plan.known(distributions):
         if quantizer.name not in distributions:
             raise FileFormatError(
                 f"the distributions lack {quantizer.name}: give --data, from which it is gathered, "

@@ -14,7 +14,7 @@ from distq.stages.evened_budget import even_out_anew
 from distq.stages.form import Form
 from distq.stages.in_time import in_time, keep_back
 from distq.stages.keep import Moves, keep
-from distq.stages.search import search, searched_quantizers
+from distq.stages.search import search, searched_quantizers, without_quantizer
 from distq.stages.settle import settle
 from distq.stages.start import choose_start
 
@@ -44,6 +44,8 @@ def tuned(run: Run, options: TuneOptions, before: Form, *, keeps: bool = True) -
     wanted = {*searched_quantizers(options, start)}
     searched = [q for q in spent.plan.quantizers if q in wanted]
     # each tensor's threshold by the error of the network outputs
+    for name in without_quantizer(options, spent):
+        run.warn(f"{name} of --layers is not searched: the INT8 network writes it in float")
     moves = Moves(run, spent) if keeps else None
     keep_back(run)
     with run.time.limit():

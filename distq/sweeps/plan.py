@@ -91,7 +91,7 @@ def _planned(run: SweepRun, known: set[tuple[str, tuple[str, ...]]]) -> PlannedR
     means = min(MOST_IMAGES, len(selection.calibration))
     compared = len(selection.tuning) + len(selection.holdout)
     layers = tuple(layer.name for layer in plan.layers)
-    parts = {("observe", tuple(q.name for q in plan.quantizers)): observed, ("means", layers): means}
+    parts = {("observe", tuple(q.name for q in plan.in_table)): observed, ("means", layers): means}
     shared = sum(count for part, count in parts.items() if part in known)
     known.update(parts)
     corrected = means if options.bias_correction else 0

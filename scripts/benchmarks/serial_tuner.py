@@ -22,7 +22,8 @@ import numpy.typing as npt
 import onnxruntime
 from tuning_job import evenly, held_out_nmse, open_tuning
 
-from distq.graph.plan import Quantizer, make_plan
+from distq.graph.placement import make_plan
+from distq.graph.plan import Quantizer
 from distq.graph.qdq import export
 from distq.graph.rows import with_threshold
 from distq.graph.state import initial_state

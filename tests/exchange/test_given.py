@@ -11,7 +11,7 @@ from distq.exchange.given import read_given
 from distq.exchange.registry import FORMATS
 from distq.exchange.table import ExchangeTable, of_quantizer, of_threshold
 from distq.graph.load import load_model
-from distq.graph.plan import make_plan
+from distq.graph.placement import make_plan
 from distq.graph.rows import given_table
 from distq.targets import find_target
 

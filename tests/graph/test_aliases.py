@@ -6,7 +6,7 @@ import pytest
 from networks import Builder
 
 from distq.graph.named import nodes_by_name
-from distq.graph.plan import make_plan
+from distq.graph.placement import make_plan
 from distq.graph.resolve import resolve_layers, resolve_names
 from distq.graph.settings import Settings
 from distq.targets import find_target

@@ -5,7 +5,7 @@ from job_helpers import calibrate
 from networks import SETTINGS, Builder, Quantized, sqnr
 from onnx import TensorProto
 
-from distq.graph.plan import make_plan
+from distq.graph.placement import make_plan
 from distq.graph.scores import LONG_ROW, long_shares
 from distq.replica.session import Session
 from distq.targets.ort import ORT

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 from distq.graph.compared import compared_tensors
 from distq.graph.dynamic import feeding_outputs_of_dynamic_shape
 from distq.graph.heads import Place, parts, reported, with_places
-from distq.graph.plan import make_plan
+from distq.graph.placement import make_plan
 from distq.targets.ort import ORT
 
 IMAGE = [1, 4, 8, 8]

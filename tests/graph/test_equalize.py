@@ -4,7 +4,7 @@ import pytest
 from networks import SETTINGS, Builder
 
 from distq.graph.equalize import equalized, sites
-from distq.graph.plan import make_plan
+from distq.graph.placement import make_plan
 from distq.graph.probes import with_outputs
 from distq.graph.resolve import resolve_names
 from distq.graph.site import EQUALIZED

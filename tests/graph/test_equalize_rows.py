@@ -15,7 +15,7 @@ from job_helpers import Graph, calibrate, write_model
 import distq
 from distq.graph.equalize import equalized, sites
 from distq.graph.load import load_model
-from distq.graph.plan import make_plan
+from distq.graph.placement import make_plan
 from distq.graph.site import Site
 from distq.replica.session import Session
 from distq.replica.worker import WorkerSettings

@@ -6,7 +6,7 @@ import pytest
 from networks import SETTINGS, Builder
 
 from distq.graph.equalize import equalized, sites
-from distq.graph.plan import make_plan
+from distq.graph.placement import make_plan
 from distq.replica.session import Session
 from distq.targets import find_target
 

@@ -9,7 +9,8 @@ from job_helpers import SHAPE, Graph
 
 from distq.graph.channel_gates import agree, gates_of
 from distq.graph.load import canonical
-from distq.graph.plan import Plan, make_plan, plan_again
+from distq.graph.placement import make_plan, plan_again
+from distq.graph.plan import Plan
 from distq.graph.settings import Settings
 from distq.quant.layer_config import ThresholdSetting
 from distq.targets import find_target

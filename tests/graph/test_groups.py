@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from networks import Builder, Quantized
 
-from distq.graph.plan import make_plan
+from distq.graph.placement import make_plan
 from distq.targets.ort import ORT
 
 CHANNELS = 8

@@ -4,7 +4,7 @@ import pytest
 from networks import Builder
 
 from distq.graph.holders import held_before
-from distq.graph.plan import make_plan
+from distq.graph.placement import make_plan
 from distq.targets.openvino import OPENVINO
 
 

@@ -7,7 +7,7 @@ from networks import Builder
 
 from distq.graph.islands import before, behind, block, is_depthwise
 from distq.graph.named import nodes_by_name
-from distq.graph.plan import make_plan
+from distq.graph.placement import make_plan
 from distq.graph.roles import find_roles
 from distq.graph.settings import Settings
 from distq.targets import find_target

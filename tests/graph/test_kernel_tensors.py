@@ -7,7 +7,7 @@ import pytest
 from networks import Builder, Quantized
 from zoo import concat, relu, silu
 
-from distq.graph.plan import make_plan
+from distq.graph.placement import make_plan
 from distq.graph.settings import Settings
 from distq.targets import find_target
 

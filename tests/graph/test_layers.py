@@ -3,7 +3,7 @@ import pytest
 from networks import Builder
 
 from distq.graph.layers import Layer, clip_bounds, compute_layer, connects, is_gate
-from distq.graph.plan import make_plan
+from distq.graph.placement import make_plan
 from distq.targets.ort import ORT
 
 IMAGE = [1, 4, 8, 8]

@@ -8,7 +8,7 @@ import pytest
 from networks import Builder, load
 
 from distq.graph.network_cost import multiplications, network_cost, shares
-from distq.graph.plan import make_plan
+from distq.graph.placement import make_plan
 from distq.targets import find_target
 
 

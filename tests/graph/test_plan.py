@@ -4,7 +4,7 @@ from networks import Builder, Quantized
 from zoo import NETWORKS, between, branched, clipped, concat, relu
 
 from distq.errors import ModelError, UsageError
-from distq.graph.plan import make_plan
+from distq.graph.placement import make_plan
 from distq.graph.resolve import resolve_names
 from distq.targets import find_target
 

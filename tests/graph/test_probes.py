@@ -6,10 +6,10 @@ import pytest
 from networks import Builder, Quantized, run_literally
 from zoo import NETWORKS, branched, conv_transpose
 
+from distq.graph.names import Names
 from distq.graph.network_cost import shares
 from distq.graph.probes import stages, with_means, with_outputs, with_shifts
 from distq.graph.qdq import export
-from distq.graph.state import Names
 from distq.graph.variants import FloatPart, put_back
 
 

@@ -5,7 +5,8 @@ from networks import Builder, Quantized
 from onnx import numpy_helper
 from zoo import branched
 
-from distq.graph.state import Names, constants, initial_state, quantizer_constants
+from distq.graph.names import Names
+from distq.graph.state import constants, initial_state, quantizer_constants
 from distq.quant.scheme import encode
 
 IMAGE = [1, 4, 8, 8]

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from distq.errors import ModelError
 from distq.graph.load import load_model
-from distq.graph.plan import make_plan
+from distq.graph.placement import make_plan
 from distq.targets import find_target
 
 STEPS = np.array([[0.1, 0.2], [0.3, 0.05], [0.02, 0.4], [0.1, 0.1]], np.float32)

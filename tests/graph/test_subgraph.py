@@ -5,7 +5,7 @@ from networks import SETTINGS, Builder, Quantized, feeds_of, run_literally
 from onnx import TensorProto, helper
 from zoo import NETWORKS, branched
 
-from distq.graph.state import Names
+from distq.graph.names import Names
 from distq.graph.subgraph import Network
 from distq.replica.session import Session, fuse
 

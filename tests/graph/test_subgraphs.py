@@ -6,8 +6,8 @@ import pytest
 from networks import Builder, Quantized, assert_computes_the_same, feeds_of, node_types, run_literally
 from onnx import TensorProto, helper, numpy_helper
 
+from distq.graph.names import Names
 from distq.graph.probes import stages
-from distq.graph.state import Names
 from distq.graph.values import only_reader, reads
 
 IMAGE = [1, 4, 6, 6]

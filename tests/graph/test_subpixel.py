@@ -9,9 +9,9 @@ import onnx
 import pytest
 from networks import SETTINGS, Builder, Quantized, run_literally, sqnr
 
+from distq.graph.names import Names
 from distq.graph.patches import Geometry, sampled_patches
 from distq.graph.qdq import export
-from distq.graph.state import Names
 from distq.graph.subgraph import Network
 from distq.graph.subpixel import as_conv, as_conv_geometry, from_conv, without_subpixels
 from distq.replica.session import Session, fuse

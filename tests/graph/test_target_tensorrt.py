@@ -9,8 +9,9 @@ from onnx import numpy_helper
 from zoo import NETWORKS, branched
 
 from distq.errors import UsageError
-from distq.graph.plan import make_plan
-from distq.graph.state import Names, bias_constants, quantizer_constants
+from distq.graph.names import Names
+from distq.graph.placement import make_plan
+from distq.graph.state import bias_constants, quantizer_constants
 from distq.targets import find_target
 from distq.targets.tensorrt import TENSORRT
 

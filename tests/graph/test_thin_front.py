@@ -6,7 +6,7 @@ import onnx
 import pytest
 from networks import Builder, Quantized
 
-from distq.graph.plan import make_plan, plan_again
+from distq.graph.placement import make_plan, plan_again
 from distq.graph.predicted import predicted
 from distq.graph.settings import Settings
 from distq.stages.kernels import integer_kernels

@@ -8,7 +8,7 @@ import pytest
 from networks import Builder, Quantized, run_literally
 
 from distq.graph.named import nodes_by_name
-from distq.graph.plan import make_plan
+from distq.graph.placement import make_plan
 from distq.stages.kernels import float_layers, integer_kernels, kernels_of_layers
 from distq.targets import find_target
 from distq.targets.ort import ORT

@@ -16,7 +16,7 @@ from networks import (
 )
 from onnx import TensorProto, helper
 
-from distq.graph.plan import make_plan
+from distq.graph.placement import make_plan
 from distq.stages.kernels import kernels_of_layers
 from distq.targets import find_target
 

@@ -6,9 +6,9 @@ import pytest
 from networks import SETTINGS, Quantized, run_literally
 from zoo import NETWORKS, branched
 
-from distq.graph.plan import make_plan
+from distq.graph.names import Names
+from distq.graph.placement import make_plan
 from distq.graph.qdq import export
-from distq.graph.state import Names
 from distq.graph.variants import FloatPart, put_back, separable
 from distq.replica.session import Session
 from distq.targets import find_target

@@ -7,7 +7,7 @@ import pytest
 from networks import run_literally, sqnr
 from onnx import TensorProto
 
-from distq.graph.plan import make_plan
+from distq.graph.placement import make_plan
 from distq.targets import find_target
 
 HEAD = '<ir_version: 8, opset_import: ["" : 17, "mine" : 1]>'

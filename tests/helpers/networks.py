@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from distq.calibration.histogram import Distribution
 from distq.graph.load import LoadedModel, load_model
-from distq.graph.plan import make_plan
+from distq.graph.placement import make_plan
 from distq.graph.probes import with_outputs
 from distq.graph.qdq import export
 from distq.graph.rows import encodings
@@ -164,10 +164,10 @@ class Quantized:
         proto = onnx.load_model_from_string(loaded.serialized())
         self.feeds = [feeds_of(proto, seed, batch) for seed in range(samples)]
         self.table = calibrated_table(self.plan, self.distributions(), "max", 2048)
-        self.state = initial_state(loaded.model, self.plan, encodings(self.table))
+        self.state = initial_state(loaded.model, self.plan, encodings(self.plan, self.table))
 
     def distributions(self):
-        names = [q.name for q in self.plan.quantizers]
+        names = [q.name for q in self.plan.in_table]
         session = Session(with_outputs(self.loaded.model, names), SETTINGS)
         found = {name: Distribution.empty() for name in names}
         for feeds in self.feeds:

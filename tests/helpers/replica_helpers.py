@@ -16,7 +16,7 @@ from distq.data.shards import Selection
 from distq.engine.local import LocalExecutor
 from distq.engine.progress import SilentReporter
 from distq.graph.heads import parts, with_places
-from distq.graph.state import Names
+from distq.graph.names import Names
 from distq.graph.subgraph import Network
 from distq.replica.numbers import Numbers
 from distq.replica.session import Session, fuse

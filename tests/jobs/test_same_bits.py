@@ -21,7 +21,7 @@ JOBS: dict[str, dict[str, Any]] = {
     "calibrate": {},
     "tune": {"tune_samples": COUNT},
     "bitmain": {"tune_samples": 4, "strategy": "bitmain", "layers": "first,scores"},
-    "tpu-mlir": {"tune_samples": 4, "strategy": "tpu-mlir", "layers": "first,scores"},
+    "tpu-mlir": {"tune_samples": 4, "strategy": "tpu-mlir", "layers": "first,average"},
 }
 
 

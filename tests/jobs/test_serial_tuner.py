@@ -16,7 +16,7 @@ from serial_rule import serial_rule
 
 import distq
 from distq.graph.load import LoadedModel, load_model
-from distq.graph.plan import make_plan
+from distq.graph.placement import make_plan
 from distq.graph.qdq import export
 from distq.graph.rows import with_threshold
 from distq.graph.state import initial_state

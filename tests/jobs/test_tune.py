@@ -17,7 +17,7 @@ from distq.engine.progress import SilentReporter
 from distq.errors import DataError, UsageError
 from distq.run.results import RunResult
 
-SEARCHED = ["first", "second", "average", "scores"]
+SEARCHED = ["first", "second", "average"]
 
 
 def tune(model: Path, data: Path, out: Path, **options: Any) -> RunResult:
@@ -134,9 +134,9 @@ def test_a_run_of_tune_has_both_tables_and_its_cost(run: RunResult) -> None:
     ("options", "searched"),
     [
         ({"layers": ["second"]}, ["second"]),
-        ({"layers": "scores,first"}, ["first", "scores"]),
+        ({"layers": "average,first"}, ["first", "average"]),
         ({"layers": ["first", "second"], "ignore_layers": ["second"]}, ["first"]),
-        ({"ignore_layers": "first,average"}, ["second", "scores"]),
+        ({"ignore_layers": "first,average"}, ["second"]),
         ({"layers": ["first_sums", "flat"]}, ["first", "average"]),
     ],
 )
@@ -165,7 +165,7 @@ def test_an_unknown_layer_is_named_with_the_nearest(
 
 def test_a_given_table_is_the_start(run: RunResult, model: Path, many: Path, tmp_path: Path) -> None:
     table = run.out / "thresholds.json"
-    tune(model, many, tmp_path / "run", table=table, layers=["scores"])
+    tune(model, many, tmp_path / "run", table=table, layers=["average"])
     start = (tmp_path / "run" / "thresholds.calibrated.json").read_bytes()
     assert start == table.read_bytes()
 

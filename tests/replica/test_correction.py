@@ -6,7 +6,7 @@ from replica_helpers import Bench, Crowd, numbers
 
 from distq.engine.journal import Journal
 from distq.graph.equalize import equalized, sites
-from distq.graph.plan import make_plan
+from distq.graph.placement import make_plan
 from distq.quant import rounding
 from distq.quant.channel_factors import Evened
 from distq.replica import correction as unit

@@ -33,7 +33,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("budget")
     write_model(folder / "wide.onnx", one_wide_tensor())
     write_model(folder / "bad.onnx", one_bad_layer())
-    write_model(folder / "three.onnx", three_layers(10))
+    write_model(folder / "three.onnx", three_layers(12))
     write_model(folder / "depthwise.onnx", depthwise_network(14))
     np.save(folder / "data.npy", samples(16))
     return folder

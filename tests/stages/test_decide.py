@@ -32,7 +32,9 @@ def searched(folder: Path, bench: Bench, run: Run, tensors_per_image: float) -> 
         for i, q in enumerate(plan.quantizers)
         for row in [bench.table[q.name]]
     }
-    form = replace(bench.form, table=table, state=replace(bench.state, encodings=encodings(table)))
+    form = replace(
+        bench.form, table=table, state=replace(bench.state, encodings=encodings(bench.form.plan, table))
+    )
     folder.mkdir()
     with Journal(folder / "journal") as journal, pytest.MonkeyPatch.context() as patch:
         patch.setattr(decide, "TENSORS_PER_IMAGE", tensors_per_image)

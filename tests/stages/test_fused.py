@@ -18,8 +18,8 @@ from score_checks import assert_scores_are_those_of_the_exported_model, exported
 from zoo import NETWORKS
 
 from distq.graph.holders import integer_tensors
+from distq.graph.names import Names
 from distq.graph.passes.neutral import DropNeutral
-from distq.graph.state import Names
 from distq.graph.subgraph import Network
 from distq.stages.correct import round_and_correct
 from distq.stages.float_means import with_float_means

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from networks import Builder, load
 
-from distq.graph.plan import make_plan
+from distq.graph.placement import make_plan
 from distq.stages.form import Choice, Form
 from distq.stages.gains import Gains, _Books, less
 from distq.targets import find_target

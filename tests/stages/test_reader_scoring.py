@@ -16,7 +16,7 @@ from onnx import helper
 
 import distq
 from distq.graph.load import load_model
-from distq.graph.plan import make_plan
+from distq.graph.placement import make_plan
 from distq.run.results import RunResult
 from distq.stages.reader_scoring import read_by
 from distq.targets.ort import ORT
