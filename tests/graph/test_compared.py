@@ -7,7 +7,7 @@ from onnx import TensorProto
 
 from distq.graph.compared import compared_tensors, remarks
 from distq.graph.heads import Place, parts, reported
-from distq.graph.plan import make_plan
+from distq.graph.placement import make_plan
 from distq.targets.ort import ORT
 
 IMAGE = [1, 4, 8, 8]
