@@ -150,6 +150,7 @@ class RayCluster:
                     num_cpus=min(max(cores, cpus), _WORKERS_PER_CORE * cores),
                     include_dashboard=False,
                     _temp_dir=str(self._folder.path),
+                    _system_config={"enable_metrics_collection": False},  # nobody is there to take them
                 )
         except _INIT_ERRORS as error:
             raise ExecutionError(

@@ -93,7 +93,7 @@ class Round:
         return bool(self._waiting)
 
     def _asked(self) -> bool:
-        return not self._failures and self._more()
+        return not self._failures and self._more() and self._wanted()
 
     def _rooms(self) -> list[Seat]:
         return [seat for seat in self._seats if seat.ready and len(seat.in_flight) < _IN_FLIGHT]

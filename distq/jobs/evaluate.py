@@ -30,11 +30,12 @@ from distq.replica.worker import WorkerSettings
 from distq.run.figures import Speed
 from distq.run.given_data import given_data, require_data
 from distq.run.measures import first_sample, make_measuring, measured
-from distq.run.open import interruptible, open_workers
+from distq.run.open import interruptible, starting_workers
 from distq.run.results import EvaluateResult
 from distq.run.samples import data_spec, input_specs
 from distq.run.seal import require_undamaged
 from distq.run.speed import speed
+from distq.run.starting import Starting
 from distq.run.states import states_of, with_states
 from distq.stages.compare import accuracy, top_k_accuracy
 
@@ -46,14 +47,21 @@ def evaluate(options: EvaluateOptions, reporter: Reporter) -> EvaluateResult:
         InputError: a model or data that cannot be used.
         InterruptedRun: Ctrl-C.
     """
-    with interruptible(), temporary_folder("distq-eval-") as folder:
-        return _evaluated(options, reporter, folder / "states")
+    require_data(options.data, options.candidate, options.against)
+    with (
+        interruptible(),
+        temporary_folder("distq-eval-") as folder,
+        starting_workers(options, reporter) as starting,
+    ):
+        starting.begin(options.candidate, options.against, options.data)
+        return _evaluated(options, reporter, folder / "states", starting)
 
 
-def _evaluated(options: EvaluateOptions, reporter: Reporter, folder: Path) -> EvaluateResult:
+def _evaluated(
+    options: EvaluateOptions, reporter: Reporter, folder: Path, starting: Starting
+) -> EvaluateResult:
     """The same; ``folder`` is for samples with the states that they find."""
     require_undamaged(options.candidate, options.against)
-    require_data(options.data, options.candidate, options.against)
     candidate = _read(options, options.candidate, reporter)
     against = None if options.against is None else _read(options, options.against, reporter)
     network = from_proto(candidate)
@@ -85,7 +93,7 @@ def _evaluated(options: EvaluateOptions, reporter: Reporter, folder: Path) -> Ev
     )
     if against is None and any(measure.needs_float for measure in measuring.measures):
         raise UsageError("--measure compares with a float model: give --against")
-    with open_workers(options, reporter) as executor:
+    with starting.take() as executor:
         model = executor.share(ours)
         reference = None if theirs is None else executor.share(theirs)
         pieces = shard(indices, options.shard_size, portions_for(executor.workers))

@@ -78,7 +78,7 @@ def open_run(
         ExecutionError: no worker starts, or the disk is full.
     """
     with (
-        Starting(options, lambda tell: open_workers(options, reporter, tell), reporter.warn) as starting,
+        starting_workers(options, reporter) as starting,
         _opened(options, command, reporter, lender, clock, starting) as opened,
     ):
         yield opened
@@ -97,11 +97,14 @@ def _opened(  # noqa: PLR0917  # those of open_run, and the workers
     tell_differences(options, reporter)
     rundir = RunDir(options.out)
     with resuming(rundir, resume=options.resume):
+        starts = lender is None and not rundir.run.exists()
+        if starts:
+            starting.begin(options.model, options.data)
         loaded, plan, (data, holdout_data, selection) = _given(options, reporter)
         damaged = rundir.damaged() if rundir.finished else ()
         finished = rundir.finished and not damaged and not (options.resume and _goes_on(rundir, limit))
         if not finished:
-            if lender is None and not rundir.run.exists():
+            if starts:
                 starting.begin()
             with watched(f"comparing the simplified network with {options.model}", reporter.warn):
                 first = first_samples(data, selection.calibration)
@@ -254,6 +257,11 @@ def open_workers(
     if options.device == "auto":
         reporter.line(f"--device auto: all workers ({executor.workers}) compute on {executor.device}")
     return executor
+
+
+def starting_workers(options: CommonOptions, reporter: Reporter) -> Starting:
+    """The same, where they may be opened beside what else there is to do."""
+    return Starting(options, lambda tell: open_workers(options, reporter, tell), reporter.warn)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Self
 
 from distq.config import CommonOptions
@@ -44,9 +45,15 @@ class Starting:
         self._call: Call[Pool] | None = None
         self._left = threading.Event()
 
-    def begin(self) -> None:
-        """Have them opened, if that takes long enough to be worth a thread."""
-        if self._beside:
+    def begin(self, *given: Path | None) -> None:
+        """Have them opened, once, if that takes long enough to be worth a thread.
+
+        Args:
+            given: files and folders of the command. Where one is not there it is left to who takes the
+                workers: who misspells a path does not wait for their end.
+        """
+        there = all(path.exists() for path in given if path is not None)
+        if self._beside and there and self._call is None:
             self._call = self._caller.begin(self._open)
 
     def take(self) -> Pool:

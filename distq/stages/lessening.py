@@ -73,12 +73,15 @@ class Lessening:
             tried: list[Candidate] = []
             large = self._gains.dearest(choice, ALWAYS_TRIED) if part == 1 else []
             for items in [order[:part], order[: part // 2]] if part > 1 else [[item] for item in order]:
+                if len(tried) == TOGETHER:
+                    break
                 fewer = choice
                 for item in items:
                     fewer = less(fewer, item)
+                if self._gains.error(fewer) > most and items[0] not in large:
+                    continue
                 candidate = self._candidate(self._gains.in_effect(fewer))
-                promising = self._gains.error(fewer) <= most or items[0] in large
-                if candidate.name not in known and promising and len(tried) < TOGETHER:
+                if candidate.name not in known:
                     tried.append(candidate)
             if part == 1 and not tried:
                 break

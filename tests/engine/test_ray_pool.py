@@ -112,6 +112,20 @@ def test_units_that_are_appended_run_while_another_is_unfinished(pool: RayExecut
     assert found == [(1, 4), (2, 100), (3, 400), (0, 1)]
 
 
+def test_a_unit_is_with_its_worker_before_more_are_asked_for(pool: RayExecutor) -> None:
+    list(pool.run([Square(1), Square(1), Square(1), Square(1)]))  # both workers have answered
+    units: list[Unit] = []
+    given: list[list[str]] = []
+
+    def more() -> bool:
+        given.append([label for _, label in pool.doing() if label])
+        units.extend([Square(len(units))] if len(units) < 2 else [])
+        return len(given) <= 2
+
+    assert sorted(position for position, _ in pool.run(units, more)) == [0, 1]
+    assert given[:2] == [[], ["square of 0"]]
+
+
 def test_bytes_are_put_into_the_store_once(pool: RayExecutor) -> None:
     assert pool.share(b"model") is pool.share(b"model")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -53,6 +54,18 @@ def test_who_takes_them_closes_them() -> None:
     assert isinstance(pool, Watched)
     assert pool.opened_in is not threading.current_thread()
     assert not pool.closed.is_set()
+
+
+def test_a_path_that_is_not_there_is_told_before_they_start(tmp_path: Path) -> None:
+    with Starting(RAY, opening(Watched), print) as starting:
+        starting.begin(tmp_path / "misspelt.onnx", None)
+        pool = starting.take()
+        starting.begin(tmp_path, None)
+        beside = starting.take()
+    assert isinstance(pool, Watched)
+    assert pool.opened_in is threading.current_thread()
+    assert isinstance(beside, Watched)
+    assert beside.opened_in is not threading.current_thread()
 
 
 def test_they_are_closed_where_the_input_turns_out_to_be_unusable() -> None:

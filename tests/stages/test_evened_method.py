@@ -20,8 +20,8 @@ from distq.stages.start import best_form
 
 def by(bench: Bench, form: Form, method: str) -> Form:
     rows = {
-        name: with_threshold(bench.plan, bench.plan.by_tensor[name], row, row.threshold, method)
-        for name, row in form.table.items()
+        q.name: with_threshold(bench.plan, q, form.table[q.name], form.table[q.name].threshold, method)
+        for q in bench.plan.in_table
     }
     return replace(form, table=rows)
 
