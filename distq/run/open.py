@@ -131,8 +131,10 @@ def _opened(  # noqa: PLR0917  # those of open_run, and the workers
             workers = starting.take() if lender is None else lender.lend(own_identity)
             pulse.executor = executor = stack.enter_context(workers)
             stack.enter_context(loaded_set_aside())
-            indices = not names_measures(options)
-            places, shown = parts(loaded.model, plan), reported(loaded.model, indices=indices)
+            places, shown = (
+                parts(loaded.model, plan),
+                reported(loaded.model, indices=not names_measures(options)),
+            )
             original = with_places(loaded.serialized(), shown)
             measuring, lowered = measures_of(options, original, data, selection.calibration, reporter)
             run = Run(
@@ -156,7 +158,7 @@ def _opened(  # noqa: PLR0917  # those of open_run, and the workers
                 alone=lender is None,
                 time=limit,
             )
-            for note in (*_notes(loaded, plan, indices=indices), *data.notes):
+            for note in (*_notes(loaded, plan, options), *data.notes):
                 run.warn(note)
             try:
                 yield run
@@ -227,12 +229,12 @@ def _unchanged(
     return prepare_model(options, same.without)
 
 
-def _notes(loaded: LoadedModel, plan: Plan, *, indices: bool) -> Iterator[str]:
+def _notes(loaded: LoadedModel, plan: Plan, options: CalibrateOptions) -> Iterator[str]:
     """What a person should know of the network before it is worked on."""
     yield from loaded.notes
     for name in plan.settings.unused:
         yield f"{name} has no threshold of its own: what the prototxt sets for it has no effect"
-    yield from remarks(loaded.model, indices=indices)
+    yield from remarks(loaded.model, indices=not names_measures(options))
 
 
 def as_begun(options: Options) -> Options:
