@@ -98,7 +98,7 @@ def _evaluated(
         reference = None if theirs is None else executor.share(theirs)
         pieces = shard(indices, options.shard_size, portions_for(executor.workers))
         units = [Evaluate((model,), reference, data, piece, measuring=measuring) for piece in pieces]
-        reporter.start("evaluate", len(indices), "images")
+        reporter.start("evaluate", len(indices), "samples")
         results = []
         skipped = 0
         for result in run_units(executor, None, units, reporter, weight=lambda u: len(u.indices)):  # type: ignore[attr-defined]  # units with samples

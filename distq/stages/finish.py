@@ -49,13 +49,13 @@ def finish(run: Run, before: Form, after: Form | None = None, report: AutoReport
     models = [run.share_reported(form.exported) for form in (before, after) if form is not None]
     tuned = None if after is None else 1
     found = compare_models(
-        run, "compare on tuning images", models, run.data, run.selection.tuning, measuring=run.measuring
+        run, "compare on tuning samples", models, run.data, run.selection.tuning, measuring=run.measuring
     )
     tuning = comparison(found, 0, tuned, run.measuring)
     holdout: Comparison | None = None
     last, results = len(models) - 1, found
     if run.selection.holdout:
-        stage = "compare on held-out images"
+        stage = "compare on held-out samples"
         results = compare_models(
             run, stage, models, run.holdout_data, run.selection.holdout, measuring=run.measuring
         )
