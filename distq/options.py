@@ -75,7 +75,7 @@ def _first_line(
         return unknown_name(name, kind.model_fields)
     if first["type"] == "missing":
         return f"{spell(name)} is missing: give one"
-    message = "give one path" if first["type"] == "path_type" else first["msg"]
+    message = "give one path" if first["type"] == "path_type" else first["msg"].removeprefix("Value error, ")
     if (first["type"] == "string_pattern_mismatch" or len(first["loc"]) > 1) and name in _PATTERNS:
         message = f"input should be {_PATTERNS[name]}"
     given = values.get(name, first["input"])  # all of it, where what is wrong is a part

@@ -45,7 +45,7 @@ def calibrate(
             samples from Python are kept instead.
 
     Returns:
-        Accuracy on the held-out and the tuning images, what it cost, and the files written.
+        Accuracy on the held-out and the tuning samples, what it cost, and the files written.
 
     Raises:
         InputError: The model, the data or an option cannot be used (exit code 2 of the command).
@@ -81,7 +81,7 @@ def tune(
             ``layers=("conv1", "fc1000")``.
 
     Returns:
-        Accuracy before and after the search on the held-out and the tuning images, what it cost, and the
+        Accuracy before and after the search on the held-out and the tuning samples, what it cost, and the
         files written.
 
     Raises:

@@ -46,7 +46,7 @@ class Bound:
 
     Attributes:
         few_db: SQNR of both INT8 models on a few images, which only nonsense falls below.
-        nmse: most NMSE of the tuned model on all held-out images.
+        nmse: most NMSE of the tuned model on all held-out samples.
         top1: how far below float its top-1 may be there, as a fraction.
     """
 

@@ -63,7 +63,7 @@ def print_auto_result(result: RunResult, console: Console | None = None) -> None
 
 def _tried_table(report: AutoReport) -> Table:
     """A line a network, the cheapest first; * marks those that no other beats."""
-    table = Table(title="On the images tuned on", title_justify="left", title_style="bold")
+    table = Table(title="On the samples tuned on", title_justify="left", title_style="bold")
     table.add_column("network", overflow="fold")
     timed = ("ms",) if report.cost == "latency" else ()
     for column in (report.measure, "MACs", "layers", *timed, "goal", ""):

@@ -64,7 +64,7 @@ FLAGS = {
     "holdout_data": Flag(DATA, "Held-out samples from here instead.", "SRC"),
     "shuffle": Flag(DATA, "Take samples in a random order, fixed by --seed."),
     "seed": Flag(DATA, "Seed of every random choice.", "N"),
-    "skip_bad": Flag(DATA, "Skip up to N unreadable images.", "N"),
+    "skip_bad": Flag(DATA, "Skip up to N unreadable samples.", "N"),
     "allow_code": Flag(DATA, "Run the Python files given to --preprocess, --measure and --diff."),
     "method": Flag(QUANTIZATION, "How a distribution gives a threshold"),
     "rounding": Flag(QUANTIZATION, "How weights become integers: by the covariance of inputs, or to nearest"),

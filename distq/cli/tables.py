@@ -98,7 +98,7 @@ def print_evaluate_result(result: EvaluateResult, console: Console | None = None
     models = {"float": result.against, "candidate": result.candidate}
     console.print()
     if any(accuracy is not None for accuracy in models.values()):
-        console.print(_accuracy_table(f"On {plural(result.images, 'image')}", models))
+        console.print(_accuracy_table(f"On {plural(result.images, 'sample')}", models))
     if result.measures:
         console.print(measures_table(result.measures))
     if result.speed is not None:
@@ -111,7 +111,7 @@ def print_diff_result(result: DiffResult, console: Console | None = None) -> Non
     layers = "all layers" if result.layers is None else ", ".join(result.layers)
     console.print()
     console.print(
-        _accuracy_table(f"On {plural(result.images, 'image')}, {layers} in INT8", {"INT8": result.network})
+        _accuracy_table(f"On {plural(result.images, 'sample')}, {layers} in INT8", {"INT8": result.network})
     )
     print_diff_details(result, console)
 
@@ -123,7 +123,7 @@ def _curve_table(curve: Sequence[CurvePoint]) -> Table:
         rows.append(
             (str(point.budget), added[-1] if added else "", f"{point.sqnr_db:.2f}", f"{point.nmse:.3g}")
         )
-    return figures_table("On the images tuned on", ("budget", "added", "SQNR dB", "NMSE"), rows)
+    return figures_table("On the samples tuned on", ("budget", "added", "SQNR dB", "NMSE"), rows)
 
 
 def print_files(files: tuple[Path, ...], console: Console) -> None:
@@ -149,7 +149,7 @@ def print_float_layers(layers: tuple[FloatLayer, ...], console: Console) -> None
 
 
 def _comparison_table(comparison: Comparison, *, held_out: bool) -> Table:
-    images = plural(comparison.images, "image")
+    images = plural(comparison.images, "sample")
     where = f"On {images} held out" if held_out else f"On the {images} tuned on (none were held out)"
     models = {"float": comparison.float, "calibrated": comparison.before, "tuned": comparison.after}
     return _accuracy_table(where, models)
@@ -206,7 +206,7 @@ def print_demo_result(result: DemoResult, console: Console | None = None) -> Non
 def print_build_report(report: BuildReport, console: Console | None = None) -> None:
     """Show how many records were written and where."""
     console = console or Console()
-    skipped = f", {plural(report.skipped, 'unreadable image')} left out" if report.skipped else ""
+    skipped = f", {plural(report.skipped, 'unreadable sample')} left out" if report.skipped else ""
     text = f"{report.database}: {plural(report.written, 'record')}{skipped}"
     console.print(Text(text), soft_wrap=True)
 

@@ -35,7 +35,7 @@ def print_sweep_result(result: SweepResult, console: Console | None = None) -> N
 
 def _network_table(rows: list[SweepRow]) -> Table:
     images = next((row.images for row in rows if row.images is not None), None)
-    title = "Nothing held out" if images is None else f"On {plural(images, 'image')} held out"
+    title = "Nothing held out" if images is None else f"On {plural(images, 'sample')} held out"
     top1 = any(row.accuracy is not None and row.accuracy.top1 is not None for row in rows)
     table = Table(title=title, title_justify="left", title_style="bold")
     table.add_column("run", overflow="fold")

@@ -49,9 +49,13 @@ def with_batch(array: NDArray[Any], spec: InputSpec) -> NDArray[Any]:
 
 
 def fits(shape: tuple[int, ...], spec: InputSpec) -> bool:
-    """Whether a shape is that of the whole input; an open dimension takes any size but 0."""
+    """Whether a shape is that of the whole input; an open dimension takes any size.
+
+    The first is not 0; another may be, as that of a cache before its first word.
+    """
     return len(shape) == len(spec.shape) and all(
-        size > 0 if wanted is None else size == wanted for size, wanted in zip(shape, spec.shape, strict=True)
+        size >= (axis == 0) if wanted is None else size == wanted
+        for axis, (size, wanted) in enumerate(zip(shape, spec.shape, strict=True))
     )
 
 

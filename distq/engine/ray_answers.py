@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from distq.engine.calls import Caller
+from distq.engine.raylet import GONE, Raylet
 from distq.errors import ExecutionError
 
 Result = TypeVar("Result")
@@ -32,6 +33,8 @@ class BoundedRay:
         """Whether a call has been given up."""
         self.on_event: Callable[[str], None] | None = None
         """Takes one line when Ray does not answer."""
+        self.raylet: Raylet | None = None
+        """What has to be there for any call, where that is known."""
         self._callers = threading.local()
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # whatever the module has
@@ -93,10 +96,12 @@ class BoundedRay:
         """Make a call of Ray's.
 
         Raises:
-            ExecutionError: it did not return in time, or one before it did not.
+            ExecutionError: it did not return in time, or one before it did not; or there is nobody to answer.
         """
         if self.silent:
             raise _no_answer(name)
+        if self.raylet is not None and self.raylet.gone:
+            raise ExecutionError(GONE)
         if not hasattr(self._callers, "own"):
             self._callers.own = Caller()
         caller: Caller = self._callers.own

@@ -24,6 +24,7 @@ from distq.engine.ray_answers import BoundedRay
 from distq.engine.ray_folder import RayFolder
 from distq.engine.ray_lean import without_unused_processes
 from distq.engine.ray_reaper import Reaper
+from distq.engine.raylet import find_raylet
 from distq.errors import ExecutionError, UsageError
 
 _CONNECT_SECONDS = 5.0
@@ -122,6 +123,9 @@ class RayCluster:
                 ):  # Ray ends this process with its raylet, so that waits for our end
                     self._reaper.hurry()
                     self._reaper = self._folder = None
+        if self.ray.raylet is not None:
+            self.ray.raylet.close()
+            self.ray.raylet = None
         if self._reaper is not None:
             self._reaper.dismiss()
             self._reaper = None
@@ -166,6 +170,7 @@ class RayCluster:
     def _init(self, **options: Any) -> None:  # noqa: ANN401  # Ray's own keyword arguments
         with _own_sigterm():
             self.ray.init(logging_level=logging.ERROR, log_to_driver=False, configure_logging=True, **options)
+        self.ray.raylet = find_raylet()
         # Ray prints a paragraph on stderr for every process that dies, which the pool tells in one line;
         # there is no public switch, and where this one is gone nothing breaks
         with contextlib.suppress(ImportError):

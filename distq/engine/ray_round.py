@@ -15,6 +15,7 @@ from distq.engine.placement import described
 from distq.engine.ray_cluster import RayCluster
 from distq.engine.ray_decoders import DecoderLost
 from distq.engine.ray_seat import Seat
+from distq.engine.raylet import GONE
 from distq.engine.stalls import Stalls, stalled
 from distq.errors import DistqError, ExecutionError
 from distq.replica.worker import Arrays, own
@@ -167,10 +168,7 @@ class Round:
             outcome: Arrays | DistqError = self._ray.get(reference)
         except lost as error:
             if "owner has died" in str(error):  # that is this process, and no actor will start any more
-                raise ExecutionError(
-                    "this machine's part of the Ray cluster (its raylet) is gone: have it started again, "
-                    "then continue with --resume"
-                ) from error
+                raise ExecutionError(GONE) from error
             self._requeue(seat, error)
             return None
         except errors.RayTaskError as error:  # the unit or its result could not travel

@@ -60,19 +60,6 @@ def feeding_outputs_of_dynamic_shape(model: ir.Model) -> dict[int, list[tuple[ir
     return {position: places for position, places in found.items() if places}
 
 
-def compared_tensors(model: ir.Model) -> list[str]:
-    """The tensors that another form of a model is compared by, in the order of its outputs.
-
-    An output whose shape depends on the data gives way to what can be compared in its place.
-    """
-    dynamic = feeding_outputs_of_dynamic_shape(model)
-    names: dict[str, None] = {}
-    for position, output in enumerate(model.graph.outputs):
-        values = [_places(node)[i] for node, i in dynamic.get(position, ())] or [output]
-        names |= dict.fromkeys(value.name or "" for value in values if value is not None)
-    return list(names)
-
-
 def _computed(graph: ir.Graph) -> set[ir.Value]:
     """Values that follow from what the network is fed, not from its shape alone."""
     found = {value for value in graph.inputs if not value.is_initializer()}
@@ -111,7 +98,7 @@ def _sizes(value: ir.Value) -> tuple[object, ...] | None:
 
 def _data_of(node: ir.Node) -> Iterator[tuple[ir.Node, int]]:
     """Inputs that are no constants; of a node without a real one, as an If, also what its graphs capture."""
-    inputs = _places(node)
+    inputs = places_of(node)
     real = any(map(is_float, filter(None, node.inputs)))
     for position, value in enumerate(inputs[: len(node.inputs)] if real else inputs):
         producer = None if value is None else value.producer()
@@ -120,7 +107,7 @@ def _data_of(node: ir.Node) -> Iterator[tuple[ir.Node, int]]:
             yield node, position
 
 
-def _places(node: ir.Node) -> list[ir.Value | None]:
+def places_of(node: ir.Node) -> list[ir.Value | None]:
     """What a node reads, by position: its inputs, and behind them what its graphs capture."""
     return [*node.inputs, *captured(node)]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import onnx
 import onnx_ir as ir
 
-from distq.graph.dynamic import feeding_outputs_of_dynamic_shape
+from distq.graph.compared import feeding_outputs
 from distq.graph.layers import Layer
 from distq.graph.plan import Plan
 from distq.graph.roles import leading
@@ -46,30 +46,33 @@ def parts(model: ir.Model, plan: Plan) -> tuple[Place, ...]:
     Concat and what rearranges are undone as far as the post-processing behind the last layers goes.
     """
     tail = _post_processing(model, plan)
-    dynamic = feeding_outputs_of_dynamic_shape(model)
+    instead = feeding_outputs(model)
     found = []
     for position, value in enumerate(model.graph.outputs):
-        if position in dynamic:
-            found += [Place(node.name, i) for node, i in dynamic[position]]
+        if position in instead:
+            found += [Place(node.name, i) for node, i in instead[position]]
         else:
             found += _parts_of(value, tail) or [Place(None, position)]
     flat = tuple(dict.fromkeys(found))
-    return () if all(place.node is None for place in flat) else flat
+    return () if flat == _outputs(model) else flat
 
 
-def reported(model: ir.Model) -> tuple[Place, ...]:
+def reported(model: ir.Model, *, indices: bool = True) -> tuple[Place, ...]:
     """The places that reports compare; empty where these are the outputs.
 
-    An output whose shape depends on the data is compared in front of what makes its shape.
+    An output whose shape depends on the data is compared in front of what makes its shape, and one that holds
+    indices by what these were chosen from, unless a measure that the user named is to see them.
     """
-    dynamic = feeding_outputs_of_dynamic_shape(model)
-    if not dynamic:
-        return ()
+    instead = feeding_outputs(model, indices=indices)
     found: dict[Place, None] = {}
-    for position in range(len(model.graph.outputs)):
-        places = [Place(node.name, i) for node, i in dynamic.get(position, ())]
-        found |= dict.fromkeys(places or [Place(None, position)])
-    return tuple(found)
+    for place in _outputs(model):
+        places = [Place(node.name, i) for node, i in instead.get(place.position, ())]
+        found |= dict.fromkeys(places if place.position in instead else [place])
+    return () if tuple(found) == _outputs(model) else tuple(found)
+
+
+def _outputs(model: ir.Model) -> tuple[Place, ...]:
+    return tuple(Place(None, position) for position in range(len(model.graph.outputs)))
 
 
 def squashed(model: ir.Model, plan: Plan) -> tuple[tuple[Layer, Place], ...]:

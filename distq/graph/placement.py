@@ -20,6 +20,7 @@ from distq.graph.quantizers import Quantizer, make_quantizers, with_bits, with_c
 from distq.graph.reads import float_reads
 from distq.graph.roles import Roles, constant_operands, find_roles
 from distq.graph.settings import NOTHING_SET, Settings
+from distq.graph.slow_groups import slow_groups
 from distq.graph.subpixel import strides_of
 from distq.graph.thin_front import thin_front
 from distq.graph.values import values_of
@@ -81,11 +82,19 @@ def make_plan(
     plan = place(settings=settings)
     if target.times is None or only is not None or not settings.float_if_faster:
         return plan
-    front = _faster_front(model, plan)
-    decided = replace(settings, floats=(*settings.floats, *front), float_if_faster=False)
-    if not front:
-        return replace(plan, settings=decided)
-    return place(settings=decided)
+    decided = replace(settings, float_if_faster=False)
+    for find in (_slow_groups, _faster_front):
+        kept = find(model, plan)
+        if kept:
+            decided = replace(decided, floats=(*decided.floats, *kept))
+            plan = place(settings=decided)
+    return replace(plan, settings=decided)
+
+
+def _slow_groups(model: ir.Model, plan: Plan) -> tuple[tuple[str, str], ...]:
+    """Grouped convolutions that stay float, as their integer kernels are slower."""
+    times = plan.target.times
+    return () if times is None else _unless_all(slow_groups(model, times), plan)
 
 
 def _faster_front(model: ir.Model, plan: Plan) -> tuple[tuple[str, str], ...]:
@@ -93,9 +102,14 @@ def _faster_front(model: ir.Model, plan: Plan) -> tuple[tuple[str, str], ...]:
     times = predicted(model, plan)
     if times is None or plan.target.times is None or times.int8 <= times.in_float:
         return ()
+    return _unless_all(thin_front(model, plan.target.times), plan)
+
+
+def _unless_all(found: tuple[tuple[str, str], ...], plan: Plan) -> tuple[tuple[str, str], ...]:
+    """Those that are layers of the plan; none where no other is."""
     known = {layer.node for layer in plan.layers}
-    front = tuple(found for found in thin_front(model, plan.target.times) if found[0] in known)
-    return front if len(front) < len(known) else ()
+    kept = tuple(one for one in found if one[0] in known)
+    return kept if len(kept) < len(known) else ()
 
 
 def _placed(

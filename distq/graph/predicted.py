@@ -44,8 +44,8 @@ def predicted(model: ir.Model, plan: Plan) -> Predicted | None:
     int8 = in_float = 0.0
     for node in model.graph:
         if any(map(is_float, node.outputs)):
-            in_float += _of_node(node, times.in_float, times)
-            int8 += _of_node(node, times.int8 if node in integer else times.in_float, times)
+            in_float += time_of(node, times.in_float, times)
+            int8 += time_of(node, times.int8 if node in integer else times.in_float, times)
     owners = plan.by_tensor
     values = [*model.graph.inputs, *(v for node in model.graph for v in node.outputs)]
     for value in values:
@@ -71,10 +71,24 @@ def _on_integers(graph: ir.Graph, plan: Plan) -> set[ir.Node]:
     return found
 
 
-def _of_node(node: ir.Node, form: FormTimes, times: KernelTimes) -> float:
+def grouped_positions(node: ir.Node) -> int:
+    """How often a grouped Conv multiplies the matrix of one group; 0 of others, also of a depthwise one.
+
+    ONNX Runtime's kernels go through the groups one by one, so that each is a small matrix.
+    """
+    weight = constant(node.inputs[1]) if node.op_type == "Conv" and not node.domain else None
+    groups = 1 if weight is None else node.attributes.get_int("group", 1)
+    if weight is None or groups == 1 or weight.shape[1] == 1:
+        return 0
+    return int(groups * _count(node.outputs[0]) // weight.shape[0])
+
+
+def time_of(node: ir.Node, form: FormTimes, times: KernelTimes) -> float:
+    """Microseconds of a node in one of the forms."""
     if node.op_type in LAYERS and not node.domain:
         million = multiplications(node) / 1e6
-        return form.start + million * (form.thin if is_thin(node, times.few) else form.dense)
+        products = million * (form.thin if is_thin(node, times.few) else form.dense)
+        return form.start + products + grouped_positions(node) / 1e3 * form.group
     if node.domain or node.op_type in _FREE or (form is times.in_float and gates(node)):
         return 0.0
     return form.start + _count(node.outputs[0]) / 1e3 * form.value
@@ -83,11 +97,14 @@ def _of_node(node: ir.Node, form: FormTimes, times: KernelTimes) -> float:
 def _between(value: ir.Value, integer: set[ir.Node], times: KernelTimes) -> float:
     """What it takes to bring a quantized tensor from one form into the other."""
     if value.producer() not in integer:
-        form = times.int8
-    elif value.is_graph_output() or any(use.node not in integer for use in value.uses()):
-        form = times.in_float
-    else:
-        return 0.0
+        return time_to_enter(value, times.int8)
+    if value.is_graph_output() or any(use.node not in integer for use in value.uses()):
+        return time_to_enter(value, times.in_float)
+    return 0.0
+
+
+def time_to_enter(value: ir.Value, form: FormTimes) -> float:
+    """Microseconds that it takes to bring a tensor into a form from the other one."""
     return form.start + _count(value) / 1e3 * form.entered
 
 

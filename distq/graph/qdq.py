@@ -34,6 +34,8 @@ OUTPUT_DTYPE_OPSET = 21
 _FUSED_OVER = PASS_THROUGH | {"Relu", "Clip"}
 """What ONNX Runtime takes a quantizer through, or out, to fuse it with the layer in front."""
 
+_QUANTIZED_BY_ORT = frozenset({"Conv", "ConvTranspose", "Gemm"})
+"""What it gives integer weights by itself between quantizers. (ONNX Runtime, weight_bias_quantization.cc)"""
 
 _STRUCTURES = Structures()
 
@@ -65,6 +67,7 @@ def quantized_model(model: ir.Model, plan: Plan, state: State) -> ir.Model:
     nodes = {node.name or "": node for node in copy.graph}
     for layer in plan.layers:
         writer.quantize_layer(layer, nodes)
+    writer.tempting = frozenset(node for node in copy.graph if writer.is_tempting(node))
     values = {value.name or "": value for value in values_of(copy.graph)}
     wide = {tensor for quantizer in plan.quantizers if quantizer.bits == 16 for tensor in quantizer.tensors}
     for name, position in plan.operands:
@@ -90,6 +93,7 @@ class _Writer:
         self.compute = {layer.node: layer for layer in plan.layers}
         self.has_output_dtype = model.opset_imports[""] >= OUTPUT_DTYPE_OPSET
         self.constants: dict[str, ir.Value] = {}
+        self.tempting: frozenset[ir.Node] = frozenset()
 
     def drop_saturated(self) -> None:
         """Take out each Relu and Clip whose work the quantizer behind it does."""
@@ -230,14 +234,23 @@ class _Writer:
                 return [self.constant(f"{stem}_gate_read_{part}") for part in ("scale", "zero_point")]
         return []
 
+    def is_tempting(self, node: ir.Node) -> bool:
+        """Whether a node is a layer in float that ONNX Runtime would quantize between two quantizers.
+
+        It rounds the weights of such a one to nearest, unless its WeightBiasQuantization is turned off.
+        """
+        if node.op_type not in _QUANTIZED_BY_ORT or node.domain or node.name in self.compute:
+            return False
+        data = "" if node.inputs[0] is None else node.inputs[0].name or ""
+        rounded = data in self.plan.by_tensor and (node.name, data) not in self.plan.unrounded
+        return rounded and constant(node.inputs[1]) is not None
+
     def scaled_by_channel(self, value: ir.Value) -> bool:
         """Whether a quantizer has scales by channel, or the layer that writes its tensor reads such."""
         quantizers = self.plan.by_tensor
         if self.by_channel(quantizers[value.name or ""].name):
             return True
-        node = value.producer()
-        while node is not None and node.op_type in _FUSED_OVER and node.inputs[0] is not None:
-            node = node.inputs[0].producer()
+        node = _written_by(value)
         layer = None if node is None else self.compute.get(node.name or "")
         return layer is not None and self.by_channel(quantizers[layer.inputs[0]].name)
 
@@ -245,15 +258,16 @@ class _Writer:
         """What a quantizer reads of a value: a Max of it alone where ONNX Runtime must not fuse the two.
 
         It would also put the quantizer in front of a MaxPool in float, and pool integers channel by channel,
-        which takes ten times as long. Its convolution refuses scales by channel, once it runs. (measured with
-        ONNX Runtime 1.31)
+        which takes ten times as long. Its convolution refuses scales by channel, once it runs. A layer in
+        float it would quantize. (measured with ONNX Runtime 1.31)
         """
         node = value.producer()
         if node is None:
             return value
         everywhere = self.plan.target.placement == "everywhere"
         pools = everywhere and node.op_type == "MaxPool" and float_name(node) in dict(self.plan.float_nodes)
-        if not pools and not self.scaled_by_channel(value) and not (everywhere and wrongly_fused(node)):
+        fused = everywhere and (wrongly_fused(node) or _written_by(value) in self.tempting)
+        if not pools and not fused and not self.scaled_by_channel(value):
             return value
         return self.apart(value, self.names.alone(value.name or ""))
 
@@ -269,3 +283,11 @@ class _Writer:
         if producer is not None:
             self.graph.insert_after(producer, alone)
         return out
+
+
+def _written_by(value: ir.Value) -> ir.Node | None:
+    """The node that computes a value, in front of what ONNX Runtime fuses with it."""
+    node = value.producer()
+    while node is not None and node.op_type in _FUSED_OVER and node.inputs[0] is not None:
+        node = node.inputs[0].producer()
+    return node

@@ -108,5 +108,9 @@ def _outline(model: ir.Model) -> onnx.ModelProto:
         constants,
         value_info=[ir.serde.serialize_value(v) for v in known],
     )
+    for node in proto.node:
+        if node.op_type == "STFT" and all(one.name != "onesided" for one in node.attribute):
+            # the operator's default is 1, and onnx infers the shape of 0 (onnx/defs/math/defs.cc)
+            node.attribute.append(onnx.helper.make_attribute("onesided", 1))
     opsets = [onnx.helper.make_opsetid(domain, version) for domain, version in model.opset_imports.items()]
     return onnx.helper.make_model(proto, opset_imports=opsets, ir_version=model.ir_version)

@@ -96,9 +96,18 @@ def _with_measure(options: AutoOptions) -> AutoOptions:
     """The options with the measure that the goal is of, where it is one's figure.
 
     Raises:
-        UsageError: the two do not go together.
+        UsageError: the two do not go together, or the goal is no loss.
     """
-    name = options.goal.partition(":")[0]
+    name, _, wanted = options.goal.partition(":")
+    reading = float(wanted)
+    if name == "sqnr" and reading <= 0:
+        raise UsageError(
+            f"--goal {options.goal} is met by noise: give the decibels to reach, such as sqnr:30"
+        )
+    if name not in {"sqnr", "score"} and reading > 0:
+        raise UsageError(
+            f"--goal {options.goal} asks for more than float has: {name}:-{reading:g} allows that loss"
+        )
     if name == "score" and not options.measure:
         raise UsageError("--goal score is of a measure of yours: give --measure FILE.py")
     if name == "map" and not any(str(one).partition(":")[0] == "detection" for one in options.measure):

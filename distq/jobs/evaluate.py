@@ -19,7 +19,7 @@ from distq.engine.progress import Reporter
 from distq.engine.run import run_units
 from distq.errors import DataError, ModelError, UsageError
 from distq.exchange.model_file import is_caffe, network_reader
-from distq.graph.dynamic import compared_tensors
+from distq.graph.compared import compared_tensors
 from distq.graph.heads import with_tensors
 from distq.graph.input_shapes import with_shapes
 from distq.graph.large import from_proto
@@ -98,7 +98,7 @@ def _evaluated(
         reference = None if theirs is None else executor.share(theirs)
         pieces = shard(indices, options.shard_size, portions_for(executor.workers))
         units = [Evaluate((model,), reference, data, piece, measuring=measuring) for piece in pieces]
-        reporter.start("evaluate", len(indices), "images")
+        reporter.start("evaluate", len(indices), "samples")
         results = []
         skipped = 0
         for result in run_units(executor, None, units, reporter, weight=lambda u: len(u.indices)):  # type: ignore[attr-defined]  # units with samples
@@ -179,11 +179,16 @@ def _comparable(
 ) -> tuple[bytes, bytes]:
     """Both models, with what can be compared as outputs where the shape of one depends on the data.
 
+    Indices are compared by what they are chosen from where both models choose alike and no measure is named.
+
     Raises:
         ModelError: they have not as many outputs, or not as many of these.
     """
-    ours, theirs = compared_tensors(candidate[1]), compared_tensors(against[1])
-    if len(ours) != len(theirs):
+    for indices in (True, False)[bool(options.measure) :]:
+        ours, theirs = (compared_tensors(model, indices=indices) for _, model in (candidate, against))
+        if len(ours) == len(theirs):
+            break
+    else:
         counts = [len(model.graph.outputs) for _, model in (candidate, against)]
         if counts[0] != counts[1]:
             raise ModelError(
@@ -194,7 +199,7 @@ def _comparable(
             f"{options.candidate} and {options.against} differ in front of outputs whose shape depends on "
             "the data: compare a model with the one that it was made from"
         )
-    if set(theirs) <= {value.name for value in against[1].graph.outputs}:
+    if theirs == [value.name for value in against[1].graph.outputs]:
         return candidate[0].SerializeToString(), against[0].SerializeToString()
     return with_tensors(_copy(candidate[0]), ours), with_tensors(_copy(against[0]), theirs)
 

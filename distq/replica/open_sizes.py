@@ -1,4 +1,4 @@
-"""Pictures of a size that a network leaves open and yet cannot compute with: what to do about it.
+"""Sizes of pictures that a network leaves open and yet cannot compute with, and numbers that it lacks.
 
 A network that halves the picture five times and adds what it enlarges again takes multiples of 32 alone,
 which its file does not say.
@@ -36,7 +36,7 @@ def run_sample(
 
     Raises:
         DataError: the network leaves sizes of pictures open, does not run with those of this sample, and does
-            with others; saying with which.
+            with others, saying with which; or whole numbers of the sample are what it does not run with.
         ExecutionError: it fails otherwise.
     """
     try:
@@ -44,6 +44,7 @@ def run_sample(
     except RunError as error:
         step = _running_multiple(session, specs, feeds)
         if step is None:
+            _require_numbers(session, feeds, where)
             raise
         picture = next(spec for spec in specs if _is_open(spec))
         size = shape_text(feeds[picture.name].shape[1:])
@@ -51,6 +52,25 @@ def run_sample(
             f"{where}: the model leaves the size of input {picture.name!r} open and does not run with "
             f"{size}: resize with multiple_of: {step} in --preprocess, or to one height and width"
         ) from error
+
+
+def _require_numbers(session: Session, feeds: Feeds, where: str) -> None:
+    """Refuse whole numbers where the network runs with zeros in their place, such as words that it lacks.
+
+    Raises:
+        DataError: naming the input.
+    """
+    for name, array in feeds.items():
+        if name not in session.inputs or array.dtype.kind not in "iu" or not array.any():
+            continue
+        try:
+            session.run({**feeds, name: np.zeros_like(array)})
+        except ExecutionError:
+            continue
+        raise DataError(
+            f"{where}: input {name!r} holds {array.min()} to {array.max()}, where the model runs with 0: "
+            "give numbers that it knows, such as those of its own vocabulary"
+        )
 
 
 def _running_multiple(session: Session, specs: Sequence[InputSpec], feeds: Feeds) -> int | None:

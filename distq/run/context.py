@@ -194,7 +194,7 @@ class Run:
     def images(self, stage: str, units: Sequence[Unit]) -> Iterator[Arrays]:
         """The same under a progress bar that counts the units' samples."""
         self._require_time(next(iter(self._portions(units)), ()))
-        self.reporter.start(stage, sum(map(_images, units)), "images")
+        self.reporter.start(stage, sum(map(_images, units)), "samples")
         try:
             yield from self._results(units, _images)
         finally:

@@ -25,7 +25,7 @@ from distq.run.figures import ComparedFigures, MeasureFigures
 from distq.search.measures.class_names import class_map
 from distq.search.measures.detection import Detection
 from distq.search.measures.heads import HEADS
-from distq.search.measures.measure import Measure, Record, figures
+from distq.search.measures.measure import Facts, Measure, Outputs, Record, figures
 from distq.search.measures.recognise import recognise
 from distq.search.measures.similarity import Cosine, Nmse, Sqnr, Squared
 from distq.search.measures.text import Text, recognise_text
@@ -95,11 +95,15 @@ def make_measuring(
     truth = None
     for name in names:
         kind, _, asked = name.partition(":") if isinstance(name, str) else ("", "", "")
-        if kind != "detection" and kind not in _SEEN:
-            made.append(_measure(name, allow_code=allow_code))
+        known = None if kind == "detection" or kind in _SEEN else _measure(name, allow_code=allow_code)
+        if known is not None and not isinstance(known, TopK):
+            made.append(known)
             continue
         sample = first_sample(data, indices)
         outputs = as_numbers(session.run(sample.inputs))
+        if known is not None:
+            made.append(_of_labels(known, dict(zip(session.outputs, outputs, strict=True)), sample))
+            continue
         if kind in _SEEN:
             made.append(_SEEN[kind](outputs, asked))
             if isinstance(made[-1], Text):
@@ -110,6 +114,11 @@ def make_measuring(
         truth = _truth(data, annotations, indices)
         made.append(_detection(asked, outputs, picture_input(data.inputs, sample.inputs)[1], truth, reporter))
     return Measuring(tuple(made), session.outputs, truth)
+
+
+def names_measures(options: CalibrateOptions) -> bool:
+    """Whether a measure is named, which is to see the outputs as the user gets them."""
+    return bool(options.measure) or getattr(options, "diff", DEFAULT_DIFF) != DEFAULT_DIFF
 
 
 def measures_of(
@@ -189,6 +198,21 @@ def _measure(name: Named, *, allow_code: bool) -> Measure:
         return open_user_measure(Path(name), allow_code=allow_code)
     known = one_of([*NAMES, "a Python file"])
     raise UsageError(f"no measure is called {name!r}: it is {known}")
+
+
+def _of_labels(measure: Measure, outputs: Outputs, sample: Sample) -> Measure:
+    """A measure of right answers, where samples say what is right.
+
+    Raises:
+        UsageError: they do not, or the network answers otherwise.
+    """
+    facts = Facts(sample.index, sample.name, sample.inputs, sample.label)
+    if measure.score(outputs, facts) is None:
+        raise UsageError(
+            f"--measure {measure.name} needs labels and one row of class scores: give --labels FILE, or "
+            "another measure"
+        )
+    return measure
 
 
 def _truth(data: DatasetSpec, annotations: Path | None, indices: Sequence[int]) -> Truth | None:

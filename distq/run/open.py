@@ -19,7 +19,7 @@ from distq.engine.journal import Journal
 from distq.engine.progress import Reporter
 from distq.engine.stalls import watched
 from distq.errors import DistqError, ExecutionError, InputError, InterruptedRun
-from distq.graph.dynamic import feeding_outputs_of_dynamic_shape
+from distq.graph.compared import remarks
 from distq.graph.heads import parts, reported, with_places
 from distq.graph.load import LoadedModel
 from distq.graph.plan import Plan
@@ -30,7 +30,7 @@ from distq.run.configured import tell_differences
 from distq.run.context import Run
 from distq.run.identity import identity
 from distq.run.loading import checked, first_samples
-from distq.run.measures import measures_of
+from distq.run.measures import measures_of, names_measures
 from distq.run.prepare import prepare_model, prepare_shown
 from distq.run.pulse import Pulse
 from distq.run.records import read_result
@@ -131,7 +131,10 @@ def _opened(  # noqa: PLR0917  # those of open_run, and the workers
             workers = starting.take() if lender is None else lender.lend(own_identity)
             pulse.executor = executor = stack.enter_context(workers)
             stack.enter_context(loaded_set_aside())
-            places, shown = parts(loaded.model, plan), reported(loaded.model)
+            places, shown = (
+                parts(loaded.model, plan),
+                reported(loaded.model, indices=not names_measures(options)),
+            )
             original = with_places(loaded.serialized(), shown)
             measuring, lowered = measures_of(options, original, data, selection.calibration, reporter)
             run = Run(
@@ -155,7 +158,7 @@ def _opened(  # noqa: PLR0917  # those of open_run, and the workers
                 alone=lender is None,
                 time=limit,
             )
-            for note in (*_notes(loaded, plan, compared=bool(shown)), *data.notes):
+            for note in (*_notes(loaded, plan, options), *data.notes):
                 run.warn(note)
             try:
                 yield run
@@ -226,21 +229,12 @@ def _unchanged(
     return prepare_model(options, same.without)
 
 
-def _notes(loaded: LoadedModel, plan: Plan, *, compared: bool) -> Iterator[str]:
+def _notes(loaded: LoadedModel, plan: Plan, options: CalibrateOptions) -> Iterator[str]:
     """What a person should know of the network before it is worked on."""
     yield from loaded.notes
     for name in plan.settings.unused:
         yield f"{name} has no threshold of its own: what the prototxt sets for it has no effect"
-    if compared:
-        yield _comparison_of(loaded)
-
-
-def _comparison_of(loaded: LoadedModel) -> str:
-    """What is compared where the shape of outputs depends on the data."""
-    dynamic = feeding_outputs_of_dynamic_shape(loaded.model)
-    names = ", ".join(loaded.model.graph.outputs[position].name or "" for position in dynamic)
-    nodes = {node.op_type: None for places in dynamic.values() for node, _ in places}
-    return f"the shape of {names} depends on the data: compared is what {' and '.join(nodes)} reads"
+    yield from remarks(loaded.model, indices=not names_measures(options))
 
 
 def as_begun(options: Options) -> Options:

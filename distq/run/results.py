@@ -91,7 +91,7 @@ class Cost(Result):
 
 
 class InsignificantCandidate(Result):
-    """A threshold that was better on the mean over the tuning images, but may have been so by chance.
+    """A threshold that was better on the mean over the tuning samples, but may have been so by chance.
 
     Attributes:
         threshold: the candidate.
@@ -113,7 +113,7 @@ class SearchedLayer(Result):
         name: of its quantizer.
         start: threshold before the search.
         threshold: and after it.
-        before: mean diff over the tuning images with ``start``, as the strategy measures it.
+        before: mean diff over the tuning samples with ``start``, as the strategy measures it.
         after: and with ``threshold``.
         scored: candidates, as the strategy's serial rule counts them.
         dropped: of these, given up before they were scored on all images.
@@ -159,7 +159,7 @@ class IntegerKernels(Result):
 
 
 class CurvePoint(Result):
-    """The network on the tuning images with the first ``budget`` of what ``tune`` chose to make better.
+    """The network on the tuning samples with the first ``budget`` of what ``tune`` chose to make better.
 
     Attributes:
         budget: how many: 16-bit activations first, then float layers.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,8 +62,7 @@ class _Simulator:
         Raises:
             WrongUse: there is no such input, or the array is of another shape or dtype.
         """
-        if not 0 <= index < len(self.network.inputs):
-            raise WrongUse(f"{self.network.name} has {len(self.network.inputs)} inputs, none at {index}")
+        self._require(index, len(self.network.inputs), "inputs")
         spec = self.network.inputs[index]
         array = np.asarray(data)
         if array.dtype != np.dtype(spec.dtype):
@@ -98,9 +98,12 @@ class _Simulator:
         """
         if self._results is None:
             raise WrongUse(f"{self.network.name} has no outputs yet: call invoke before get_output")
-        if not 0 <= index < len(self._results):
-            raise WrongUse(f"{self.network.name} has {len(self._results)} outputs, none at {index}")
+        self._require(index, len(self._results), "outputs")
         return self._results[index]
+
+    def _require(self, index: object, count: int, what: str) -> None:
+        if not isinstance(index, SupportsIndex) or not 0 <= operator.index(index) < count:
+            raise WrongUse(f"{self.network.name} has {count} {what}, none at {index!r}")
 
 
 class float_simulator(_Simulator):  # noqa: N801  # the vendor's name

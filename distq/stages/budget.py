@@ -55,7 +55,7 @@ def spend(run: Run, options: TuneOptions, form: Form) -> Form:
 
 
 def best_choice(run: Run, options: TuneOptions, form: Form) -> Form:
-    """Of the choices by either measure, the one closest to float on the tuning images, corrected for it."""
+    """Of the choices by either measure, the one closest to float on the tuning samples, corrected for it."""
     found = [corrected(run, with_choice(form, choice)) for choice in worst(run, options, form)]
     best = closest(run, found) if len(found) > 1 else found[0]
     shown = form.in_effect(best.choice)
@@ -77,7 +77,7 @@ def with_choice(form: Form, choice: Choice) -> Form:
 
 
 def reconsider(run: Run, options: TuneOptions, start: Form, found: Form) -> Form:
-    """Choose again with the thresholds the search found; keep whichever is closer to float on tuning images.
+    """Choose again with the thresholds the search found; keep whichever is closer to float on tuning samples.
 
     Also measures the curve: the network corrected with 0, 1, 2 and so on of what was chosen.
 
@@ -105,7 +105,7 @@ def reconsider(run: Run, options: TuneOptions, start: Form, found: Form) -> Form
 
 
 def curve(run: Run, start: Form, choices: Sequence[Choice], forms: Sequence[Form]) -> tuple[CurvePoint, ...]:
-    """What each choice leaves on the tuning images, by the form made with it.
+    """What each choice leaves on the tuning samples, by the form made with it.
 
     Args:
         run: gives workers and samples.

@@ -124,7 +124,7 @@ def statistics(results: Sequence[Arrays], model: int) -> ImageStatistics:
 
 
 def tuning_diffs(run: Run, stage: str, forms: Sequence[Form]) -> list[npt.NDArray[np.float64]]:
-    """What a choice between forms goes by: each one's diffs on the tuning images, (images,).
+    """What a choice between forms goes by: each one's diffs on the tuning samples, (images,).
 
     An image's diff is its contribution to the NMSE, of the parts of the outputs where they are put together;
     or its loss where the run lowers another measure.
@@ -151,7 +151,7 @@ def diffs_of(
 
 
 def closest(run: Run, forms: Sequence[Form], stage: str = "compare choices") -> Form:
-    """The form that is closest to float on the tuning images; of equals the first."""
+    """The form that is closest to float on the tuning samples; of equals the first."""
     scores = [mean_over_images(diff) for diff in tuning_diffs(run, stage, forms)]
     return forms[min(range(len(forms)), key=lambda i: (scores[i], i))]
 
@@ -177,7 +177,7 @@ def choose(
     Args:
         run: gives workers and samples.
         kind: what is chosen, for the journal.
-        diffs: of each choice on the tuning images, (images,).
+        diffs: of each choice on the tuning samples, (images,).
         labels: what each is called.
         better: says so of a choice and the first.
     """

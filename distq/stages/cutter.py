@@ -105,7 +105,7 @@ class Cutter:
     def errors(
         self, tuned: Tuned, encodings: Sequence[Encoding], state: State, images: tuple[int, int]
     ) -> Errors:
-        """Squared errors (candidates, images, outputs) on tuning images ``images[0]`` to ``images[1]``."""
+        """Squared errors (candidates, images, outputs) on tuning samples ``images[0]`` to ``images[1]``."""
         touched = self.touched(tuned.quantizer)
         candidates = tuple(map(tuned.constants, encodings))
         advance = self.before(tuned.quantizer, state)

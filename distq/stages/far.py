@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from distq.errors import plural
-from distq.graph.dynamic import compared_tensors
 from distq.graph.islands import is_depthwise
 from distq.graph.network_cost import shares
 from distq.graph.ordered import outputs_by_rank
@@ -27,13 +26,16 @@ MOST_OUTPUTS = 4
 """Outputs that are named, the furthest from float first."""
 
 
-def far_from_float(final: Form, found: Comparison, sums: ImageStatistics) -> Iterator[str]:
+def far_from_float(
+    final: Form, found: Comparison, sums: ImageStatistics, names: Sequence[str]
+) -> Iterator[str]:
     """What to try where the INT8 model is too far from float to be of use.
 
     Args:
         final: what is exported.
         found: the figures of the report.
         sums: those of each output that they are made of.
+        names: of what is compared, in the order of the sums.
     """
     accuracy = found.after or found.before
     if accuracy.sqnr_db is None or accuracy.sqnr_db >= LEAST_SQNR_DB:
@@ -46,7 +48,7 @@ def far_from_float(final: Form, found: Comparison, sums: ImageStatistics) -> Ite
     if target.placement == "everywhere":
         tries.append("--target openvino rounds fewer tensors, for runtimes that take it")
     told = f"the INT8 model is {accuracy.sqnr_db:.1f} dB from float, under {LEAST_SQNR_DB}"
-    yield f"{told}{_by_output(final, sums)}: {'; '.join(tries)}"
+    yield f"{told}{_by_output(names, sums)}: {'; '.join(tries)}"
     ranked = outputs_by_rank(final.model)
     if ranked:
         yield (
@@ -55,9 +57,8 @@ def far_from_float(final: Form, found: Comparison, sums: ImageStatistics) -> Ite
         )
 
 
-def _by_output(final: Form, sums: ImageStatistics) -> str:
+def _by_output(names: Sequence[str], sums: ImageStatistics) -> str:
     """How far each output is, where there are several."""
-    names = compared_tensors(final.model)
     errors, powers = sums.error.sum(axis=0), sums.power.sum(axis=0)
     if len(names) != len(errors) or len(names) < 2:
         return ""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from distq.engine.journal import Journal
 from distq.errors import DistqError
 from distq.files import atomic_write
+from distq.graph.compared import compared_tensors
 from distq.graph.predicted import predicted
 from distq.replica.speed import FEW_ROUNDS
 from distq.replica.worker import WorkerSettings
@@ -14,7 +15,7 @@ from distq.run.auto_report import AutoReport
 from distq.run.context import Run
 from distq.run.figures import Speed
 from distq.run.held_out import record_held_out
-from distq.run.measures import first_sample
+from distq.run.measures import first_sample, names_measures
 from distq.run.records import close_run, run_record
 from distq.run.results import Comparison, RunResult, SearchedLayer
 from distq.run.speed import speed
@@ -48,13 +49,13 @@ def finish(run: Run, before: Form, after: Form | None = None, report: AutoReport
     models = [run.share_reported(form.exported) for form in (before, after) if form is not None]
     tuned = None if after is None else 1
     found = compare_models(
-        run, "compare on tuning images", models, run.data, run.selection.tuning, measuring=run.measuring
+        run, "compare on tuning samples", models, run.data, run.selection.tuning, measuring=run.measuring
     )
     tuning = comparison(found, 0, tuned, run.measuring)
     holdout: Comparison | None = None
     last, results = len(models) - 1, found
     if run.selection.holdout:
-        stage = "compare on held-out images"
+        stage = "compare on held-out samples"
         results = compare_models(
             run, stage, models, run.holdout_data, run.selection.holdout, measuring=run.measuring
         )
@@ -63,8 +64,9 @@ def finish(run: Run, before: Form, after: Form | None = None, report: AutoReport
         record_held_out(run.journal, results, kept, run.measuring)
     timed = _speed(run, final) if run.options.report and run.alone else None
     shown, sums = (tuning, found) if holdout is None else (holdout, results)
+    names = compared_tensors(final.model, indices=not names_measures(run.options))
     told = (
-        *(far_from_float(final, shown, statistics(sums, last)) if shown else ()),
+        *(far_from_float(final, shown, statistics(sums, last), names) if shown else ()),
         *unlike_calibration(len(run.selection.calibration), tuning, holdout),
         *_slower_than_float(final),
     )

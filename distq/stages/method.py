@@ -117,7 +117,7 @@ def method_of(form: Form) -> str | None:
 
 
 def best_method(run: Run, form: Form, searched: Collection[str], own: str) -> Form:
-    """The form with the thresholds of the method that is closest to float on the tuning images.
+    """The form with the thresholds of the method that is closest to float on the tuning samples.
 
     All are compared on weights and biases made for the first method, whichever one the form has: what is made
     for thresholds that clip too much says nothing of others. They are still to be corrected where another

@@ -195,7 +195,7 @@ class PrefixScorer(Scorer):
 
 
 def float_power(run: Run, reference: Blob) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Power of each float output summed over the tuning images, (outputs,), and their element counts."""
+    """Power of each float output summed over the tuning samples, (outputs,), and their element counts."""
     tuning = run.tuning
     parts = portions(tuning, 0, len(tuning), run.executor.workers)
     units = [Outputs(reference, run.data, part.indices, part.number) for part in parts]

@@ -135,8 +135,8 @@ def _search(
     measured = [decision for decision in decisions if decision.scored]
     if run.lowered is not None and measured and not any(decision.before for decision in measured):
         run.warn(
-            f"--diff {run.lowered.measure.name} is 0 on all tuning images, so it tells no candidates apart: "
-            "take images with something to find"
+            f"--diff {run.lowered.measure.name} is 0 on all tuning samples, so it tells no candidates apart: "
+            "take samples with something to find"
         )
 
 

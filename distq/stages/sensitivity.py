@@ -68,9 +68,9 @@ class Variants:
     """Measures one quantized network with parts of it in float.
 
     Args:
-        run: gives workers; samples are its first tuning images.
+        run: gives workers; samples are its first tuning samples.
         form: the quantized network.
-        images: how many samples; None: all tuning images.
+        images: how many samples; None: all tuning samples.
         in_parts: measure as choices do, by the parts of the outputs; otherwise by the outputs.
         float_network: most of each variant is in float.
     """

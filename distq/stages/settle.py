@@ -12,7 +12,7 @@ from distq.stages.form import Form
 def settle(run: Run, start: Form, form: Form) -> Form:
     """The form with what lies behind moved thresholds rounded and corrected again, or as it is.
 
-    Whichever is closer to float on the tuning images.
+    Whichever is closer to float on the tuning samples.
 
     Args:
         run: gives workers and samples.

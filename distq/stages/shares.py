@@ -33,9 +33,9 @@ def lost_to_shares(run: Run, form: Form, found: ImageStatistics) -> Iterator[str
     """A line where the network is much closer to float with its attentions' shares in float.
 
     Args:
-        run: gives workers and the tuning images.
+        run: gives workers and the tuning samples.
         form: the quantized network.
-        found: its sums on the tuning images.
+        found: its sums on the tuning samples.
     """
     first = ImageStatistics(*(array[:IMAGES] for array in astuple(found)))
     whole = nmse(first)

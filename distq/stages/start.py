@@ -2,7 +2,7 @@
 
 The forms are the network as it was calibrated, with another method's thresholds, and with channels evened
 out, which has to gain more. A method that the user names stays unless another is better by more than a
-standard error on the tuning images: what gains less does as often lose on others.
+standard error on the tuning samples: what gains less does as often lose on others.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def choose_start(run: Run, options: TuneOptions, form: Form) -> Form:
 def best_form(run: Run, options: TuneOptions, form: Form, start: Form, *, even: bool) -> Form:
     """The network as it was calibrated, with other thresholds, or equalized.
 
-    Each form has its weights rounded and its biases corrected before it is compared on the tuning images:
+    Each form has its weights rounded and its biases corrected before it is compared on the tuning samples:
     without, the errors that correction takes away decide. Other thresholds have to be better beyond chance,
     and an equalized network clearly. Each has to be better on calibration samples that are not tuned on as
     well; where there are any, being better on the mean of both is enough for an equalized network, if not one

@@ -26,8 +26,8 @@ ORT = Target(
     writes_float=frozenset({"MatMul", "Gemm"}),
     subpixel=True,
     times=KernelTimes(
-        int8=FormTimes(start=1.3, thin=75, dense=8, value=0.13, entered=0.4),
-        in_float=FormTimes(start=0.8, thin=38, dense=20, value=0.1, entered=0.2),
+        int8=FormTimes(start=1.3, thin=75, dense=8, group=35, value=0.13, entered=0.4),
+        in_float=FormTimes(start=0.8, thin=38, dense=20, group=8, value=0.1, entered=0.2),
         few=4,
     ),
 )

@@ -13,6 +13,7 @@ class FormTimes:
         start: of each kernel, whatever it computes.
         thin: of a million multiplications where a written value is made of few channels.
         dense: the same, of many channels.
+        group: of a thousand positions of one group of a grouped convolution, beside its multiplications.
         value: of a thousand values that another kernel writes.
         entered: of a thousand values that are brought into this form from the other one.
     """
@@ -20,6 +21,7 @@ class FormTimes:
     start: float
     thin: float
     dense: float
+    group: float
     value: float
     entered: float
 

@@ -74,7 +74,7 @@ def run_one(network: str, effort: int, target: str) -> Run:
     cost = run.result.cost
     print(
         f"{network}, effort {effort}: {run.held_out.sqnr_db:.2f} dB held out, {run.tuning.sqnr_db:.2f} dB on "
-        f"tuning images, {cost.int8_forwards:.0f} INT8 forwards, {cost.seconds:.0f} s",
+        f"tuning samples, {cost.int8_forwards:.0f} INT8 forwards, {cost.seconds:.0f} s",
         flush=True,
     )
     return run

@@ -1,4 +1,4 @@
-"""Seconds of the search with one worker and with two, on few and on many tuning images.
+"""Seconds of the search with one worker and with two, on few and on many tuning samples.
 
     .venv/bin/python scripts/benchmarks/search_workers.py
     .venv/bin/python scripts/benchmarks/search_workers.py --models squeezenet1.1 --images 20 --repeats 3

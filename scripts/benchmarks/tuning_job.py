@@ -54,7 +54,7 @@ def open_tuning(network: str, **given: Any) -> Iterator[tuple[Run, TuneOptions]]
 
 
 def held_out_nmse(run: Run, *forms: Form) -> list[float]:
-    """NMSE of INT8 networks on the held-out images."""
+    """NMSE of INT8 networks on the held-out samples."""
     blobs = [run.executor.share(form.exported) for form in forms]
     results = compare_models(run, "compare", blobs, run.holdout_data, run.selection.holdout)
     return [accuracy(results, i).nmse for i in range(len(forms))]

@@ -244,7 +244,7 @@ def test_the_result_is_a_table(job, capsys):
     job("tune", RUN)
     assert cli.invoke(["tune", "m.onnx", "--out", "run"]) == 0
     out, _ = shown(capsys)
-    assert "On 7 images held out" in out
+    assert "On 7 samples held out" in out
     assert "run/model.int8.onnx" in out
 
 
@@ -304,7 +304,7 @@ def test_dataset_build_makes_a_database_that_info_describes(photos, capsys):
 
 def test_dataset_commands_speak_to_a_person(photos, capsys):
     assert cli.invoke(["dataset", "build", str(photos), str(photos / "list.txt"), str(photos / "db")]) == 0
-    assert "db: 2 records, 1 unreadable image left out" in shown(capsys)[0]
+    assert "db: 2 records, 1 unreadable sample left out" in shown(capsys)[0]
     assert cli.invoke(["dataset", "info", str(photos)]) == 0
     out, _ = shown(capsys)
     assert "folder, 2 samples without labels" in out

@@ -61,7 +61,7 @@ def cells(console, name):
 def test_a_tuned_run_has_three_rows(console):
     comparison = Comparison(images=1500, before=BEFORE, after=AFTER, float=FLOAT)
     print_run_result(result(holdout=comparison, tuning=comparison), console)
-    assert "On 1,500 images held out" in console.file.getvalue()
+    assert "On 1,500 samples held out" in console.file.getvalue()
     assert cells(console, "float") == ["80.00%", "95.00%", "", "", ""]
     assert cells(console, "calibrated") == ["78.12%", "90.00%", "24.31", "0.00371", "0.998000"]
     assert cells(console, "tuned") == ["79.00%", "90.00%", "25.02", "0.00315", "0.999000"]
@@ -71,14 +71,14 @@ def test_without_labels_there_is_no_accuracy_column(console):
     unlabelled = Accuracy(nmse=0.01, sqnr_db=20.0, cosine=0.5)
     print_run_result(result(holdout=Comparison(images=1, before=unlabelled)), console)
     assert "top-1" not in console.file.getvalue()
-    assert "On 1 image held out" in console.file.getvalue()
+    assert "On 1 sample held out" in console.file.getvalue()
     assert cells(console, "calibrated") == ["20.00", "0.01", "0.500000"]
     assert cells(console, "tuned") is None
 
 
 def test_without_held_out_images_the_tuning_images_are_shown_and_said_so(console):
     print_run_result(result(tuning=Comparison(images=32, before=BEFORE)), console)
-    assert "On the 32 images tuned on (none were held out)" in console.file.getvalue()
+    assert "On the 32 samples tuned on (none were held out)" in console.file.getvalue()
 
 
 def test_float_layers_are_gathered_by_reason(console):

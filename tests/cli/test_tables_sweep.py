@@ -47,7 +47,7 @@ def test_a_table_a_network_the_front_marked_and_failures_below(console):
     ]
     assert any("2 *" in line for line in lines)
     titles = [line.strip() for line in lines if "held out" in line.lower()]
-    assert titles == ["On 300 images held out", "Nothing held out"]
+    assert titles == ["On 300 samples held out", "Nothing held out"]
     assert "failed: head-mse-auto: no such file" in lines
     assert "3 of 4 runs complete, 1 min 10 s" in lines
     assert lines[-1] == "  o/results.csv"

@@ -39,6 +39,7 @@ def test_any_real_numbers_feed_a_float_input(array, batched):
         ((1, 4), (None, 1, 4), (1, 1, 4)),
         ((5, 1, 4), (5, None, 4), (5, 1, 4)),
         ((0, 4), (None, 4), None),
+        ((1, 0, 4), (1, None, 4), (1, 0, 4)),  # nothing in a cache yet
         ((8, 8), (1, 3, 8, 8), None),
         ((), (1,), (1,)),
         ((), (None,), (1,)),

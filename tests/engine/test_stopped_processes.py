@@ -1,4 +1,4 @@
-"""Processes that are stopped (SIGSTOP), not killed: said, replaced, and gone with one Ctrl-C."""
+"""Processes that are stopped (SIGSTOP), and a raylet that is killed: said, replaced, and nothing left."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ import pytest
 from cluster_processes import processes_with
 from job_helpers import write_photos
 
+from distq.engine.raylet import GONE
+
 SECONDS = 120
 COMMAND = """
 import signal, sys
@@ -31,7 +33,7 @@ def image_preprocess(img_path, norm=True):
     seen = pathlib.Path(__file__ + ".seen")
     if pathlib.Path(img_path).stem == "5" and not seen.exists():
         seen.write_text("there")
-        os.kill({process}, signal.SIGSTOP)
+        os.kill({process}, signal.{how})
     return np.full((1, 3, 8, 8), int(pathlib.Path(img_path).stem) / 9, np.float32)
 """
 
@@ -43,11 +45,11 @@ pytestmark = [
 
 @contextmanager
 def calibrating(
-    place: Path, model: Path, process: str, *options: str
+    place: Path, model: Path, process: str, *options: str, how: str = "SIGSTOP"
 ) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A command whose plug-in stops a process at its sixth image; with what marks its processes."""
+    """A command whose plug-in stops or kills a process at its sixth image; with what marks its processes."""
     write_photos(place / "photos", 12)
-    (place / "plugin.py").write_text(PLUGIN.format(process=process))
+    (place / "plugin.py").write_text(PLUGIN.format(process=process, how=how))
     arguments = [
         "calibrate", model, "--data", place / "photos", "--preprocess", place / "plugin.py", "--allow-code",
         "--samples", 8, "--workers", 2, "--shard-size", 1, "--quiet", "--out", place / "run", *options,
@@ -103,3 +105,12 @@ def test_one_ctrl_c_ends_what_a_stopped_raylet_holds_up(model: Path, tmp_path: P
         "distq: interrupted: continue with the same command and --resume\n",
     )
     assert seconds < 5 + 2, "of which two are for a machine that others use"
+
+
+def test_a_raylet_that_is_killed_ends_the_command_with_one_line(model: Path, tmp_path: Path) -> None:
+    """Ray itself ends the process at its next call, with exit code 1 and nothing said."""
+    with calibrating(tmp_path, model, "os.getppid()", how="SIGKILL") as (command, mark):
+        _, said = command.communicate(timeout=SECONDS)
+        assert none_left(mark)
+    told = [line for line in said.splitlines() if not line.startswith("warning: lost a worker")]
+    assert (command.returncode, told) == (3, [f"distq: {GONE}"])

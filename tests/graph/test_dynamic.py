@@ -6,7 +6,8 @@ import pytest
 from networks import Builder
 from onnx import TensorProto, helper
 
-from distq.graph.dynamic import compared_tensors, feeding_outputs_of_dynamic_shape
+from distq.graph.compared import compared_tensors
+from distq.graph.dynamic import feeding_outputs_of_dynamic_shape
 from distq.graph.heads import Place, parts, reported, with_places
 from distq.graph.placement import make_plan
 from distq.targets.ort import ORT

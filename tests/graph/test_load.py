@@ -106,6 +106,14 @@ def test_a_function_is_inlined(tmp_path):
     assert_computes_the_same(loaded, proto)
 
 
+def test_the_spectrum_of_real_samples_has_one_side_unless_the_file_says_two(tmp_path):
+    b = Builder()
+    b.node("STFT", "x", b.constant(np.int64(4)), b.random(16), output="spectrum")
+    b.node("MatMul", b.node("ReduceMax", "spectrum", axes=[3], keepdims=0), b.random(9, 3), output="y")
+    proto = b.model({"x": [1, 64, 1]}, {"y": [1, 13, 3]}, 17)
+    assert_computes_the_same(load(tmp_path, proto), proto)
+
+
 def test_a_second_load_gives_the_same_bytes_also_in_another_process(tmp_path):
     path = write(tmp_path, exported_at(9))
     own = load_model(path).serialized()

@@ -98,7 +98,7 @@ class Bench:
         return Form(self.loaded.model, self.plan, table=dict(self.table), state=self.state)
 
     def opened(self):
-        """A tuning run whose tuning images are all samples."""
+        """A tuning run whose tuning samples are all samples."""
         return Run(
             options=TuneOptions(
                 model=self.loaded.path, data=self.folder / "samples.npz", out=self.folder / "run"

@@ -335,7 +335,7 @@ BAD: list[tuple[str, str, Entries]] = [
     ),
     ("--float-blocks x", "--float-blocks names x, which is no layer of the model", {}),
     ("--float-inputs scores", "leaves no layer in INT8", {}),
-    ("--float-blocks ,", "names nothing", {}),
+    ("--float-blocks ,", "--float-blocks ,: names nothing", {}),
     ("--conv-groups 1", "--conv-groups 1: input should be greater", {}),
     ("--concat never", "--concat", {}),
     ("--target openvino --concat tie", "--target openvino has no quantizers around a Concat", {}),

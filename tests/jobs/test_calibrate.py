@@ -350,5 +350,5 @@ def test_the_reporter_hears_of_every_image(model: Path, data: Path, tmp_path: Pa
 
     calibrate(model, data, tmp_path / "run", samples=8, shard_size=3, reporter=Counting())
     assert heard["calibrate"] == [8, 8]
-    assert heard["compare on held-out images"] == [4, 4]
+    assert heard["compare on held-out samples"] == [4, 4]
     assert all(total == done for total, done in heard.values())

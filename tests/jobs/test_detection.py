@@ -196,7 +196,7 @@ def test_a_goal_in_map_is_met_with_some_layers_in_float(place: Path, tmp_path: P
 def test_images_with_nothing_to_detect_are_told(place: Path, tmp_path: Path) -> None:
     nothing = write_detector(tmp_path / "nothing.onnx", least=-30)
     run = tune(place, tmp_path / "run", model=nothing)
-    assert any("--diff detection is 0 on all tuning images" in warning for warning in run.warnings)
+    assert any("--diff detection is 0 on all tuning samples" in warning for warning in run.warnings)
 
 
 def test_the_page_draws_the_boxes_of_both_networks(place: Path, tmp_path: Path) -> None:

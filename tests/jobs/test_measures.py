@@ -141,6 +141,8 @@ def test_measures_that_cannot_be_taken_are_told(model: Path, data: Path) -> None
         evaluate(model, data, measure="detection:yolo")
     with pytest.raises(UsageError, match="the first output is 1x6, where text needs steps of classes"):
         evaluate(model, data, against=model, measure="text")
+    with pytest.raises(UsageError, match="--measure top5 needs labels and one row of class scores"):
+        evaluate(model, data, measure="top5")
     with pytest.raises(UsageError, match="--annotations are for --measure detection"):
         evaluate(model, data, annotations=data)
 
@@ -170,11 +172,11 @@ def test_what_people_read_is_measured_and_searched(tmp_path: Path) -> None:
         assert found.against is None
 
 
-def test_the_command_and_job_files_take_them(
-    own: Path, model: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_the_command_and_job_files_take_them(  # noqa: PLR0917  # as pytest calls it
+    own: Path, model: Path, data: Path, labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = [str(model), "--data", str(data), "--executor", "local", "--allow-code"]
-    assert invoke(["eval", *arguments, "--measure", f"topk,{own}"]) == 0
+    assert invoke(["eval", *arguments, "--labels", str(labels), "--measure", f"topk,{own}"]) == 0
     assert "worst" in capsys.readouterr().out
     job = tmp_path / "job.yaml"
     job.write_text(f"{{command: eval, candidate: {model}, data: {data}, measure: 'topk, worst.py'}}")

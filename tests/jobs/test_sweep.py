@@ -284,7 +284,7 @@ class TestCommand:
     def test_a_table_and_the_files(self, file, capsys):
         assert invoke(["sweep", str(file)]) == 0
         shown = capsys.readouterr().out
-        assert "On 4 images held out" in shown
+        assert "On 4 samples held out" in shown
         assert "2 of 2 runs complete" in shown
         assert "results.csv" in shown
 

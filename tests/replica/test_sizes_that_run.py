@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from job_helpers import Graph, calibrate, write_model
+from onnx import TensorProto
 
 from distq.errors import DataError, ExecutionError
 from distq.replica.open_sizes import run_sample
@@ -66,3 +67,22 @@ def test_a_job_ends_with_the_remedy_whichever_sample_it_is(path: Path, tmp_path:
     steps = "inputs: {'*': {steps: [resize: {multiple_of: 16}, color: rgb]}}"
     (tmp_path / "p.yaml").write_text(steps)
     calibrate(path, tmp_path / "photos", tmp_path / "run", samples=8, preprocess=tmp_path / "p.yaml")
+
+
+@pytest.mark.parametrize("odd", [0, 5])
+def test_a_word_that_the_model_does_not_know_is_told_with_its_sample(tmp_path: Path, odd: int) -> None:
+    graph = Graph(0)
+    table = graph.constant(np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32))
+    graph.add("Gather", [table, "words"], "found")
+    graph.add("MatMul", ["found", graph.constant(np.ones((8, 4), np.float32))], "y")
+    proto = graph.model({"y": (1, 6, 4)}, {"words": (1, 6)})
+    proto.graph.input[0].type.tensor_type.elem_type = TensorProto.INT64
+    model = write_model(tmp_path / "model.onnx", proto)
+    words = np.random.default_rng(0).integers(0, 50, (8, 6))
+    words[odd, 2] = 77
+    np.savez(tmp_path / "data.npz", words=words)
+    with pytest.raises(
+        DataError, match=r"input 'words' holds \d+ to 77, where the model runs with 0"
+    ) as told:
+        calibrate(model, tmp_path / "data.npz", tmp_path / "run", samples=8)
+    assert odd == 0 or f"sample {odd}: " in str(told.value)

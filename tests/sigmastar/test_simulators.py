@@ -48,6 +48,7 @@ def test_nhwc_is_turned_and_said(net, model):
     ("wrong", "message"),
     [
         (lambda net: net.set_input(1, np.zeros(1)), "has 1 inputs, none at 1"),
+        (lambda net: net.set_input("x", np.zeros(1)), "has 1 inputs, none at 'x'"),
         (lambda net: net.set_input(0, np.zeros((1, 3, 8, 8))), "takes float32, not float64: convert"),
         (lambda net: net.set_input(0, np.zeros((1, 3, 9, 8), np.float32)), "takes 1x3x8x8, not 1x3x9x8"),
         (lambda net: net.invoke(), "input 'x' is not set: call set_input before invoke"),
