@@ -23,6 +23,7 @@ from distq.graph.settings import NOTHING_SET, Settings
 from distq.graph.slow_groups import slow_groups
 from distq.graph.subpixel import strides_of
 from distq.graph.thin_front import thin_front
+from distq.graph.uneven_channels import uneven_depthwise
 from distq.graph.values import values_of
 from distq.targets.operators import ABSORBING
 from distq.targets.target import Scheme, Target
@@ -88,6 +89,12 @@ def make_plan(
         if kept:
             decided = replace(decided, floats=(*decided.floats, *kept))
             plan = place(settings=decided)
+    kept = _uneven(model, plan)
+    if kept:
+        more = replace(decided, floats=(*decided.floats, *kept))
+        other = place(settings=more)
+        if _is_faster(model, other, plan):
+            plan, decided = other, more
     return replace(plan, settings=decided)
 
 
@@ -103,6 +110,20 @@ def _faster_front(model: ir.Model, plan: Plan) -> tuple[tuple[str, str], ...]:
     if times is None or plan.target.times is None or times.int8 <= times.in_float:
         return ()
     return _unless_all(thin_front(model, plan.target.times), plan)
+
+
+def _uneven(model: ir.Model, plan: Plan) -> tuple[tuple[str, str], ...]:
+    """Depthwise convolutions that may stay float, where INT8 is predicted to be slower than float even so."""
+    times = predicted(model, plan)
+    if times is None or times.int8 <= times.in_float:
+        return ()
+    return _unless_all(uneven_depthwise(model), plan)
+
+
+def _is_faster(model: ir.Model, plan: Plan, other: Plan) -> bool:
+    """Whether the INT8 network of a plan is predicted to take less time than that of another one."""
+    times = [predicted(model, one) for one in (plan, other)]
+    return times[0] is not None and times[1] is not None and times[0].int8 < times[1].int8
 
 
 def _unless_all(found: tuple[tuple[str, str], ...], plan: Plan) -> tuple[tuple[str, str], ...]:
