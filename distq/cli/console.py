@@ -116,7 +116,7 @@ class RichReporter:
         self.finish()
         self._progress = Progress(
             TextColumn("{task.description}", style="bold", markup=False),
-            BarColumn(bar_width=max(10, min(40, self._console.width - 60))),
+            BarColumn(bar_width=max(4, min(40, self._console.width - len(stage) - 50))),
             MofNCompleteColumn(),
             TextColumn("{task.fields[unit]}", markup=False),
             _SpeedColumn(),
@@ -153,8 +153,11 @@ class RichReporter:
 
 class _SpeedColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(rate(speed, str(task.fields["unit"])) if speed else "", style="cyan")
+        speed, unit = task.finished_speed or task.speed, str(task.fields["unit"])
+        said = (
+            rate(speed, unit).replace(f" {unit}/s", "/s") if speed else ""
+        )  # the unit stands in front of it
+        return Text(said, style="cyan")
 
 
 class _TimeColumn(ProgressColumn):
