@@ -154,10 +154,8 @@ class RichReporter:
 class _SpeedColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
         speed, unit = task.finished_speed or task.speed, str(task.fields["unit"])
-        said = (
-            rate(speed, unit).replace(f" {unit}/s", "/s") if speed else ""
-        )  # the unit stands in front of it
-        return Text(said, style="cyan")
+        # the unit stands in front of it
+        return Text(rate(speed, unit).replace(f" {unit}/s", "/s") if speed else "", style="cyan")
 
 
 class _TimeColumn(ProgressColumn):

@@ -54,7 +54,7 @@ def fits(shape: tuple[int, ...], spec: InputSpec) -> bool:
     The first is not 0; another may be, as that of a cache before its first word.
     """
     return len(shape) == len(spec.shape) and all(
-        size >= (axis == 0) if wanted is None else size == wanted
+        (size > 0 or axis > 0) if wanted is None else size == wanted
         for axis, (size, wanted) in enumerate(zip(shape, spec.shape, strict=True))
     )
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from distq.graph.plan import Plan
 
+LEAST_MULTIPLICATIONS = 100_000
+"""With fewer, starting kernels is what takes the time."""
+
 
 @dataclass(frozen=True)
 class NetworkCost:

@@ -106,18 +106,19 @@ def _slow_groups(model: ir.Model, plan: Plan) -> tuple[tuple[str, str], ...]:
 
 def _faster_front(model: ir.Model, plan: Plan) -> tuple[tuple[str, str], ...]:
     """What stays float at the input, where INT8 as a whole is predicted to be slower than float."""
-    times = predicted(model, plan)
-    if times is None or plan.target.times is None or times.int8 <= times.in_float:
-        return ()
-    return _unless_all(thin_front(model, plan.target.times), plan)
+    times = plan.target.times
+    return _unless_all(thin_front(model, times), plan) if times and _is_slower(model, plan) else ()
 
 
 def _uneven(model: ir.Model, plan: Plan) -> tuple[tuple[str, str], ...]:
     """Depthwise convolutions that may stay float, where INT8 is predicted to be slower than float even so."""
+    return _unless_all(uneven_depthwise(model), plan) if _is_slower(model, plan) else ()
+
+
+def _is_slower(model: ir.Model, plan: Plan) -> bool:
+    """Whether the INT8 network is predicted to take more time than float."""
     times = predicted(model, plan)
-    if times is None or times.int8 <= times.in_float:
-        return ()
-    return _unless_all(uneven_depthwise(model), plan)
+    return times is not None and times.int8 > times.in_float
 
 
 def _is_faster(model: ir.Model, plan: Plan, other: Plan) -> bool:

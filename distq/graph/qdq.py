@@ -67,7 +67,7 @@ def quantized_model(model: ir.Model, plan: Plan, state: State) -> ir.Model:
     nodes = {node.name or "": node for node in copy.graph}
     for layer in plan.layers:
         writer.quantize_layer(layer, nodes)
-    writer.tempting = frozenset(node for node in copy.graph if writer.is_tempting(node))
+    writer.requantized = frozenset(node for node in copy.graph if writer.is_requantized(node))
     values = {value.name or "": value for value in values_of(copy.graph)}
     wide = {tensor for quantizer in plan.quantizers if quantizer.bits == 16 for tensor in quantizer.tensors}
     for name, position in plan.operands:
@@ -93,7 +93,7 @@ class _Writer:
         self.compute = {layer.node: layer for layer in plan.layers}
         self.has_output_dtype = model.opset_imports[""] >= OUTPUT_DTYPE_OPSET
         self.constants: dict[str, ir.Value] = {}
-        self.tempting: frozenset[ir.Node] = frozenset()
+        self.requantized: frozenset[ir.Node] = frozenset()
 
     def drop_saturated(self) -> None:
         """Take out each Relu and Clip whose work the quantizer behind it does."""
@@ -234,7 +234,7 @@ class _Writer:
                 return [self.constant(f"{stem}_gate_read_{part}") for part in ("scale", "zero_point")]
         return []
 
-    def is_tempting(self, node: ir.Node) -> bool:
+    def is_requantized(self, node: ir.Node) -> bool:
         """Whether a node is a layer in float that ONNX Runtime would quantize between two quantizers.
 
         It rounds the weights of such a one to nearest, unless its WeightBiasQuantization is turned off.
@@ -266,7 +266,7 @@ class _Writer:
             return value
         everywhere = self.plan.target.placement == "everywhere"
         pools = everywhere and node.op_type == "MaxPool" and float_name(node) in dict(self.plan.float_nodes)
-        fused = everywhere and (wrongly_fused(node) or _written_by(value) in self.tempting)
+        fused = everywhere and (wrongly_fused(node) or _written_by(value) in self.requantized)
         if not pools and not fused and not self.scaled_by_channel(value):
             return value
         return self.apart(value, self.names.alone(value.name or ""))

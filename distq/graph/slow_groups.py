@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from distq.graph.network_cost import multiplications
+from distq.graph.network_cost import LEAST_MULTIPLICATIONS, multiplications
 from distq.graph.predicted import grouped_positions, time_of, time_to_enter
 
 if TYPE_CHECKING:
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from distq.targets.times import KernelTimes
 
 REASON = "a convolution in groups of few channels, faster in float: --float-if-faster never keeps it in INT8"
-
-LEAST = 100_000
-"""Multiplications; with fewer, starting kernels is what takes the time."""
 
 
 def slow_groups(model: ir.Model, times: KernelTimes) -> tuple[tuple[str, str], ...]:
@@ -34,7 +31,7 @@ def slow_groups(model: ir.Model, times: KernelTimes) -> tuple[tuple[str, str], .
 
 def _is_slow(node: ir.Node, times: KernelTimes) -> bool:
     data = node.inputs[0] if node.inputs else None
-    if data is None or not grouped_positions(node) or multiplications(node) < LEAST:
+    if data is None or not grouped_positions(node) or multiplications(node) < LEAST_MULTIPLICATIONS:
         return False
     turned = time_to_enter(data, times.in_float) + time_to_enter(node.outputs[0], times.int8)
     return time_of(node, times.int8, times) > time_of(node, times.in_float, times) + turned

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from distq.graph.layers import float_data
-from distq.graph.network_cost import multiplications
+from distq.graph.network_cost import LEAST_MULTIPLICATIONS, multiplications
 from distq.graph.predicted import is_thin
 from distq.graph.values import constant
 from distq.targets.operators import LAYERS
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 REASON = (
     "a convolution of few channels at the input, faster in float: --float-if-faster never keeps it in INT8"
 )
-
-LEAST = 100_000
-"""Multiplications of all of them; with fewer, starting kernels is what takes the time."""
 
 
 def thin_front(model: ir.Model, times: KernelTimes) -> tuple[tuple[str, str], ...]:
@@ -47,6 +44,6 @@ def thin_front(model: ir.Model, times: KernelTimes) -> tuple[tuple[str, str], ..
                 continue
             found.append(node)
         reached.update(node.outputs)
-    if sum(map(multiplications, found)) < LEAST:
+    if sum(map(multiplications, found)) < LEAST_MULTIPLICATIONS:
         return ()
     return tuple((node.name or "", REASON) for node in found)

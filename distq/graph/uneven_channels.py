@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from distq.graph.islands import is_depthwise
-from distq.graph.network_cost import multiplications
+from distq.graph.network_cost import LEAST_MULTIPLICATIONS, multiplications
 from distq.graph.values import constant
 
 if TYPE_CHECKING:
@@ -23,9 +23,6 @@ REASON = (
     "--float-if-faster never keeps it in INT8"
 )
 
-LEAST = 100_000
-"""Multiplications of all of them; with fewer, starting kernels is what takes the time."""
-
 
 def uneven_depthwise(model: ir.Model) -> tuple[tuple[str, str], ...]:
     """Names of these convolutions' nodes, each with the reason; empty where they do next to nothing.
@@ -34,7 +31,7 @@ def uneven_depthwise(model: ir.Model) -> tuple[tuple[str, str], ...]:
         model: in canonical form.
     """
     found = [node for node in model.graph if is_depthwise(node) and _channels(node) % AT_A_TIME]
-    if sum(map(multiplications, found)) < LEAST:
+    if sum(map(multiplications, found)) < LEAST_MULTIPLICATIONS:
         return ()
     return tuple((node.name or "", REASON) for node in found)
 

@@ -99,7 +99,7 @@ def make_measuring(
         if known is not None and not isinstance(known, TopK):
             made.append(known)
             continue
-        sample = first_sample(data, indices)
+        sample = first_sample(data, indices if known is None else _from_first_label(data, indices))
         outputs = as_numbers(session.run(sample.inputs))
         if known is not None:
             made.append(_of_labels(known, dict(zip(session.outputs, outputs, strict=True)), sample))
@@ -198,6 +198,13 @@ def _measure(name: Named, *, allow_code: bool) -> Measure:
         return open_user_measure(Path(name), allow_code=allow_code)
     known = one_of([*NAMES, "a Python file"])
     raise UsageError(f"no measure is called {name!r}: it is {known}")
+
+
+def _from_first_label(data: DatasetSpec, indices: Sequence[int]) -> Sequence[int]:
+    """These samples from the first on that has a label; all of them where none has one."""
+    dataset = data.open()
+    labelled = (place for place, index in enumerate(indices) if dataset.label(index) is not None)
+    return indices[next(labelled, 0) :]
 
 
 def _of_labels(measure: Measure, outputs: Outputs, sample: Sample) -> Measure:

@@ -43,9 +43,9 @@ def tuned(run: Run, options: TuneOptions, before: Form, *, keeps: bool = True) -
     # what a budget has replaced is not searched, nor what has headroom
     wanted = {*searched_quantizers(options, start)}
     searched = [q for q in spent.plan.quantizers if q in wanted]
-    # each tensor's threshold by the error of the network outputs
-    for name in without_quantizer(options, spent):
+    for name in without_quantizer(options, start):
         run.warn(f"{name} of --layers is not searched: the INT8 network writes it in float")
+    # each tensor's threshold by the error of the network outputs
     moves = Moves(run, spent) if keeps else None
     keep_back(run)
     with run.time.limit():

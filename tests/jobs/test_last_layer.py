@@ -66,3 +66,9 @@ def test_a_table_without_it_serves(place: Path, tmp_path: Path) -> None:
     again = calibrate(place / "model.onnx", place / "data.npy", tmp_path / "again", samples=8, table=table)
     models = [(run.out / "model.int8.onnx").read_bytes() for run in (first, again)]
     assert models[0] == models[1]
+
+
+def test_layers_that_a_budget_puts_in_float_may_be_named(place: Path, tmp_path: Path) -> None:
+    searched = ["depthwise0", "pointwise0", "average", "scores"]
+    found = tune(place, tmp_path / "run", layers=searched, float_budget=2)
+    assert any("scores of --layers" in warning for warning in found.warnings)

@@ -147,6 +147,15 @@ def test_measures_that_cannot_be_taken_are_told(model: Path, data: Path) -> None
         evaluate(model, data, annotations=data)
 
 
+def test_samples_without_a_label_do_not_keep_others_from_being_counted(model: Path, tmp_path: Path) -> None:
+    for i, array in enumerate(samples(3)):
+        np.save(tmp_path / f"{i}.npy", array)
+    (tmp_path / "list.txt").write_text("0.npy\n1.npy 2\n2.npy 4\n")
+    found = evaluate(model, tmp_path / "list.txt", measure="topk")
+    (figures,) = found.measures
+    assert set(figures.candidate) == {"top1", "top5"}
+
+
 def test_what_people_read_is_measured_and_searched(tmp_path: Path) -> None:
     """A recognizer of 8 steps and 5 classes, and a map of probabilities, in one network each."""
     graph = Graph(3)
