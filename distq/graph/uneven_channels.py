@@ -1,7 +1,7 @@
 """Depthwise convolutions whose channels fill no registers, which stay float where INT8 is slower than float.
 
 ONNX Runtime's integer kernel takes 16 channels at a time. Of another number it takes twice as long for each,
-and four times as long as float.
+and three to four times as long as float.
 """
 
 from __future__ import annotations
