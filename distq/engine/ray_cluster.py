@@ -123,9 +123,9 @@ class RayCluster:
                 ):  # Ray ends this process with its raylet, so that waits for our end
                     self._reaper.hurry()
                     self._reaper = self._folder = None
-        if self.ray.raylet is not None:
-            self.ray.raylet.close()
-            self.ray.raylet = None
+        raylet, self.ray.raylet = self.ray.raylet, None
+        if raylet is not None:
+            raylet.close()
         if self._reaper is not None:
             self._reaper.dismiss()
             self._reaper = None

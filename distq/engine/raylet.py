@@ -27,14 +27,14 @@ class Raylet:
         Raises:
             OSError: there is none of this id, or the system has no file descriptors of processes.
         """
-        self._ended = select.poll()
         self._descriptor = os.pidfd_open(process)
-        self._ended.register(self._descriptor, select.POLLIN)
 
     @property
     def gone(self) -> bool:
-        """Whether its process has ended."""
-        return bool(self._ended.poll(0))
+        """Whether its process has ended; may be asked by several threads at once."""
+        ended = select.poll()  # one of its own for each call: Python refuses a second poll of the same one
+        ended.register(self._descriptor, select.POLLIN)
+        return bool(ended.poll(0))
 
     def close(self) -> None:
         """Look no more."""

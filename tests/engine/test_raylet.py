@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -38,3 +40,11 @@ def test_ray_is_not_asked_once_its_raylet_is_gone() -> None:
             ray.nodes()
     ray.raylet.close()
     assert (str(told.value), asked.count) == (GONE, 1)
+
+
+def test_several_threads_may_ask_at_once() -> None:
+    raylet = Raylet(os.getpid())
+    with ThreadPoolExecutor(4) as threads:
+        asked = [threads.submit(lambda: any(raylet.gone for _ in range(5000))) for _ in range(4)]
+    raylet.close()
+    assert [answer.result() for answer in asked] == [False] * 4
