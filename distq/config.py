@@ -27,6 +27,7 @@ from distq.urls import shown, why_unusable
 MethodName = Literal["auto", "max", "kl", "symkl", "jsd", "admm", "aciq", "percentile", "mse"]
 CostName = Literal["macs", "layers", "latency"]
 Rounding = Literal["gptq", "nearest"]
+WeightTypes = Literal["auto", "int8", "uint8"]
 FloatIfFaster = Literal["rule", "measured", "never"]
 StrategyName = Literal["default", "grid", "bitmain", "tpu-mlir"]
 
@@ -159,6 +160,7 @@ class LayerOptions(CommonOptions):
     conv_groups: Annotated[int, Field(ge=2, le=64)] | None = None
     concat: ConcatRule = "auto"
     per_tensor_weights: bool = False
+    weight_type: WeightTypes = "auto"
     quantize_front_end: bool = False
     quantize_shares: bool = False
     float_if_faster: FloatIfFaster = "rule"

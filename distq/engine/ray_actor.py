@@ -35,7 +35,7 @@ class UnitActor:
         """
         import ray  # noqa: PLC0415  # this module is also imported where no Ray is wanted
 
-        from distq.replica.instructions import integer_instructions  # noqa: PLC0415  # the driver needs no ONNX Runtime for it
+        from distq.instructions import integer_instructions  # noqa: PLC0415  # the driver needs no ONNX Runtime for it
 
         if self._decoders is not None:
             self._decoders.require()

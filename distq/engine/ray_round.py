@@ -287,7 +287,7 @@ def require_one_processor(known: dict[str, str], kind: str, where: str) -> None:
 
     Args:
         known: kinds seen so far, each with who has it; this one is added.
-        kind: as :func:`distq.replica.instructions.integer_instructions` names it.
+        kind: as :func:`distq.instructions.integer_instructions` names it.
         where: host and process, for a person.
 
     Raises:

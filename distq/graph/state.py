@@ -22,10 +22,12 @@ from distq.graph.values import constant
 from distq.quant.scheme import (
     Encoding,
     along,
+    as_type,
     fit_weight_scale,
     quantize_weight,
     round_weight,
 )
+from distq.targets.target import WeightType
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -138,11 +140,18 @@ def constants(plan: Plan, state: State, names: Names) -> Constants:
             continue
         weight, stem = state.weights[layer.name], names.weight(layer.name)
         scale = by_phase(written.weight_scale(layer.name, weight.scale), layer.subpixel)
-        found[f"{stem}_quantized"] = as_conv(weight.integers, layer.subpixel)
+        found[f"{stem}_quantized"] = stored_weight(weight.integers, layer, plan.target.weight_type)
         found[f"{stem}_scale"] = scale
-        found[f"{stem}_zero_point"] = np.zeros(scale.shape, np.int8)
+        found[f"{stem}_zero_point"] = as_type(np.zeros(scale.shape, np.int8), plan.target.weight_type)
         found.update(bias_constants(plan, state, names, layer))
     return found
+
+
+def stored_weight(
+    integers: npt.NDArray[np.int8], layer: Layer, weight_type: WeightType
+) -> npt.NDArray[np.int8 | np.uint8]:
+    """A layer's integers as the network holds them: those of a ConvTranspose as its Conv has them."""
+    return as_type(as_conv(integers, layer.subpixel), weight_type)
 
 
 def small_constants(plan: Plan, state: State, names: Names) -> Constants:

@@ -14,9 +14,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from distq import instructions
 from distq.engine.ray_cluster import machine_cores
 from distq.errors import plural
-from distq.replica import instructions
 
 _GIB = 1 << 30
 _SMALL_OBJECT_STORE = 1 * _GIB

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from distq.targets.target import WeightType
+
 ZERO_WEIGHT_SCALE = np.float32(2.0**-20)
 """Scale of a weight channel that is all zero: any carries it, and a small one keeps its bias exact."""
 
@@ -125,6 +127,11 @@ def round_weight(
     spread = along(scale, weight.ndim, axis)
     rounded: npt.NDArray[np.int8] = np.clip(np.rint(weight / spread), -127, 127).astype(np.int8)
     return rounded
+
+
+def as_type(weight: npt.NDArray[np.int8], kind: WeightType) -> npt.NDArray[np.int8 | np.uint8]:
+    """Integers around 0 as they are, or as uint8 around 128."""
+    return weight if kind == "int8" else weight.view(np.uint8) ^ np.uint8(128)
 
 
 def along(values: npt.NDArray[np.float32], ndim: int, axis: int | None) -> npt.NDArray[np.float32]:

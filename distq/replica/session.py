@@ -17,9 +17,9 @@ from distq.ending import stopped_by, temporary_folder
 from distq.errors import ExecutionError, UsageError
 from distq.graph import weight_files
 from distq.graph.weight_files import WEIGHTS_FOLDER, has_files, outside_bytes
+from distq.instructions import has_exact_integer_kernels
 from distq.memory import is_out_of_memory, out_of_memory, rss_bytes
 from distq.replica import cuda
-from distq.replica.instructions import has_exact_integer_kernels
 from distq.replica.outputs import kept_bytes
 from distq.replica.worker import Worker, WorkerSettings
 
@@ -80,7 +80,8 @@ class Session:
     def __init__(
         self, model: bytes, settings: WorkerSettings, *, fused: bool = False, float_network: bool = False
     ) -> None:
-        options = session_options(settings, FASTEST if fused or float_network else LITERAL)
+        level = FASTEST if fused or float_network else LITERAL
+        options = session_options(settings, level, model)
         disabled = DISABLED if float_network else [*DISABLED, FLOAT_LAYOUT]
         before = rss_bytes()
         self._session = _open(model, options, settings, disabled)
@@ -133,9 +134,9 @@ def cached_bytes(worker: Worker) -> Callable[[Session], int]:
 
 
 def session_options(
-    settings: WorkerSettings, level: onnxruntime.GraphOptimizationLevel
+    settings: WorkerSettings, level: onnxruntime.GraphOptimizationLevel, model: bytes
 ) -> onnxruntime.SessionOptions:
-    """Options every session of distq shares."""
+    """Options that distq's sessions share, for this model."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = level
     options.intra_op_num_threads = settings.threads
@@ -147,7 +148,9 @@ def session_options(
         "session.qdqisint8allowed", "1"
     )  # keep int8 tensors, and their names, as written
     if not has_exact_integer_kernels():
-        options.add_session_config_entry("session.x64quantprecision", "1")
+        options.add_session_config_entry("session.x64quantprecision", "1")  # weights become uint8
+        if reads_int8(model):  # uint8 weights have no kernel beside int8 activations: nothing is fused
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
     return options
 
 
@@ -168,6 +171,21 @@ def shipped_session(model: bytes, settings: WorkerSettings) -> onnxruntime.Infer
 def is_float(model: bytes) -> bool:
     """Whether an ONNX file has no quantizers: names of operators stand in it as they are."""
     return b"QuantizeLinear" not in model and b"QLinear" not in model
+
+
+def reads_int8(model: bytes) -> bool:
+    """Whether a QDQ model has activations of int8, which its layers read; weights do not count."""
+    if b"DequantizeLinear" not in model:
+        return False
+    graph = onnx.load_model_from_string(model).graph
+    constants = {t.name: t.data_type for t in graph.initializer}
+    fed = {i.name: i.type.tensor_type.elem_type for i in graph.input}  # a zero point may be a candidate's
+    return any(
+        node.op_type == "DequantizeLinear"
+        and node.input[0] not in constants
+        and (constants | fed).get(node.input[-1]) == onnx.TensorProto.INT8
+        for node in graph.node
+    )
 
 
 @lru_cache(maxsize=KEPT_FUSED)
@@ -195,7 +213,7 @@ def optimized(model: bytes, settings: WorkerSettings) -> bytes:
     """
     with temporary_folder(place=weight_files.folder() if has_files(model) else None) as folder:
         path, weights = folder / "fused.onnx", folder / "fused.weights"
-        options = session_options(settings, NAMED)
+        options = session_options(settings, NAMED, model)
         options.optimized_model_filepath = str(path)
         if has_files(model):
             options.add_session_config_entry(f"{_BESIDE}_file_name", weights.name)

@@ -13,7 +13,7 @@ from distq.data.remote import read_url
 from distq.errors import InputError
 from distq.files import sha256_bytes, sha256_file
 from distq.graph.load import LoadedModel
-from distq.replica.instructions import integer_instructions
+from distq.instructions import integer_instructions
 from distq.run.context import Manifests
 from distq.urls import url_of
 

@@ -19,6 +19,7 @@ ORT = Target(
     signed=False,
     bias="int32",
     activation_bits=(8, 16),
+    weight_types=("int8", "uint8"),
     per_channel_weights=True,
     absorbs_saturation=True,
     channel_scales="gates",

@@ -14,7 +14,7 @@ from distq.engine.executor import LOOK_AHEAD, Unit
 from distq.engine.ray_pool import RayExecutor
 from distq.engine.ray_round import require_one_processor
 from distq.errors import DataError, ExecutionError, InterruptedRun
-from distq.replica.instructions import integer_instructions
+from distq.instructions import integer_instructions
 from distq.replica.worker import WorkerSettings
 
 EVENTS: list[str] = []

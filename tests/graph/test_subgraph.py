@@ -106,19 +106,26 @@ def test_a_tensor_that_only_the_branches_of_an_if_read_crosses_too():
 @pytest.mark.parametrize("name", ["many branches", "ConvTranspose", "MatMul of two tensors", "four outputs"])
 def test_front_and_tail_together_are_the_whole_network_bit_for_bit(load, name, target, scheme):
     quantized = Quantized(load(NETWORKS[name]()), target, scheme, samples=1)
-    network = Network(fuse(quantized.exported, SETTINGS))
+    graph = fuse(quantized.exported, SETTINGS)
+    network, fused = Network(graph), graph != quantized.exported
     feeds = quantized.feeds[0]
     whole = Session(quantized.exported, SETTINGS, fused=True).run(feeds)
     for quantizer in quantized.plan.quantizers:
         tail = network.behind([Names().quantized(t) for t in quantizer.tensors])
         cut = network.frontier(tail)
         made = [name for name in cut if name not in feeds]
-        front = Session(network.extract(network.inputs, made, {}), SETTINGS).run(feeds) if made else []
+        front = (
+            Session(network.extract(network.inputs, made, {}), SETTINGS, fused=True).run(feeds)
+            if made
+            else []
+        )
         env = {**feeds, **dict(zip(made, front, strict=True))}
         reached = [o for o in network.outputs if network.producer[o] in tail]
-        found = Session(network.extract(cut, reached, {}), SETTINGS).run(env)
+        found = Session(network.extract(cut, reached, {}), SETTINGS, fused=True).run(env)
         for output, array in zip(reached, found, strict=True):
-            np.testing.assert_array_equal(array, whole[network.outputs.index(output)])
+            # a graph run as written, for a processor whose kernels saturate, is fused part by part
+            near = 0 if fused else 1e-5
+            np.testing.assert_allclose(array, whole[network.outputs.index(output)], near, near / 10)
 
 
 def test_types_of_all_tensors_of_a_fused_network_are_known(load):

@@ -135,7 +135,7 @@ def test_a_product_stays_a_matmul_for_every_target(load, target):
     types = [n.op_type for n in onnx.load_model_from_string(network.exported).graph.node]
     assert types.count("MatMul") == 18
     assert "Gemm" not in types
-    assert network.plan.target is find_target(target)
+    assert network.plan.target == find_target(target)
     assert network.sqnr() > 20
 
 
@@ -152,6 +152,8 @@ def test_linear_layers_load_in_onnx_runtime_as_it_is(load, target, scheme, opset
     quantized = Quantized(load(b.model({"x": shape}, ["y"], opset)), target, scheme)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    if target != "ort":  # int8 weights for a processor whose kernels saturate
+        options.add_session_config_entry("session.x64quantprecision", "1")
     session = onnxruntime.InferenceSession(quantized.exported, options, providers=["CPUExecutionProvider"])
     (found,) = session.run(None, {"x": quantized.feeds[0]["x"]})
     original = onnx.load_model_from_string(quantized.loaded.serialized())

@@ -12,6 +12,7 @@ from distq.replica.session import (
     device_of,
     fuse,
     is_float,
+    reads_int8,
 )
 from distq.replica.worker import WorkerSettings
 
@@ -119,3 +120,32 @@ def test_a_float_network_is_told_from_one_with_quantizers(bench):
     assert is_float(bench.loaded.serialized())
     assert not is_float(bench.quantized.exported)
     assert not is_float(bench.fused)
+
+
+@pytest.mark.parametrize("candidate", [False, True])
+def test_int8_activations_run_where_integer_kernels_saturate(monkeypatch, candidate):
+    """ONNX Runtime makes weights uint8 for such a processor, and has no kernel for those and int8 inputs."""
+    monkeypatch.setattr("distq.replica.session.has_exact_integer_kernels", lambda: False)
+    b = Builder()
+    step, zero = b.constant(np.float32(0.03)), b.constant(np.int8(0), "zero")
+    weight = b.constant(b.rng.integers(-127, 128, (4, 3)).astype(np.int8))
+    weights = b.node("DequantizeLinear", weight, b.constant(np.float32(0.01)), b.constant(np.int8(0)))
+    data = b.node("DequantizeLinear", b.node("QuantizeLinear", "x", step, zero), step, zero)
+    b.node("MatMul", data, weights, output="y")
+    proto = b.model({"x": ["n", 4, 4]}, ["y"])
+    x = np.random.default_rng(0).normal(size=(2, 4, 4)).astype(np.float32)
+    feeds = {"x": x}
+    if candidate:  # a search feeds the numbers it tries
+        proto.graph.initializer.remove(next(t for t in proto.graph.initializer if t.name == "zero"))
+        proto.graph.input.append(onnx.helper.make_tensor_value_info("zero", onnx.TensorProto.INT8, []))
+        feeds["zero"] = np.array(0, np.int8)
+    model = proto.SerializeToString()
+    assert reads_int8(model)
+    (found,) = Session(model, SETTINGS, fused=True).run(feeds)
+    np.testing.assert_allclose(found, Session(model, SETTINGS).run(feeds)[0], rtol=1e-5, atol=1e-6)
+    assert fuse(model, SETTINGS)
+
+
+def test_int8_weights_are_no_int8_activations(bench):
+    assert not reads_int8(bench.quantized.exported)
+    assert not reads_int8(bench.loaded.serialized())
