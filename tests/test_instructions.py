@@ -6,8 +6,8 @@ import re
 
 import pytest
 
+from distq import instructions
 from distq.instructions import has_exact_integer_kernels, integer_instructions
-from distq.replica import instructions
 
 
 def test_the_processor_is_described_by_architecture_and_instructions():
