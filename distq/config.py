@@ -21,13 +21,12 @@ from pydantic_core import PydanticCustomError
 from distq.errors import UsageError, one_of
 from distq.named_values import InputShapes, InputValues, StatePairs
 from distq.targets import TARGETS
-from distq.targets.target import ConcatRule, Scheme
+from distq.targets.target import ConcatRule, Scheme, WeightBits
 from distq.urls import shown, why_unusable
 
 MethodName = Literal["auto", "max", "kl", "symkl", "jsd", "admm", "aciq", "percentile", "mse"]
 CostName = Literal["macs", "layers", "latency"]
 Rounding = Literal["gptq", "nearest"]
-WeightTypes = Literal["auto", "int8", "uint8"]
 FloatIfFaster = Literal["rule", "measured", "never"]
 StrategyName = Literal["default", "grid", "bitmain", "tpu-mlir"]
 
@@ -160,7 +159,7 @@ class LayerOptions(CommonOptions):
     conv_groups: Annotated[int, Field(ge=2, le=64)] | None = None
     concat: ConcatRule = "auto"
     per_tensor_weights: bool = False
-    weight_type: WeightTypes = "auto"
+    weight_bits: WeightBits = "auto"
     quantize_front_end: bool = False
     quantize_shares: bool = False
     float_if_faster: FloatIfFaster = "rule"
@@ -168,6 +167,8 @@ class LayerOptions(CommonOptions):
     input_value: InputValues = ()
     state: StatePairs = ()
     sequence: Annotated[int, Field(ge=1)] | None = None
+
+    _bits = field_validator("weight_bits", mode="before")(_text)
 
 
 LAYER_OPTIONS = tuple(name for name in LayerOptions.model_fields if name not in CommonOptions.model_fields)

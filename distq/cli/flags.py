@@ -95,8 +95,8 @@ FLAGS = {
         LAYERS, "Whether inputs of a Concat share its threshold: where ranges are alike, always, or never"
     ),
     "per_tensor_weights": Flag(LAYERS, "One weight scale a layer, not one a channel."),
-    "weight_type": Flag(
-        LAYERS, "What integer weights are stored as: uint8 where kernels of int8 would saturate, or always"
+    "weight_bits": Flag(
+        LAYERS, "Bits of weights: 7 where kernels would saturate on this processor, or as given"
     ),
     "quantize_front_end": Flag(
         LAYERS, "Also quantize the STFT, CQT or mel filters that a network of sound begins with."

@@ -87,9 +87,7 @@ def _factors(model: onnx.ModelProto) -> dict[str, npt.NDArray[np.float64]]:
             if ending == _READ:
                 divided = array(name) / array(quantize.input[1])
             else:
-                factors = f"{stem}{_FACTORS}"
-                steps = array(f"{factors}_quantized").reshape(-1) - array(f"{factors}_zero_point")
-                divided = array(name) * steps
+                divided = array(name) * array(f"{stem}{_FACTORS}_quantized").reshape(-1)
             found[writers[quantize.input[0]].name] = divided
             products = [n for n in readers(f"{stem}_dequantized") if n.op_type == "Mul"]
             for product in products if ending != _READ else []:

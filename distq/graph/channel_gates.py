@@ -21,7 +21,7 @@ from distq.graph.gate import LARGEST_INPUT, SHIFT, WIDTH, ChannelGate
 from distq.graph.islands import is_depthwise
 from distq.graph.layers import Layer, float_name, gates
 from distq.graph.quantizers import ChannelRange, Quantizer
-from distq.quant.scheme import Encoding, as_type, quantize_bias
+from distq.quant.scheme import Encoding, quantize_bias
 from distq.targets.operators import GATES, SWISHES
 
 if TYPE_CHECKING:
@@ -191,13 +191,12 @@ class Written:
                 continue
             factors, step = self.factors(gate), float(np.asarray(self.encoding(gate.data).scale))
             scale = (factors / _WEIGHT).astype(np.float32)
-            whole = np.full((len(factors), *(1,) * (gate.rank - 1)), _WEIGHT, np.int8)
             found |= {
-                f"{stem}_factors_quantized": as_type(whole, self.plan.target.weight_type),
-                f"{stem}_factors_scale": scale,
-                f"{stem}_factors_zero_point": as_type(
-                    np.zeros(factors.shape, np.int8), self.plan.target.weight_type
+                f"{stem}_factors_quantized": np.full(
+                    (len(factors), *(1,) * (gate.rank - 1)), _WEIGHT, np.int8
                 ),
+                f"{stem}_factors_scale": scale,
+                f"{stem}_factors_zero_point": np.zeros(factors.shape, np.int8),
             }
             steps, zero_point = WIDTH / 255, 0
             if gate.op in SWISHES:

@@ -50,6 +50,12 @@ def is_depthwise(node: ir.Node) -> bool:
     return node.attributes.get_int("group", 1) > 1 and weight.shape[1] == 1
 
 
+def has_own_channels(node: ir.Node) -> bool:
+    """Whether a node is a depthwise Conv with one output a channel, which kernels of their own compute."""
+    weight = constant(node.inputs[1]) if is_depthwise(node) else None
+    return weight is not None and weight.shape[0] == node.attributes.get_int("group", 1)
+
+
 def _reached(node: ir.Node, within: Collection[ir.Node] | None) -> list[ir.Node]:
     found = {node: None}
     todo = [node, *_follower(node)]

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Container
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from distq.graph.gate import ChannelGate
+from distq.graph.islands import has_own_channels
 from distq.graph.layers import Layer
 from distq.graph.quantizers import Quantizer
 from distq.graph.settings import NOTHING_SET, Settings
+from distq.quant.scheme import LARGEST_UNSATURATED, LARGEST_WEIGHT
 from distq.targets.target import Scheme, Target
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 __all__ = ["Plan", "Quantizer"]
 
@@ -83,6 +89,12 @@ class Plan:
     def float_biases(self) -> bool:
         """Whether biases stay float32."""
         return self.target.bias == "float32"
+
+    def largest_weight(self, node: ir.Node) -> int:
+        """The largest integer of a layer's weights; depthwise kernels add up in 32 bits."""
+        if self.target.weight_bits == 8 or has_own_channels(node):
+            return LARGEST_WEIGHT
+        return LARGEST_UNSATURATED
 
     def weight_axis(self, layer: Layer) -> int | None:
         """The axis along which a layer's weights have a scale each; None: one scale for all."""

@@ -20,14 +20,13 @@ from distq.graph.plan import Plan
 from distq.graph.subpixel import as_conv, by_phase
 from distq.graph.values import constant
 from distq.quant.scheme import (
+    LARGEST_WEIGHT,
     Encoding,
     along,
-    as_type,
     fit_weight_scale,
     quantize_weight,
     round_weight,
 )
-from distq.targets.target import WeightType
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -41,11 +40,13 @@ class IntegerWeight:
         integers: shaped as the float weights.
         scale: (channels,), or of no dimension where all weights have one.
         axis: of the output channels; None where there are none.
+        largest: integer there may be.
     """
 
     integers: npt.NDArray[np.int8]
     scale: npt.NDArray[np.float32]
     axis: int | None
+    largest: int = LARGEST_WEIGHT
 
     @property
     def channels(self) -> int:
@@ -96,15 +97,16 @@ def initial_state(model: ir.Model, plan: Plan, encodings: Mapping[str, Encoding]
         if array is None:
             continue
         axis = plan.weight_axis(layer)
-        integers, scale = quantize_weight(array, axis)
-        weight = IntegerWeight(integers, scale, layer.axis)
+        largest = plan.largest_weight(model.graph.node(layer.node))
+        integers, scale = quantize_weight(array, axis, largest)
+        weight = IntegerWeight(integers, scale, layer.axis, largest)
         if has_bias(layer):
             bias = float_bias(model, layer, weight.channels)
             biases[layer.name] = bias
             step = encodings[readers[layer.inputs[0]].name].scale
             fitted = fit_weight_scale(scale, bias, step)
             if not np.array_equal(fitted, scale):
-                weight = replace(weight, integers=round_weight(array, fitted, axis), scale=fitted)
+                weight = replace(weight, integers=round_weight(array, fitted, axis, largest), scale=fitted)
         weights[layer.name] = weight
     return State(dict(encodings), weights, biases)
 
@@ -140,18 +142,11 @@ def constants(plan: Plan, state: State, names: Names) -> Constants:
             continue
         weight, stem = state.weights[layer.name], names.weight(layer.name)
         scale = by_phase(written.weight_scale(layer.name, weight.scale), layer.subpixel)
-        found[f"{stem}_quantized"] = stored_weight(weight.integers, layer, plan.target.weight_type)
+        found[f"{stem}_quantized"] = as_conv(weight.integers, layer.subpixel)
         found[f"{stem}_scale"] = scale
-        found[f"{stem}_zero_point"] = as_type(np.zeros(scale.shape, np.int8), plan.target.weight_type)
+        found[f"{stem}_zero_point"] = np.zeros(scale.shape, np.int8)
         found.update(bias_constants(plan, state, names, layer))
     return found
-
-
-def stored_weight(
-    integers: npt.NDArray[np.int8], layer: Layer, weight_type: WeightType
-) -> npt.NDArray[np.int8 | np.uint8]:
-    """A layer's integers as the network holds them: those of a ConvTranspose as its Conv has them."""
-    return as_type(as_conv(integers, layer.subpixel), weight_type)
 
 
 def small_constants(plan: Plan, state: State, names: Names) -> Constants:

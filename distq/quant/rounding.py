@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from distq.quant.scheme import LARGEST_WEIGHT
+
 DAMPING = 0.01
 """Share of the mean variance added to each: keeps directions that no sample shows from being used up."""
 
@@ -66,7 +68,7 @@ def factor_of(covariance: Floats, rows: float = math.inf) -> Factor:
 
 
 def round_by_factor(
-    weight: npt.NDArray[np.floating[Any]], scale: Floats, factor: Factor
+    weight: npt.NDArray[np.floating[Any]], scale: Floats, factor: Factor, largest: int = LARGEST_WEIGHT
 ) -> npt.NDArray[np.int8]:
     """GPTQ: round column after column, and move the error of each onto the columns not rounded yet.
 
@@ -79,19 +81,21 @@ def round_by_factor(
         weight: (groups, outputs, inputs), the outputs of each group and the inputs they read.
         scale: (groups, outputs), step of each output's weights.
         factor: of the covariance of the inputs.
+        largest: integer.
 
     Returns:
-        Integers in [-127, 127], shaped as ``weight``.
+        Integers in [-largest, largest], shaped as ``weight``.
     """
     rounded = np.empty(weight.shape, np.int8)
     for start in range(0, weight.shape[1], OUTPUTS_TOGETHER):
         part = np.s_[:, start : start + OUTPUTS_TOGETHER]
-        rounded[part] = _rounded(weight[part] / scale[part][..., None], factor.order, factor.lower)
+        steps = weight[part] / scale[part][..., None]
+        rounded[part] = _rounded(steps, factor.order, factor.lower, largest)
     return rounded
 
 
 def _rounded(
-    steps: Floats, order: npt.NDArray[np.intp], factor: npt.NDArray[np.float32]
+    steps: Floats, order: npt.NDArray[np.intp], factor: npt.NDArray[np.float32], largest: int
 ) -> npt.NDArray[np.int8]:
     """Outputs, which do not depend on each other, in steps of their scales, rounded.
 
@@ -110,7 +114,7 @@ def _rounded(
         for i in reversed(range(start, end)):
             rest = i - start
             integers = np.rint(targets[:, rest])
-            np.minimum(np.maximum(integers, -127, out=integers), 127, out=integers)
+            np.minimum(np.maximum(integers, -largest, out=integers), largest, out=integers)
             rounded[:, i] = integers
             np.subtract(columns[:, i], integers, out=errors[:, i])
             np.multiply(factor[:, i, start:i, None], errors[:, None, i], out=added[:, :rest])

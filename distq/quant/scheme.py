@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from distq.targets.target import WeightType
-
 ZERO_WEIGHT_SCALE = np.float32(2.0**-20)
 """Scale of a weight channel that is all zero: any carries it, and a small one keeps its bias exact."""
 
@@ -103,35 +101,41 @@ def encoded_range(scale: float, zero_point: int, bits: int, *, symmetric: bool) 
     return -zero_point * scale, (2**bits - 1 - zero_point) * scale
 
 
-def quantize_weight(
-    weight: npt.NDArray[np.float32], axis: int | None
-) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    """Symmetric int8 weights in [-127, 127], one scale for each slice along ``axis`` (None.
+LARGEST_WEIGHT = 127
+"""Weights of 8 bits are symmetric."""
 
-    One scale for all).
+LARGEST_UNSATURATED = 64
+"""Weights up to which two products with a uint8 are within 16 bits: 2 * 255 * 64 < 2 ** 15.
+
+There kernels of x86 processors without VNNI saturate (instruction vpmaddubsw).
+"""
+
+
+def quantize_weight(
+    weight: npt.NDArray[np.float32], axis: int | None, largest: int = LARGEST_WEIGHT
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+    """Symmetric int8 weights in [-largest, largest], one scale for each slice along ``axis`` (None: for all).
 
     Returns:
         The integers, shaped as ``weight``, and the scales: (channels,) or a scalar array.
     """
     others = tuple(i for i in range(weight.ndim) if i != axis) if axis is not None else None
-    largest = np.max(np.abs(weight), axis=others).astype(np.float64)
-    scale = np.where(largest > 0, largest / 127, ZERO_WEIGHT_SCALE).astype(np.float32)
+    ends = np.max(np.abs(weight), axis=others).astype(np.float64)
+    scale = np.where(ends > 0, ends / largest, ZERO_WEIGHT_SCALE).astype(np.float32)
     scale = np.maximum(scale, np.finfo(np.float32).tiny)
-    return round_weight(weight, scale, axis), scale
+    return round_weight(weight, scale, axis, largest), scale
 
 
 def round_weight(
-    weight: npt.NDArray[np.float32], scale: npt.NDArray[np.float32], axis: int | None
+    weight: npt.NDArray[np.float32],
+    scale: npt.NDArray[np.float32],
+    axis: int | None,
+    largest: int = LARGEST_WEIGHT,
 ) -> npt.NDArray[np.int8]:
-    """Round to the nearest step of ``scale`` (half to even) within [-127, 127]."""
+    """Round to the nearest step of ``scale`` (half to even) within [-largest, largest]."""
     spread = along(scale, weight.ndim, axis)
-    rounded: npt.NDArray[np.int8] = np.clip(np.rint(weight / spread), -127, 127).astype(np.int8)
+    rounded: npt.NDArray[np.int8] = np.clip(np.rint(weight / spread), -largest, largest).astype(np.int8)
     return rounded
-
-
-def as_type(weight: npt.NDArray[np.int8], kind: WeightType) -> npt.NDArray[np.int8 | np.uint8]:
-    """Integers around 0 as they are, or as uint8 around 128."""
-    return weight if kind == "int8" else weight.view(np.uint8) ^ np.uint8(128)
 
 
 def along(values: npt.NDArray[np.float32], ndim: int, axis: int | None) -> npt.NDArray[np.float32]:

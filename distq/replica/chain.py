@@ -16,7 +16,8 @@ from distq.graph.held_bias import HeldBias
 from distq.graph.layers import Layer
 from distq.graph.moving_cut import MovingCut
 from distq.graph.names import Constants, Names
-from distq.graph.state import IntegerWeight, stored_weight
+from distq.graph.state import IntegerWeight
+from distq.graph.subpixel import as_conv
 from distq.quant.scheme import Scales
 from distq.replica.correction import Correction, with_moments
 from distq.replica.cuts import Advance, open_network
@@ -24,7 +25,6 @@ from distq.replica.keys import arrays_key, content_key
 from distq.replica.moments import InputMoments, LayerInput
 from distq.replica.numbers import Numbers, Share
 from distq.replica.worker import Arrays, Blob, Worker
-from distq.targets.target import WeightType
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,6 @@ class Uncorrected:
         original: in float, where it is to be rounded anew.
         mean: the output to restore, (channels,) float64.
         held: how the network holds its bias.
-        weight_type: what the network holds its weights as; the correction does not depend on it.
     """
 
     layer: Layer
@@ -51,7 +50,6 @@ class Uncorrected:
     original: npt.NDArray[np.float32] | None
     mean: npt.NDArray[np.float64]
     held: HeldBias
-    weight_type: WeightType
 
     @cached_property
     def key(self) -> str:
@@ -59,7 +57,14 @@ class Uncorrected:
         arrays: Arrays = {"integers": self.weight.integers, "scale": self.weight.scale, "mean": self.mean}
         if self.original is not None:
             arrays["original"] = self.original
-        own = (asdict(self.layer), asdict(self.names), asdict(self.input), self.step, self.weight.axis)
+        own = (
+            asdict(self.layer),
+            asdict(self.names),
+            asdict(self.input),
+            self.step,
+            self.weight.axis,
+            self.weight.largest,
+        )
         held: Arrays = {"held": self.held.weight_scale}
         if self.held.divisor is not None:
             held["divisor"] = self.held.divisor
@@ -138,7 +143,7 @@ class Chain:
         corrected = [layer for stage in self.stages[:stages] for layer in stage]
         for layer, result in zip(corrected, found, strict=True):
             biases |= layer.bias_constants(result)
-            stored = stored_weight(result["integers"], layer.layer, layer.weight_type)
+            stored = as_conv(result["integers"], layer.layer.subpixel)
             weights[layer.weight_name] = share(stored.tobytes())
         earlier = (*self.earlier, *(layer.input.tensor for layer in corrected))
         numbers = self.numbers.with_more(biases, share, weights)

@@ -142,7 +142,9 @@ class Correction:
         steps = np.broadcast_to(scales, rows.shape[:1]).reshape(self._group, -1)
         scale = np.repeat(steps, blocks, axis=0).astype(np.float64)
         factor = self._factor(worker, moments)
-        integers = round_by_factor(apart.reshape(len(scale), *apart.shape[2:]), scale, factor)
+        integers = round_by_factor(
+            apart.reshape(len(scale), *apart.shape[2:]), scale, factor, self.weight.largest
+        )
         together = integers.reshape(apart.shape).transpose(0, 2, 1, 3).reshape(rows.shape[0], -1)
         if phases:
             return from_conv(together.reshape(rows.shape), phases, original.shape[2:])

@@ -21,6 +21,7 @@ from distq.instructions import has_exact_integer_kernels
 from distq.memory import is_out_of_memory, out_of_memory, rss_bytes
 from distq.replica import cuda
 from distq.replica.outputs import kept_bytes
+from distq.replica.saturation import may_saturate, reads_int8
 from distq.replica.worker import Worker, WorkerSettings
 
 onnxruntime.disable_telemetry_events()
@@ -147,10 +148,12 @@ def session_options(
     options.add_session_config_entry(
         "session.qdqisint8allowed", "1"
     )  # keep int8 tensors, and their names, as written
-    if not has_exact_integer_kernels():
-        options.add_session_config_entry("session.x64quantprecision", "1")  # weights become uint8
-        if reads_int8(model):  # uint8 weights have no kernel beside int8 activations: nothing is fused
+    if not has_exact_integer_kernels() and not is_float(model):
+        graph = onnx.load_model_from_string(model).graph
+        if reads_int8(graph):
             options.add_session_config_entry("session.disable_quant_qdq", "1")
+        elif may_saturate(graph):
+            options.add_session_config_entry("session.x64quantprecision", "1")
     return options
 
 
@@ -171,21 +174,6 @@ def shipped_session(model: bytes, settings: WorkerSettings) -> onnxruntime.Infer
 def is_float(model: bytes) -> bool:
     """Whether an ONNX file has no quantizers: names of operators stand in it as they are."""
     return b"QuantizeLinear" not in model and b"QLinear" not in model
-
-
-def reads_int8(model: bytes) -> bool:
-    """Whether a QDQ model has activations of int8, which its layers read; weights do not count."""
-    if b"DequantizeLinear" not in model:
-        return False
-    graph = onnx.load_model_from_string(model).graph
-    constants = {t.name: t.data_type for t in graph.initializer}
-    fed = {i.name: i.type.tensor_type.elem_type for i in graph.input}  # a zero point may be a candidate's
-    return any(
-        node.op_type == "DequantizeLinear"
-        and node.input[0] not in constants
-        and (constants | fed).get(node.input[-1]) == onnx.TensorProto.INT8
-        for node in graph.node
-    )
 
 
 @lru_cache(maxsize=KEPT_FUSED)

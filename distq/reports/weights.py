@@ -85,13 +85,11 @@ def _dequantized(
     reader: onnx.NodeProto, constants: dict[str, onnx.TensorProto]
 ) -> tuple[npt.NDArray[np.float32], int | None]:
     """Weights as the layer reads them, and the axis of their scales; None where there is one scale."""
-    integers = array_of(constants[reader.input[0]]).astype(np.float32)
+    integers = array_of(constants[reader.input[0]])
     scale = array_of(constants[reader.input[1]])
     axis = next((int(a.i) for a in reader.attribute if a.name == "axis"), 1)
     found = axis % integers.ndim if scale.ndim else None
-    if len(reader.input) > 2:
-        integers -= along(array_of(constants[reader.input[2]]).astype(np.float32), integers.ndim, found)
-    return integers * along(scale, integers.ndim, found), found
+    return integers.astype(np.float32) * along(scale, integers.ndim, found), found
 
 
 def _axis(node: onnx.NodeProto, weight: npt.NDArray[np.float32], of_scales: int | None) -> int:

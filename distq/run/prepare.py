@@ -103,7 +103,7 @@ def prepare_model(
     entries = read_entries(options.layer_config, options.model, options.method)
     loaded = loaded or load_as_given(options, without, on_nodes)
     bitmain = isinstance(options, TuneOptions) and options.strategy == "bitmain"
-    target = find_target(options.target, options.weight_type)
+    target = find_target(options.target, options.weight_bits)
     loaded, settings = formed(loaded, options, entries, target)
     model = loaded.model
     plan = make_plan(model, target, options.scheme, tie=not bitmain, settings=settings)

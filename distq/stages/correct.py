@@ -267,17 +267,7 @@ def _uncorrected(run: Run, form: Form, names: Names, layer: Layer, integers: str
     read = LayerInput(integers, encoding.zero_point, geometry, patches, blocks)
     mean = (form.means or {})[layer.name]
     held = HeldBias.of(form.plan, form.state.encodings, weight.scale, layer)
-    return Uncorrected(
-        layer,
-        names,
-        read,
-        encoding.scale,
-        weight,
-        original,
-        mean,
-        held,
-        form.plan.target.weight_type,
-    )
+    return Uncorrected(layer, names, read, encoding.scale, weight, original, mean, held)
 
 
 def _has_patches(geometry: Geometry) -> bool:

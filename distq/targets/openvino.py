@@ -14,6 +14,7 @@ OPENVINO = Target(
     signed=True,
     bias="int32",
     activation_bits=(8, 16),
+    saturates=True,
     per_channel_weights=True,
     channel_scales="quantizers",
 )

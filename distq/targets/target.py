@@ -12,8 +12,8 @@ from distq.targets.times import KernelTimes
 Scheme = Literal["auto", "symmetric"]
 """How the range of an activation becomes integers: with a zero point, or around 0."""
 
-WeightType = Literal["int8", "uint8"]
-"""How integer weights are stored: around 0, or the same integers around 128."""
+WeightBits = Literal["auto", "7", "8"]
+"""Bits of weights, which are stored in 8 in any case; ``auto``: as the processor needs it."""
 
 ConcatRule = Literal["auto", "tie", "requantize"]
 """Whether inputs of a Concat share its quantizer: where their ranges are alike, always, or never."""
@@ -42,8 +42,8 @@ class Target:
         signed: a symmetric range is int8 with zero point 0; otherwise uint8 with zero point 128.
         bias: type of a layer's bias.
         activation_bits: widths of activations.
-        weight_types: what its weights may be stored as.
-        weight_type: what they are stored as.
+        saturates: kernels add up products in 16 bits where the processor has no VNNI.
+        weight_bits: 8; 7 where products of weights shall fit there.
         per_channel_weights: weights have a scale for each output channel; otherwise one scale a layer.
         absorbs_saturation: with scheme ``auto`` Relu and Clip behind an integer kernel are left out, as the
             quantizer behind them saturates at their bounds; otherwise they stay between the two.
@@ -63,8 +63,8 @@ class Target:
     signed: bool = True
     bias: BiasType = "int32"
     activation_bits: tuple[int, ...] = (8,)
-    weight_types: tuple[WeightType, ...] = ("int8",)
-    weight_type: WeightType = "int8"
+    saturates: bool = False
+    weight_bits: int = 8
     per_channel_weights: bool = True
     absorbs_saturation: bool = False
     fused_kernels: frozenset[str] = frozenset()

@@ -41,7 +41,7 @@ def test_no_integer_kernel_rounds_what_the_network_gives(load, behind, scheme):
     kinds = [node.op_type for node in Network(fuse(quantized.exported, SETTINGS)).nodes]
     assert kinds.count("QGemm") == 2
     assert kinds[-1 - len(behind) :] == ["QGemm", *behind]
-    assert quantized.sqnr() > 30
+    assert quantized.sqnr() > 22  # 30 with weights of 8 bits
 
 
 def test_its_row_is_in_the_table(load):

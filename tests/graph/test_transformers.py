@@ -158,7 +158,7 @@ def test_linear_layers_load_in_onnx_runtime_as_it_is(load, target, scheme, opset
     (found,) = session.run(None, {"x": quantized.feeds[0]["x"]})
     original = onnx.load_model_from_string(quantized.loaded.serialized())
     wanted = run_literally(original, quantized.feeds[0])["y"]
-    assert ((found - wanted) ** 2).sum() < 1e-3 * (wanted**2).sum()
+    assert ((found - wanted) ** 2).sum() < 2e-3 * (wanted**2).sum()
 
 
 @pytest.mark.parametrize("target", ["ort", "openvino", "tensorrt"])

@@ -7,7 +7,7 @@ from networks import SETTINGS, run_literally
 from replica_helpers import Bench, numbers_of
 
 from distq.graph.rows import with_threshold
-from distq.graph.state import bias_constants, encoding_constants, stored_weight
+from distq.graph.state import bias_constants, encoding_constants
 from distq.replica.cuts import Advance
 from distq.replica.session import Session
 from distq.replica.worker import Blob, Worker, WorkerSettings
@@ -136,8 +136,7 @@ def test_a_network_with_other_numbers_is_the_network_exported_with_them(bench):
 
 def test_integer_weights_can_be_replaced_too(bench):
     name = f"{bench.names.weight(bench.plan.layers[0].name)}_quantized"
-    layer = bench.plan.layers[0]
-    weight = stored_weight(bench.state.weights[layer.name].integers, layer, bench.plan.target.weight_type)
+    weight = bench.state.weights[bench.plan.layers[0].name].integers
     other = np.ascontiguousarray(weight[::-1])
     shared = {name: Blob("of the reversed weights", other.tobytes())}
     advanced = Advance(bench.blob, bench.data, numbers_of({}, shared), tuple(bench.network.outputs))

@@ -7,12 +7,12 @@ from replica_helpers import Bench
 
 from distq.errors import ExecutionError, UsageError
 from distq.replica import cuda
+from distq.replica.saturation import reads_int8
 from distq.replica.session import (
     Session,
     device_of,
     fuse,
     is_float,
-    reads_int8,
 )
 from distq.replica.worker import WorkerSettings
 
@@ -140,12 +140,7 @@ def test_int8_activations_run_where_integer_kernels_saturate(monkeypatch, candid
         proto.graph.input.append(onnx.helper.make_tensor_value_info("zero", onnx.TensorProto.INT8, []))
         feeds["zero"] = np.array(0, np.int8)
     model = proto.SerializeToString()
-    assert reads_int8(model)
+    assert reads_int8(proto.graph)
     (found,) = Session(model, SETTINGS, fused=True).run(feeds)
     np.testing.assert_allclose(found, Session(model, SETTINGS).run(feeds)[0], rtol=1e-5, atol=1e-6)
     assert fuse(model, SETTINGS)
-
-
-def test_int8_weights_are_no_int8_activations(bench):
-    assert not reads_int8(bench.quantized.exported)
-    assert not reads_int8(bench.loaded.serialized())

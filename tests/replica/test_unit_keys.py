@@ -42,7 +42,7 @@ INTEGERS = np.ones((2, 3, 3, 3), np.int8)
 WEIGHT = IntegerWeight(INTEGERS, np.float32([0.1, 0.2]), 0)
 ORIGINAL = np.ones((2, 3, 3, 3), np.float32)
 HELD = HeldBias(0.5, WEIGHT.scale)
-WAITING = Uncorrected(CONV, Names(), LAYER, 0.5, WEIGHT, ORIGINAL, np.array([0.0, 1.0]), HELD, "int8")
+WAITING = Uncorrected(CONV, Names(), LAYER, 0.5, WEIGHT, ORIGINAL, np.array([0.0, 1.0]), HELD)
 OTHERS_WAITING = [
     replace(WAITING, layer=replace(CONV, op="Gemm")),
     replace(WAITING, names=Names("_distq0")),
