@@ -26,6 +26,7 @@ from distq.graph.large import from_proto
 from distq.graph.widened import in_double, widen
 from distq.replica.evaluate import Evaluate
 from distq.replica.measured import records_of
+from distq.replica.saturation import told_of
 from distq.replica.worker import WorkerSettings
 from distq.run.figures import Speed
 from distq.run.given_data import given_data, require_data
@@ -77,7 +78,7 @@ def _evaluated(
     described = options.candidate if is_caffe(options.candidate) else options.against
     given = given_data(described, options.data, options.preprocess, inputs)
     data = data_spec(options, given, inputs, options.labels, outputs)
-    for note in data.notes:
+    for note in (*data.notes, *told_of(candidate.graph)):
         reporter.warn(note)
     if states is not None:
         data = with_states(states, data, None, folder, reporter)

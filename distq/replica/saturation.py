@@ -12,10 +12,24 @@ import numpy as np
 import onnx
 
 from distq.graph.weight_files import array_of
+from distq.instructions import has_exact_integer_kernels
 from distq.quant.scheme import LARGEST_UNSATURATED
 
 _WEIGHT_OF = {"Conv": 1, "QLinearConv": 3}
 """Position of the weights among the inputs."""
+
+
+SATURATES = (
+    "plain ONNX Runtime saturates on its int8 weights on this processor, and is further from float than told "
+    "here: set session.x64quantprecision to 1 there, as distq does"
+)
+"""Of a network with weights of more than 7 bits."""
+
+
+def told_of(graph: onnx.GraphProto) -> tuple[str, ...]:
+    """A line where ONNX Runtime, as its user opens it, is not exact on this processor."""
+    saturates = not has_exact_integer_kernels() and not reads_int8(graph) and may_saturate(graph)
+    return (SATURATES,) if saturates else ()
 
 
 def reads_int8(graph: onnx.GraphProto) -> bool:

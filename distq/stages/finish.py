@@ -9,6 +9,8 @@ from distq.errors import DistqError
 from distq.files import atomic_write
 from distq.graph.compared import compared_tensors
 from distq.graph.predicted import predicted
+from distq.instructions import has_exact_integer_kernels
+from distq.replica.saturation import SATURATES
 from distq.replica.speed import FEW_ROUNDS
 from distq.replica.worker import WorkerSettings
 from distq.run.auto_report import AutoReport
@@ -69,9 +71,14 @@ def finish(run: Run, before: Form, after: Form | None = None, report: AutoReport
         *(far_from_float(final, shown, statistics(sums, last), names) if shown else ()),
         *unlike_calibration(len(run.selection.calibration), tuning, holdout),
         *_slower_than_float(final),
+        *_saturating(final),
     )
     for line in told:
         run.warn(line)
+    if final.plan.target.weight_bits == 7 and run.options.weight_bits == "auto":
+        run.reporter.line(
+            "weights have 7 bits: with 8 kernels saturate on this processor; for others: --weight-bits 8"
+        )
     wanted = report is None and tuning is not None
     for line in lost_to_shares(run, final, statistics(found, last)) if wanted else ():
         run.warn(line)
@@ -116,6 +123,13 @@ def _slower_than_float(final: Form) -> Iterator[str]:
         f"the INT8 model is predicted to take {ratio:.1f} times as long as float on a CPU:"
         " 'distq eval --speed' measures it, --float-if-faster measured keeps in float what gains no time"
     )
+
+
+def _saturating(final: Form) -> Iterator[str]:
+    """What plain ONNX Runtime does on this processor with weights of 8 bits that the user asked for."""
+    target = final.plan.target
+    if target.name == "ort" and target.weight_bits == 8 and not has_exact_integer_kernels():
+        yield SATURATES
 
 
 def _searched_layers(journal: Journal, form: Form) -> Iterator[SearchedLayer]:

@@ -158,9 +158,19 @@ def sqnr(found, wanted):
 class Quantized:
     """A network calibrated by min and max on a few random samples."""
 
-    def __init__(self, loaded, target="ort", scheme="auto", *, samples=4, batch=1, **plan_options):
+    def __init__(
+        self,
+        loaded,
+        target="ort",
+        scheme="auto",
+        *,
+        samples=4,
+        batch=1,
+        weight_bits="auto",
+        **plan_options,
+    ):
         self.loaded = loaded
-        self.plan = make_plan(loaded.model, find_target(target), scheme, **plan_options)
+        self.plan = make_plan(loaded.model, find_target(target, weight_bits), scheme, **plan_options)
         proto = onnx.load_model_from_string(loaded.serialized())
         self.feeds = [feeds_of(proto, seed, batch) for seed in range(samples)]
         self.table = calibrated_table(self.plan, self.distributions(), "max", 2048)
