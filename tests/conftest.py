@@ -55,6 +55,14 @@ def lazy_disk() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def eight_bits() -> Iterator[None]:
+    """Weights of 8 bits on every processor, for tests of what becomes of certain numbers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("distq.targets.has_exact_integer_kernels", lambda: True)
+        yield
+
+
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
     """One Ray of four logical CPUs and no GPU for all tests that want one: it takes seconds to start."""

@@ -11,6 +11,8 @@ from networks import Builder, Quantized, write
 from onnx import numpy_helper
 from zoo import NETWORKS, branched, clipped
 
+pytestmark = pytest.mark.usefixtures("eight_bits")
+
 IMAGE = [1, 4, 8, 8]
 
 TWO_PROCESSES = """

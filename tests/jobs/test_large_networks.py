@@ -104,7 +104,7 @@ def test_its_int8_model_has_its_weights_beside_it_and_is_evaluated(tmp_path, dat
     onnx.checker.check_model(model)
     assert onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"]).get_outputs()
     found = distq.evaluate(model, against=large, data=data, samples=8, executor="local")
-    assert found.candidate.sqnr_db == pytest.approx(_sqnr_of(tmp_path / "run", data, large), abs=1e-6)
+    assert found.candidate.sqnr_db == pytest.approx(_sqnr_of(tmp_path / "run", data, large), abs=1e-4)
 
 
 def _sqnr_of(run: Path, data: Path, original: Path) -> float:

@@ -27,6 +27,8 @@ from distq.run.results import RunResult
 from distq.targets.openvino import OPENVINO
 from distq.targets.ort import ORT
 
+pytestmark = pytest.mark.usefixtures("eight_bits")
+
 
 class Serial:
     """The serial tuner of REFERENCE.md 1.1 written down: no units, no cuts, no memory."""

@@ -17,6 +17,8 @@ from distq.engine.progress import SilentReporter
 from distq.errors import DataError, UsageError
 from distq.run.results import RunResult
 
+pytestmark = pytest.mark.usefixtures("eight_bits")
+
 SEARCHED = ["first", "second", "average"]
 
 

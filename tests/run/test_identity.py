@@ -54,6 +54,7 @@ OTHER_VALUES: dict[str, Any] = {
     "conv_groups": 2,
     "concat": "requantize",
     "per_tensor_weights": True,
+    "weight_bits": "7",
     "input_shape": "x=1,3,8,8",
     "quantize_front_end": True,
     "quantize_shares": True,

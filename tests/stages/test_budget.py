@@ -25,7 +25,10 @@ from distq.cli.app import invoke
 from distq.errors import InterruptedRun, UsageError
 from distq.run.results import RunResult
 
-pytestmark = pytest.mark.parametrize("target", ["ort", "openvino"])
+pytestmark = [
+    pytest.mark.parametrize("target", ["ort", "openvino"]),
+    pytest.mark.usefixtures("eight_bits"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,8 @@ from distq.run.results import RunResult
 from distq.run.rundir import RunDir
 from distq.run.watching import Watcher
 
+pytestmark = pytest.mark.usefixtures("eight_bits")
+
 
 class Lines(SilentReporter):
     def __init__(self) -> None:

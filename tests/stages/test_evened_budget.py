@@ -15,6 +15,8 @@ import distq
 from distq.engine.progress import SilentReporter
 from distq.run.results import RunResult
 
+pytestmark = pytest.mark.usefixtures("eight_bits")
+
 
 class Lines(SilentReporter):
     """Keeps the log."""

@@ -23,6 +23,8 @@ from distq.calibration.distributions import DistributionSet
 from distq.errors import DataError, FileFormatError, UsageError
 from distq.run.results import RunResult
 
+pytestmark = pytest.mark.usefixtures("eight_bits")
+
 
 def test_dumped_distributions_give_the_same_run(
     model: Path, data: Path, calibrated: RunResult, tmp_path: Path

@@ -25,8 +25,9 @@ NAMES = ["many branches", "Gemm, transposed", "ConvTranspose", "MatMul of a stac
 @pytest.fixture(params=itertools.product(["everywhere", "layer inputs"], ["int32", "float32"]))
 def target(request: pytest.FixtureRequest, add: Callable[[Target], str]) -> str:
     placement, bias = request.param
+    everywhere = placement == "everywhere"
     return add(
-        Target("npu", placement, signed=placement != "everywhere", bias=bias, per_channel_weights=False)
+        Target("npu", placement, signed=not everywhere, bias=bias, saturates=True, per_channel_weights=False)
     )
 
 
