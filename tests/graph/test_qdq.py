@@ -11,8 +11,6 @@ from networks import Builder, Quantized, write
 from onnx import numpy_helper
 from zoo import NETWORKS, branched, clipped
 
-pytestmark = pytest.mark.usefixtures("eight_bits")
-
 IMAGE = [1, 4, 8, 8]
 
 TWO_PROCESSES = """
@@ -69,7 +67,7 @@ def test_what_saturation_implies_is_left_out_in_auto_alone(load, build, op, targ
 
 
 def test_weights_are_int8_by_channel_and_biases_int32_at_the_accumulators_scale(load):
-    graph = graph_of(Quantized(load(NETWORKS["ConvTranspose"]())))
+    graph = graph_of(Quantized(load(NETWORKS["ConvTranspose"]()), weight_bits="8"))
     numbers = constants_of(graph)
     dequantize = {n.output[0]: n for n in graph.node if n.op_type == "DequantizeLinear"}
     for node in graph.node:

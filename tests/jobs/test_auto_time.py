@@ -20,6 +20,8 @@ from distq.replica.timing import Timing
 from distq.replica.worker import Arrays, Worker
 from distq.run.results import RunResult
 
+pytestmark = pytest.mark.usefixtures("eight_bits")
+
 Auto = Callable[..., tuple[RunResult, float]]
 
 

@@ -17,8 +17,6 @@ from distq.engine.progress import SilentReporter
 from distq.errors import DataError, UsageError
 from distq.run.results import RunResult
 
-pytestmark = pytest.mark.usefixtures("eight_bits")
-
 SEARCHED = ["first", "second", "average"]
 
 
@@ -190,7 +188,7 @@ def test_the_log_has_the_lines_of_the_original_tuner_and_the_gain(
             lines.append(text)
 
     options = {"samples": 8, "tune_samples": 4, "strategy": "bitmain", "method": "kl", "layers": ["first"]}
-    tune(model, data, tmp_path / "run", reporter=Listening(), **options)
+    tune(model, data, tmp_path / "run", reporter=Listening(), weight_bits="8", **options)
     (note,) = journal_notes(tmp_path / "run")
     assert lines[1].startswith("ori_thres=")
     assert lines[2].startswith("start tuning: 1, layer: first, tuning threshold: ")
