@@ -223,7 +223,7 @@ class AutoOptions(TuneOptions):
 
     tune_samples: Annotated[int, Field(ge=1)] = 128
     float_if_faster: Literal["rule", "never"] = "rule"  # --cost latency measures
-    goal: Annotated[str, Field(pattern=r"^(sqnr|top1|top5|map|score):[-+]?\d+(\.\d+)?$")]
+    goal: Annotated[str, Field(pattern=r"^(sqnr|top1|top5|map|map50|shared|lines|score):[-+]?\d+(\.\d+)?$")]
     cost: CostName = "macs"
     tries: Annotated[tuple[str, ...], BeforeValidator(_lines)] = ()
 

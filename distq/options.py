@@ -21,7 +21,8 @@ RESERVED = {"tries": "try"}
 
 _PATTERNS = {
     "device": "cpu, auto, cuda or cuda:N",
-    "goal": "sqnr:DECIBELS, top1:POINTS, top5:POINTS, map:POINTS or score:N, such as sqnr:30 or top1:-0.5",
+    "goal": "sqnr:DECIBELS, top1:POINTS, top5:POINTS, map:POINTS, shared:SHARE, lines:SHARE or "
+    "score:N, such as sqnr:30, top1:-0.5 or shared:0.95",
     "time": "a number of seconds, or one with s, m or h behind it, such as 30m",
     "input_value": "NAME=NUMBER, with the name of a model input",
     "input_shape": "NAME=1,3,640,640, with the name of a model input and whole numbers from 1",

@@ -16,7 +16,8 @@ from distq.run.given_data import require_data
 from distq.run.open import Lender, as_begun, interruptible, open_run
 from distq.run.results import RunResult
 from distq.run.time_limit import Clock
-from distq.search.goal import NO_LABELS, OF_A_MEASURE, Figure, Goal, RightAnswers
+from distq.search.goal import OF_A_MEASURE, OF_SHARES, Goal
+from distq.search.judges import IN_POINTS, NO_LABELS, Figure, RightAnswers
 from distq.stages.auto_report import report_of, write_answer
 from distq.stages.candidates import Maker
 from distq.stages.cheapest import explore
@@ -104,14 +105,18 @@ def _with_measure(options: AutoOptions) -> AutoOptions:
         raise UsageError(
             f"--goal {options.goal} is met by noise: give the decibels to reach, such as sqnr:30"
         )
-    if name not in {"sqnr", "score"} and reading > 0:
+    if name in {"top1", "top5", *IN_POINTS} and reading > 0:
         raise UsageError(
             f"--goal {options.goal} asks for more than float has: {name}:-{reading:g} allows that loss"
         )
+    if name in OF_SHARES and not 0 < reading <= 1:
+        raise UsageError(f"--goal {options.goal}: give the share that is to stay, such as {name}:0.95")
     if name == "score" and not options.measure:
         raise UsageError("--goal score is of a measure of yours: give --measure FILE.py")
-    if name == "map" and not any(str(one).partition(":")[0] == "detection" for one in options.measure):
-        return options.model_copy(update={"measure": (*options.measure, "detection")})
+    named = {str(one).partition(":")[0] for one in options.measure}
+    have = OF_A_MEASURE.get(name, ())
+    if have and named.isdisjoint(have):
+        return options.model_copy(update={"measure": (*options.measure, have[0])})
     return options
 
 
@@ -151,6 +156,5 @@ def _judging(run: Run, options: AutoOptions) -> Measuring:
     name = options.goal.partition(":")[0]
     if name not in OF_A_MEASURE:
         return NOTHING
-    measures = run.measuring.measures
-    wanted = [one for one in measures if name != "map" or one.name.startswith("detection")]
+    wanted = [one for one in run.measuring.measures if name == "score" or name in one.names]
     return replace(run.measuring, measures=tuple(wanted[:1]))

@@ -20,8 +20,8 @@ from distq.search.measures.measure import Facts, Figures, Measure, Outputs, Reco
 class UserMeasure(Measure):
     """A Python file with ``score(outputs, sample)``.
 
-    It may also have ``finish(records)``, ``postprocess(outputs, sample)``, ``higher_is_better`` (True) and
-    ``needs_float`` (False). See :class:`~distq.search.measures.measure.Measure` for what they are.
+    It may also have ``finish(records)``, ``postprocess(outputs, sample)``, ``higher_is_better`` (True),
+    ``needs_float`` (False) and ``own`` (None): see :class:`~distq.search.measures.measure.Measure`.
     """
 
     path: str
@@ -42,6 +42,12 @@ class UserMeasure(Measure):
     def needs_float(self) -> bool:  # type: ignore[override]  # as above
         """As the file says."""
         return bool(getattr(self._module, "needs_float", False))
+
+    @property
+    def own(self) -> float | None:  # type: ignore[override]  # as above
+        """As the file says."""
+        found = getattr(self._module, "own", None)
+        return None if found is None else float(found)
 
     def postprocess(self, outputs: Outputs, sample: Facts) -> Outputs:
         """The file's, where it has one."""

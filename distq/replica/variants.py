@@ -1,12 +1,14 @@
-"""Unit that measures the quantized network with a part of it in float."""
+"""Units that measure the quantized network with parts of it in float."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 
 from distq.data.dataset import DatasetSpec
@@ -50,8 +52,7 @@ class VariantErrors:
     def key(self) -> str:
         """Identity of the unit."""
         networks = [blob.sha256 for blob in (self.exported, self.original, self.float_model)]
-        layers, biases = [layer.name for layer in self.part.layers], arrays_key(self.part.biases)
-        part = [self.part.integers, layers, self.part.float_inputs, biases]
+        part = _identity(self.part)
         lowered = self.lowered.key if self.lowered else ()
         how = ("in float",) if self.float_network else ()
         return content_key("variant", networks, part, self.data.source, self.indices, *lowered, *how)
@@ -76,6 +77,61 @@ class VariantErrors:
                 beside = self.lowered.beside(worker, self.data, index, reference)
                 losses.append(self.lowered.error(found, beside).mean())
         return asdict(merge(rows)) | ({"loss": np.array(losses)} if self.lowered else {})
+
+
+@dataclass(frozen=True)
+class VariantSteps:
+    """What each step from one variant to the next does to the network outputs.
+
+    Attributes:
+        exported: the QDQ network, every Relu and Clip in it.
+        original: the float network it was made from.
+        parts: what is float in each variant, in order; each is compared with the one before.
+        data, indices: the samples.
+        lowered: also give this loss, the one before being the truth.
+    """
+
+    exported: Blob
+    original: Blob
+    parts: Sequence[FloatPart]
+    data: DatasetSpec
+    indices: Sequence[int]
+    lowered: Lowered | None = None
+
+    @cached_property
+    def key(self) -> str:
+        """Identity of the unit."""
+        networks = [blob.sha256 for blob in (self.exported, self.original)]
+        parts = [_identity(part) for part in self.parts]
+        lowered = self.lowered.key if self.lowered else ()
+        return content_key("variant steps", networks, parts, self.data.source, self.indices, *lowered)
+
+    @property
+    def label(self) -> str:
+        """For a person."""
+        return f"{len(self.parts) - 1} steps of what is in float"
+
+    def run(self, worker: Worker) -> Arrays:
+        """``error``, ``power``, ``candidate_power``, ``dot``: (steps x images, outputs); ``loss``."""
+        exported, original = (_network(worker, blob) for blob in (self.exported, self.original))
+        rows, losses = [], []
+        before: dict[int, list[npt.NDArray[Any]]] = {}
+        for part in self.parts:
+            session = Session(put_back(exported, original, part), worker.settings, fused=True)
+            for index, inputs in kept_inputs(worker, self.data, self.indices):
+                found = as_numbers(session.run(inputs))
+                if index in before:
+                    rows.append(compare(found, before[index]))
+                    if self.lowered is not None:
+                        beside = self.lowered.beside(worker, self.data, index, before[index])
+                        losses.append(self.lowered.error(found, beside).mean())
+                before[index] = found
+        return asdict(merge(rows)) | ({"loss": np.array(losses)} if self.lowered else {})
+
+
+def _identity(part: FloatPart) -> list[object]:
+    layers, biases = [layer.name for layer in part.layers], arrays_key(part.biases)
+    return [part.integers, layers, part.float_inputs, biases]
 
 
 def _network(worker: Worker, blob: Blob) -> onnx.ModelProto:

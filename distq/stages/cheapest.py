@@ -15,8 +15,10 @@ from distq.errors import ModelError, UsageError
 from distq.replica.lowered import Lowered
 from distq.run.context import Run
 from distq.run.time_limit import TimeIsUp
-from distq.search.goal import Figure, Goal
+from distq.search.goal import Goal
+from distq.search.judges import Figure
 from distq.search.measures.detection import Detection
+from distq.stages.approach import MOST_APPROACHING, Approach
 from distq.stages.candidates import Candidate
 from distq.stages.float_islands import Island, faster_in_float
 from distq.stages.forecast import tell_networks
@@ -33,7 +35,7 @@ TUNING_EFFORT = 2
 """From this ``--effort`` on thresholds are searched as well."""
 
 SEARCH_REACH = 2.0
-"""How many times the limit a network may lose for a search of its thresholds to be tried first."""
+"""A network with so many times the error that is allowed has its thresholds searched first."""
 
 MOST_LEFT = 3
 """Layers of which each is tried as the last in INT8, where the goal is out of reach."""
@@ -97,12 +99,11 @@ class _Search:
         if faster or self._trials.base.met or self._without_cost():
             return
         self.gains = gains = Gains(self._judging(), self._start.made.form, self._options.cost)
-        tell_networks(self._run, len(gains.chain), MOST_LESSENED)
-        fails, meets = self._enough(gains)
-        if meets is None:
+        tell_networks(self._run, len(gains.chain), MOST_APPROACHING, MOST_LESSENED)
+        best = Approach(self._trials, gains, self._candidate).found(self._start)
+        if best is None:
             self._closest(gains)
             return
-        best = self._fewest(gains, fails, meets)
         lessening = self._lessening(gains)
         best = lessening.exchanged(lessening.pruned(best))
         if self._tunes:
@@ -126,9 +127,9 @@ class _Search:
         layers = (*self._options.float_layers, *island.layers)
         changes = {**base.candidate.changes, "float_layers": layers}
         (found,) = self._trials.of([Candidate(f"INT8; faster in float: {', '.join(island.layers)}", changes)])
-        if not found.dropped and found.loss < self._start.loss:
+        if not found.dropped and self._trials.closer(found, self._start):
             self._start = found
-        return found.met
+        return self._trials.does(found)
 
     def obstacles(self) -> tuple[str, ...]:
         """What stands in the way, in sentences."""
@@ -153,17 +154,17 @@ class _Search:
         if self._options.per_tensor_weights and self._options.conv_groups is None:
             grouped = Candidate("INT8, convolutions in groups", {**changes, "conv_groups": GROUPS})
             (found,) = self._trials.of([grouped])
-            if found.met:
+            if self._trials.does(found):
                 return True
-            if not found.dropped and found.loss < base.loss:
+            if not found.dropped and self._trials.closer(found, base):
                 self._start = found
         if self._start is base and (evened := self._trials.evened()) is not None:
-            if evened.met:
+            if self._trials.does(evened):
                 return True
-            if not evened.dropped and evened.loss < base.loss:
+            if not evened.dropped and self._trials.closer(evened, base):
                 self._start = evened
-        limit = self._goal.limit
-        if self._tunes and (limit <= 0 or self._start.loss <= SEARCH_REACH * limit):
+        allowed = self._trials.allowed_error()
+        if self._tunes and (allowed is None or self._start.error <= SEARCH_REACH * allowed):
             return self._search_thresholds(Choice())
         return False
 
@@ -173,10 +174,10 @@ class _Search:
             return False
         candidate = self._candidate(choice)
         (found,) = self._trials.of([replace(candidate, name=f"{candidate.name}, searched", tuned=True)])
-        return found.met
+        return self._trials.does(found)
 
     def _lessening(self, gains: Gains) -> Lessening:
-        return Lessening(self._goal, self._trials, gains, self._candidate)
+        return Lessening(self._trials, gains, self._candidate)
 
     def _candidate(self, choice: Choice) -> Candidate:
         start = self._start.made.candidate
@@ -186,56 +187,6 @@ class _Search:
         if choice.float_layers:
             parts.append(f"float {', '.join(choice.float_layers)}")
         return replace(start, name="; ".join([start.name, *parts]), choice=choice)
-
-    def _enough(self, gains: Gains) -> tuple[int, int | None]:
-        """How many of the chain are known to fail, and a number that meets the goal; None: not even all do.
-
-        From where estimates put it, steps twice as long each time, up or down.
-        """
-        most = len(gains.chain)
-        if not most:
-            return 0, None
-        guess, step = self._guess(gains)
-        fails, meets = 0, most + 1
-        tried = sorted({max(1, guess - step), guess})
-        while tried:
-            found = self._trials.of([self._candidate(gains.choice(count)) for count in tried])
-            meets = min([meets, *(n for n, trial in zip(tried, found, strict=True) if trial.met)])
-            fails = max(
-                [fails, *(n for n, trial in zip(tried, found, strict=True) if not trial.met and n < meets)]
-            )
-            if meets - fails <= 1 or (meets <= most and fails > 0):
-                break
-            tried = [min(most, fails + step)] if meets > most else [meets - step] if meets > step else []
-            step *= 2
-        return fails, meets if meets <= most else None
-
-    def _guess(self, gains: Gains) -> tuple[int, int]:
-        """How many of the chain probably meet the goal, and by how many that may be wrong.
-
-        Where the error of the outputs does not say what is lost, as much less error is wanted as less loss.
-        """
-        most, now, limit = len(gains.chain), self._start.loss, self._goal.limit
-        if self._goal.judge.of_error(gains.errors[0]) is not None:
-            likely = [k for k in range(1, most + 1) if self._goal.promising(gains.errors[k], 1.0)]
-            return (likely[0] if likely else most), 1
-        wanted = gains.errors[0] * limit / now if 0 < limit < now else 0.0
-        guess = next((k for k in range(1, most + 1) if gains.errors[k] <= wanted), 1 + most // 2)
-        return guess, max(1, guess // 2)
-
-    def _fewest(self, gains: Gains, fails: int, meets: int) -> Trial:
-        """The fewest of the chain that meet the goal, two numbers at a time."""
-        while meets - fails > 1:
-            counts = sorted({fails + (meets - fails) * part // 3 for part in (1, 2)} - {fails, meets})
-            counts = counts or [fails + 1]
-            found = self._trials.of([self._candidate(gains.choice(count)) for count in counts])
-            for count, trial in zip(counts, found, strict=True):
-                if trial.met:
-                    meets = count
-                    break
-                fails = count
-        (trial,) = self._trials.of([self._candidate(gains.choice(meets))])
-        return trial
 
     def _closest(self, gains: Gains) -> None:
         """Where all that can be made better is not enough: what is closest, and as little of it as does."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -79,19 +78,20 @@ def tell_roughly(run: Run, tensors: int) -> None:
     run.reporter.line(f"in all about {about(seconds)}, as far as the float pass shows")
 
 
-def tell_networks(run: Run, parts: int, taken_back: int) -> None:
+def tell_networks(run: Run, parts: int, approach: int, taken_back: int) -> None:
     """Say how long ``auto`` will take to make and measure networks, without those that it searches.
 
     Args:
         run: whose workers were measured.
         parts: that can be made better than 8 bit.
+        approach: networks that are made at most to find how many parts it takes.
         taken_back: networks that are made at most to take back or exchange what was chosen.
     """
     each = run.pace.correct + 2 * len(run.tuning) * run.pace.of(Evaluate, LayerMeans).each
     if not parts or not run.pace.correct:
         return
-    likely = 2 * math.ceil(math.log2(parts + 1))
-    most = 2 * likely + taken_back
+    most = min(parts, approach) + taken_back
+    likely = most // 3
     line = f"a network takes about {about(each)}: about {about(likely * each)} for {likely} of them"
     line += f", {about(most * each)} for {most} at most"
     if isinstance(run.options, AutoOptions) and run.options.time and run.time.left < most * each:

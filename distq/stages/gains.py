@@ -1,14 +1,14 @@
 """What making activations and layers better than 8 bit gains for what it costs, by estimate.
 
-Each quantizer, and each layer's weights, is alone in INT8 once, on a few samples: one forward a sample, where
-making the network anew takes hundreds. What is quantized together loses the sum, as rounding errors are
-hardly correlated.
+The network becomes INT8 layer by layer, on a few samples: one forward a sample and layer, where making the
+network anew takes hundreds (:mod:`distq.stages.part_errors`). What is quantized together loses the sum, as
+rounding errors are hardly correlated.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from distq.config import CostName
@@ -17,9 +17,9 @@ from distq.graph.network_cost import shares
 from distq.graph.placement import plan_again
 from distq.graph.plan import Quantizer
 from distq.run.context import Run
-from distq.stages.correct import corrected
 from distq.stages.form import Choice, Form
-from distq.stages.sensitivity import IMAGES, Variants, others, touches
+from distq.stages.part_errors import part_errors
+from distq.stages.sensitivity import IMAGES, PartError, touches
 
 LEAST_COST = 1e-3
 """What everything costs at least, as part of the network: a layer without multiplications is not free."""
@@ -46,8 +46,8 @@ class _Books:
     """What is known of the parts of a network, and how it changes with what is chosen.
 
     Attributes:
-        activations: NMSE with a quantizer alone.
-        weights: NMSE with a layer's weights alone.
+        activations: NMSE that a quantizer adds.
+        weights: NMSE that a layer's weights add.
         near: layers that read or write what a quantizer is for.
         price: of each layer as a part of the network.
         floats, wide: layers in float and quantizers with 16 bits, so far.
@@ -106,17 +106,13 @@ class Gains:
     def __init__(self, run: Run, form: Form, cost: CostName) -> None:
         """Measure what each part of the network costs alone, and put the items in order.
 
-        By the NMSE, or by the loss that the run lowers. With weights rounded to nearest: what GPTQ makes of
-        them fits the inputs of 8 bits alone.
+        By the NMSE, or by the loss that the run lowers.
 
         Args:
             run: gives workers and samples.
             form: the INT8 network.
             cost: what is to be small; multiplications stand for latency, which is not known by layer.
         """
-        if run.options.rounding != "nearest":
-            nearest = run.options.model_copy(update={"rounding": "nearest"})
-            form = corrected(replace(run, options=nearest), form)
         self._form = form
         self._quantizers: dict[tuple[str, ...], Mapping[str, Quantizer]] = {}
         self._books, self._of_outputs = _books(run, form, cost)
@@ -229,27 +225,19 @@ class Gains:
 
 
 def _books(run: Run, form: Form, cost: CostName) -> tuple[_Books, _Books]:
-    """Measure the error with each quantizer alone, and each layer's weights alone, all else in float.
+    """Measure what each quantizer and each layer's weights add to the error.
 
     Returns:
         By what choices go by, and by the NMSE of the outputs. A loss such as that of boxes grows with the
         error, not with its square as the NMSE does, so the squares of losses add up.
     """
-    plan = form.plan
-    variants = Variants(run, form, IMAGES, in_parts=True, float_network=True)
-    weighted = [layer for layer in plan.layers if layer.weight is not None]
-    parts = [variants.part(others(plan, q), plan.layers, inputs=False) for q in plan.quantizers]
-    for layer in weighted:
-        rest = [other for other in plan.layers if other != layer]
-        parts.append(variants.part(plan.by_tensor.keys(), rest))
-    found = variants.errors_where_it_counts("what each part costs", parts)
-    count = len(plan.quantizers)
+    plan, found = form.plan, part_errors(run, form, IMAGES)
     work = shares(form.model) if cost != "layers" else {x.node: 1 / len(plan.layers) for x in plan.layers}
 
-    def of(errors: Sequence[float]) -> _Books:
+    def of(size: Callable[[PartError], float]) -> _Books:
         return _Books(
-            activations={q.name: error for q, error in zip(plan.quantizers, errors[:count], strict=True)},
-            weights={x.name: error for x, error in zip(weighted, errors[count:], strict=True)},
+            activations={name: size(error) for name, error in found.activations.items()},
+            weights={name: size(error) for name, error in found.weights.items()},
             near={
                 q.name: frozenset(x.name for x in plan.layers if touches(plan, q, [x]))
                 for q in plan.quantizers
@@ -257,9 +245,7 @@ def _books(run: Run, form: Form, cost: CostName) -> tuple[_Books, _Books]:
             price={layer.name: work[layer.node] for layer in plan.layers},
         )
 
-    return of([one.nmse if one.diff is None else one.diff**2 for one in found]), of(
-        [one.nmse for one in found]
-    )
+    return of(lambda one: one.nmse if one.diff is None else one.diff**2), of(lambda one: one.nmse)
 
 
 def less(choice: Choice, item: Item) -> Choice:

@@ -6,7 +6,6 @@ import itertools
 import math
 from collections.abc import Callable
 
-from distq.search.goal import Goal
 from distq.stages.candidates import Candidate
 from distq.stages.exchanges import cheaper_choices
 from distq.stages.form import Choice
@@ -26,6 +25,12 @@ MOST_PRUNED = 8
 ALWAYS_TRIED = 3
 """Parts that cost most: a network without each is made whatever the estimate says of it."""
 
+MOST_IN_VAIN = 2
+"""Rounds in a row that save nothing, or hardly anything, after which no more are tried."""
+
+LEAST_SAVED = 0.05
+"""Part of the cost that a round saves which was not in vain."""
+
 MOST_EXCHANGED = 3
 """Rounds in which something chosen is exchanged for something else."""
 
@@ -40,16 +45,12 @@ class Lessening:
     """Makes networks with less of what one has better.
 
     Args:
-        goal: that they are to meet.
         trials: makes and measures them.
         gains: what each part gains and costs, by estimate.
         candidate: of a choice.
     """
 
-    def __init__(
-        self, goal: Goal, trials: Trials, gains: Gains, candidate: Callable[[Choice], Candidate]
-    ) -> None:
-        self._goal = goal
+    def __init__(self, trials: Trials, gains: Gains, candidate: Callable[[Choice], Candidate]) -> None:
         self._trials = trials
         self._gains = gains
         self._candidate = candidate
@@ -61,12 +62,12 @@ class Lessening:
             best: a network that meets the goal.
             rival: where none does, the closest: what is as good as it stays.
         """
-        part = len(best.made.candidate.choice) // 2
+        part, in_vain = len(best.made.candidate.choice) // 2, 0
         for _ in range(MOST_PRUNED):
             choice = best.made.candidate.choice
             order = self._gains.least_needed(choice)
             part = min(part, len(order) - 1)
-            if part < 1:
+            if part < 1 or in_vain == MOST_IN_VAIN:
                 break
             most = self._most_error(best, rival)
             known = {trial.name for trial in self._trials.every}
@@ -86,13 +87,20 @@ class Lessening:
             if part == 1 and not tried:
                 break
             found = self._trials.of(tried, rival) if tried else []
-            kept = [t for t in found if (t.met if rival is None else not t.dropped and as_good(t, rival))]
+            kept = [t for t in found if self._stays(t, rival)]
             cheaper = min([best, *kept], key=lambda trial: (self._trials.price(trial), trial.loss))
             if cheaper is best:
+                in_vain += part == 1
                 part = max(1, part // (2 * TOGETHER))
                 continue
-            best = cheaper
+            little = self._trials.price(cheaper)[0] > (1 - LEAST_SAVED) * self._trials.price(best)[0]
+            best, in_vain = cheaper, in_vain + 1 if little else 0
         return best
+
+    def _stays(self, trial: Trial, rival: Trial | None) -> bool:
+        if rival is None:
+            return self._trials.does(trial)
+        return not trial.dropped and as_good(trial, rival)
 
     def _most_error(self, best: Trial, rival: Trial | None) -> float:
         """The error by estimate up to which a network with less than the best is tried.
@@ -101,22 +109,23 @@ class Lessening:
         """
         if rival is not None:
             return SLACK * self._gains.error(rival.made.candidate.choice)
-        known = self._gains.error(best.made.candidate.choice)
-        if self._goal.judge.of_error(known) is None or best.loss <= 0:
+        known, allowed = self._gains.error(best.made.candidate.choice), self._trials.allowed_error()
+        if allowed is None or not best.error > 0:
             return math.inf
-        return SLACK * self._goal.limit * max(1.0, known / best.loss)
+        return SLACK * allowed * max(1.0, known / best.error)
 
     def exchanged(self, best: Trial) -> Trial:
         """Take something else in the place of what is chosen, where that costs less, as long as one does."""
         for _ in range(MOST_EXCHANGED):
             known = {trial.name for trial in self._trials.every}
             choice, most = best.made.candidate.choice, self._gains.error(best.made.candidate.choice)
-            if self._goal.judge.of_error(most) is not None and best.loss > 0:  # as far off as for this one
-                most *= self._goal.limit / best.loss
+            allowed = self._trials.allowed_error()
+            if allowed is not None and best.error > 0:  # as far off as for this one
+                most *= allowed / best.error
             others = map(self._candidate, cheaper_choices(self._gains, choice, WORSE * most))
             new = (one for one in others if one.name not in known)
             tried = {one.name: one for one in itertools.islice(new, TOGETHER)}
-            met = [trial for trial in self._trials.of([*tried.values()]) if trial.met]
+            met = [trial for trial in self._trials.of([*tried.values()]) if self._trials.does(trial)]
             cheaper = min([best, *met], key=lambda trial: (self._trials.price(trial), trial.loss))
             if cheaper is best:
                 break

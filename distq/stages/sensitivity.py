@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from distq.graph.probes import with_shifts
 from distq.graph.variants import FloatPart, separable
 from distq.replica.evaluate import STATISTICS
 from distq.replica.float32 import LayerMeans
-from distq.replica.variants import VariantErrors
+from distq.replica.variants import VariantErrors, VariantSteps
 from distq.replica.worker import Arrays, stable_sum
 from distq.run.context import Run
 from distq.search.metrics import ImageStatistics, mean_over_images, nmse
@@ -30,6 +31,10 @@ FIRST_IMAGES = 2
 
 DECISIVE, LEAST_DECISIVE = 0.9, 32
 """Part of all that is lost which is measured on all images, and how many parts are, at least."""
+
+
+TOGETHER = 6
+"""Steps from one variant to the next that a unit takes: it runs one network more."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +100,7 @@ class Variants:
         self._original = run.executor.share(form.serialized)
         self._lowered = run.lowered
         self._indices = tuple(run.tuning[:images])
-        corrected = run.options.bias_correction and form.means is not None  # see best_calibration
-        self._shifts = self._measure_shifts(separated) if corrected else {}
+        self._separated = separated
 
     def part(
         self, tensors: Collection[str], layers: Sequence[Layer] = (), *, inputs: bool = True
@@ -117,6 +121,12 @@ class Variants:
         inputs = inputs and plan.target.placement == "layer inputs"
         return FloatPart(tuple(order), tuple(layers), inputs, biases)
 
+    def behind(self, tensors: Collection[str], layers: Sequence[Layer]) -> FloatPart:
+        """The same of what lies behind all that is quantized: no bias gives up anything."""
+        plan = self._form.plan
+        order = [self._names.quantized(t) for t in plan.by_tensor if t in tensors]
+        return FloatPart(tuple(order), tuple(layers), plan.target.placement == "layer inputs")
+
     def nmse(self, stage: str, parts: Sequence[FloatPart]) -> list[float]:
         """NMSE over the samples with each part in float; the mean loss where the run lowers another."""
         return [found.chosen_by for found in self.errors(stage, parts)]
@@ -125,15 +135,19 @@ class Variants:
         """The same, and NMSE beside the loss; the parts are dealt out to the workers."""
         return [_error(result) for result in self._results(stage, parts, self._indices)]
 
-    def errors_where_it_counts(self, stage: str, parts: Sequence[FloatPart]) -> list[PartError]:
-        """The same; what is hardly in error on the first samples is measured on no others."""
+    def errors_of_steps(self, stage: str, behind: Sequence[FloatPart]) -> list[PartError]:
+        """How far apart the outputs of each variant and the one before are, from the second on.
+
+        Steps that hardly change the outputs of the first samples are measured on no others.
+        """
         first, rest = self._indices[:FIRST_IMAGES], self._indices[FIRST_IMAGES:]
-        found = self._results(stage, parts, first)
-        decisive = _decisive([_error(result).chosen_by for result in found]) if rest else []
-        more = self._results(f"{stage}, the most", [parts[i] for i in decisive], rest)
-        for i, result in zip(decisive, more, strict=True):
-            found[i] = {name: np.concatenate([found[i][name], result[name]]) for name in result}
-        return [_error(result) for result in found]
+        steps = range(1, len(behind))
+        found = self._steps(stage, behind, steps, first)
+        decisive = _decisive([_error(found[step]).chosen_by for step in steps]) if rest else []
+        more = self._steps(f"{stage}, the most", behind, [steps[i] for i in decisive], rest)
+        for step, result in more.items():
+            found[step] = {name: np.concatenate([found[step][name], result[name]]) for name in result}
+        return [_error(found[step]) for step in steps]
 
     def statistics(self, stage: str, parts: Sequence[FloatPart]) -> list[ImageStatistics]:
         """Sums over the samples with each part in float."""
@@ -163,9 +177,40 @@ class Variants:
         run.cost_so_far.int8_forwards += len(units) * len(indices)
         return found
 
-    def _measure_shifts(self, form: Form) -> Means:
+    def _steps(
+        self, stage: str, behind: Sequence[FloatPart], steps: Sequence[int], indices: Sequence[int]
+    ) -> dict[int, Arrays]:
+        """What each of these steps does on samples; those in a row share the networks between them."""
+        run, found = self._run, dict[int, Arrays]()
+        rows = _in_rows(steps)
+        units = [
+            VariantSteps(
+                self._exported,
+                self._original,
+                [behind[i] for i in (row[0] - 1, *row)],
+                run.data,
+                indices,
+                self._lowered,
+            )
+            for row in rows
+        ]
+        run.reporter.start(stage, len(steps), "layers")
+        for row, result in zip(rows, run.results(units), strict=True):
+            for place, step in enumerate(row):
+                own = slice(place * len(indices), (place + 1) * len(indices))
+                found[step] = {name: values[own] for name, values in result.items()}
+            run.reporter.advance(len(row))
+        run.reporter.finish()
+        run.cost_so_far.int8_forwards += (len(steps) + len(rows)) * len(indices)
+        return found
+
+    @cached_property
+    def _shifts(self) -> Means:
         """How rounding each layer's input moves its mean output, which its corrected bias took back."""
-        run, state = self._run, form.state
+        run, form = self._run, self._separated
+        if not run.options.bias_correction or self._form.means is None:  # see best_calibration
+            return {}
+        state = form.state
         layers = [layer for layer in form.plan.layers if layer.name in state.biases]
         if not layers:
             return {}
@@ -195,6 +240,17 @@ def _decisive(errors: Sequence[float]) -> list[int]:
         (n for n in range(len(order)) if math.fsum(errors[i] for i in order[:n]) >= most), len(order)
     )
     return sorted(order[: max(count, LEAST_DECISIVE)])
+
+
+def _in_rows(steps: Sequence[int]) -> list[list[int]]:
+    """Numbers that follow one another, at most ``TOGETHER`` in a row."""
+    rows: list[list[int]] = []
+    for step in steps:
+        if rows and rows[-1][-1] == step - 1 and len(rows[-1]) < TOGETHER:
+            rows[-1].append(step)
+        else:
+            rows.append([step])
+    return rows
 
 
 def sensitivity(run: Run, form: Form, images: int | None = None) -> tuple[PartError, list[Cost]]:

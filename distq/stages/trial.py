@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from distq.graph.network_cost import NetworkCost
 from distq.search.acceptance import significant_improvement
 from distq.search.choice import CONFIDENCE
-from distq.search.goal import Floats, Seen
+from distq.search.judges import Floats, Seen
 from distq.search.metrics import mean_over_images
 from distq.stages.candidates import Made
 
@@ -25,6 +26,7 @@ class Trial:
         met: whether it meets the goal.
         losses: of each sample, (samples,); None where the loss is no mean over samples.
         seen: what it did on each of them; None where the losses tell all, or it misses the goal.
+        error: how far the outputs are from float's, as the square of noise.
         latency: median milliseconds of a forward on this machine; None where they were not asked for.
     """
 
@@ -37,6 +39,7 @@ class Trial:
     losses: Floats | None = field(default=None, compare=False, repr=False)
     seen: Seen | None = field(default=None, compare=False, repr=False)
     latency: float | None = None
+    error: float = math.nan
 
     @property
     def name(self) -> str:

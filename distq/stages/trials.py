@@ -14,7 +14,9 @@ from distq.replica.measured import Measuring, records_of
 from distq.replica.worker import Arrays, Blob
 from distq.run.auto_report import short_name
 from distq.run.context import Run
-from distq.search.goal import Floats, Goal, Seen
+from distq.search.expectation import Expectation
+from distq.search.goal import Goal
+from distq.search.judges import Floats, Seen
 from distq.stages.candidates import Candidate, Made, Maker
 from distq.stages.compare import MOST_APART, compare_models, compare_one, statistics
 from distq.stages.keep import keep
@@ -105,10 +107,40 @@ class Trials:
             self.every = [anew if trial is best else trial for trial in self.every if trial is not anew]
         return best
 
+    def allowed_error(self) -> float | None:
+        """The error of the outputs with which the goal is probably met on other samples; None: not known.
+
+        Of a figure the networks measured tell it, see :class:`~distq.search.expectation.Expectation`.
+        """
+        lost = self._goal.judge.lost(self._goal.limit)
+        return self._goal.limit if self._goal.by_error else self._expectation().allowed(lost or 0.0)
+
+    def does(self, trial: Trial) -> bool:
+        """Whether a network meets the goal, and so does what those with about its error lose together.
+
+        On few samples some networks lose less by luck; of many that were tried the cheapest would be such.
+        """
+        if not trial.met or self._goal.by_error:
+            return trial.met
+        allowed = self.allowed_error()
+        return allowed is None or trial.error <= allowed
+
+    def closer(self, trial: Trial, other: Trial) -> bool:
+        """Whether a network is closer to float than another: by the error, where that tells what is lost."""
+        if self.allowed_error() is None:
+            return trial.loss < other.loss
+        return trial.error < other.error
+
+    def _expectation(self) -> Expectation:
+        whole = [(t, self._goal.judge.lost(t.loss)) for t in self.every if not t.dropped and t.error > 0]
+        known = [(t.error, lost) for t, lost in whole if lost is not None]
+        return Expectation([error for error, _ in known], [lost for _, lost in known])
+
     @property
     def cheapest(self) -> Trial | None:
         """Of all that meet the goal the cheapest, and of equals the closest; None: none does."""
         met = [trial for trial in self.every if trial.met]
+        met = [trial for trial in met if self.does(trial)] or met
         return min(met, key=lambda trial: (self.price(trial), trial.loss)) if met else None
 
     def cheapest_of_closest(self) -> Trial:
@@ -225,7 +257,8 @@ class Trials:
         latency = self._latency(made) if self._cost == "latency" and not dropped else None
         losses = self._losses(seen)
         kept = seen if met and losses is None else None
-        trial = Trial(made, cost, loss, samples, dropped, met, losses, seen=kept, latency=latency)
+        error = goal.judge.error(seen, self._power)
+        trial = Trial(made, cost, loss, samples, dropped, met, losses, kept, latency, error)
         says = "meets the goal" if trial.met else "misses the goal"
         if dropped:
             says += f" by far on {samples} samples"
@@ -233,11 +266,22 @@ class Trials:
         work = f"{cost.layers} layers, {cost.macs:.1%} of multiplications not in INT8"
         if latency is not None:
             work += f", {latency:.3g} ms"
-        for line in folded(f"{short_name(trial.name)}: {reading}, {work}: {says}", "  "):
+        probably = self._probably(trial)
+        for line in folded(f"{short_name(trial.name)}: {reading}{probably}, {work}: {says}", "  "):
             self._run.reporter.line(line)
         if trial.name not in {note["name"] for note in self._run.journal.notes("trial")}:
             self._run.journal.note("trial", name=trial.name, reading=f"{reading}, {says}")
         return trial
+
+    def _probably(self, trial: Trial) -> str:
+        """What networks with about as much error have together, for a person."""
+        judge = self._goal.judge
+        lost = judge.lost(trial.loss)
+        others = self._expectation()
+        if lost is None or not others.errors or not trial.error > 0:
+            return ""
+        expected = Expectation([*others.errors, trial.error], [*others.losses, lost]).loss(trial.error)
+        return f" ({judge.reading(trial.loss - lost + expected):.2f} as others tell)"
 
     def _latency(self, made: Made) -> float:
         """Milliseconds of a forward on a worker, in turns with the first network, whatever else it does."""

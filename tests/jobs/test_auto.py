@@ -265,6 +265,8 @@ def test_a_combination_that_cannot_be_made_ends_none_of_the_others(place: Path, 
         ({"goal": "top1:+0.5"}, "--goal top1:.0.5 asks for more than float has: top1:-0.5 allows that loss"),
         ({"goal": "top1:-1"}, "--goal top1 needs labels"),
         ({"goal": "score:-1"}, "--goal score is of a measure of yours: give --measure FILE.py"),
+        ({"goal": "shared:-1"}, "--goal shared:-1: give the share that is to stay, such as shared:0.95"),
+        ({"goal": "lines:1.5"}, "--goal lines:1.5: give the share that is to stay, such as lines:0.95"),
         ({"goal": "score:-1", "measure": "odd"}, "no measure is called 'odd'"),
     ],
 )

@@ -67,11 +67,11 @@ def test_it_ends_while_layers_are_timed(auto: Auto, monkeypatch: pytest.MonkeyPa
         return {"seconds": np.ones((len(unit.models), unit.rounds))}
 
     monkeypatch.setattr(Timing, "run", run)
-    whole, seconds = auto(None, "whole", cost="latency", goal="sqnr:1")
+    whole, seconds = auto(None, "whole", cost="latency", goal="sqnr:0.5")
     every = len(timed)
     assert whole.auto is not None
     limit = seconds + 1
-    found, took = auto(f"{limit}s", cost="latency", goal="sqnr:1")
+    found, took = auto(f"{limit}s", cost="latency", goal="sqnr:0.5")
     assert took <= limit
     assert 0 < len(timed) - every < every
     assert found.auto is not None

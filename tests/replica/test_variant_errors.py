@@ -10,7 +10,7 @@ from replica_helpers import Bench
 from distq.graph.qdq import export
 from distq.graph.variants import FloatPart
 from distq.replica.session import Session
-from distq.replica.variants import VariantErrors
+from distq.replica.variants import VariantErrors, VariantSteps
 from distq.replica.worker import Blob
 from distq.search.metrics import compare
 
@@ -53,6 +53,29 @@ def test_another_bias_moves_the_output_by_as_much(bench):
     elements = 3 * 8 * 8
     np.testing.assert_allclose(errors[1], elements * 100.0**2, rtol=0.01)
     assert (errors[0] < errors[1] / 1000).all()
+
+
+def test_a_step_is_what_two_variants_differ_by(bench):
+    integers = tuple(bench.names.quantized(t) for t in bench.plan.by_tensor)
+    every, none = FloatPart(integers, bench.plan.layers), FloatPart()
+    unit = unit_of(bench, none)
+    steps = VariantSteps(unit.exported, unit.original, (every, none, none), unit.data, unit.indices)
+    found, whole, images = bench.run(steps), bench.run(unit), len(bench.feeds)
+    np.testing.assert_allclose(found["error"][:images], whole["error"], rtol=1e-3)
+    assert not found["error"][images:].any()
+
+
+def test_the_key_of_steps_depends_on_everything(bench):
+    part, other = FloatPart(("a_quantized",)), Blob("b" * 64, b"")
+    unit = unit_of(bench, part)
+    steps = VariantSteps(unit.exported, unit.original, (part, FloatPart()), unit.data, unit.indices)
+    changed = [
+        replace(steps, exported=other),
+        replace(steps, original=other),
+        replace(steps, parts=(FloatPart(), part)),
+        replace(steps, indices=(0,)),
+    ]
+    assert len({steps.key, *(one.key for one in changed)}) == 5
 
 
 def test_the_key_depends_on_everything(bench):

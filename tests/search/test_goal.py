@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from distq.errors import UsageError
-from distq.search.goal import Figure, Goal, RightAnswers, Seen
+from distq.search.goal import Goal
+from distq.search.judges import Figure, RightAnswers, Seen
 from distq.search.measures.measure import Measure
 
 POWER = np.array([2.0])
@@ -72,10 +73,15 @@ def test_only_what_misses_surely_is_hopeless() -> None:
     assert not goal.hopeless(np.array([0.5]))
 
 
-def test_estimates_are_of_the_error_alone() -> None:
-    assert Goal.parse("sqnr:20").promising(0.014, 1.5)
-    assert not Goal.parse("sqnr:20").promising(0.016, 1.5)
-    assert Goal.parse("top1:-1").promising(5.0, 1.5)
+def test_the_error_of_the_outputs_is_told_beside_a_figure() -> None:
+    """A goal in decibels is of the error itself; others are judged by it too, as far as it tells."""
+    both = seen(error=[0.02, 0.01], ours=[1, 0], exact=[1, 1], records=[np.array([0.5])])
+    for goal in ("sqnr:20", "top1:-1"):
+        assert Goal.parse(goal).judge.error(both, POWER) == pytest.approx(0.0075)
+    assert Goal.parse("score:-1", Points()).judge.error(both, POWER) == pytest.approx(0.0075)
+    assert Goal.parse("score:-1", Apart()).judge.error(both, POWER) == 0.25
+    assert Goal.parse("sqnr:20").by_error
+    assert not Goal.parse("top1:-1").by_error
 
 
 def test_an_unknown_measure_is_refused() -> None:
@@ -95,6 +101,49 @@ class Points(Measure):
 class Errors(Points):
     higher_is_better = False
     needs_float = True
+
+
+class Apart(Points):
+    """One that tells how far the outputs are from float's."""
+
+    def error(self, records):
+        return float(records[0][0] ** 2)
+
+
+class Shares(Points):
+    """One that compares with float, which would have all."""
+
+    needs_float, own = True, 1.0
+    names, errors = ("shared", "added"), frozenset({"added"})
+
+    def finish(self, records):
+        return {"shared": float(np.mean(records)), "added": 1 - float(np.mean(records))}
+
+
+@pytest.mark.parametrize(
+    ("goal", "measure", "reading", "lost"),
+    [
+        ("shared:0.95", Shares(), 0.9, 0.1),
+        ("score:0.95", Shares(), 0.9, 0.1),
+        ("added:-0.05", Shares(), -0.1, 0.1),
+        ("score:-0.2", Errors(), -0.9, 0.9),
+        ("map:-2", Points(), -5.0, 0.05),
+    ],
+)
+def test_what_is_lost_is_told_from_what_float_has_itself(goal, measure, reading, lost) -> None:
+    judge = Goal.parse(goal, measure).judge
+    theirs = [] if measure.needs_float else [np.array([0.95])]
+    loss = judge.loss(seen(records=[np.array([0.9])], float_records=theirs), POWER)
+    assert judge.reading(loss) == pytest.approx(reading)
+    assert judge.lost(loss) == pytest.approx(lost)
+
+
+def test_what_float_has_of_a_users_own_figure_may_be_unknown() -> None:
+    class Unknown(Shares):
+        own, names = None, ()
+
+    judge = Goal.parse("score:20", Unknown()).judge
+    assert judge.lost(-19.0) is None
 
 
 def test_a_figure_is_compared_with_that_of_float() -> None:

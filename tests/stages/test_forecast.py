@@ -135,9 +135,9 @@ def test_auto_says_what_a_network_takes_and_how_many_there_may_be(limit: str | N
         tuning=range(10),
         time=TimeLimit(limit, lambda: 60.0),
     )
-    tell_networks(run, 7, 3)
+    tell_networks(run, 20, 12, 3)
     line = " ".join(text.strip() for text in told.lines)
-    assert line == f"a network takes about 20 s: about 2 min for 6 of them, 5 min for 15{ending}"
+    assert line == f"a network takes about 20 s: about 2 min for 5 of them, 5 min for 15{ending}"
     told.lines.clear()
-    tell_networks(run, 0, 3)
+    tell_networks(run, 0, 12, 3)
     assert told.lines == []

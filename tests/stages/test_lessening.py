@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import cast
 
-from distq.search.goal import Goal
 from distq.stages.candidates import Candidate
 from distq.stages.form import Choice
 from distq.stages.gains import Gains, Item
@@ -53,15 +52,22 @@ class Made:
         self.every += found
         return found
 
-    def price(self, trial: Trial) -> float:
-        return sum(PRICE[name] for name in trial.made.candidate.choice.float_layers)
+    def does(self, trial: Trial) -> bool:
+        return trial.met
+
+    def allowed_error(self) -> float:
+        return 0.01
+
+    def price(self, trial: Trial) -> tuple[float]:
+        return (sum(PRICE[name] for name in trial.made.candidate.choice.float_layers),)
 
 
 def trial_of(candidate: Candidate) -> Trial:
     met = "needed" in candidate.choice.float_layers
     made = SimpleNamespace(candidate=candidate)
     loss = 0.005 if met else 1.0
-    return cast("Trial", SimpleNamespace(name=candidate.name, made=made, met=met, loss=loss, dropped=False))
+    trial = SimpleNamespace(name=candidate.name, made=made, met=met, loss=loss, error=loss, dropped=False)
+    return cast("Trial", trial)
 
 
 def candidate_of(choice: Choice) -> Candidate:
@@ -70,7 +76,7 @@ def candidate_of(choice: Choice) -> Candidate:
 
 def test_the_dearest_part_is_tried_without_though_the_estimate_says_it_is_needed() -> None:
     trials = Made()
-    lessening = Lessening(Goal.parse("sqnr:20"), cast("Trials", trials), cast("Gains", Known()), candidate_of)
+    lessening = Lessening(cast("Trials", trials), cast("Gains", Known()), candidate_of)
     (best,) = trials.of([candidate_of(Choice((), ("large", "small", "needed")))])
     found = lessening.pruned(best)
     assert found.made.candidate.choice.float_layers == ("needed",)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,9 @@ _OVERLAP = 0.65
 _FOUND, _OBJECT, _COMPARED, _SHARED = range(4)
 """Kinds of rows in a record: a detection, an object, sums of cells, and detections shared with float."""
 
+_ERRORS = ("box_error", "class_error", "score_error")
+"""Figures of the cells compared."""
+
 
 @dataclass(frozen=True)
 class Detection(Measure):
@@ -45,6 +49,9 @@ class Detection(Measure):
     annotated: bool = False
     classes: tuple[int, ...] = ()
     name: str = "detection"
+    own: ClassVar[float | None] = 1.0
+    names: ClassVar[tuple[str, ...]] = ("map", "map50", "shared", "added", *_ERRORS)
+    errors: ClassVar[frozenset[str]] = frozenset({"added", *_ERRORS})
 
     def cells(self, outputs: Outputs) -> Cells:
         """What the decoder makes of the outputs.
@@ -87,9 +94,16 @@ class Detection(Measure):
             both, wanted, there = shared[:3]
             found["shared"] = both / wanted if wanted else math.nan
             found["added"] = (there - both) / wanted if wanted else math.nan
-            for name, value in zip(("box_error", "class_error", "score_error"), compared[:3], strict=True):
+            for name, value in zip(_ERRORS, compared[:3], strict=True):
                 found[name] = value / compared[3] if compared[3] else math.nan
         return found
+
+    def error(self, records: Sequence[Record]) -> float | None:
+        """The square of how far cells are from float's; None where these were not compared."""
+        compared = _sums(records, _COMPARED) if records else None
+        if compared is None or not compared[3]:
+            return None
+        return math.fsum(compared[:3] / compared[3]) ** 2
 
     def loss(self, outputs: Outputs, sample: Facts) -> float:
         """How far this sample's cells are from the float network's; see :func:`difference`."""

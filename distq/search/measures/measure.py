@@ -55,6 +55,12 @@ class Measure(ABC):
     higher_is_better: ClassVar[bool] = True
     needs_float: ClassVar[bool] = False
     """Whether it compares with the float network."""
+    own: ClassVar[float | None] = None
+    """Figures of the float network beside itself, where more is better: 1 of shares; None: not known."""
+    names: ClassVar[tuple[str, ...]] = ()
+    """Of its figures, in their order; empty: not known before it is run."""
+    errors: ClassVar[frozenset[str]] = frozenset()
+    """Names of figures of which less is better, where more of the first is."""
 
     @property
     def key(self) -> str:
@@ -74,6 +80,11 @@ class Measure(ABC):
         """The figure of all samples, or several by name: by default the mean of all numbers recorded."""
         values = [value for record in records for value in np.ravel(record)]
         return math.fsum(values) / len(values) if values else math.nan
+
+    def error(self, records: Sequence[Record]) -> float | None:
+        """How far the outputs are from float's, as the square of noise; None: as their NMSE has it."""
+        del records
+        return None
 
     def loss(self, outputs: Outputs, sample: Facts) -> float:
         """What a search lowers: a number a sample, whose mean over samples is compared.

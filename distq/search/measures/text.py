@@ -33,6 +33,9 @@ class Text(Measure):
     blank: str
     name: str = "text"
     needs_float: ClassVar[bool] = True
+    own: ClassVar[float | None] = 1.0
+    names: ClassVar[tuple[str, ...]] = ("lines", "character_error")
+    errors: ClassVar[frozenset[str]] = frozenset({"character_error"})
 
     def score(self, outputs: Outputs, sample: Facts) -> Record:
         """1 for an equal line, characters to insert, delete or replace, and float's characters."""

@@ -37,6 +37,9 @@ class TextBoxes(Measure):
 
     name: str = "text-boxes"
     needs_float: ClassVar[bool] = True
+    own: ClassVar[float | None] = 1.0
+    names: ClassVar[tuple[str, ...]] = ("shared", "added")
+    errors: ClassVar[frozenset[str]] = frozenset({"added"})
 
     def score(self, outputs: Outputs, sample: Facts) -> Record:
         """Boxes that both networks have, those of float, and those of this network."""
