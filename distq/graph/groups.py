@@ -38,16 +38,16 @@ def one_operation(nodes: Sequence[ir.Node], layers: Collection[ir.Node]) -> set[
         nodes: of a graph, in its order.
         layers: those that have weights or multiply two tensors.
     """
-    dominators = _Dominators(nodes)
+    dominators = _Dominators(nodes, layers)
     found: set[ir.Node] = set()
     for node in nodes:
         if node.domain or node.op_type not in _JOINING or is_gate(node):
             continue
-        parts = [v for v in node.inputs if v is not None and is_float(v) and constant(v) is None]
-        if len(parts) < 2:
+        read = dominators.data(node)
+        if len([v for v in node.inputs if v in read]) < 2:
             continue
         source = dominators.of(node.outputs[0])
-        inside = None if source is None else _between(source, node, layers)
+        inside = None if source is None else _between(source, node, layers, dominators)
         if inside is not None and _is_one(inside, node):
             found |= inside
     return found
@@ -60,11 +60,13 @@ def _is_one(inside: Collection[ir.Node], last: ir.Node) -> bool:
     return last.op_type == "Mul" and not any(n.op_type in AVERAGES for n in inside)
 
 
-def _between(source: ir.Value, last: ir.Node, layers: Collection[ir.Node]) -> set[ir.Node] | None:
+def _between(
+    source: ir.Value, last: ir.Node, layers: Collection[ir.Node], dominators: _Dominators
+) -> set[ir.Node] | None:
     """The nodes on the way from a value to a node, that node included; None: too many, or a layer."""
     found, todo = {last}, [last]
     while todo:
-        for value in _data(todo.pop()):
+        for value in dominators.data(todo.pop()):
             node = value.producer()
             if value is source or node is None or node in found:
                 continue
@@ -81,19 +83,31 @@ def _data(node: ir.Node) -> list[ir.Value]:
 
 
 class _Dominators:
-    """For each value the nearest one that all of it is computed of."""
+    """For each value the nearest one that all of it is computed of.
 
-    def __init__(self, nodes: Sequence[ir.Node]) -> None:
+    Behind a layer, what comes from before all layers counts as a constant: the angles of a rotary embedding
+    are computed from positions that the network is given.
+    """
+
+    def __init__(self, nodes: Sequence[ir.Node], layers: Collection[ir.Node]) -> None:
         self._above: dict[ir.Value, ir.Value | None] = {}
         self._depth: dict[ir.Value | None, int] = {None: 0}
+        self._behind: set[ir.Value] = set()
         for node in nodes:
-            data = _data(node)
+            data = self.data(node)
+            if node in layers or not self._behind.isdisjoint(data):
+                self._behind.update(node.outputs)
             common: ir.Value | None = data[0] if data else None
             for value in data[1:]:
                 common = self._common(common, value)
             for value in node.outputs:
                 self._above[value] = common
                 self._depth[value] = self._depth_of(common) + 1
+
+    def data(self, node: ir.Node) -> list[ir.Value]:
+        """The float tensors that a node computes with; behind a layer those that are behind one too."""
+        data = _data(node)
+        return [value for value in data if value in self._behind] or data
 
     def of(self, value: ir.Value) -> ir.Value | None:
         """Of a value that a node writes; None where several inputs of the network come together."""

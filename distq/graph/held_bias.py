@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from distq.graph.apart_add import BIAS_SHAPE
 from distq.graph.channel_gates import Written
 from distq.graph.layers import Layer
 from distq.graph.plan import Plan
@@ -41,7 +42,8 @@ class HeldBias:
     ) -> HeldBias:
         """That of a layer, whose weights have a scale."""
         written = Written(plan, encodings)
-        step = None if plan.float_biases else written.encoding(plan.by_tensor[layer.inputs[0]].name).scale
+        in_float = plan.has_float_bias(layer)
+        step = None if in_float else written.encoding(plan.by_tensor[layer.inputs[0]].name).scale
         return cls(
             step,
             written.weight_scale(layer.name, scale),
@@ -56,7 +58,8 @@ class HeldBias:
         if self.offset is not None:
             bias = bias + self.offset
         if self.step is None:
-            return {names.float_bias(layer.name): by_phase(bias.astype(np.float32), layer.subpixel)}
+            values = by_phase(bias.astype(np.float32), layer.subpixel)
+            return {names.float_bias(layer.name): values.reshape(BIAS_SHAPE) if layer.float_bias else values}
         held = quantize_bias(bias, self.step, self.weight_scale)
         integers, scale = (by_phase(part, layer.subpixel) for part in held)
         stem = names.bias(layer.name)

@@ -56,6 +56,7 @@ class Layer:
         axis: the output channel's axis of the weight.
         add: name of the Add that gives a MatMul its bias, as its second input; None: the node has it itself.
         subpixel: strides of a ConvTranspose that is exported as a Conv of its phases; empty: as it is.
+        float_bias: the runtime runs the Add by itself, so that its bias is float32.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Layer:
     axis: int | None
     add: str | None = None
     subpixel: tuple[int, ...] = ()
+    float_bias: bool = False
 
     @property
     def reads_bias(self) -> tuple[str, int]:

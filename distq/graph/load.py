@@ -204,13 +204,18 @@ def _require_known_types(path: Path, proto: onnx.ModelProto) -> None:
     """Refuse maps, which no later step can carry, and inputs that no sample can be compared with.
 
     Raises:
-        ModelError: an input or output is a map or a sequence of maps, or an input has no shape.
+        ModelError: an input or output is a map or a sequence of maps, or an input has no shape or is text.
     """
     for value in (*proto.graph.input, *proto.graph.output):
         element = value.type.sequence_type.elem_type if value.type.HasField("sequence_type") else value.type
         if element.HasField("map_type"):
             raise ModelError(f"{path}: {value.name} is a map: export the model without ZipMap")
     for value in proto.graph.input:
+        if value.type.tensor_type.elem_type == onnx.TensorProto.STRING:
+            raise ModelError(
+                f"{path}: input {value.name} is text: "
+                "cut the model behind what makes numbers of it, and give these"
+            )
         if value.type.HasField("tensor_type") and not value.type.tensor_type.HasField("shape"):
             raise ModelError(
                 f"{path}: input {value.name} has no shape: export it with all dimensions, open ones by a name"

@@ -99,7 +99,7 @@ class Names:
         return f"{tensor}{self.tag}_alone"
 
     def read_alone(self, tensor: str) -> str:
-        """The same of what is read of a tensor whose channels have scales of their own."""
+        """The same of what nodes in float read of a tensor."""
         return f"{tensor}{self.tag}_read_alone"
 
     def captured(self, tensor: str) -> str:

@@ -113,7 +113,10 @@ class _Beside:
         written = [self._writes_integers(v) for v in data]
         read = self._read_on_integers(node)
         if node.op_type in ARITHMETIC:
-            alone = not any(written) or (not read and any(map(self._is_of_transformer, data)))
+            in_float = not all(written) or any(map(self._is_of_transformer, data))
+            alone = not any(written) or (not read and in_float)
+        elif node.op_type == "Concat":  # a cache of keys, which is an input: as float as what is joined to it
+            alone = not read and not any(w for w, v in zip(written, data, strict=True) if v.producer())
         else:
             alone = not any(written) and (not read or node.op_type in _PARTS | _POOLS)
         return f"{node.op_type} between operators in float" if alone else None

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from distq.errors import ModelError, UsageError
+from distq.graph.apart_add import with_float_bias
 from distq.graph.channel_gates import find_gates, with_factors
 from distq.graph.gate import ChannelGate
 from distq.graph.kernel_tensors import Around, kernel_tensors, last_floats
@@ -196,9 +197,7 @@ def _placed(
     for node, why in roles.reasons.items():
         if node.name not in kept:
             floats.setdefault(float_name(node), why)
-    layers = tuple(roles.layers.values())
-    if target.subpixel:
-        layers = tuple(_as_subpixel(model, layer, quantizers) for layer in layers)
+    layers = _as_exported(model, target, roles, quantizers)
     gates: tuple[ChannelGate, ...] = ()
     if target.channel_scales == "gates" and settings.channels:
         by_channel = [layer for layer in layers if layer.node not in settings.one_scale]
@@ -251,6 +250,16 @@ def plan_again(
         joined=pairs,
         settings=plan.settings,
     )
+
+
+def _as_exported(
+    model: ir.Model, target: Target, roles: Roles, quantizers: Collection[Quantizer]
+) -> tuple[Layer, ...]:
+    """The layers, in the form that the target's runtime takes best."""
+    layers = tuple(roles.layers.values())
+    if target.subpixel:
+        layers = tuple(_as_subpixel(model, layer, quantizers) for layer in layers)
+    return tuple(with_float_bias(model.graph, layers)) if target.placement == "everywhere" else layers
 
 
 def _as_subpixel(model: ir.Model, layer: Layer, quantizers: Collection[Quantizer]) -> Layer:

@@ -85,10 +85,9 @@ class Plan:
         """The least opset the exported model needs."""
         return 21 if any(q.bits == 16 for q in self.quantizers) else 13
 
-    @property
-    def float_biases(self) -> bool:
-        """Whether biases stay float32."""
-        return self.target.bias == "float32"
+    def has_float_bias(self, layer: Layer) -> bool:
+        """Whether the bias of a layer stays float32."""
+        return layer.float_bias or self.target.bias == "float32"
 
     def largest_weight(self, node: ir.Node) -> int:
         """The largest integer of a layer's weights; depthwise kernels add up in 32 bits."""

@@ -19,6 +19,7 @@ from distq.graph.large import outline, put_away
 from distq.graph.layers import Layer, float_name, wrongly_fused
 from distq.graph.names import PARTS, Constants, Names
 from distq.graph.plan import Plan
+from distq.graph.readers import read_in_float, reads_sizes
 from distq.graph.shuffled import write_subpixels
 from distq.graph.state import State, constants, has_bias
 from distq.graph.structure import Structures
@@ -121,13 +122,14 @@ class _Writer:
             reader = nodes[name]
             if len(reader.inputs) <= position:
                 reader.resize_inputs(position + 1)
-            if self.plan.float_biases:
+            if self.plan.has_float_bias(layer):
                 bias = self.constant(self.names.float_bias(layer.name))
             else:
                 bias = self.dequantize(self.names.bias(layer.name), 0, reader)
             # of a product whose sizes are not known ONNX Runtime makes no Gemm
             sized = node.inputs[0] is not None and node.inputs[0].shape is not None
-            if layer.add is not None and sized and self.has_output_dtype and self.reads_int8(layer):
+            apart = layer.add is not None and sized and not layer.float_bias
+            if apart and self.has_output_dtype and self.reads_int8(layer):
                 bias = self.as_row(bias, self.names.bias(layer.name), reader)
             reader.replace_input_with(position, bias)
 
@@ -208,11 +210,15 @@ class _Writer:
         else:
             self.graph.insert_after(producer, [quantize, dequantize])
         everywhere = self.plan.target.placement == "everywhere"
+        together = read_in_float(uses, self.plan) if everywhere else frozenset()
         for node, position in uses:
             rounded = everywhere and (node.name, tensor) not in self.plan.unrounded
             computes = node.name in self.compute and position < 2
-            if rounded or computes:
-                read = out if computes or not by_channel else self.apart(out, self.names.read_alone(tensor))
+            if everywhere and reads_sizes(node, self.graph):
+                node.replace_input_with(position, quantize.outputs[0])
+            elif rounded or computes:
+                alone = not computes and (by_channel or node in together)
+                read = self.apart(out, self.names.read_alone(tensor)) if alone else out
                 node.replace_input_with(position, read)
         wide = ("", tensor) in self.plan.unrounded
         if everywhere and value.is_graph_output() and not value.is_graph_input() and not wide:

@@ -190,7 +190,6 @@ def quantizer_constants(plan: Plan, state: State, names: Names, quantizer: str) 
 
 def readers(plan: Plan, quantizer: str) -> Iterable[Layer]:
     """Layers whose int32 bias follows a quantizer, as it has the scale of their accumulator."""
-    if plan.float_biases:
-        return []
     tensors = next(q.tensors for q in plan.quantizers if q.name == quantizer)
-    return [layer for layer in plan.layers if layer.inputs[0] in tensors]
+    held = (layer for layer in plan.layers if not plan.has_float_bias(layer))
+    return [layer for layer in held if layer.inputs[0] in tensors]

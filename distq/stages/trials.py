@@ -14,6 +14,7 @@ from distq.replica.measured import Measuring, records_of
 from distq.replica.worker import Arrays, Blob
 from distq.run.auto_report import short_name
 from distq.run.context import Run
+from distq.run.time_limit import TimeIsUp
 from distq.search.expectation import Expectation
 from distq.search.goal import Goal
 from distq.search.judges import Floats, Seen
@@ -100,11 +101,18 @@ class Trials:
         return first, len(cost.float_layers), len(cost.wide_layers)
 
     def answer(self) -> Trial:
-        """The cheapest that meets the goal, else of the closest to it; made as its job file makes it."""
+        """The cheapest that meets the goal, else of the closest to it; made as its job file makes it.
+
+        One whose own search would find no time to run again is none; the first of all is there in any case.
+        """
         while (best := self.cheapest or self.cheapest_of_closest()).made.shared:
-            layers, making = self._maker.making([best.made.candidate], share=False)
-            (anew,) = self._measured(making, layers=layers)
-            self.every = [anew if trial is best else trial for trial in self.every if trial is not anew]
+            try:
+                layers, making = self._maker.making([best.made.candidate], share=False)
+                (anew,) = self._measured(making, layers=layers)
+            except TimeIsUp:
+                self.every = [trial for trial in self.every if trial is not best]
+            else:
+                self.every = [anew if trial is best else trial for trial in self.every if trial is not anew]
         return best
 
     def allowed_error(self) -> float | None:

@@ -166,3 +166,25 @@ def test_other_targets_keep_their_places(tmp_path, target):
     plan = Quantized(networks.load(tmp_path, between(middle)), target, samples=1).plan
     assert {q.name for q in plan.quantizers} == {"x", "c"}
     assert not plan.operands
+
+
+@pytest.mark.parametrize("op", ["Mul", "Add"])
+def test_what_float_writes_is_not_rounded_for_a_result_that_float_reads(tmp_path, op):
+    """A scan of a state space model: values times an exponential, added up."""
+
+    def scan(b, a):
+        grown = b.node("Exp", b.conv("x", (4, 4)), output="e")
+        return b.node("CumSum", b.node(op, a, grown, output="h"), b.constant(np.array(2)))
+
+    quantized = Quantized(networks.load(tmp_path, between(scan)), samples=1)
+    assert dict(quantized.plan.float_nodes)["h"] == f"{op} between operators in float"
+    assert "e" not in quantized.plan.by_tensor
+
+
+def test_a_sum_that_an_integer_kernel_reads_runs_on_integers(tmp_path):
+    def middle(b, a):
+        return b.node("Add", a, b.node("Exp", b.conv("x", (4, 4))), output="h")
+
+    quantized = Quantized(networks.load(tmp_path, between(middle)), samples=1)
+    assert "h" in quantized.plan.by_tensor
+    assert "QLinearAdd" in integer_kernels(quantized.exported).values()

@@ -90,6 +90,16 @@ def test_an_input_of_unknown_rank_is_refused_by_name(tmp_path):
     assert "input x has no shape" in message(tmp_path, proto)
 
 
+def test_an_input_of_text_is_refused_by_name(tmp_path):
+    b = Builder()
+    keys = {"keys_strings": ["a", "b"], "values_int64s": [0, 1]}
+    numbers = b.node("LabelEncoder", "word", domain="ai.onnx.ml", **keys)
+    b.node("MatMul", b.node("Gather", b.random(2, 4), numbers), b.random(4, 3), output="y")
+    proto = b.model({"word": [1, 5]}, ["y"], 17, domains=["ai.onnx.ml"])
+    proto.graph.input[0].type.tensor_type.elem_type = TensorProto.STRING
+    assert "input word is text: cut the model behind what makes numbers of it" in message(tmp_path, proto)
+
+
 def test_an_operator_of_another_runtime_is_named(tmp_path):
     proto = two_layers()
     proto.graph.node[1].op_type, proto.graph.node[1].domain = "Mystery", "mine"

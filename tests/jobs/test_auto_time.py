@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from budget_networks import one_bad_layer
+from budget_networks import one_bad_layer, one_wide_tensor
 from job_helpers import bits, samples, write_model
 from wound_clock import Clock, Winding
 
@@ -56,6 +56,22 @@ def test_it_ends_within_a_network_and_goes_on(auto: Auto) -> None:
     more, _ = auto(None, resume=True)
     assert more.auto == whole.auto
     assert bits(more.out) == bits(whole.out)
+
+
+@pytest.mark.parametrize("less", [2, 11])
+def test_a_searched_network_that_there_is_no_time_to_make_again_is_not_the_answer(
+    auto: Auto, less: int, tmp_path: Path
+) -> None:
+    """What is tried shares work; the answer is made again without, as its job file makes it."""
+    model = write_model(tmp_path / "wide.onnx", one_wide_tensor())
+    options = {"model": model, "effort": 3, "equalize": None, "goal": "sqnr:150"}
+    whole, seconds = auto(None, "whole", **options)
+    assert whole.auto is not None
+    assert any(trial.name.endswith("searched") for trial in whole.auto.tried)
+    found, _ = auto(f"{seconds - less}s", **options)
+    assert found.auto is not None
+    assert not found.auto.complete
+    assert (found.out / "model.int8.onnx").exists()
 
 
 def test_it_ends_while_layers_are_timed(auto: Auto, monkeypatch: pytest.MonkeyPatch) -> None:
