@@ -50,7 +50,7 @@ def may_saturate(graph: onnx.GraphProto) -> bool:
     return any(
         np.abs(array_of(tensor).astype(np.int16)).max(initial=0) > LARGEST_UNSATURATED
         for tensor in graph.initializer
-        if tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) > 1 and tensor.name not in exempt
+        if tensor.data_type == onnx.TensorProto.INT8 and tensor.name not in exempt
     )
 
 

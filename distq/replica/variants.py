@@ -36,7 +36,6 @@ class VariantErrors:
         float_model: gives the outputs to compare with.
         data, indices: the samples.
         lowered: also give this loss.
-        float_network: most of it is in float; run that as fast as can be.
     """
 
     exported: Blob
@@ -46,7 +45,6 @@ class VariantErrors:
     data: DatasetSpec
     indices: Sequence[int]
     lowered: Lowered | None = None
-    float_network: bool = False
 
     @cached_property
     def key(self) -> str:
@@ -54,8 +52,7 @@ class VariantErrors:
         networks = [blob.sha256 for blob in (self.exported, self.original, self.float_model)]
         part = _identity(self.part)
         lowered = self.lowered.key if self.lowered else ()
-        how = ("in float",) if self.float_network else ()
-        return content_key("variant", networks, part, self.data.source, self.indices, *lowered, *how)
+        return content_key("variant", networks, part, self.data.source, self.indices, *lowered)
 
     @property
     def label(self) -> str:
@@ -67,7 +64,7 @@ class VariantErrors:
         """``error``, ``power``, ``candidate_power``, ``dot``: (images, outputs); ``loss``: (images,)."""
         exported, original = (_network(worker, blob) for blob in (self.exported, self.original))
         model = put_back(exported, original, self.part)
-        session = Session(model, worker.settings, fused=True, float_network=self.float_network)
+        session = Session(model, worker.settings, fused=True)
         rows, losses = [], []
         for index, inputs in kept_inputs(worker, self.data, self.indices):
             reference = float_outputs(worker, self.float_model, self.data, index, inputs)

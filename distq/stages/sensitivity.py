@@ -77,20 +77,10 @@ class Variants:
         form: the quantized network.
         images: how many samples; None: all tuning samples.
         in_parts: measure as choices do, by the parts of the outputs; otherwise by the outputs.
-        float_network: most of each variant is in float.
     """
 
-    def __init__(
-        self,
-        run: Run,
-        form: Form,
-        images: int | None,
-        *,
-        in_parts: bool = False,
-        float_network: bool = False,
-    ) -> None:
+    def __init__(self, run: Run, form: Form, images: int | None, *, in_parts: bool = False) -> None:
         self._run = run
-        self._float_network = float_network
         self._form = form
         self._names = Names.free_in(form.model)
         separated = replace(form, plan=separable(form.plan))
@@ -133,7 +123,7 @@ class Variants:
 
     def errors(self, stage: str, parts: Sequence[FloatPart]) -> list[PartError]:
         """The same, and NMSE beside the loss; the parts are dealt out to the workers."""
-        return [_error(result) for result in self._results(stage, parts, self._indices)]
+        return [_error(result) for result in self._results(stage, parts)]
 
     def errors_of_steps(self, stage: str, behind: Sequence[FloatPart]) -> list[PartError]:
         """How far apart the outputs of each variant and the one before are, from the second on.
@@ -151,9 +141,9 @@ class Variants:
 
     def statistics(self, stage: str, parts: Sequence[FloatPart]) -> list[ImageStatistics]:
         """Sums over the samples with each part in float."""
-        return [_statistics(result) for result in self._results(stage, parts, self._indices)]
+        return [_statistics(result) for result in self._results(stage, parts)]
 
-    def _results(self, stage: str, parts: Sequence[FloatPart], indices: Sequence[int]) -> list[Arrays]:
+    def _results(self, stage: str, parts: Sequence[FloatPart]) -> list[Arrays]:
         run = self._run
         units = [
             VariantErrors(
@@ -162,9 +152,8 @@ class Variants:
                 part,
                 self._reference,
                 run.data,
-                indices,
+                self._indices,
                 self._lowered,
-                self._float_network,
             )
             for part in parts
         ]
@@ -174,7 +163,7 @@ class Variants:
             run.reporter.advance()
             found.append(result)
         run.reporter.finish()
-        run.cost_so_far.int8_forwards += len(units) * len(indices)
+        run.cost_so_far.int8_forwards += len(units) * len(self._indices)
         return found
 
     def _steps(
