@@ -32,9 +32,13 @@ class Raylet:
     @property
     def gone(self) -> bool:
         """Whether its process has ended; may be asked by several threads at once."""
+        return self.gone_within(0)
+
+    def gone_within(self, seconds: float) -> bool:
+        """Whether its process has ended, or ends in this time."""
         ended = select.poll()  # one of its own for each call: Python refuses a second poll of the same one
         ended.register(self._descriptor, select.POLLIN)
-        return bool(ended.poll(0))
+        return bool(ended.poll(1000 * seconds))
 
     def close(self) -> None:
         """Look no more."""

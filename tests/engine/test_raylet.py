@@ -42,6 +42,24 @@ def test_ray_is_not_asked_once_its_raylet_is_gone() -> None:
     assert (str(told.value), asked.count) == (GONE, 1)
 
 
+@pytest.mark.parametrize("killed", [True, False])
+def test_a_connection_that_breaks_is_of_a_raylet_that_is_gone(killed: bool) -> None:
+    class Broken:
+        def nodes(self) -> None:
+            if killed:
+                process.kill()
+            raise ConnectionResetError("Connection reset by peer")
+
+    ray = BoundedRay(Broken())
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        ray.raylet = Raylet(process.pid)
+        with pytest.raises(ExecutionError if killed else ConnectionResetError) as told:
+            ray.nodes()
+        process.kill()
+    ray.raylet.close()
+    assert str(told.value) == (GONE if killed else "Connection reset by peer")
+
+
 def test_several_threads_may_ask_at_once() -> None:
     raylet = Raylet(os.getpid())
     with ThreadPoolExecutor(4) as threads:
