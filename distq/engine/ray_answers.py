@@ -20,7 +20,6 @@ Result = TypeVar("Result")
 _CAUSE = "its raylet on this machine or its head is stopped or overloaded"
 _SPEAK_SECONDS, _GIVE_UP_SECONDS = 20.0, 40.0  # after about a minute Ray ends the process, without a word
 _LEAST_BYTES_A_SECOND = 20 << 20  # of a slow disk
-_ENDING_SECONDS = 2.0  # of a process whose connections are closed already
 _LEAVING_SECONDS = 10.0
 """To end actors and Ray itself: nobody waits for their answers."""
 
@@ -117,8 +116,8 @@ class BoundedRay:
         try:
             return made.result()
         except Exception as error:  # whatever Ray makes of a connection to a raylet that is killed meanwhile
-            ending = _ENDING_SECONDS if isinstance(error, OSError) else 0.0
-            if self.raylet is not None and self.raylet.gone_within(ending):
+            broken = isinstance(error, OSError)
+            if self.raylet is not None and (self.raylet.ending() if broken else self.raylet.gone):
                 raise ExecutionError(GONE) from error
             raise
 

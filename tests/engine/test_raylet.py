@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -58,6 +59,15 @@ def test_a_connection_that_breaks_is_of_a_raylet_that_is_gone(killed: bool) -> N
         process.kill()
     ray.raylet.close()
     assert str(told.value) == (GONE if killed else "Connection reset by peer")
+
+
+def test_a_raylet_that_closes_a_connection_and_stays_is_not_gone() -> None:
+    ours, theirs = socket.socketpair()
+    raylet = Raylet(os.getpid(), ours)
+    assert not raylet.gone
+    theirs.close()
+    assert not raylet.gone
+    raylet.close()
 
 
 def test_several_threads_may_ask_at_once() -> None:
