@@ -10,16 +10,16 @@ import numpy as np
 from distq.config import CostName
 from distq.engine.progress import folded
 from distq.graph.network_cost import network_cost
-from distq.replica.measured import Measuring, records_of
-from distq.replica.worker import Arrays, Blob
+from distq.replica.measured import Measuring
 from distq.run.auto_report import short_name
 from distq.run.context import Run
 from distq.run.time_limit import TimeIsUp
 from distq.search.expectation import Expectation
 from distq.search.goal import Goal
 from distq.search.judges import Floats, Seen
+from distq.stages.candidate_losses import CandidateLosses
 from distq.stages.candidates import Candidate, Made, Maker
-from distq.stages.compare import MOST_APART, compare_models, compare_one, statistics
+from distq.stages.compare import MOST_APART
 from distq.stages.keep import keep
 from distq.stages.latency import seconds_in_turns
 from distq.stages.steps import Steps, at_once, run_side_by_side
@@ -59,8 +59,7 @@ class Trials:
         self._goal = goal
         self._maker = maker
         self._cost = cost
-        self._measuring = measuring
-        self._power: Floats = np.zeros(0)
+        self._losses = CandidateLosses(run, goal.judge, measuring)
         self._seen_of: dict[str, Seen] = {}
         self.every: list[Trial] = []
         (self.base,) = self._measured([at_once(maker.base)])
@@ -182,7 +181,7 @@ class Trials:
         if not making:
             return []
         run, samples = self._run, self._run.selection.tuning
-        first = samples if not self._power.size else samples[:FIRST_SAMPLES]
+        first = samples[:FIRST_SAMPLES] if self.every else samples
         rest = samples[len(first) :]
         apart = len(rest) <= MOST_APART
         beside = None if rival is None else rival.losses
@@ -197,7 +196,7 @@ class Trials:
         seen = [own for _, own, _ in both]
         if alive and not apart:
             blobs = [run.share_reported(both[i][0].form.exported) for i in alive]
-            for i, more in zip(alive, self._seen(blobs, rest), strict=True):
+            for i, more in zip(alive, self._losses.run_each(blobs, rest), strict=True):
                 seen[i] = seen[i].and_then(more)
         found = []
         for (one, _, hopeful), own in zip(both, seen, strict=True):
@@ -233,39 +232,31 @@ class Trials:
         made = yield from making
         model = self._run.share_reported(made.form.exported)
         first, rest = samples
-        seen = yield from self._seen_of_one(model, first, place)
-        hopeful = not rest or not self._goal.hopeless(self._losses(seen), rival)
+        seen = yield from self._losses.run_one(model, first, place)
+        hopeful = not rest or not self._goal.hopeless(self._losses.losses(seen), rival)
         if hopeful and rest and apart:
-            seen = seen.and_then((yield from self._seen_of_one(model, rest, place)))
+            seen = seen.and_then((yield from self._losses.run_one(model, rest, place)))
         return made, seen, hopeful
-
-    def _seen_of_one(self, model: Blob, samples: Sequence[int], place: tuple[int, int]) -> Steps[Seen]:
-        found = yield from compare_one(self._run, model, samples, place, self._measuring)
-        self._run.reporter.advance(len(samples))
-        return self._seen_in(found, 1)[0]
 
     def _completed(self, dropped: Sequence[Trial]) -> list[Trial]:
         """What was given up, measured on the other samples as well."""
         run = self._run
         blobs = [run.share_reported(trial.made.form.exported) for trial in dropped]
-        found = self._seen(blobs, run.selection.tuning[FIRST_SAMPLES:])
+        found = self._losses.run_each(blobs, run.selection.tuning[FIRST_SAMPLES:])
         return [
             self._trial(trial.made, self._seen_of[trial.name].and_then(more), dropped=False)
             for trial, more in zip(dropped, found, strict=True)
         ]
 
-    def _losses(self, seen: Seen) -> Floats | None:
-        return self._goal.judge.losses(seen, self._power)
-
     def _trial(self, made: Made, seen: Seen, *, dropped: bool) -> Trial:
         goal, samples = self._goal, len(seen.error)
-        loss = goal.judge.loss(seen, self._power)
+        loss = self._losses.loss(seen)
         cost = network_cost(made.form.model, made.form.plan)
         met = not dropped and goal.met(loss)
         latency = self._latency(made) if self._cost == "latency" and not dropped else None
-        losses = self._losses(seen)
+        losses = self._losses.losses(seen)
         kept = seen if met and losses is None else None
-        error = goal.judge.error(seen, self._power)
+        error = self._losses.error(seen)
         trial = Trial(made, cost, loss, samples, dropped, met, losses, kept, latency, error)
         says = "meets the goal" if trial.met else "misses the goal"
         if dropped:
@@ -299,34 +290,3 @@ class Trials:
         if made is first:
             return float(1000 * np.median(seconds[0]))
         return (self.base.latency or math.nan) * float(np.median(seconds[1] / seconds[0]))
-
-    def _seen(self, models: Sequence[Blob], indices: Sequence[int]) -> list[Seen]:
-        """What each model does on each of the samples."""
-        found = compare_models(
-            self._run,
-            "measure candidates",
-            models,
-            self._run.data,
-            indices,
-            again=True,
-            measuring=self._measuring,
-        )
-        return self._seen_in(found, len(models))
-
-    def _seen_in(self, found: Sequence[Arrays], models: int) -> list[Seen]:
-        """The same of so many models by the units' results."""
-        if not self._power.size:
-            power = statistics(found, 0).power
-            self._power = np.asarray(power.sum(axis=0) / len(power), np.float64)
-        error, *hits = (np.concatenate([r[n] for r in found], axis=1) for n in ("error", "top1", "top5"))
-        first, fifth = (one.astype(np.float64) for one in hits)
-        return [
-            Seen(
-                np.asarray(error[i], np.float64),
-                {1: first[i], 5: fifth[i]},
-                {1: first[-1], 5: fifth[-1]},
-                records_of(found, 0, i),
-                records_of(found, 0, models),
-            )
-            for i in range(models)
-        ]
