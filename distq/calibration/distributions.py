@@ -21,6 +21,8 @@ from distq.regular import require_regular, require_size
 _FORMAT, _OLDER_FORMAT = "distq distributions 2", "distq distributions 1"
 _HEADER = "header"
 _REMEDY = "gather the distributions again with --dump-dist"
+_LEVEL = 1
+"""Of compression: 6 takes twice as long while workers wait, and makes the file 6 % smaller."""
 
 
 @dataclass
@@ -101,7 +103,7 @@ def _npz(arrays: dict[str, npt.NDArray[Any]]) -> bytes:
             entry.external_attr = 0o644 << 16
             content = io.BytesIO()
             np.lib.format.write_array(content, array, allow_pickle=False)
-            archive.writestr(entry, content.getvalue())
+            archive.writestr(entry, content.getvalue(), compresslevel=_LEVEL)
     return buffer.getvalue()
 
 

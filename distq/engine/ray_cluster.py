@@ -23,6 +23,7 @@ from distq.engine.placement import Resources
 from distq.engine.ray_answers import BoundedRay
 from distq.engine.ray_folder import RayFolder
 from distq.engine.ray_lean import without_unused_processes
+from distq.engine.ray_quick import settings, without_long_waits
 from distq.engine.ray_reaper import Reaper
 from distq.engine.raylet import find_raylet
 from distq.errors import ExecutionError, UsageError
@@ -144,13 +145,13 @@ class RayCluster:
         self._reaper = Reaper(self._folder.path)
         ending.at_last(self._reaper.hurry)
         try:
-            with without_unused_processes():
+            with without_unused_processes(), without_long_waits():
                 self._init(
                     address="local",
                     num_cpus=min(max(cores, cpus), _WORKERS_PER_CORE * cores),
                     include_dashboard=False,
                     _temp_dir=str(self._folder.path),
-                    _system_config={"enable_metrics_collection": False},  # nobody is there to take them
+                    _system_config=settings(),
                 )
         except _INIT_ERRORS as error:
             raise ExecutionError(

@@ -44,12 +44,18 @@ def without_unused_processes() -> Iterator[None]:
             module = importlib.import_module("ray._private.parameter")
             known = inspect.signature(module.RayParams).parameters
             ours = {name: value for name, value in _PARAMETERS.items() if name in known}
-            _replace(stack, module, "RayParams", partial(module.RayParams, **ours))
+            replaced(stack, module, "RayParams", partial(module.RayParams, **ours))
         with contextlib.suppress(ImportError, AttributeError, KeyError):
-            _replace(stack, importlib.import_module("ray._private.node").Node, _DASHBOARD, _nothing)
+            replaced(stack, importlib.import_module("ray._private.node").Node, _DASHBOARD, _nothing)
         with contextlib.suppress(ImportError, AttributeError, KeyError):
             _without_agents(stack)
         yield
+
+
+def tried() -> bool:
+    """Whether what is inside this version of Ray is known."""
+    version: str = importlib.import_module("ray._version").version
+    return version.startswith(_TRIED)
 
 
 def _without_agents(stack: contextlib.ExitStack) -> None:
@@ -58,8 +64,7 @@ def _without_agents(stack: contextlib.ExitStack) -> None:
     One agent gathers metrics and serves the dashboard, the other makes runtime environments. Ray itself ends
     when one of them does, so something has to be there.
     """
-    version = importlib.import_module("ray._version").version
-    if not version.startswith(_TRIED) or any(name in os.environ for name in _ENVIRONMENTS):
+    if not tried() or any(name in os.environ for name in _ENVIRONMENTS):
         return
     node = importlib.import_module("ray._private.node").Node
     services, constants, utils, raylet = (
@@ -86,14 +91,14 @@ def _without_agents(stack: contextlib.ExitStack) -> None:
             persist(self.get_session_dir_path(), self.node_id, port, _NOT_IN_USE)
         start(self, *given, **named)
 
-    _replace(stack, constants, "RAY_ENABLE_UV_RUN_RUNTIME_ENV", 0)
-    _replace(stack, services, command.__name__, command_or_idle)
-    _replace(stack, node, start.__name__, start_with_ports)
+    replaced(stack, constants, "RAY_ENABLE_UV_RUN_RUNTIME_ENV", 0)
+    replaced(stack, services, command.__name__, command_or_idle)
+    replaced(stack, node, start.__name__, start_with_ports)
     # it loads what the dashboard needs, to tell the agent
-    _replace(stack, utils, "get_dashboard_dependency_error", _nothing)
+    replaced(stack, utils, "get_dashboard_dependency_error", _nothing)
 
 
-def _replace(stack: contextlib.ExitStack, owner: Any, name: str, new: object) -> None:  # noqa: ANN401  # a module or class of Ray
+def replaced(stack: contextlib.ExitStack, owner: Any, name: str, new: object) -> None:  # noqa: ANN401  # a module or class of Ray
     """Set an attribute that is there until the stack is left."""
     stack.callback(setattr, owner, name, vars(owner)[name])
     setattr(owner, name, new)

@@ -70,12 +70,18 @@ class Approach:
         return max(count for count in made if count < meets), meets
 
     def _counts(self, made: dict[int, Trial], fails: int, meets: int) -> list[int]:
-        """Numbers of parts between the two, where the error is probably what is allowed, and less."""
+        """Numbers of parts between the two: where the error is probably what is allowed, and more.
+
+        Two wherever there are two, as a round of one network leaves workers idle and tells less.
+        """
         allowed = self._trials.allowed_error()
         if allowed is None:
             return sorted({fails + max(1, (meets - fails) * part // 3) for part in (1, 2)} - {meets})
-        wanted = [self._first(made, error, fails, meets) for error in (allowed, allowed / SAFER)]
-        return sorted({*wanted})
+        first, safer = (self._first(made, error, fails, meets) for error in (allowed, allowed / SAFER))
+        if first < safer:  # up to the middle of what is left if the first misses it
+            return [first, min(safer, max(first + 1, (first + meets) // 2))]
+        beside = [count for count in (first - 1, first + 1) if fails < count < meets]
+        return sorted({first, *beside[:1]})
 
     def _first(self, made: dict[int, Trial], error: float, fails: int, meets: int) -> int:
         """The fewest parts between the two with this error, estimates being as far off as nearby."""

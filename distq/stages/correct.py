@@ -155,7 +155,8 @@ def _correct_layers(
 ) -> Steps[Form]:
     """Correct a form's layers, stage by stage.
 
-    So many pieces of the samples are measured side by side; None: the worker of the affinity does it all.
+    So many pieces of the samples are measured side by side; None: the worker of the affinity does it all, as
+    it does where a worker has corrected these layers before and the journal knows them by that.
     """
     names = Names.free_in(form.model)
     graph = fused(run, form)
@@ -170,14 +171,12 @@ def _correct_layers(
         Numbers.of(graph.constants, run.executor.share),
         waiting,
     )
+    samples = run.readable(correction_samples(run))
+    count = stages_together(form.model, waiting, len(samples))
+    first = CorrectChain(replace(chain, stages=chain.stages[:count]), samples)
     results = yield from (
-        _on_one(
-            run,
-            chain,
-            stages_together(form.model, waiting, len(run.readable(correction_samples(run)))),
-            affinity,
-        )
-        if pieces is None
+        _on_one(run, chain, count, affinity)
+        if pieces is None or first.key in run.journal
         else _on_all(run, MovingCut(Network(graph.graph)), chain, pieces)
     )
     state = form.state
@@ -187,11 +186,7 @@ def _correct_layers(
         state = replace(state, weights={**state.weights, name: weight})
         state = state.with_biases({name: layer.bias(result)})
     corrected_layers = {layer.name for stage in found for layer in stage}
-    return (
-        yield from restore_squashed(
-            run, replace(form, state=state), corrected_layers, run.readable(correction_samples(run))
-        )
-    )
+    return (yield from restore_squashed(run, replace(form, state=state), corrected_layers, samples))
 
 
 def stages_together(model: ir.Model, waiting: Sequence[object], images: int) -> int:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 from distq.stages.candidates import Candidate
 from distq.stages.exchanges import cheaper_choices
 from distq.stages.form import Choice
-from distq.stages.gains import Gains, less
+from distq.stages.gains import Gains, Item, less
 from distq.stages.trial import Trial, as_good
 from distq.stages.trials import Trials
 
@@ -58,6 +58,8 @@ class Lessening:
     def pruned(self, best: Trial, rival: Trial | None = None) -> Trial:
         """Take back what is not needed: the half that gains least for its cost, a quarter, then one by one.
 
+        Where fewer are left to try in a round than are made together, smaller parts are tried in it as well.
+
         Args:
             best: a network that meets the goal.
             rival: where none does, the closest: what is as good as it stays.
@@ -69,24 +71,10 @@ class Lessening:
             part = min(part, len(order) - 1)
             if part < 1 or in_vain == MOST_IN_VAIN:
                 break
-            most = self._most_error(best, rival)
-            known = {trial.name for trial in self._trials.every}
-            tried: list[Candidate] = []
-            large = self._gains.dearest(choice, ALWAYS_TRIED) if part == 1 else []
-            for items in [order[:part], order[: part // 2]] if part > 1 else [[item] for item in order]:
-                if len(tried) == TOGETHER:
-                    break
-                fewer = choice
-                for item in items:
-                    fewer = less(fewer, item)
-                if self._gains.error(fewer) > most and items[0] not in large:
-                    continue
-                candidate = self._candidate(self._gains.in_effect(fewer))
-                if candidate.name not in known:
-                    tried.append(candidate)
+            tried = self._with_less(choice, order, part, self._most_error(best, rival))
             if part == 1 and not tried:
                 break
-            found = self._trials.of(tried, rival) if tried else []
+            found = self._trials.of([candidate for candidate, _ in tried], rival) if tried else []
             kept = [t for t in found if self._stays(t, rival)]
             cheaper = min([best, *kept], key=lambda trial: (self._trials.price(trial), trial.loss))
             if cheaper is best:
@@ -95,7 +83,36 @@ class Lessening:
                 continue
             little = self._trials.price(cheaper)[0] > (1 - LEAST_SAVED) * self._trials.price(best)[0]
             best, in_vain = cheaper, in_vain + 1 if little else 0
+            if (best.name, 1) in [(candidate.name, count) for candidate, count in tried]:
+                part = max(1, part // (2 * TOGETHER))
         return best
+
+    def _with_less(
+        self, choice: Choice, order: Sequence[Item], part: int, most: float
+    ) -> list[tuple[Candidate, int]]:
+        """Candidates that are to be made, each with how many parts it does without.
+
+        Args:
+            choice: that parts are left out of.
+            order: of the parts.
+            part: how many are left out at most.
+            most: error by estimate up to which one is made.
+        """
+        known = {trial.name for trial in self._trials.every}
+        large = self._gains.dearest(choice, ALWAYS_TRIED) if part == 1 else []
+        tried: dict[str, tuple[Candidate, int]] = {}
+        for items in _left_out(order, part):
+            if len(tried) == TOGETHER:
+                break
+            fewer = choice
+            for item in items:
+                fewer = less(fewer, item)
+            if self._gains.error(fewer) > most and items[0] not in large:
+                continue
+            candidate = self._candidate(self._gains.in_effect(fewer))
+            if candidate.name not in known:
+                tried[candidate.name] = candidate, len(items)
+        return [*tried.values()]
 
     def _stays(self, trial: Trial, rival: Trial | None) -> bool:
         if rival is None:
@@ -131,3 +148,11 @@ class Lessening:
                 break
             best = cheaper
         return best
+
+
+def _left_out(order: Sequence[Item], part: int) -> Iterator[Sequence[Item]]:
+    """So many of an order, half of them, and so on to the first alone, then each of the others alone."""
+    while part:
+        yield order[:part]
+        part //= 2
+    yield from ([item] for item in order[1:])

@@ -9,6 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
+from distq.engine.portions import LEAST_PORTIONS
 from distq.graph.heads import with_places
 from distq.graph.layers import Layer
 from distq.graph.names import Names
@@ -34,7 +35,7 @@ DECISIVE, LEAST_DECISIVE = 0.9, 32
 
 
 TOGETHER = 6
-"""Steps from one variant to the next that a unit takes: it runs one network more."""
+"""Steps from one variant to the next that a unit takes, about: it runs one network more."""
 
 
 @dataclass(frozen=True)
@@ -232,14 +233,20 @@ def _decisive(errors: Sequence[float]) -> list[int]:
 
 
 def _in_rows(steps: Sequence[int]) -> list[list[int]]:
-    """Numbers that follow one another, at most ``TOGETHER`` in a row."""
-    rows: list[list[int]] = []
+    """Numbers that follow one another, about ``TOGETHER`` in a row; the longest rows first.
+
+    There are as many rows for each of two or four workers, as far as numbers follow one another.
+    """
+    rows = max(1, round(len(steps) / (TOGETHER * LEAST_PORTIONS))) * LEAST_PORTIONS
+    most = -(-len(steps) // rows)
+    runs: list[list[int]] = []
     for step in steps:
-        if rows and rows[-1][-1] == step - 1 and len(rows[-1]) < TOGETHER:
-            rows[-1].append(step)
+        if runs and runs[-1][-1] == step - 1:
+            runs[-1].append(step)
         else:
-            rows.append([step])
-    return rows
+            runs.append([step])
+    cut = [piece.tolist() for run in runs for piece in np.array_split(run, -(-len(run) // most))]
+    return sorted(cut, key=len, reverse=True)
 
 
 def sensitivity(run: Run, form: Form, images: int | None = None) -> tuple[PartError, list[Cost]]:

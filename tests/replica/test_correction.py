@@ -5,6 +5,7 @@ import pytest
 from replica_helpers import Bench, Crowd, numbers
 
 from distq.engine.journal import Journal
+from distq.engine.run import Tally
 from distq.graph.equalize import equalized, sites
 from distq.graph.placement import make_plan
 from distq.quant import rounding
@@ -143,3 +144,15 @@ def test_means_of_a_network_with_its_channels_scaled_follow_from_those_it_had(tm
     assert any(not np.array_equal(scaled[name], means[name]) for name in means)
     for name, mean in measured.items():
         np.testing.assert_allclose(scaled[name], mean, rtol=1e-4, atol=1e-5)
+
+
+def test_what_one_worker_has_corrected_is_not_divided_among_several(tmp_path, monkeypatch):
+    monkeypatch.setattr(correction, "LEAST_STAGE_WORK", 1)
+    bench = Bench(tmp_path, "many branches")
+    run = bench.opened()
+    form = with_float_means(run, bench.form)
+    with Journal(tmp_path / "journal") as journal:
+        alone = corrected(replace(run, journal=journal), form)
+        crowd = replace(run, executor=Crowd(bench.worker.settings), journal=journal, tally=Tally())
+        assert numbers(corrected(crowd, form)) == numbers(alone)
+        assert crowd.tally.ran == 0

@@ -82,3 +82,22 @@ def test_out_of_reach_all_have_been_tried() -> None:
     made = Made(1.0, 1e-9)
     assert found(made) is None
     assert MOST in made.counts
+
+
+class Abrupt(Made):
+    """Networks miss the goal by little with fewer than twenty parts, and meet it by little with more."""
+
+    def trial(self, count: int) -> Trial:
+        error = self.allowed * (1.02 if count < 20 else 0.9)
+        return cast("Trial", SimpleNamespace(error=error, count=count, met=error <= self.allowed))
+
+
+def test_what_is_left_is_halved_where_estimates_always_say_the_next_one_meets_it() -> None:
+    assert found(Abrupt(1.0, 0.05)) == 20
+
+
+def test_where_one_number_is_likely_its_neighbour_is_tried_with_it() -> None:
+    approach = Approach(cast("Trials", Made(1.0, 0.05)), cast("Gains", Order()), lambda _: Candidate(""))
+    made = {count: Made(1.0, 0.05).trial(count) for count in (0, 57)}
+    assert approach._counts(made, 57, 60) == [58, 59]
+    assert approach._counts(made, 57, 59) == [58]

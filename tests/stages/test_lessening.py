@@ -80,3 +80,43 @@ def test_the_dearest_part_is_tried_without_though_the_estimate_says_it_is_needed
     (best,) = trials.of([candidate_of(Choice((), ("large", "small", "needed")))])
     found = lessening.pruned(best)
     assert found.made.candidate.choice.float_layers == ("needed",)
+
+
+class Six(Known):
+    """Estimates of six layers: three of them are too much to take back together."""
+
+    def error(self, choice: Choice) -> float:
+        return 0.01 + sum(0.001 * 2**i for i, name in enumerate("abcdef") if name not in choice.float_layers)
+
+    def least_needed(self, choice: Choice) -> list[Item]:
+        return [Item(float_layers=(name,)) for name in sorted(choice.float_layers)]
+
+    def dearest(self, choice: Choice, count: int) -> list[Item]:
+        del choice, count
+        return []
+
+
+class Rounds(Made):
+    """Trials of which none meets the goal but the first; each is as dear as it has layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rounds: list[list[str]] = []
+
+    def of(self, candidates: Sequence[Candidate], rival: Trial | None = None) -> list[Trial]:
+        self.rounds.append([candidate.name.replace(" ", "") for candidate in candidates])
+        return super().of(candidates, rival)
+
+    def does(self, trial: Trial) -> bool:
+        return trial is self.every[0]
+
+    def price(self, trial: Trial) -> tuple[float]:
+        return (float(len(trial.made.candidate.choice.float_layers)),)
+
+
+def test_a_round_is_filled_with_smaller_parts() -> None:
+    trials = Rounds()
+    lessening = Lessening(cast("Trials", trials), cast("Gains", Six()), candidate_of)
+    (best,) = trials.of([candidate_of(Choice((), tuple("abcdef")))])
+    assert lessening.pruned(best) is best
+    assert trials.rounds[1:] == [["bcdef", "acdef"], ["abdef"]]

@@ -42,5 +42,7 @@ def test_the_steps_lead_from_float_to_the_int8_network(tmp_path: Path) -> None:
 
 
 def test_a_unit_takes_steps_that_follow_one_another() -> None:
-    assert _in_rows([1, 2, 3, 5, 6]) == [[1, 2, 3], [5, 6]]
-    assert _in_rows(range(1, 9)) == [[1, 2, 3, 4, 5, 6], [7, 8]]
+    assert _in_rows([1, 2, 4, 6, 7, 8]) == [[1, 2], [6, 7], [4], [8]]
+    assert [len(row) for row in _in_rows(range(1, 54))] == [7, 7, 7, 7, 7, 6, 6, 6]
+    assert _in_rows([5]) == [[5]]
+    assert _in_rows([]) == []
