@@ -158,7 +158,11 @@ FLAGS = {
     "executor": Flag(PLACE, "Ray actors, or this process alone"),
     "workers": Flag(PLACE, "Number of workers (default: one per core).", "N"),
     "device": Flag(PLACE, "cpu, auto, cuda or cuda:N.", "DEVICE"),
-    "cpus_per_worker": Flag(PLACE, "CPUs of a worker; one computes, the others decode (default: 1).", "N"),
+    "cpus_per_worker": Flag(
+        PLACE,
+        "CPUs of a worker; one computes, the others decode (default: 1). With --executor local all compute.",
+        "N",
+    ),
     "gpus_per_worker": Flag(
         PLACE, "GPU of a worker, 1 or a part such as 0.5 (default: so that all workers fit).", "PART"
     ),

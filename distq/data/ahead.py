@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from distq.data.samples import Dataset, Sample, UnreadableSample
 
+Item = TypeVar("Item")
 Begun = TypeVar("Begun")
 Done = TypeVar("Done")
 
@@ -55,19 +56,19 @@ def load_ahead(
 
 
 def in_order(
-    begin: Callable[[int], Begun], finish: Callable[[Begun], Done], indices: Iterable[int], depth: int
+    begin: Callable[[Item], Begun], finish: Callable[[Begun], Done], items: Iterable[Item], depth: int
 ) -> Iterator[Done]:
-    """Begin something for each index, and give the results in the order of the indices.
+    """Begin something for each item, and give the results in the order of the items.
 
     Args:
         begin: starts it elsewhere and returns at once.
         finish: waits for what ``begin`` returned.
-        indices: in which order.
+        items: in which order.
         depth: most that are begun and that the caller has not taken.
     """
-    remaining = iter(indices)
-    pending = deque(begin(index) for index in islice(remaining, depth))
+    remaining = iter(items)
+    pending = deque(begin(item) for item in islice(remaining, depth))
     while pending:
         done = finish(pending.popleft())
-        pending.extend(begin(index) for index in islice(remaining, 1))
+        pending.extend(begin(item) for item in islice(remaining, 1))
         yield done

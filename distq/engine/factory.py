@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from distq.config import CommonOptions
 from distq.engine.executor import Pool
 from distq.engine.local import LocalExecutor
+from distq.engine.ray_cluster import machine_cores
 from distq.engine.ray_folder import remove_abandoned_folders
 from distq.engine.ray_pool import RayExecutor
 from distq.errors import UsageError
 from distq.replica.worker import WorkerSettings
+
+MOST_TOGETHER = 4
+"""Samples that the one worker of ``--executor local`` works on at a time: each takes memory of its own."""
 
 
 def open_executor(options: CommonOptions, on_event: Callable[[str], None]) -> Pool:
@@ -53,6 +58,7 @@ def open_executor(options: CommonOptions, on_event: Callable[[str], None]) -> Po
         )
     if options.workers not in {None, 1}:
         on_event(f"--executor local runs one worker; --workers {options.workers} has no effect")
+    settings = replace(settings, together=options.cpus_per_worker or min(machine_cores(), MOST_TOGETHER))
     return LocalExecutor(
         settings, retries=options.retries, unit_timeout=options.unit_timeout, on_event=on_event
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Self
 
@@ -45,6 +46,8 @@ class LocalExecutor(Closing):
             UsageError: it is a GPU, and there is none that ONNX Runtime can use.
         """
         self.device = device_of(settings)
+        if self.device != "cpu":  # a GPU has its threads itself
+            settings = replace(settings, together=1)
         self._worker = Worker(settings, fetch=_fetch)
         self._retries = retries
         self._unit_timeout = math.inf if unit_timeout is None else unit_timeout

@@ -13,6 +13,7 @@ from distq.data.dataset import DatasetSpec
 from distq.replica.float32 import open_session
 from distq.replica.keys import content_key
 from distq.replica.samples import kept_inputs
+from distq.replica.side_by_side import side_by_side
 from distq.replica.worker import Arrays, Blob, Worker
 
 LIMIT, STEPS = 20, 16
@@ -50,10 +51,13 @@ class ChannelCounts:
         """By the output's position: int64 (channels, len(CENTRES)), exact in any order of samples."""
         session = open_session(worker, self.model)
         found: Arrays = {}
-        for _, inputs in kept_inputs(worker, self.data, self.indices):
-            for i, values in enumerate(session.run(inputs)):
-                counts = counts_of(values, self.axes[i])
-                found[str(i)] = found[str(i)] + counts if str(i) in found else counts
+
+        def count(sample: tuple[int, Arrays]) -> list[npt.NDArray[np.int64]]:
+            return [counts_of(v, axis) for v, axis in zip(session.run(sample[1]), self.axes, strict=True)]
+
+        for counts in side_by_side(worker, count, kept_inputs(worker, self.data, self.indices)):
+            for i, own in enumerate(counts):
+                found[str(i)] = found[str(i)] + own if str(i) in found else own
         return found
 
 

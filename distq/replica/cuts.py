@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -15,6 +15,7 @@ from distq.replica.keys import content_key
 from distq.replica.numbers import Numbers, OpenNumbers, open_numbers
 from distq.replica.samples import kept_inputs
 from distq.replica.session import Session, cached_bytes
+from distq.replica.side_by_side import side_by_side
 from distq.replica.worker import Arrays, Blob, Worker, array_bytes
 
 
@@ -68,21 +69,34 @@ class Advance:
         steps: dict[frozenset[str], _Step] = {}
         found: list[Arrays] = []
         forwards = 0.0
-        for index in indices:
-            place = ("cut", self.network.sha256, self.data, index)
-            kept: dict[str, tuple[str, npt.NDArray[Any]]] = worker.get(place) or {}
-            known = {name: array for name, (key, array) in kept.items() if key == before(name)}
-            if not known.keys() >= {*self.cut}:
+
+        def starts() -> Iterator[tuple[_Step | None, Arrays]]:
+            for index in indices:
+                kept: dict[str, tuple[str, npt.NDArray[Any]]] = worker.get(self._place(index)) or {}
+                known = {name: array for name, (key, array) in kept.items() if key == before(name)}
+                if known.keys() >= {*self.cut}:
+                    yield None, known
+                    continue
                 start = frozenset(known)
                 if start not in steps:
                     steps[start] = self._step(worker, net, start)
-                reached = self._run(worker, steps[start], known, index)
-                forwards += steps[start].share
+                needs = steps[start].needs_inputs
+                inputs = next(kept_inputs(worker, self.data, [index]))[1] if needs else {}
+                yield steps[start], {**inputs, **known}
+
+        for index, (step, reached) in zip(indices, side_by_side(worker, _reach, starts()), strict=True):
+            known = reached
+            if step is not None:
+                forwards += step.share
                 known = {n: array for n, array in reached.items() if n in self.cut or n in self.again}
                 kept = {name: (before(name), array) for name, array in known.items()}
-                worker.keep(place, kept, array_bytes(known))
+                worker.keep(self._place(index), kept, array_bytes(known))
             found.append({name: known[name] for name in self.cut})
         return found, forwards
+
+    def _place(self, index: int) -> Hashable:
+        """Where a worker keeps what crossed the last cut of a sample."""
+        return "cut", self.network.sha256, self.data, index
 
     def share(self, net: Network, nodes: Iterable[int]) -> float:
         """What part of the network's work these nodes do."""
@@ -123,14 +137,6 @@ class Advance:
         needs_inputs = any(name in net.inputs and name not in known for name in read)
         return _Step(session, wanted, needs_inputs, self.share(net, nodes))
 
-    def _run(self, worker: Worker, step: _Step, known: Arrays, index: int) -> Arrays:
-        """What is known of a sample then."""
-        inputs = next(kept_inputs(worker, self.data, [index]))[1] if step.needs_inputs else {}
-        found = {**inputs, **known}
-        if step.session is not None:
-            found.update(zip(step.outputs, step.session.run(found), strict=True))
-        return found
-
 
 @dataclass(frozen=True)
 class _Step:
@@ -140,6 +146,14 @@ class _Step:
     outputs: tuple[str, ...]
     needs_inputs: bool
     share: float
+
+
+def _reach(start: tuple[_Step | None, Arrays]) -> tuple[_Step | None, Arrays]:
+    """What is known of a sample behind a step, and the step; of no step what was known before."""
+    step, known = start
+    if step is None or step.session is None:
+        return start
+    return step, {**known, **dict(zip(step.outputs, step.session.run(known), strict=True))}
 
 
 def open_network(worker: Worker, blob: Blob) -> Network:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,15 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from distq.data.dataset import DatasetSpec, Sample, UnreadableSample
-from distq.replica.float32 import float_outputs, open_session, unreadable_arrays
+from distq.replica.float32 import keep_outputs, known_outputs, open_session, unreadable_arrays
 from distq.replica.keys import content_key
 from distq.replica.lowered import Lowered
 from distq.replica.measured import NOTHING, Measuring, Records
 from distq.replica.open_sizes import run_sample
 from distq.replica.outputs import as_numbers
 from distq.replica.samples import read_samples
+from distq.replica.session import Session
+from distq.replica.side_by_side import side_by_side
 from distq.replica.worker import Arrays, Blob, Worker
-from distq.search.metrics import compare, top_k
+from distq.search.metrics import ImageStatistics, compare, top_k
 
 STATISTICS = ("error", "power", "candidate_power", "dot")
 
@@ -78,22 +80,17 @@ class Evaluate:
         losses: list[list[npt.NDArray[np.float64]]] = []
         hits: list[list[tuple[int, int]]] = []
         unreadable: list[UnreadableSample] = []
-        for sample in read_samples(worker, self.data, self.indices, keep=self.again):
-            if isinstance(sample, UnreadableSample):
-                unreadable.append(sample)
+        for one in side_by_side(worker, self._compare, self._started(worker)):
+            if isinstance(one, UnreadableSample):
+                unreadable.append(one)
                 continue
-            outputs = [as_numbers(self._run(worker, model, sample)) for model in self.models]
-            reference = None
-            if self.float_model is not None:
-                reference = float_outputs(
-                    worker, self.float_model, self.data, sample.index, sample.inputs, keep=self.again
-                )
-                if self.lowered is not None:
-                    beside = self.lowered.beside(worker, self.data, sample.index, reference)
-                    losses.append([self.lowered.error(one, beside) for one in outputs])
-                rows = [compare(o, reference) for o in outputs]
-                for held, name in zip(statistics, STATISTICS, strict=True):
-                    held.append([getattr(row, name)[0] for row in rows])
+            sample, outputs, reference = one.sample, one.outputs, one.reference
+            if self.float_model is not None and reference is not None:
+                if self.again:
+                    keep_outputs(worker, self.float_model, self.data, sample.index, reference)
+                losses.append(self._losses(worker, sample, outputs, reference))
+            for held, name in zip(statistics, STATISTICS, strict=True):
+                held.append([getattr(row, name)[0] for row in one.rows])
             records.add(worker, self.data, sample, outputs, reference)
             if reference is not None:
                 outputs.append(reference)
@@ -115,9 +112,65 @@ class Evaluate:
         result["top1"], result["top5"] = both[..., 0].T, both[..., 1].T
         return result
 
-    def _run(self, worker: Worker, model: Blob, sample: Sample) -> list[npt.NDArray[Any]]:
-        session = open_session(worker, model)
-        return run_sample(session, self.data.inputs, sample.inputs, f"sample {sample.name}")
+    def _losses(
+        self,
+        worker: Worker,
+        sample: Sample,
+        outputs: Sequence[list[npt.NDArray[Any]]],
+        reference: list[npt.NDArray[Any]],
+    ) -> list[npt.NDArray[np.float64]]:
+        """Each model's loss on a sample, where that is what choices go by."""
+        if self.lowered is None:
+            return []
+        beside = self.lowered.beside(worker, self.data, sample.index, reference)
+        return [self.lowered.error(own, beside) for own in outputs]
+
+    def _started(self, worker: Worker) -> Iterator[_Start | UnreadableSample]:
+        """The samples, each with what the worker has to run it on."""
+        for sample in read_samples(worker, self.data, self.indices, keep=self.again):
+            if isinstance(sample, UnreadableSample):
+                yield sample
+                continue
+            sessions = [open_session(worker, model) for model in self.models]
+            session = reference = None
+            if self.float_model is not None:
+                session = open_session(worker, self.float_model)
+                reference = known_outputs(worker, self.float_model, self.data, sample.index)
+            yield _Start(sample, sessions, session, reference)
+
+    def _compare(self, start: _Start | UnreadableSample) -> _Compared | UnreadableSample:
+        """Run the models and the float model on a sample, where its outputs are not known."""
+        if isinstance(start, UnreadableSample):
+            return start
+        sample, reference = start.sample, start.reference
+        outputs = [
+            as_numbers(run_sample(session, self.data.inputs, sample.inputs, f"sample {sample.name}"))
+            for session in start.sessions
+        ]
+        if reference is None and start.float_session is not None:
+            reference = as_numbers(start.float_session.run(sample.inputs))
+        rows = [] if reference is None else [compare(own, reference) for own in outputs]
+        return _Compared(sample, outputs, reference, rows)
+
+
+@dataclass(frozen=True)
+class _Start:
+    """A sample, the models' sessions and the float model's, and the float outputs where they are known."""
+
+    sample: Sample
+    sessions: Sequence[Session]
+    float_session: Session | None
+    reference: list[npt.NDArray[Any]] | None
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """A sample, the outputs of each model and of float, and how far each model's are from these."""
+
+    sample: Sample
+    outputs: list[list[npt.NDArray[Any]]]
+    reference: list[npt.NDArray[Any]] | None
+    rows: Sequence[ImageStatistics]
 
 
 def joined(parts: Sequence[Arrays]) -> Arrays:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,6 +19,7 @@ from distq.replica.open_sizes import run_sample
 from distq.replica.outputs import as_numbers
 from distq.replica.samples import kept_inputs, read_samples
 from distq.replica.session import Session, cached_bytes, is_float
+from distq.replica.side_by_side import side_by_side
 from distq.replica.worker import Arrays, Blob, Worker
 from distq.search.metrics import power_of
 
@@ -56,11 +57,14 @@ class Observe:
         memory: Memory = worker.cached(("counting", number), lambda: Memory(number), lambda m: m.nbytes)
         counters = [Counter(memory, i, self.counted) for i in range(number)]
         unreadable: list[UnreadableSample] = []
-        for sample in read_samples(worker, self.data, self.indices):
-            if isinstance(sample, UnreadableSample):
-                unreadable.append(sample)
+
+        def run(sample: Sample | UnreadableSample) -> Arrays | UnreadableSample:
+            return sample if isinstance(sample, UnreadableSample) else self._values(session, sample)
+
+        for values in side_by_side(worker, run, read_samples(worker, self.data, self.indices)):
+            if isinstance(values, UnreadableSample):
+                unreadable.append(values)
                 continue
-            values = self._values(session, sample)
             for name, counter in zip(self.tensors, counters, strict=True):
                 counter.add(values.pop(name))
         result = unreadable_arrays(unreadable) | pack(counters)
@@ -115,11 +119,15 @@ class LayerMeans:
         session = open_session(worker, self.model)
         rows: list[list[npt.NDArray[Any]]] = []
         unreadable: list[UnreadableSample] = []
-        for sample in read_samples(worker, self.data, self.indices):
-            if isinstance(sample, UnreadableSample):
-                unreadable.append(sample)
+
+        def run(sample: Sample | UnreadableSample) -> list[npt.NDArray[Any]] | UnreadableSample:
+            return sample if isinstance(sample, UnreadableSample) else session.run(sample.inputs)
+
+        for found in side_by_side(worker, run, read_samples(worker, self.data, self.indices)):
+            if isinstance(found, UnreadableSample):
+                unreadable.append(found)
                 continue
-            rows.append([value.astype(np.float64).reshape(-1) for value in session.run(sample.inputs)])
+            rows.append([value.astype(np.float64).reshape(-1) for value in found])
         result: Arrays = unreadable_arrays(unreadable)
         for i in range(len(self.layers)):
             result[str(i)] = np.array([row[i] for row in rows])
@@ -136,14 +144,51 @@ def float_outputs(
     keep: bool = True,
 ) -> list[npt.NDArray[Any]]:
     """Outputs of the float replica on one sample; kept for later units unless told that none will ask."""
-    place = ("float outputs", model.sha256, data, index)
-    found: list[npt.NDArray[Any]] | None = worker.get(place)
+    found = known_outputs(worker, model, data, index)
     if found is None:
         feeds = inputs if inputs is not None else next(kept_inputs(worker, data, [index]))[1]
         found = as_numbers(open_session(worker, model).run(feeds))
         if keep:
-            worker.keep(place, found, sum(o.nbytes for o in found))
+            keep_outputs(worker, model, data, index, found)
     return found
+
+
+def outputs_of_all(
+    worker: Worker, model: Blob, data: DatasetSpec, indices: Sequence[int]
+) -> Iterator[list[npt.NDArray[Any]]]:
+    """The same for some samples, in their order, side by side and kept."""
+    session = open_session(worker, model)
+
+    def fed() -> Iterator[tuple[Arrays, list[npt.NDArray[Any]] | None]]:
+        for index in indices:
+            found = known_outputs(worker, model, data, index)
+            yield {} if found else next(kept_inputs(worker, data, [index]))[1], found
+
+    def run(one: tuple[Arrays, list[npt.NDArray[Any]] | None]) -> list[npt.NDArray[Any]]:
+        feeds, found = one
+        return found or as_numbers(session.run(feeds))
+
+    for index, found in zip(indices, side_by_side(worker, run, fed()), strict=True):
+        keep_outputs(worker, model, data, index, found)
+        yield found
+
+
+def known_outputs(
+    worker: Worker, model: Blob, data: DatasetSpec, index: int
+) -> list[npt.NDArray[Any]] | None:
+    """Float outputs of a sample that the worker has kept."""
+    return worker.get(_place(model, data, index))
+
+
+def keep_outputs(
+    worker: Worker, model: Blob, data: DatasetSpec, index: int, outputs: list[npt.NDArray[Any]]
+) -> None:
+    """Keep the float outputs of a sample."""
+    worker.keep(_place(model, data, index), outputs, sum(o.nbytes for o in outputs))
+
+
+def _place(model: Blob, data: DatasetSpec, index: int) -> Hashable:
+    return "float outputs", model.sha256, data, index
 
 
 def open_session(worker: Worker, model: Blob) -> Session:
@@ -186,7 +231,7 @@ class Outputs:
 
     def run(self, worker: Worker) -> Arrays:
         """``power``: float64 (images, outputs), sums of y32^2; ``elements``: int64 (outputs,)."""
-        rows = [float_outputs(worker, self.model, self.data, index) for index in self.indices]
+        rows = list(outputs_of_all(worker, self.model, self.data, self.indices))
         power = np.array([[power_of(output) for output in row] for row in rows])
         return {"power": power, "elements": np.array([o.size for o in rows[0]], np.int64)}
 
@@ -218,14 +263,17 @@ class ChannelRanges:
     def run(self, worker: Worker) -> Arrays:
         """``i/low``, ``i/high`` and ``i/power``, float32 (samples, channels), by the tensor's position i."""
         session = open_session(worker, self.model)
-        rows: dict[str, list[npt.NDArray[Any]]] = {}
-        for _, inputs in kept_inputs(worker, self.data, self.indices):
-            values = dict(zip(session.outputs, session.run(inputs), strict=True))
+
+        def ranges(sample: tuple[int, Arrays]) -> Arrays:
+            values = dict(zip(session.outputs, session.run(sample[1]), strict=True))
+            found: Arrays = {}
             for i, name in enumerate(self.tensors):
                 value = values[name]
                 channels = value.ndim - 1 if name in self.rows else 1
                 axes = tuple(axis for axis in range(value.ndim) if axis != channels)
-                rows.setdefault(f"{i}/low", []).append(value.min(axis=axes))
-                rows.setdefault(f"{i}/high", []).append(value.max(axis=axes))
-                rows.setdefault(f"{i}/power", []).append(np.mean(np.square(value), axis=axes))
-        return {name: np.array(found) for name, found in rows.items()}
+                found[f"{i}/low"], found[f"{i}/high"] = value.min(axis=axes), value.max(axis=axes)
+                found[f"{i}/power"] = np.mean(np.square(value), axis=axes)
+            return found
+
+        samples = list(side_by_side(worker, ranges, kept_inputs(worker, self.data, self.indices)))
+        return {name: np.array([found[name] for found in samples]) for name in samples[0]} if samples else {}

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from distq.graph.subgraph import Network
 from distq.replica.cuts import Advance, open_network
-from distq.replica.float32 import float_outputs
+from distq.replica.float32 import float_outputs, outputs_of_all
 from distq.replica.keys import arrays_key, content_key
 from distq.replica.lowered import Lowered
 from distq.replica.outputs import as_numbers
@@ -137,8 +137,8 @@ class Errors:
         """``error``: float64 (images, outputs); ``forwards``: whole networks run."""
         rows = []
         crossings, forwards = self.advance.crossing(worker, self.indices)
-        for index, crossing in zip(self.indices, crossings, strict=True):
-            reference = float_outputs(worker, self.float_model, self.advance.data, index)
+        references = outputs_of_all(worker, self.float_model, self.advance.data, self.indices)
+        for index, crossing, reference in zip(self.indices, crossings, references, strict=True):
             found = as_numbers(crossing[name] for name in self.advance.cut)
             if self.lowered is None:
                 rows.append(compare(found, reference).error[0])

@@ -17,6 +17,7 @@ from distq.graph.subpixel import as_conv_geometry
 from distq.quant.scheme import ZeroPoints
 from distq.replica.cuts import Advance
 from distq.replica.keys import content_key
+from distq.replica.side_by_side import side_by_side
 from distq.replica.worker import Arrays, Worker
 
 Floats = npt.NDArray[np.float64]
@@ -81,15 +82,13 @@ class InputMoments:
         crossings, forwards = self.advance.crossing(worker, self.indices)
         added: dict[tuple[int, ...], npt.NDArray[Any]] = {}  # inputs of a shape, added up
         counts: Counter[tuple[int, ...]] = Counter()
-        patches = []
-        for index, crossing in zip(self.indices, crossings, strict=True):
-            data = wanted.geometry.images(crossing[wanted.tensor])
+        inputs = [wanted.geometry.images(crossing[wanted.tensor]) for crossing in crossings]
+        for data in inputs:
             shape = data.shape[1:]
             counts[shape] += len(data)
             added[shape] = add_up(data, added.get(shape), counts[shape])
-            if wanted.patches:
-                walk = as_conv_geometry(wanted.geometry, data.shape[2:])
-                patches.append(sampled_patches(walk, data, wanted.zero_point, wanted.patches, index))
+        read = zip(self.indices, inputs, strict=True) if wanted.patches else ()
+        patches = list(side_by_side(worker, self._patches, read))
         sums, positions = zip(
             *(
                 patch_sums(wanted.geometry, added[s].astype(np.float64), counts[s], wanted.zero_point)
@@ -108,6 +107,12 @@ class InputMoments:
             found["means"] = grouped.sum(axis=1, dtype=np.float64)
             found["samples"] = np.array(grouped.shape[1])
         return found
+
+    def _patches(self, sample: tuple[int, npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        """Patches of a sample, by its index and what the layer reads of it."""
+        index, data = sample
+        walk = as_conv_geometry(self.input.geometry, data.shape[2:])
+        return sampled_patches(walk, data, self.input.zero_point, self.input.patches, index)
 
 
 def add_up(data: npt.NDArray[Any], sums: npt.NDArray[Any] | None, count: int) -> npt.NDArray[Any]:

@@ -68,6 +68,7 @@ class WorkerSettings:
         decode_actors: that decode in place of threads, each in a process and on a CPU of its own.
         gpu_part: of a GPU's memory that a session may take; 1 is no limit.
         sharing: workers on its machine, itself included.
+        together: samples that are worked on at the same time, each on a thread and a CPU of its own.
     """
 
     device: str = "cpu"
@@ -77,6 +78,7 @@ class WorkerSettings:
     decode_actors: int = 0
     gpu_part: float = 1.0
     sharing: int = 1
+    together: int = 1
 
     @property
     def cpus(self) -> int:

@@ -115,6 +115,14 @@ def test_any_cpus_per_worker_give_the_same_bits(
     assert found == expected["tune"]
 
 
+@pytest.mark.parametrize("job", ["calibrate", "tune"])
+@pytest.mark.parametrize("cpus", [1, 3])
+def test_any_samples_side_by_side_give_the_same_bits(
+    *, job: str, cpus: int, model: Path, images: Path, expected: dict[str, dict[str, bytes]], tmp_path: Path
+) -> None:
+    assert run(job, model, images, tmp_path / "run", cpus_per_worker=cpus) == expected[job]
+
+
 def test_with_little_memory_work_is_done_again_and_gives_the_same_bits(
     model: Path, images: Path, expected: dict[str, dict[str, bytes]], tmp_path: Path
 ) -> None:

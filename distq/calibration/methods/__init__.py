@@ -51,6 +51,9 @@ METHODS: dict[str, Method] = {
 _FOUND: WeakKeyDictionary[Distribution, dict[tuple[str, int, int | None, int], float]] = WeakKeyDictionary()
 """Of distributions that are still in use: networks that differ in few layers share most of them."""
 
+_LEAST = "least"
+"""Stands for a method: the least threshold is the same for all of them."""
+
 
 def threshold(distribution: Distribution, method: str, bins: int = 2048, levels: int | None = None) -> float:
     """The threshold of a tensor by a method.
@@ -75,6 +78,8 @@ def threshold(distribution: Distribution, method: str, bins: int = 2048, levels:
     found = _FOUND.setdefault(distribution, {})
     key = (method, bins, levels, distribution.count)  # what is added raises the count
     if key not in found:
-        least = max(least_threshold(distribution, levels), SMALLEST_THRESHOLD)
-        found[key] = max(METHODS[method](distribution, bins, levels), least)
+        least = (_LEAST, 0, levels, distribution.count)
+        if least not in found:
+            found[least] = max(least_threshold(distribution, levels), SMALLEST_THRESHOLD)
+        found[key] = max(METHODS[method](distribution, bins, levels), found[least])
     return found[key]
