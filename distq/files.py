@@ -35,6 +35,24 @@ def cannot_write(path: Path | str, error: OSError, then: str = "then --resume") 
     return ExecutionError(f"{path} cannot be written: {error.strerror}; {remedy}, {then}")
 
 
+def require_place(path: Path, option: str) -> None:
+    """Refuse a file or folder that cannot be made in its folder, before the work that it is to hold.
+
+    Raises:
+        UsageError: nothing can be made there.
+        ExecutionError: the disk is full.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=path.absolute().parent):
+            return
+    except OSError as error:
+        if is_full(error):
+            raise cannot_write(path, error) from error
+        raise UsageError(
+            f"{option} {path} cannot be written: {error.strerror}; give one in another folder"
+        ) from None
+
+
 def make_run_folder(path: Path) -> None:
     """Make the folder of ``--out`` and those above it.
 

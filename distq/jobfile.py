@@ -3,7 +3,7 @@
 command: tune          # calibrate, tune, auto, eval, diff, export, report or convert
 model: model.onnx      # paths are relative to the job file
 data: photos
-tune_samples: 32       # any option of the command, with underscores
+tune_samples: 32       # any option of the command, with underscores; a flag is true or false
 out: runs/model
 """
 
@@ -25,7 +25,7 @@ from distq.config import (
     joined_files,
 )
 from distq.errors import UsageError
-from distq.options import RESERVED, make_options, unknown_name
+from distq.options import RESERVED, make_options, switched, unknown_name
 from distq.regular import read_regular
 from distq.run_options import ExportOptions, ReportOptions
 from distq.urls import url_of
@@ -93,6 +93,10 @@ def load_job(
         raise UsageError(f"{path}: unknown command {command!r}: it is one of {', '.join(commands)}")
     switches = {name: _switch(path, name, values.pop(name, False)) for name in _SWITCHES}
     values = {_WORDS.get(name, name): value for name, value in values.items()}
+    try:
+        values = switched(kind, values)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
     for name in [*values, *(overrides or {})]:
         if name not in kind.model_fields:
             raise UsageError(f"{path}: {unknown_name(name, kind.model_fields)} ({command})")

@@ -48,13 +48,37 @@ def make_options(
         spell: How the user spelled an option's name; the error uses it.
 
     Raises:
-        UsageError: an option is unknown, missing or has a value it cannot have; the message names it and
-            what it takes.
+        UsageError: an option is unknown, missing, given twice or has a value it cannot have; the message
+            names it and what it takes.
     """
     try:
-        return kind.model_validate(dict(values))
+        return kind.model_validate(switched(kind, values))
     except ValidationError as error:
         raise UsageError(_first_line(kind, error, values, spell)) from None
+
+
+def switches(kind: type[BaseModel]) -> dict[str, str]:
+    """Options that are on or off, by the name that turns them off: ``no_equalize`` is ``equalize``."""
+    fields = kind.model_fields
+    plain = [name for name, field in fields.items() if field.annotation in {bool, bool | None}]
+    return {f"no_{name}": name for name in plain}
+
+
+def switched(kind: type[BaseModel], values: Mapping[str, object]) -> dict[str, object]:
+    """The values with ``no_equalize: true``, which is the command line's flag, as ``equalize: false``.
+
+    Raises:
+        UsageError: a switch is given by both names, or is neither true nor false.
+    """
+    result, names = dict(values), switches(kind)
+    for name in [name for name in values if name in names]:
+        value, plain = result.pop(name), names[name]
+        if plain in values:
+            raise UsageError(f"{name} and {plain} are one option: leave out one")
+        if not isinstance(value, bool):
+            raise UsageError(f"{name} is true or false, not {value!r}")
+        result[plain] = not value
+    return result
 
 
 def unknown_name(name: str, allowed: Mapping[str, object], what: str = "option") -> str:

@@ -47,6 +47,10 @@ def test_each_command_has_its_options(write, tmp_path):
     job = load_job(write("command: calibrate\nmodel: m\nout: r\nbias_correction: false\nquiet: true\n"))
     assert job.options == CalibrateOptions(model=tmp_path / "m", out=tmp_path / "r", bias_correction=False)
     assert job.quiet
+    assert (
+        load_job(write("command: calibrate\nmodel: m\nout: r\nno_bias_correction: true\n")).options
+        == job.options
+    )
     job = load_job(write("command: eval\ncandidate: m\nagainst: f\ndata: d\njson: true\n"))
     assert job.options == EvaluateOptions(
         candidate=tmp_path / "m", against=tmp_path / "f", data=tmp_path / "d"
@@ -82,6 +86,7 @@ def test_overrides_replace_values_and_start_at_the_current_folder(write, tmp_pat
         ("command: tune\nmodel: m\nout: r\nmethod: odd", "method odd: input should be 'auto', 'max'"),
         ("command: tune\nmodel: m\nout: r\nlayers: 5", "layers 5: input should be a valid tuple"),
         ("command: tune\nmodel: m\nout: r\nlayers: [1]", "layers"),
+        ("command: tune\nmodel: m\nout: r\nno_equalize: 2", "no_equalize is true or false, not 2"),
         ("command: tune\nmodel: m\nout: r\nquiet: loud", "quiet is true or false, not 'loud'"),
     ],
 )

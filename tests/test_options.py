@@ -33,6 +33,26 @@ def test_the_error_names_the_option_and_what_it_takes(values, message):
     assert str(error.value) == message
 
 
+def test_what_is_turned_off_on_the_command_line_is_turned_off_by_the_same_name():
+    given = {**GIVEN, "no_bias_correction": True, "no_equalize": True, "no_channel_scales": False}
+    options = make_options(TuneOptions, given)
+    assert (options.bias_correction, options.equalize, options.channel_scales) == (False, False, True)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"no_equalize": True, "equalize": True}, "no_equalize and equalize are one option: leave out one"),
+        ({"no_equalize": "yes"}, "no_equalize is true or false, not 'yes'"),
+        ({"no_samples": True}, "unknown option no_samples: did you mean samples?"),
+    ],
+)
+def test_a_switch_is_given_once_and_is_true_or_false(values, message):
+    with pytest.raises(UsageError) as error:
+        make_options(TuneOptions, {**GIVEN, **values})
+    assert str(error.value) == message
+
+
 def test_a_choice_error_lists_the_choices():
     with pytest.raises(UsageError, match=r"scheme odd: input should be 'auto' or 'symmetric'"):
         make_options(CalibrateOptions, {**GIVEN, "scheme": "odd"})

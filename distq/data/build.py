@@ -22,7 +22,7 @@ from distq.data.samples import DEFAULT_PIXEL_LIMIT, UnreadableSample
 from distq.data.shards import permutation
 from distq.data.text_list import raw_lines, split_label
 from distq.errors import DataError, DistqError, UsageError
-from distq.files import sync_folder
+from distq.files import require_place, sync_folder
 
 _LONGEST_KEY = 511  # LMDB's limit
 _REPORTED = 10
@@ -124,6 +124,7 @@ def build_lmdb(
         raise UsageError(f"{database} exists: choose another name or remove it")
     if not database.absolute().parent.is_dir():
         raise UsageError(f"folder {database.absolute().parent} does not exist: make it first")
+    require_place(database, "database")
     if not root.is_dir():
         raise UsageError(f"{root} is no folder: give the one that the listed paths start at")
     lines = _labelled_lines(list_file)

@@ -38,7 +38,7 @@ from distq.data.samples import (
 from distq.data.sniff import open_source
 from distq.data.staging import LocalCopy, Stage, local_copy
 from distq.data.text_list import TextListSource
-from distq.errors import ExecutionError, PreprocessError, plural
+from distq.errors import DataError, ExecutionError, PreprocessError, plural
 from distq.memory import is_out_of_memory, out_of_memory
 from distq.urls import location
 
@@ -151,6 +151,17 @@ class DatasetSpec:
                 one.check_inputs(names)
         source = open_source(Path(self.source), names, Path(self.root) if self.root else None)
         return SourceDataset(self, source, load_labels(Path(self.labels)) if self.labels else None)
+
+    def count(self) -> int:
+        """How many samples the source has.
+
+        Raises:
+            DataError: it has none, or :meth:`open` cannot open it.
+        """
+        count = len(self.open())
+        if count < 1:
+            raise DataError(f"data {self.source} is empty: give at least one sample")
+        return count
 
     def open_copy(self) -> tuple[SourceDataset, LocalCopy | None]:
         """Open a node's own copy where there is to be one, else the source; with what the copy stays by.

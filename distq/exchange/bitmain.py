@@ -57,6 +57,7 @@ def _table(content: Content, message: Message, convention: Convention) -> Exchan
     """Entries by blob where a layer names its blobs, else by layer; the last writer of a blob counts."""
     entries: dict[str, Entry] = {}
     layers: dict[str, list[float]] = {}
+    own_entries: dict[str, Entry] = {}
     several = []
     for layer in message.layer:
         if not layer.IsInitialized():
@@ -64,6 +65,9 @@ def _table(content: Content, message: Message, convention: Convention) -> Exchan
         own = [float(t) for t in layer.threshold_y]
         if content.once(layers, layer.name, own):
             layers[layer.name] = own
+        if len(own) == 1:
+            value = content.positive(own[0], f"the threshold of {quoted(layer.name)}")
+            own_entries[layer.name] = of_threshold(converted_threshold(value, convention, 127))
         named = [(blob.name, float(blob.threshold_y)) for blob in layer.blob_param if blob.name]
         if not named and len(own) > 1:
             several.append(layer.name)
@@ -78,7 +82,12 @@ def _table(content: Content, message: Message, convention: Convention) -> Exchan
         else []
     )
     return ExchangeTable(
-        entries, naming="layer", warnings=tuple(warnings), details=_Kept(message), convention=convention
+        entries,
+        naming="layer",
+        layers=own_entries if any(layer.blob_param for layer in message.layer) else {},
+        warnings=tuple(warnings),
+        details=_Kept(message),
+        convention=convention,
     )
 
 

@@ -101,7 +101,7 @@ def _left_out(
         names = listed(list(named.surplus))
         yield f"not used of the table, as the model has nothing of these names: {names}"
     quantized = {t for q in plan.in_table for own in q.tensors for t in (own, *network.before(own))}
-    others = [name for name in entries if name not in quantized]
+    others = [name for name in entries if name not in quantized and network.blob(name) not in quantized]
     if others:
         yield f"not used of the table, as they are not quantized: {listed(others)}"
     if named.table.modes:

@@ -28,7 +28,7 @@ def with_tensor_names(table: ExchangeTable, network: Network) -> Named:
     known = _known(network, table.naming)
     entries: dict[str, Entry] = {}
     surplus, several = [], []
-    for name, entry in table.entries.items():
+    for name, entry in _apart(table, network).items():
         tensor = known.get(name)
         if tensor is None:
             if name not in network.parameters:
@@ -56,6 +56,24 @@ def with_tensor_names(table: ExchangeTable, network: Network) -> Named:
         details=None,
     )
     return Named(named, tuple(surplus))
+
+
+def _apart(table: ExchangeTable, network: Network) -> dict[str, Entry]:
+    """Entries of layers that change a blob in place, by what each writes: the last one's is the blob's.
+
+    A table without the last one, as of a tool that merges layers, has the blob's threshold at an earlier one.
+    """
+    if table.naming != "layer" or not network.layers:
+        return dict(table.entries)
+    by_layer = table.layers or table.entries
+    own = {}
+    for node in network.own_nodes:
+        blob = next(iter(network.own_outputs(node)), "")
+        last = network.producer.get(blob)
+        if last is not None and len(node.outputs) == 1 and {node.name, last.name} <= by_layer.keys():
+            own[node.name] = node.outputs[0]
+    named = {name: entry for name, entry in table.entries.items() if table.layers or name not in own}
+    return {tensor: by_layer[name] for name, tensor in own.items()} | named
 
 
 def _known(network: Network, naming: Naming) -> Mapping[str, str]:

@@ -106,6 +106,12 @@ class Network:
         """What a node writes, in the words of the user's file."""
         return self.layers.get(node.name, node.outputs)
 
+    def blob(self, tensor: str) -> str:
+        """What a tensor is called in the user's file: layers that change a blob in place write one name."""
+        node = self.producer.get(tensor)
+        names = () if node is None else zip(node.outputs, self.own_outputs(node), strict=False)
+        return next((name for written, name in names if written == tensor), tensor)
+
     @cached_property
     def tensors(self) -> tuple[str, ...]:
         """Inputs, then what nodes write, in order."""

@@ -99,6 +99,7 @@ class ExchangeTable:
             :func:`distq.exchange.names.with_tensor_names`.
         modes: computed in another type than INT8, such as ``F16``, by name.
         naming: what the names are.
+        layers: entries by layer, of a format that has them beside those of blobs.
         warnings: what a person should know, a line each.
         details: what only the writer of the same format understands, such as a header.
         convention: that thresholds had in the file; None where it has scales or ranges.
@@ -108,6 +109,7 @@ class ExchangeTable:
     weights: Mapping[str, WeightScales] = field(default_factory=dict)
     modes: Mapping[str, str] = field(default_factory=dict)
     naming: Naming = "tensor"
+    layers: Mapping[str, Entry] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     details: object = None
     convention: Convention | None = None

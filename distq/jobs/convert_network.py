@@ -12,7 +12,7 @@ from distq.engine.progress import Reporter
 from distq.errors import UsageError
 from distq.exchange.caffe.builder import PRODUCER
 from distq.exchange.caffe.convert import read_caffe
-from distq.files import atomic_write
+from distq.files import atomic_write, require_place
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ def convert_network(source: Path, weights: Path | None, out: Path, reporter: Rep
         raise UsageError(f"--out {out} cannot be written: give a file NAME.onnx in a folder that exists")
     if out.exists() and not _is_converted(out):
         raise UsageError(f"--out {out} exists and was not made by distq convert: give another file")
+    require_place(out, "--out")
     found = read_caffe(source, weights)
     for note in found.notes:
         reporter.warn(note)

@@ -16,7 +16,7 @@ from distq.exchange.own import DISTQ
 from distq.exchange.registry import find_format, read_content, recognise
 from distq.exchange.table import Convention, ExchangeTable
 from distq.exchange.text import listed, load_content
-from distq.files import atomic_write
+from distq.files import atomic_write, require_place
 from distq.run.run_table import read_run_table
 from distq.run.rundir import RunDir
 from distq.run.seal import require_undamaged
@@ -66,6 +66,7 @@ def convert_table(options: ConvertOptions, reporter: Reporter) -> ConvertResult:
     if not options.out.parent.is_dir():
         raise UsageError(f"--out {options.out} is in no folder that exists: make it first")
     _require_replaceable(options.out, wanted)
+    require_place(options.out, "--out")
     found, table, model, weights = _source(options)
     network = None
     if found is not wanted:

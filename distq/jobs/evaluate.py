@@ -82,7 +82,7 @@ def _evaluated(
         reporter.warn(note)
     if states is not None:
         data = with_states(states, data, None, folder, reporter)
-    indices = _chosen(options, len(data.open()))
+    indices = _chosen(options, data.count())
     measuring = make_measuring(
         options.measure,
         theirs or ours,

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from distq.engine.progress import Reporter
 from distq.engine.ray_jobs import RayJobs
 from distq.errors import ExecutionError, UsageError
-from distq.files import sync_folder
+from distq.files import require_place, sync_folder
 from distq.submission.archive import read_run, write_run
 from distq.submission.head import FETCH_PREFIX, JOB_PREFIX, connect, find_job, require_success
 from distq.urls import why_unusable
@@ -64,6 +64,7 @@ def fetch(job_id: str, address: str | None, out: Path | None, reporter: Reporter
     parent = folder.absolute().parent
     if not parent.is_dir():
         raise UsageError(f"folder {parent} does not exist: make it first")
+    require_place(folder, "--out")
     temporary = Path(tempfile.mkdtemp(dir=parent, prefix=".distq-fetch."))
     try:
         received = _receive(jobs, job_id, run, temporary, reporter)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from distq.engine.progress import Reporter
 from distq.errors import UsageError
+from distq.files import require_place
 from distq.regular import open_regular
 from distq.reports.model_explorer import write_node_data
 from distq.reports.page import write_page
@@ -62,6 +63,7 @@ def report(options: ReportOptions, reporter: Reporter) -> ReportResult:
         raise UsageError(f"--out {out} exists and is no page of distq: give another file")
     if out.suffix.lower() not in {".html", ".htm"}:
         raise UsageError(f"--out {out}: the page is HTML: give a name such as {out.stem}.html")
+    require_place(out, "--out")
     if len(options.runs) > MOST_RUNS:
         raise UsageError(f"{len(options.runs)} runs do not fit on a page: give at most {MOST_RUNS}")
     alone = len(options.runs) == 1 and not is_sweep_folder(options.runs[0])

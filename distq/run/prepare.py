@@ -13,6 +13,7 @@ from distq.engine.progress import Reporter
 from distq.errors import FileFormatError, UsageError
 from distq.exchange.given import read_given
 from distq.exchange.model_file import network_reader
+from distq.files import require_place
 from distq.graph.depthwise import in_float_by_table, require_channels
 from distq.graph.input_shapes import with_shapes
 from distq.graph.input_values import with_values
@@ -185,6 +186,7 @@ def require_writable(options: CalibrateOptions, dump: Path) -> None:
         raise UsageError("--table leaves nothing to observe for --dump-dist: leave one out")
     if (dump.exists() and not dump.is_file()) or not dump.parent.is_dir():
         raise UsageError(f"--dump-dist {dump} cannot be written: give a file in a folder that exists")
+    require_place(dump, "--dump-dist")
     if dump.exists():
         try:
             DistributionSet.load(dump)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from distq.config import AutoOptions, CalibrateOptions, CommonOptions, TuneOptions
+from distq.config import CalibrateOptions, CommonOptions, TuneOptions
 from distq.data.dataset import DatasetSpec, InputSpec
 from distq.data.input_config_file import read_input_config
 from distq.data.remote import IN_THIS_PROCESS
@@ -128,8 +128,8 @@ def data_spec(
 def choose_samples(options: CalibrateOptions, data: DatasetSpec, holdout_data: DatasetSpec) -> Selection:
     """Roles of the samples; a number that the user did not give shrinks to what is there."""
     tune_samples = options.tune_samples if isinstance(options, TuneOptions) else None
-    count = len(data.open())
-    separate = len(holdout_data.open()) if options.holdout_data is not None else None
+    count = data.count()
+    separate = holdout_data.count() if options.holdout_data is not None else None
     samples = options.samples if "samples" in options.model_fields_set else min(options.samples, count)
     calibrating = samples or count
     wanted = min(calibrating, MOST_COMPARED) if tune_samples is None else tune_samples
@@ -141,7 +141,8 @@ def choose_samples(options: CalibrateOptions, data: DatasetSpec, holdout_data: D
 def _most_tuned_on(options: CalibrateOptions, calibrating: int) -> int:
     """So many of the calibration samples that what a search finds can be confirmed on the others.
 
-    ``auto`` measures its goal on as many as there are, and other tuners' rules are followed to their end.
+    ``auto`` measures its goal on as many as there are, ``diff`` searches nothing, and other tuners' rules are
+    followed to their end.
     """
-    confirmed = getattr(options, "strategy", None) == "default" and not isinstance(options, AutoOptions)
+    confirmed = type(options) is TuneOptions and options.strategy == "default"
     return calibrating // 2 if confirmed and calibrating >= LEAST_PARTED else calibrating

@@ -25,7 +25,7 @@ from typing import Literal
 from distq.config import CalibrateOptions, CommonOptions, TuneOptions
 from distq.errors import UsageError
 from distq.jobfile import read_job_file, rooted
-from distq.options import make_options, unknown_name
+from distq.options import make_options, switched, switches, unknown_name
 
 Command = Literal["calibrate", "tune"]
 Values = dict[str, object]
@@ -52,7 +52,11 @@ _NETWORK = ("model", "input_shape", "input_value", "state", "sequence", *_SAMPLE
 """Options that decide which network a run is of, and on which samples."""
 
 _WHOLE = (*PLACE, "out", "resume", "dump_dist")  # may not differ between runs
-_OPTIONS = {name: None for name in (*TuneOptions.model_fields, "command", "name") if name not in _WHOLE}
+_OPTIONS = {
+    name: None
+    for name in (*TuneOptions.model_fields, *switches(TuneOptions), "command", "name")
+    if name not in _WHOLE
+}
 _UNTOLD = ("data", "holdout_data", "preprocess", "labels")  # a run's name does not tell them
 _FILES = {".onnx", ".npz", ".npy", ".txt", ".yaml", ".json", ".py"}
 _OWN_FILES = ("journal.jsonl", "parts", "results.csv", "results.json", "report.html")
@@ -256,6 +260,7 @@ def _run(choice: _Choice, name: str, folder: Path, fixed: Values) -> SweepRun:
     if not isinstance(command, str) or command not in KINDS:
         raise UsageError(f"unknown command {command!r}: a sweep runs calibrate or tune")
     kind = KINDS[command]
+    values = switched(kind, values)
     for option in values:
         if option not in kind.model_fields:
             raise UsageError(f"run {name}: {unknown_name(option, kind.model_fields)} ({command})")

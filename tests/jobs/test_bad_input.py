@@ -175,9 +175,9 @@ CASES = {
     "image over the pixel limit": Bad(
         "--data {}/bomb", ("bomb/2.png", "30000x20000", "limit", "--skip-bad 1")
     ),
-    "empty folder": Bad("--data {}/nothing", ("empty", "give at least one sample")),
-    "empty list": Bad("--data {}/no_lines.txt", ("empty", "give at least one sample")),
-    "empty array": Bad("--data {}/none.npy", ("empty", "give at least one sample")),
+    "empty folder": Bad("--data {}/nothing", ("nothing is empty", "give at least one sample")),
+    "empty list": Bad("--data {}/no_lines.txt", ("no_lines.txt is empty", "give at least one sample")),
+    "empty array": Bad("--data {}/none.npy", ("none.npy is empty", "give at least one sample")),
     "fewer samples than asked": Bad(f"{DATA} --samples 13", ("13 samples", "has 12", "--samples 12")),
     "fewer tuning samples": Bad(f"{DATA} --tune-samples 13", ("13 tuning samples", "--tune-samples 12")),
     "fewer held-out samples": Bad(f"{DATA} --samples 8 --holdout 5", ("5 held-out", "4 left", "--holdout 4")),

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from caffe_cases import COMPARED
-from caffe_networks import numbers
+from caffe_cases import COMPARED, Case
+from caffe_networks import layer, numbers
 from exchange_networks import small_file
 from onnx import numpy_helper
 
@@ -216,6 +216,58 @@ def test_a_caffe_network_gets_its_own_layers_and_blobs(tmp_path: Path) -> None:
     assert blobs == ["data", "c", "c", "c", "c", "p"]
     lines = (tmp_path / "bitmain-text").read_text().splitlines()
     assert [line.split()[0] for line in lines] == layers
+
+
+@pytest.fixture(scope="module")
+def in_place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, RunResult]:
+    """A Convolution with BatchNorm and ReLU, and one with a PReLU, each in one blob; and a run of it."""
+    place = tmp_path_factory.mktemp("in_place")
+    np.save(place / "data.npy", numbers((12, 4, 7, 6), 3))
+    size = "num_output: 4 kernel_size: 3 pad: 1"
+    layers = layer("Convolution", "c1", convolution_param=size) + layer("BatchNorm", "bn", "c1", "c1")
+    layers += layer("ReLU", "r", "c1", "c1") + layer("Convolution", "c2", "c1", convolution_param=size)
+    layers += layer("PReLU", "p", "c2", "c2") + layer("Convolution", "c3", "c2", convolution_param=size)
+    own: tuple[tuple[int, ...], ...] = ((4, 4, 3, 3), (4,))
+    blobs = {
+        "c1": own,
+        "bn": ((4,), np.ones(4, np.float32), np.ones(1, np.float32)),
+        "c2": own,
+        "c3": own,
+        "p": ((4,),),
+    }
+    net = Case(layers, blobs=blobs).save(place)
+    (place / "layers.yaml").write_text("c2: {threshold: 3}\n")
+    return net, calibrate(net, place, place / "run", scheme="symmetric", layer_config=place / "layers.yaml")
+
+
+def starting_at(net: Path, table: Path, out: Path) -> tuple[dict[str, dict[str, float]], tuple[str, ...]]:
+    """Rows and warnings of a run with the table."""
+    run = calibrate(net, net.parent, out, table=table, scheme="symmetric")
+    return json.loads((out / "thresholds.json").read_text())["tensors"], run.warnings
+
+
+@pytest.mark.parametrize("name", ["bitmain", "bitmain-prototxt", "bitmain-text"])
+def test_what_layers_write_into_one_blob_is_told_apart_again(
+    name: str, in_place: tuple[Path, RunResult], tmp_path: Path
+) -> None:
+    net, run = in_place
+    distq.convert(run.out, to=name, out=tmp_path / "table")
+    rows, warnings = starting_at(net, tmp_path / "table", tmp_path / "again")
+    wanted = json.loads((run.out / "thresholds.json").read_text())["tensors"]
+    assert wanted["c2"]["threshold"] != wanted["c2_Convolution"]["threshold"]
+    for tensor, row in wanted.items():
+        assert rows[tensor]["threshold"] == pytest.approx(row["threshold"], rel=1e-6), tensor
+    assert not [line for line in warnings if "lacks" in line or "several" in line or "not used" in line]
+
+
+def test_the_first_layer_of_a_blob_stands_for_it_where_the_last_has_no_entry(
+    in_place: tuple[Path, RunResult], tmp_path: Path
+) -> None:
+    net, _ = in_place
+    (tmp_path / "table").write_text("data 2\nc1 4\nc2 8\n")
+    rows, warnings = starting_at(net, tmp_path / "table", tmp_path / "run")
+    assert [rows[name]["threshold"] for name in ("c1", "c2")] == pytest.approx([4 * 127 / 128, 8 * 127 / 128])
+    assert [line for line in warnings if "lacks" in line and "c2_Convolution" in line]
 
 
 def test_no_file_but_a_table_of_the_same_format_is_replaced(run: RunResult, tmp_path: Path) -> None:

@@ -58,12 +58,18 @@ class Place:
 
     def diff(self, target: str, reporter: SilentReporter | None = None, **options: Any) -> DiffResult:
         given = {"model": self.model, "data": self.data, "table": self.table(target), "target": target}
-        return diff(DiffOptions(**given, executor="local", **options), reporter or SilentReporter())
+        return diff(DiffOptions(**{**given, "executor": "local", **options}), reporter or SilentReporter())
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     return Place(tmp_path_factory.mktemp("diff"), one_wide_tensor())
+
+
+def test_all_samples_that_are_asked_for_are_compared(place: Place, tmp_path: Path) -> None:
+    np.save(tmp_path / "more.npy", samples(24))
+    found = {n: place.diff("ort", data=tmp_path / "more.npy", samples=n).images for n in (12, 16, 24)}
+    assert found == {12: 12, 16: 16, 24: 16}
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -56,6 +56,12 @@ def test_options_that_go_together_are_one_value_of_an_axis(write, tmp_path):
     assert (sweep.runs[3].options.data, sweep.runs[3].options.effort) == (tmp_path / "b.npy", 2)
 
 
+def test_switches_are_turned_off_by_the_name_of_the_command_line(write):
+    text = COMMON + "no_channel_scales: true\nmatrix:\n  no_bias_correction: [false, true]\n"
+    options = [run.options for run in load_sweep(write(text)).runs]
+    assert [(one.bias_correction, one.channel_scales) for one in options] == [(True, False), (False, False)]
+
+
 def test_settings_by_layer_are_options_like_others(write, tmp_path):
     text = COMMON + "input_shape: {x: [1, 3, 8, 8]}\nlayer_config: l.yaml\nmatrix:\n  conv_groups: [2, 4]\n"
     sweep = load_sweep(write(text + "  float_layers: ['', 'a,b']\n"))
