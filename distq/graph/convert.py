@@ -44,6 +44,7 @@ def converted(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     * Upsample, and Resize before opset 11, scale by x / scale; later ones by (x + 1/2) / scale - 1/2 unless
       told otherwise.
     * Hardmax before opset 13 flattens its input to a matrix, as Softmax does.
+    * Pad by reflection or by the edge keeps the attribute of its value, which later ones do not have.
 
     It cannot replace a node, such as a Softmax before opset 13, whose output a graph inside another reads.
     Where it fails, these graphs read a copy of the output.
@@ -64,7 +65,17 @@ def converted(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
         constants = _constants(found)
         for graph in graphs_in(found):
             _scale_from_the_corner(graph, constants)
+            _without_pad_value(graph)
     return found
+
+
+def _without_pad_value(graph: onnx.GraphProto) -> None:
+    """Take the value of each Pad away, which is an input where it counts."""
+    for node in graph.node:
+        if node.op_type == "Pad" and not node.domain:
+            kept = [attribute for attribute in node.attribute if attribute.name == "mode"]
+            del node.attribute[:]
+            node.attribute.extend(kept)
 
 
 def _captured_apart(proto: onnx.ModelProto) -> onnx.ModelProto:

@@ -31,6 +31,7 @@ from distq.graph.passes.reshaped_bias import BiasBeforeReshape
 from distq.graph.passes.resize import CubicOfRows, ResizeAllAxes
 from distq.graph.passes.swish import WholeSwish
 from distq.graph.passes.tidy import DropIdentities, DropIdle, DropUnused, NameNodes
+from distq.graph.passes.unread import EmptyUnread
 from distq.graph.plain import make_plain
 from distq.graph.read import Reader, nodes_in, opset_of, quantized_operator, read_onnx
 from distq.graph.shapes import infer_shapes, settle_outputs
@@ -69,6 +70,7 @@ OPTIONAL_STEPS: dict[str, Callable[[], ir.passes.InPlacePass]] = {
     "PadIntoConv": PadIntoConv,
     "ResizeAllAxes": ResizeAllAxes,
     "CubicOfRows": CubicOfRows,
+    "EmptyUnread": EmptyUnread,
 }
 """The rewrites, in order; each says in its docstring what it does. None has to be."""
 

@@ -15,6 +15,11 @@ from distq.targets.operators import LAYERS
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+_WITH_WEIGHTS = "export it in float32 with constant weights"
+
+_AS_THEY_ARE = frozenset({"ConvTranspose has groups", "MatMul has its constant on the left"})
+"""Reasons that no other export changes."""
+
 
 def why_no_layers(graph: ir.Graph, carried: AbstractSet[str]) -> str:
     """One line: what its layers lack, or where they are, or that there are none; and the remedy.
@@ -27,7 +32,8 @@ def why_no_layers(graph: ir.Graph, carried: AbstractSet[str]) -> str:
     counts = Counter(why for why in found if isinstance(why, str))
     if counts:
         told = ", ".join(f"{why} ({count})" for why, count in counts.most_common(3))
-        return f"the model has no layer for INT8: {told}; export it in float32 with constant weights"
+        remedy = "keep it as it is" if counts.keys() <= _AS_THEY_ARE else _WITH_WEIGHTS
+        return f"the model has no layer for INT8: {told}; {remedy}"
     holders = sorted({node.op_type for node in graph for inner in subgraphs(node) if _computes(inner)})
     if holders:
         return (

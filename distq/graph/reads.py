@@ -37,10 +37,10 @@ def float_reads(
 
 
 def _has_float_form(value: ir.Value, roles: Roles, able: AbstractSet[str]) -> bool:
-    """Whether a node in float writes a value, or a kernel that can write float."""
+    """Whether a value is given in float, or a node in float writes it, or a kernel that can write float."""
     node = value.producer()
     if node is None:
-        return False
+        return value.is_graph_input()
     data = node.inputs[0] if node.inputs else None
     before = None if data is None else data.producer()
     if node in roles.layers or (before in roles.layers and before is not None and result_of(before) is value):

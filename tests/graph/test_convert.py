@@ -50,6 +50,14 @@ def test_so_does_one_inside_a_branch(load, opset):
     assert_computes_the_same(load(proto), proto)
 
 
+@pytest.mark.parametrize("mode", ["constant", "reflect", "edge"])
+def test_a_pad_before_opset_11_may_name_a_value_in_any_mode(load, mode):
+    b = Builder()
+    b.node("Pad", "x", output="y", mode=mode, pads=[0, 0, 1, 2, 0, 0, 2, 1], value=0.5)
+    proto = b.model({"x": IMAGE}, {"y": [2, 3, 10, 9]}, 10)
+    assert_computes_the_same(load(proto), proto)
+
+
 @pytest.mark.parametrize("op", ["Softmax", "LogSoftmax", "Hardmax"])
 @pytest.mark.parametrize("attributes", [{}, {"axis": 0}, {"axis": 2}, {"axis": 3}])
 def test_softmax_and_its_kind_flatten_before_opset_13(load, op, attributes):

@@ -43,3 +43,13 @@ def test_convolutions_in_the_layout_of_a_processor_are_told_with_the_remedy():
     told = why_no_layers(ir.from_proto(onnx.parser.parse_model(text)).graph, LAYERS)
     assert "com.microsoft.nchwc" in told
     assert "ORT_ENABLE_BASIC" in told
+
+
+def test_layers_without_an_integer_kernel_are_told_to_stay_as_they_are():
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+    g (float[1, 2, 4, 4] x) => (float[1, 2, 4, 4] y) <float[2, 1, 1, 1] w = {1.0, 2.0}> {
+        y = ConvTranspose <group = 2> (x, w)
+    }"""
+    told = why_no_layers(ir.from_proto(onnx.parser.parse_model(text)).graph, LAYERS)
+    assert "ConvTranspose has groups" in told
+    assert told.endswith("keep it as it is")

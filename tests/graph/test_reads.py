@@ -37,3 +37,13 @@ def test_what_an_integer_kernel_writes_is_read_as_it_wrote_it(load):
     written = {name: node for node in made.node for name in node.output}
     tanh = next(node for node in made.node if node.op_type == "Tanh")
     assert written[tanh.input[0]].op_type == "DequantizeLinear"
+
+
+def test_float_gets_an_input_of_the_network_as_it_is_given(load):
+    b = Builder()
+    b.conv("x", (4, 4), output="y")
+    b.node("Transpose", "x", output="turned", perm=[0, 2, 3, 1])
+    made = Quantized(load(b.model({"x": SPECTRUM}, ["y", "turned"])))
+    graph = onnx.load_model_from_string(made.exported).graph
+    turn = next(node for node in graph.node if node.op_type == "Transpose")
+    assert list(turn.input) == ["x"]

@@ -14,7 +14,7 @@ class PlainProducts(ir.passes.InPlacePass):
 
     * A Conv or Gemm whose bias is computed, or a Gemm whose bias is a matrix, adds it behind. Its beta is 1.
     * A Gemm that transposes its input gets it from a Transpose.
-    * A MatMul with its constant on the left, a matrix, multiplies from the right, between two Transposes.
+    * A MatMul with its constant on the left, one matrix, multiplies from the right, between two Transposes.
     * A MatMul of a vector and a matrix multiplies a matrix of one row, between two Reshapes.
     """
 
@@ -99,11 +99,12 @@ def _multiply_one_row(graph: ir.Graph, node: ir.Node) -> bool:
 
 def _multiply_from_the_right(graph: ir.Graph, node: ir.Node) -> bool:
     weight, data = constant(node.inputs[0]), node.inputs[1]
-    if weight is None or weight.ndim != 2 or data is None or constant(data) is not None or data.shape is None:
+    if weight is None or weight.ndim < 2 or data is None or constant(data) is not None or data.shape is None:
         return False
     rank = len(data.shape)
-    if rank < 2:
+    if rank < weight.ndim or any(size != 1 for size in weight.shape[:-2]):
         return False
+    weight = weight.reshape(weight.shape[-2:])
     order = [*range(rank - 2), rank - 1, rank - 2]
     name = node.outputs[0].name
     right = add_initializer(graph, f"{name}_right", np.ascontiguousarray(weight.T))

@@ -25,10 +25,10 @@ def gemm(bias, **attributes):
     return b.model({"x": left, **({"v": [2, 8]} if bias == "computed" else {})}, ["y"])
 
 
-def left(shape):
+def left(shape, *ones):
     b = Builder(1)
-    a = b.node("MatMul", b.random(5, shape[-2], scale=0.4), "x")
-    b.node("MatMul", b.random(3, 5, scale=0.4), b.node("Relu", a), output="y")
+    a = b.node("MatMul", b.random(*ones, 5, shape[-2], scale=0.4), "x")
+    b.node("MatMul", b.random(*ones, 3, 5, scale=0.4), b.node("Relu", a), output="y")
     return b.model({"x": shape}, ["y"])
 
 
@@ -53,6 +53,7 @@ PRODUCTS = {
     "MatMul of a constant and a matrix": left([8, 4]),
     "MatMul of a constant and a stack": left([2, 8, 4]),
     "MatMul of a constant and stacks": left([2, 3, 8, 4]),
+    "MatMul of a constant stack of one and a stack": left([2, 8, 4], 1),
     "MatMul of a vector and a constant": vector("right"),
     "MatMul of a constant and a vector": vector("left"),
 }
