@@ -25,6 +25,9 @@ Floats = npt.NDArray[np.float64]
 EXACT = 2**24
 """Sums of integers up to here are exact in float32, in any order."""
 
+LEAST_DIVIDED = 2**28
+"""Multiplications of inputs that threads share: fewer take less than a few milliseconds."""
+
 MOST_OF_BYTES = 2**23
 """Of so many bytes the sum is within int32."""
 
@@ -103,7 +106,10 @@ class InputMoments:
         }
         if patches:
             grouped = by_group(np.concatenate(patches), wanted.geometry.group * wanted.blocks)
-            found["products"] = products_of(grouped)
+            work = grouped.size * grouped.shape[2]
+            count = worker.settings.together if work >= LEAST_DIVIDED else 1
+            pieces = np.array_split(grouped, count, axis=1)
+            found["products"] = fitting(list(side_by_side(worker, products_of, pieces)))
             found["means"] = grouped.sum(axis=1, dtype=np.float64)
             found["samples"] = np.array(grouped.shape[1])
         return found
@@ -149,32 +155,29 @@ def total(results: Sequence[Arrays]) -> Arrays:
 
 
 def products_of(grouped: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Sums over positions of what each pair of inputs multiplies to, exact.
+    """Sums over positions of what each pair of inputs multiplies to, (groups, inputs, inputs), exact.
+
+    In the type of the input where that holds them, else float64: no sum of products exceeds the larger of two
+    sums of squares (Cauchy and Schwarz), nor does a part of it.
 
     Args:
         grouped: integers, (groups, positions, inputs), float32 where their squares stay below 2^16.
-
-    Returns:
-        (groups, inputs, inputs), int32 where the sums fit, else float64.
-    """
-    products = _products(grouped)
-    largest = np.max(np.einsum("gii->gi", products), initial=0.0)  # no product exceeds the largest square
-    return products.astype(np.int32 if largest < 2**31 else np.float64)
-
-
-def _products(grouped: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The same in the type of the input where that holds them, else float64.
-
-    No sum of products exceeds the larger of two sums of squares (Cauchy and Schwarz), nor does a part of it.
     """
     squares = np.einsum("gpi,gpi->gi", grouped, grouped)
     if grouped.dtype == np.float64 or np.max(squares, initial=0.0) < EXACT or grouped.shape[1] <= 1:
         whole: npt.NDArray[Any] = grouped.transpose(0, 2, 1) @ grouped
         return whole
     middle = grouped.shape[1] // 2
-    products: npt.NDArray[Any] = _products(grouped[:, :middle]).astype(np.float64)
-    products += _products(grouped[:, middle:])
+    products: npt.NDArray[Any] = products_of(grouped[:, :middle]).astype(np.float64)
+    products += products_of(grouped[:, middle:])
     return products
+
+
+def fitting(parts: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Sums of products over some positions, added up: int32 where they fit, else float64."""
+    products = functools.reduce(functools.partial(np.add, dtype=np.float64), parts)
+    largest = np.max(np.einsum("gii->gi", products), initial=0.0)  # no product exceeds the largest square
+    return products.astype(np.int32 if largest < 2**31 else np.float64)
 
 
 def by_group(patches: npt.NDArray[Any], groups: int) -> npt.NDArray[Any]:
