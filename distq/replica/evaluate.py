@@ -19,7 +19,7 @@ from distq.replica.open_sizes import run_sample
 from distq.replica.outputs import as_numbers
 from distq.replica.samples import read_samples
 from distq.replica.session import Session
-from distq.replica.side_by_side import side_by_side
+from distq.replica.side_by_side import samples_side_by_side
 from distq.replica.worker import Arrays, Blob, Worker
 from distq.search.metrics import ImageStatistics, compare, top_k
 
@@ -80,7 +80,7 @@ class Evaluate:
         losses: list[list[npt.NDArray[np.float64]]] = []
         hits: list[list[tuple[int, int]]] = []
         unreadable: list[UnreadableSample] = []
-        for one in side_by_side(worker, self._compare, self._started(worker)):
+        for one in samples_side_by_side(worker, self._compare, self._started(worker)):
             if isinstance(one, UnreadableSample):
                 unreadable.append(one)
                 continue
@@ -98,11 +98,7 @@ class Evaluate:
         result: Arrays = unreadable_arrays(unreadable) | records.arrays()
         images, compared = len(hits), len(self.models)
         if self.float_model is not None:
-            shape = (
-                images,
-                compared,
-                len(open_session(worker, self.float_model).outputs),
-            )
+            shape = (images, compared, len(open_session(worker, self.float_model).outputs))
             compared += 1
             for held, name in zip(statistics, STATISTICS, strict=True):
                 result[name] = np.array(held, np.float64).reshape(shape).swapaxes(0, 1)
@@ -138,10 +134,8 @@ class Evaluate:
                 reference = known_outputs(worker, self.float_model, self.data, sample.index)
             yield _Start(sample, sessions, session, reference)
 
-    def _compare(self, start: _Start | UnreadableSample) -> _Compared | UnreadableSample:
+    def _compare(self, start: _Start) -> _Compared:
         """Run the models and the float model on a sample, where its outputs are not known."""
-        if isinstance(start, UnreadableSample):
-            return start
         sample, reference = start.sample, start.reference
         outputs = [
             as_numbers(run_sample(session, self.data.inputs, sample.inputs, f"sample {sample.name}"))

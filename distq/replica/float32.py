@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from distq.replica.open_sizes import run_sample
 from distq.replica.outputs import as_numbers
 from distq.replica.samples import kept_inputs, read_samples
 from distq.replica.session import Session, cached_bytes, is_float
-from distq.replica.side_by_side import side_by_side
+from distq.replica.side_by_side import samples_side_by_side, side_by_side
 from distq.replica.worker import Arrays, Blob, Worker
 from distq.search.metrics import power_of
 
@@ -57,11 +57,8 @@ class Observe:
         memory: Memory = worker.cached(("counting", number), lambda: Memory(number), lambda m: m.nbytes)
         counters = [Counter(memory, i, self.counted) for i in range(number)]
         unreadable: list[UnreadableSample] = []
-
-        def run(sample: Sample | UnreadableSample) -> Arrays | UnreadableSample:
-            return sample if isinstance(sample, UnreadableSample) else self._values(session, sample)
-
-        for values in side_by_side(worker, run, read_samples(worker, self.data, self.indices)):
+        samples = read_samples(worker, self.data, self.indices)
+        for values in samples_side_by_side(worker, partial(self._values, session), samples):
             if isinstance(values, UnreadableSample):
                 unreadable.append(values)
                 continue
@@ -119,11 +116,8 @@ class LayerMeans:
         session = open_session(worker, self.model)
         rows: list[list[npt.NDArray[Any]]] = []
         unreadable: list[UnreadableSample] = []
-
-        def run(sample: Sample | UnreadableSample) -> list[npt.NDArray[Any]] | UnreadableSample:
-            return sample if isinstance(sample, UnreadableSample) else session.run(sample.inputs)
-
-        for found in side_by_side(worker, run, read_samples(worker, self.data, self.indices)):
+        samples = read_samples(worker, self.data, self.indices)
+        for found in samples_side_by_side(worker, lambda sample: session.run(sample.inputs), samples):
             if isinstance(found, UnreadableSample):
                 unreadable.append(found)
                 continue

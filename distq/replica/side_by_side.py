@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 from distq.data.ahead import in_order
+from distq.data.samples import UnreadableSample
 from distq.replica.worker import Worker
 
 Item = TypeVar("Item")
@@ -44,3 +46,16 @@ def side_by_side(
         yield from in_order(begin, Future.result, items, threads)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def samples_side_by_side(
+    worker: Worker, function: Callable[[Item], Result], samples: Iterable[Item | UnreadableSample]
+) -> Iterator[Result | UnreadableSample]:
+    """The same of samples; those that cannot be read come back as they are."""
+    yield from side_by_side(worker, partial(_unless_unreadable, function), samples)
+
+
+def _unless_unreadable(
+    function: Callable[[Item], Result], sample: Item | UnreadableSample
+) -> Result | UnreadableSample:
+    return sample if isinstance(sample, UnreadableSample) else function(sample)

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from distq.graph.edits import add_initializer
+from distq.graph.islands import has_own_channels
 from distq.graph.values import constant
 
 Flags = npt.NDArray[np.bool_]
@@ -39,7 +40,8 @@ class EmptyUnread(ir.passes.InPlacePass):
     A channel is unread where all weights that multiply it are zero. Whatever it holds, even a large constant,
     changes no output, but would have its part in the range that all channels of the tensor share.
 
-    * A Conv or Gemm with constant weights writes it, maybe with activations, pools and sums behind.
+    * A Conv or Gemm with constant weights writes it, maybe with activations, pools, sums and depthwise
+      convolutions behind.
     * Conv without groups and Gemm alone read the end of that.
     """
 
@@ -96,6 +98,8 @@ def _keeps_channels(node: ir.Node, position: int, value: ir.Value) -> bool:
     """Whether each channel of what a node writes depends on no other channel of a value."""
     if node.domain or node.graph is not value.graph:
         return False
+    if node.op_type == "Conv":
+        return position == 0 and has_own_channels(node)
     if node.op_type in _BY_CHANNEL:
         return position == 0 and not any(v.uses() or v.is_graph_output() for v in node.outputs[1:])
     return node.op_type in _BY_ELEMENT and value.shape is not None and value.shape == node.outputs[0].shape

@@ -33,6 +33,7 @@ BETWEEN = {
     "an activation": lambda b, t: b.node("LeakyRelu", t),
     "a pool": lambda b, t: b.node("MaxPool", t, kernel_shape=[2, 2]),
     "a sum": shortcut,
+    "a depthwise convolution": lambda b, t: b.node("Conv", b.node("Relu", t), b.random(8, 1, 3, 3), group=8),
 }
 
 
@@ -58,6 +59,7 @@ def test_a_channel_that_nobody_reads_takes_no_part_of_a_range(load, layer, betwe
     [
         lambda b, t: b.node("Softmax", t, axis=1),
         lambda b, t: b.node("LRN", t, size=3),
+        lambda b, t: b.node("Conv", t, b.random(8, 2, 3, 3), group=4),
         lambda b, t: b.node("Mul", t, b.node("ReduceMean", t, axes=[1, 2, 3])),
     ],
 )
