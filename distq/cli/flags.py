@@ -96,7 +96,7 @@ FLAGS = {
     ),
     "per_tensor_weights": Flag(LAYERS, "One weight scale a layer, not one a channel."),
     "weight_bits": Flag(
-        LAYERS, "Bits of weights: 7 where kernels would saturate on this processor, or as given"
+        LAYERS, "Bits of weights; pairs: 8, with room for kernels without VNNI (default on such processors)"
     ),
     "quantize_front_end": Flag(
         LAYERS, "Also quantize the STFT, CQT or mel filters that a network of sound begins with."

@@ -15,7 +15,7 @@ from distq.graph.layers import Layer, compute_layer
 from distq.graph.load import load_model
 from distq.graph.read import Reader, read_onnx
 from distq.graph.values import constant
-from distq.quant.scheme import quantize_weight
+from distq.quant.scheme import largest_magnitudes, weight_scale
 from distq.targets.operators import AVERAGES, LAYERS, PASS_THROUGH
 
 _SATURATING = frozenset({"Relu", "Clip"})
@@ -267,7 +267,7 @@ def _weighted(model: ir.Model, graph: onnx.GraphProto) -> Iterator[WeightedNode]
         weight = constant(node.inputs[1])
         if own is None or weight is None or len(own.input) < 2:
             continue
-        _, scales = quantize_weight(weight, layer.axis)
+        scales = weight_scale(largest_magnitudes(weight, layer.axis))
         axis = layer.axis
         if own.op_type == "Gemm" and axis is not None:
             axis = 0 if any(a.name == "transB" and a.i for a in own.attribute) else 1

@@ -11,8 +11,7 @@ from distq.graph.islands import has_own_channels
 from distq.graph.layers import Layer
 from distq.graph.quantizers import Quantizer
 from distq.graph.settings import NOTHING_SET, Settings
-from distq.quant.scheme import LARGEST_UNSATURATED, LARGEST_WEIGHT
-from distq.targets.target import Scheme, Target
+from distq.targets.target import Scheme, Target, WeightRoom
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -89,11 +88,9 @@ class Plan:
         """Whether the bias of a layer stays float32."""
         return layer.float_bias or self.target.bias == "float32"
 
-    def largest_weight(self, node: ir.Node) -> int:
-        """The largest integer of a layer's weights; depthwise kernels add up in 32 bits."""
-        if self.target.weight_bits == 8 or has_own_channels(node):
-            return LARGEST_WEIGHT
-        return LARGEST_UNSATURATED
+    def weight_room(self, node: ir.Node) -> WeightRoom:
+        """How large a layer's integers may be; depthwise kernels add up in 32 bits."""
+        return "all" if has_own_channels(node) else self.target.weight_room
 
     def weight_axis(self, layer: Layer) -> int | None:
         """The axis along which a layer's weights have a scale each; None: one scale for all."""

@@ -14,49 +14,16 @@ import numpy.typing as npt
 
 from distq.graph.channel_gates import Written
 from distq.graph.held_bias import HeldBias
+from distq.graph.integer_weight import IntegerWeight, nearest
 from distq.graph.layers import Layer
 from distq.graph.names import Constants, Names
 from distq.graph.plan import Plan
 from distq.graph.subpixel import as_conv, by_phase
 from distq.graph.values import constant
-from distq.quant.scheme import (
-    LARGEST_WEIGHT,
-    Encoding,
-    along,
-    fit_weight_scale,
-    quantize_weight,
-    round_weight,
-)
+from distq.quant.scheme import Encoding, fit_weight_scale
 
 if TYPE_CHECKING:
     import onnx_ir as ir
-
-
-@dataclass(frozen=True)
-class IntegerWeight:
-    """int8 weights of a layer.
-
-    Attributes:
-        integers: shaped as the float weights.
-        scale: (channels,), or of no dimension where all weights have one.
-        axis: of the output channels; None where there are none.
-        largest: integer there may be.
-    """
-
-    integers: npt.NDArray[np.int8]
-    scale: npt.NDArray[np.float32]
-    axis: int | None
-    largest: int = LARGEST_WEIGHT
-
-    @property
-    def channels(self) -> int:
-        """Number of output channels."""
-        return 1 if self.axis is None else self.integers.shape[self.axis]
-
-    def dequantized(self) -> npt.NDArray[np.float32]:
-        """The real weights the integers stand for."""
-        axis = self.axis if self.scale.ndim else None
-        return self.integers.astype(np.float32) * along(self.scale, self.integers.ndim, axis)
 
 
 @dataclass(frozen=True)
@@ -97,16 +64,14 @@ def initial_state(model: ir.Model, plan: Plan, encodings: Mapping[str, Encoding]
         if array is None:
             continue
         axis = plan.weight_axis(layer)
-        largest = plan.largest_weight(model.graph.node(layer.node))
-        integers, scale = quantize_weight(array, axis, largest)
-        weight = IntegerWeight(integers, scale, layer.axis, largest)
+        weight = nearest(array, layer, axis, plan.weight_room(model.graph.node(layer.node)))
         if has_bias(layer):
             bias = float_bias(model, layer, weight.channels)
             biases[layer.name] = bias
             step = encodings[readers[layer.inputs[0]].name].scale
-            fitted = fit_weight_scale(scale, bias, step)
-            if not np.array_equal(fitted, scale):
-                weight = replace(weight, integers=round_weight(array, fitted, axis, largest), scale=fitted)
+            fitted = fit_weight_scale(weight.scale, bias, step)
+            if not np.array_equal(fitted, weight.scale):
+                weight = nearest(array, layer, axis, weight.room, fitted)
         weights[layer.name] = weight
     return State(dict(encodings), weights, biases)
 

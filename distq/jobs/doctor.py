@@ -121,7 +121,7 @@ def _devices(gpus: int, *, cuda: bool) -> Check:
 def _instructions(name: str, *, exact: bool) -> Check:
     if exact:
         return Check(name="INT8 instructions", value=name)
-    remedy = "it has no VNNI: weights for ort and openvino have 7 bits by default, see --weight-bits"
+    remedy = "it has no VNNI: weights for ort and openvino are smaller by default, see --weight-bits"
     return Check(name="INT8 instructions", value=name, status="warn", remedy=remedy)
 
 

@@ -105,25 +105,22 @@ LARGEST_WEIGHT = 127
 """Weights of 8 bits are symmetric."""
 
 LARGEST_UNSATURATED = 64
-"""Weights up to which two products with a uint8 are within 16 bits: 2 * 255 * 64 < 2 ** 15.
+"""Weights up to which any two products with a uint8 are within 16 bits: 2 * 255 * 64 < 2 ** 15.
 
-There kernels of x86 processors without VNNI saturate (instruction vpmaddubsw).
+Beyond kernels of x86 processors without VNNI saturate (instruction vpmaddubsw).
 """
 
 
-def quantize_weight(
-    weight: npt.NDArray[np.float32], axis: int | None, largest: int = LARGEST_WEIGHT
-) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    """Symmetric int8 weights in [-largest, largest], one scale for each slice along ``axis`` (None: for all).
-
-    Returns:
-        The integers, shaped as ``weight``, and the scales: (channels,) or a scalar array.
-    """
+def largest_magnitudes(weight: npt.NDArray[np.float32], axis: int | None) -> npt.NDArray[np.float64]:
+    """Of each slice along an axis, (slices,); None: of all, no dimension."""
     others = tuple(i for i in range(weight.ndim) if i != axis) if axis is not None else None
-    ends = np.max(np.abs(weight), axis=others).astype(np.float64)
+    return np.asarray(np.max(np.abs(weight), axis=others), np.float64)
+
+
+def weight_scale(ends: npt.NDArray[np.float64], largest: int = LARGEST_WEIGHT) -> npt.NDArray[np.float32]:
+    """Scales of symmetric weights by what their largest integer stands for."""
     scale = np.where(ends > 0, ends / largest, ZERO_WEIGHT_SCALE).astype(np.float32)
-    scale = np.maximum(scale, np.finfo(np.float32).tiny)
-    return round_weight(weight, scale, axis, largest), scale
+    return np.maximum(scale, np.finfo(np.float32).tiny)
 
 
 def round_weight(

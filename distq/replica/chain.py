@@ -13,10 +13,10 @@ import numpy.typing as npt
 from distq.data.dataset import DatasetSpec
 from distq.files import sha256_bytes
 from distq.graph.held_bias import HeldBias
+from distq.graph.integer_weight import IntegerWeight
 from distq.graph.layers import Layer
 from distq.graph.moving_cut import MovingCut
 from distq.graph.names import Constants, Names
-from distq.graph.state import IntegerWeight
 from distq.graph.subpixel import as_conv
 from distq.quant.scheme import Scales
 from distq.replica.correction import Correction, with_moments
@@ -63,7 +63,7 @@ class Uncorrected:
             asdict(self.input),
             self.step,
             self.weight.axis,
-            self.weight.largest,
+            self.weight.room,
         )
         held: Arrays = {"held": self.held.weight_scale}
         if self.held.divisor is not None:

@@ -10,9 +10,10 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
+from distq.graph.integer_weight import IntegerWeight, as_rows, from_rows
 from distq.graph.layers import Layer
-from distq.graph.state import IntegerWeight
-from distq.graph.subpixel import as_conv, by_phase, from_conv
+from distq.graph.subpixel import by_phase
+from distq.quant.pairs import within_pairs
 from distq.quant.rounding import OUTPUTS_TOGETHER, Factor, factor_of, round_by_factor
 from distq.quant.scheme import Scales, on_channels
 from distq.replica.keys import arrays_key, content_key
@@ -54,7 +55,7 @@ class Correction:
         arrays: Arrays = {"integers": self.weight.integers, "scale": self.weight.scale}
         if self.original is not None:
             arrays["original"] = self.original
-        own = (self.layer.op, self.layer.axis, self.weight.axis, self._group, self.step)
+        own = (self.layer.op, self.layer.axis, self.weight.axis, self.weight.room, self._group, self.step)
         return content_key("correction", *own, arrays_key(arrays), self.input_key)
 
     @cached_property
@@ -133,8 +134,8 @@ class Correction:
         self, worker: Worker, original: npt.NDArray[np.float32], moments: Arrays
     ) -> npt.NDArray[np.int8]:
         phases = self.measuring[0].input.geometry.strides if self.layer.op == "ConvTranspose" else ()
-        transposed = self.layer.axis == 1 and not phases  # a Gemm or MatMul, its outputs along the second
-        rows = original.T if transposed else as_conv(original, phases)
+        axis = self.layer.axis or 0
+        rows = as_rows(original, axis, phases)
         blocks = self.measuring[0].input.blocks
         shape = (self._group, rows.shape[0] // self._group, blocks, -1)
         apart = rows.reshape(shape).transpose(0, 2, 1, 3)
@@ -145,11 +146,9 @@ class Correction:
         integers = round_by_factor(
             apart.reshape(len(scale), *apart.shape[2:]), scale, factor, self.weight.largest
         )
-        together = integers.reshape(apart.shape).transpose(0, 2, 1, 3).reshape(rows.shape[0], -1)
-        if phases:
-            return from_conv(together.reshape(rows.shape), phases, original.shape[2:])
-        shaped = together.T if transposed else together
-        return np.ascontiguousarray(shaped.reshape(original.shape))
+        together = integers.reshape(apart.shape).transpose(0, 2, 1, 3).reshape(rows.shape)
+        kept = within_pairs(together) if self.weight.room == "pairs" else together
+        return from_rows(kept, axis, phases, original.shape[2:])
 
 
 def with_moments(units: Sequence[Correction], found: Mapping[str, Arrays]) -> list[Correction]:

@@ -75,9 +75,10 @@ def finish(run: Run, before: Form, after: Form | None = None, report: AutoReport
     )
     for line in told:
         run.warn(line)
-    if final.plan.target.weight_bits == 7 and run.options.weight_bits == "auto":
+    if final.plan.target.weight_room == "pairs" and run.options.weight_bits == "auto":
         run.reporter.line(
-            "weights have 7 bits: with 8 kernels saturate on this processor; for others: --weight-bits 8"
+            "weights are small enough that kernels of this processor do not saturate;"
+            " for others: --weight-bits 8"
         )
     wanted = report is None and tuning is not None
     for line in lost_to_shares(run, final, statistics(found, last)) if wanted else ():
@@ -128,7 +129,7 @@ def _slower_than_float(final: Form) -> Iterator[str]:
 def _saturating(final: Form) -> Iterator[str]:
     """What plain ONNX Runtime does on this processor with weights of 8 bits that the user asked for."""
     target = final.plan.target
-    if target.name == "ort" and target.weight_bits == 8 and not has_exact_integer_kernels():
+    if target.name == "ort" and target.weight_room == "all" and not has_exact_integer_kernels():
         yield SATURATES
 
 

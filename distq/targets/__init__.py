@@ -11,11 +11,13 @@ from distq.errors import UsageError
 from distq.instructions import has_exact_integer_kernels
 from distq.targets.openvino import OPENVINO
 from distq.targets.ort import ORT
-from distq.targets.target import Target, WeightBits
+from distq.targets.target import Target, WeightBits, WeightRoom
 from distq.targets.tensorrt import TENSORRT
 
 TARGETS: dict[str, Target] = {target.name: target for target in (ORT, OPENVINO, TENSORRT)}
 """By the name that ``--target`` takes."""
+
+_ROOM: dict[WeightBits, WeightRoom] = {"pairs": "pairs", "7": "half", "8": "all"}
 
 
 def find_target(name: str, weight_bits: WeightBits = "auto") -> Target:
@@ -23,8 +25,8 @@ def find_target(name: str, weight_bits: WeightBits = "auto") -> Target:
 
     Args:
         name: as ``--target`` takes it.
-        weight_bits: of its weights; ``auto``: 7 where the target's kernels would saturate on this processor
-            (docs/decisions/weights-of-7-bits.md), else 8.
+        weight_bits: of its weights; ``auto``: ``pairs`` where the target's kernels would saturate on this
+            processor (docs/decisions/room-for-pairs-of-weights.md), else 8.
 
     Raises:
         UsageError: there is none, naming those there are.
@@ -34,5 +36,5 @@ def find_target(name: str, weight_bits: WeightBits = "auto") -> Target:
     target = TARGETS[name]
     if weight_bits == "auto":
         narrow = target.saturates and not has_exact_integer_kernels()
-        return replace(target, weight_bits=7 if narrow else 8)
-    return replace(target, weight_bits=int(weight_bits))
+        return replace(target, weight_room="pairs" if narrow else "all")
+    return replace(target, weight_room=_ROOM[weight_bits])

@@ -12,7 +12,14 @@ from distq.targets.times import KernelTimes
 Scheme = Literal["auto", "symmetric"]
 """How the range of an activation becomes integers: with a zero point, or around 0."""
 
-WeightBits = Literal["auto", "7", "8"]
+WeightRoom = Literal["all", "half", "pairs"]
+"""How large integer weights may be.
+
+``all``: up to 127. ``half``: up to 64. ``pairs``: up to 127, and so small that two products that a kernel
+adds up are within 16 bits.
+"""
+
+WeightBits = Literal["auto", "pairs", "7", "8"]
 """Bits of weights, which are stored in 8 in any case; ``auto``: as the processor needs it."""
 
 ConcatRule = Literal["auto", "tie", "requantize"]
@@ -43,7 +50,7 @@ class Target:
         bias: type of a layer's bias.
         activation_bits: widths of activations.
         saturates: kernels add up products in 16 bits where the processor has no VNNI.
-        weight_bits: 8; 7 where products of weights shall fit there.
+        weight_room: how large integer weights may be, so that those products fit.
         per_channel_weights: weights have a scale for each output channel; otherwise one scale a layer.
         absorbs_saturation: with scheme ``auto`` Relu and Clip behind an integer kernel are left out, as the
             quantizer behind them saturates at their bounds; otherwise they stay between the two.
@@ -64,7 +71,7 @@ class Target:
     bias: BiasType = "int32"
     activation_bits: tuple[int, ...] = (8,)
     saturates: bool = False
-    weight_bits: int = 8
+    weight_room: WeightRoom = "all"
     per_channel_weights: bool = True
     absorbs_saturation: bool = False
     fused_kernels: frozenset[str] = frozenset()

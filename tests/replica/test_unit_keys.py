@@ -8,10 +8,10 @@ from replica_helpers import numbers_of
 
 from distq.data.dataset import DatasetSpec, InputSpec
 from distq.graph.held_bias import HeldBias
+from distq.graph.integer_weight import IntegerWeight
 from distq.graph.layers import Layer
 from distq.graph.names import Names
 from distq.graph.patches import Geometry
-from distq.graph.state import IntegerWeight
 from distq.replica.chain import Chain, CorrectChain, Uncorrected
 from distq.replica.cuts import Advance
 from distq.replica.evaluate import Evaluate
