@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -203,7 +204,7 @@ class Cascade:
         self, data: FilePath | Iterable[object], wanted: Wanted, reporter: Reporter | None
     ) -> CascadeResult:
         if isinstance(data, str | os.PathLike):
-            data = items_of(Path(data))
+            data, wanted = items_of(Path(data)), replace(wanted, items_again=True)
         if not isinstance(data, Iterable):
             raise UsageError(
                 f"data is of type {type(data).__name__}, which gives no items one by one: give a list"

@@ -68,6 +68,23 @@ def make_run_folder(path: Path) -> None:
         raise UsageError(f"{path} cannot be made: {error.strerror}; give another --out") from error
 
 
+def out_is_taken(out: Path, what: str, *, begun: bool, resume: str = "--resume") -> UsageError:
+    """What to say of an ``--out`` that is not free.
+
+    Args:
+        out: the path.
+        what: would be made there.
+        begun: whether it is such a folder, so that it can be continued.
+        resume: the option that continues it.
+    """
+    option = "out" if "=" in resume else "--out"
+    if not out.is_dir():
+        return UsageError(f"{out} exists and is no folder: give another {option}")
+    if not begun:
+        return UsageError(f"{out} exists and is no folder of a {what}: give another {option}")
+    return UsageError(f"{out} exists: give another {option}, or {resume} to continue the {what} in it")
+
+
 def write_first(path: Path, data: bytes) -> None:
     """Write a file that must not be there: of two processes that do so at once, one does not.
 

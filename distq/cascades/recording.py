@@ -62,6 +62,8 @@ def items_of(path: Path) -> Iterator[object]:
         DataError: it cannot be read.
     """
     source = open_source(path, None)
+    if not len(source):
+        raise DataError(f"data {path} is empty: give at least one item")
     for index in range(len(source)):
         yield tuple(_decoded(item, source.name(index)) for item in source.read(index))
 

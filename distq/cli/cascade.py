@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import traceback
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -15,7 +17,7 @@ from rich.table import Table
 from distq.cli.flags import DATA, PLACE, Output, example, switch, takes
 from distq.cli.perform import perform
 from distq.config import TuneOptions
-from distq.errors import UsageError
+from distq.errors import DistqError, UsageError
 
 if TYPE_CHECKING:
     from distq.cascade import Cascade
@@ -102,9 +104,32 @@ def cascade_command(  # noqa: PLR0917  # what Typer makes options of
 
     def job(reporter: object) -> CascadeResult:
         settings = {"upstream": upstream, "items": items, "forward_on_workers": forward_on_workers}
-        return partial(verb, data, out=out, reporter=reporter, **settings, **values)()  # type: ignore[arg-type]  # options by name, checked inside
+        run = partial(verb, data, out=out, reporter=reporter, **settings, **values)  # type: ignore[arg-type]  # options by name, checked inside
+        try:
+            return run()
+        except Exception as error:
+            line = _line_in(program, error)
+            if line is None or isinstance(error, DistqError):
+                raise
+            raise UsageError(f"{program}, line {line}: {_said(error)}; mend forward") from error
 
     perform(job, print_cascade_result, output, resumable=True)
+
+
+def _line_in(program: Path, error: BaseException) -> int | None:
+    """The last line of the user's file that an error came through; None: none of it."""
+    own = program.absolute()
+    lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if _is_file(frame, own)]
+    return lines[-1] if lines else None
+
+
+def _is_file(frame: FrameType, own: Path) -> bool:
+    return Path(frame.f_code.co_filename).absolute() == own
+
+
+def _said(error: BaseException) -> str:
+    """What an error says, on one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def load_cascade(program: Path) -> Cascade:
@@ -114,7 +139,6 @@ def load_cascade(program: Path) -> Cascade:
         UsageError: it cannot be run, raises anything, or makes none or several.
     """
     from distq.cascade import Cascade
-    from distq.data.plugin import flat
 
     name = f"distq_cascade_{program.stem}"
     spec = importlib.util.spec_from_file_location(name, program)
@@ -126,7 +150,9 @@ def load_cascade(program: Path) -> Cascade:
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        raise UsageError(f"{program} does not load: {type(error).__name__}: {flat(error)}") from error
+        raise UsageError(
+            f"{program} does not load: {type(error).__name__}: {' '.join(str(error).split())}"
+        ) from error
     made = {id(value): value for value in vars(module).values() if isinstance(value, Cascade)}
     if len(made) != 1:
         raise UsageError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
@@ -17,7 +17,7 @@ Done = TypeVar("Done")
 
 def load_ahead(
     dataset: Dataset, indices: Iterable[int], threads: int = 1, depth: int = 4
-) -> Iterator[Sample | UnreadableSample]:
+) -> Generator[Sample | UnreadableSample]:
     """Load samples in order, decoding up to ``depth`` of them in threads while the caller works.
 
     Args:

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from distq.activity import doing
 from distq.data.ahead import load_ahead
+from distq.data.arrays import ArraySource
 from distq.data.boxes import Box
 from distq.data.caffe_lmdb import LmdbSource
-from distq.data.fit import array_remedy, fit, in_wider_integers
+from distq.data.fit import NotFinite, array_remedy, fit, in_wider_integers
 from distq.data.images import pixels_of
 from distq.data.labels import find_label, load_labels
 from distq.data.layout import image_channels, image_layout, image_remedy, require_image_input
@@ -69,6 +70,7 @@ class DatasetSpec:
         root: Where relative paths of a text list start; None is the list's folder.
         notes: What the user should know about how it was described.
         each: Preprocessing of each input, where every one has a file of its own.
+        classes: Names of the classes of an annotated LMDB's boxes, from 1 on; empty where none are known.
     """
 
     source: str
@@ -80,6 +82,7 @@ class DatasetSpec:
     root: str | None = None
     notes: tuple[str, ...] = ()
     each: tuple[Preprocessing | Plugin, ...] = ()
+    classes: tuple[str, ...] = ()
 
     @classmethod
     def create(
@@ -92,6 +95,7 @@ class DatasetSpec:
         allow_code: bool = False,
         root: Path | None = None,
         notes: tuple[str, ...] = (),
+        classes: tuple[str, ...] = (),
     ) -> Self:
         """Describe a data set by what a command is given; paths become absolute, URLs stay.
 
@@ -115,6 +119,7 @@ class DatasetSpec:
             labels=location(labels) if labels else None,
             root=str(root.absolute()) if root else None,
             notes=notes,
+            classes=classes,
             each=tuple(p for p in (load_preprocessing(f, allow_code) for f in files) if p is not None)
             if len(files) > 1
             else (),
@@ -228,8 +233,9 @@ class SourceDataset:
         """Decode and preprocess one sample.
 
         Raises:
-            UnreadableSample: it cannot be decoded or is over the pixel limit.
-            DataError: its size, dtype or values do not fit the model.
+            UnreadableSample: it cannot be decoded, is over the pixel limit, holds NaN or inf, or is an array
+                that does not fit where others may.
+            DataError: its size or dtype does not fit the model.
             PreprocessError: a step cannot be applied to it.
             ExecutionError: there is no memory for it.
         """
@@ -254,7 +260,7 @@ class SourceDataset:
 
     def _prepare(self, item: Item, spec: InputSpec, name: str) -> NDArray[Any]:
         if isinstance(item, Values):
-            return fit(item.array, spec, name, array_remedy(spec))
+            return self._fitted(item, spec, name)
         preprocessing = self._by_input[spec.name]
         if isinstance(preprocessing, Plugin):
             return fit(self._run(preprocessing, item, spec), spec, name, "make the plug-in return this size")
@@ -269,6 +275,22 @@ class SourceDataset:
         except PreprocessError as error:
             raise PreprocessError(f"sample {name}: {error}") from None
         return fit(in_wider_integers(array, spec), spec, name, image_remedy(array, spec))
+
+    def _fitted(self, item: Values, spec: InputSpec, name: str) -> NDArray[Any]:
+        """An array of the data for an input.
+
+        Raises:
+            UnreadableSample: it holds NaN or inf, or other samples may fit where it does not.
+            DataError: it is a row like all others.
+        """
+        try:
+            return fit(item.array, spec, name, array_remedy(spec))
+        except NotFinite as error:
+            raise UnreadableSample(error.fact) from error
+        except DataError as error:
+            if isinstance(self.source, ArraySource):
+                raise
+            raise UnreadableSample(str(error)) from error
 
     def _run(self, plugin: Plugin, item: Item, spec: InputSpec) -> NDArray[Any]:
         if not isinstance(item, ImageFile):

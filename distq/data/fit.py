@@ -11,6 +11,22 @@ from distq.data.samples import InputSpec, shape_text
 from distq.errors import DataError
 
 
+class NotFinite(DataError):  # noqa: N818  # what a sample is
+    """A sample holds NaN or inf.
+
+    Attributes:
+        fact: that alone, without what to do.
+    """
+
+    def __init__(self, fact: str) -> None:
+        super().__init__(f"{fact}: repair or drop it")
+        self.fact = fact
+
+    def __reduce__(self) -> tuple[type[NotFinite], tuple[str]]:
+        """As it was made, on its way between processes."""
+        return NotFinite, (self.fact,)
+
+
 def fit(array: NDArray[Any], spec: InputSpec, sample: str, remedy: str) -> NDArray[Any]:
     """Give an array the model's dtype after checking that it fits.
 
@@ -26,6 +42,7 @@ def fit(array: NDArray[Any], spec: InputSpec, sample: str, remedy: str) -> NDArr
         The whole input in its dtype, contiguous.
 
     Raises:
+        NotFinite: it holds NaN or inf.
         DataError: naming the input, the sample, what there is and what is wanted.
     """
     whole = with_batch(array, spec)
@@ -37,9 +54,7 @@ def fit(array: NDArray[Any], spec: InputSpec, sample: str, remedy: str) -> NDArr
         )
     cast = _cast(whole, spec, sample)
     if cast.dtype.kind == "f" and not np.isfinite(cast).all():
-        raise DataError(
-            f"input {spec.name!r} of sample {sample} holds NaN or inf as {cast.dtype}: repair or drop it"
-        )
+        raise NotFinite(f"input {spec.name!r} of sample {sample} holds NaN or inf as {cast.dtype}")
     return np.asarray(cast, order="C")  # ascontiguousarray makes one number an array of one axis
 
 

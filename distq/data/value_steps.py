@@ -86,9 +86,10 @@ class MeanFile(Step):
         mean = load_mean(self.path, self.sha256)
         if mean.shape != picture.array.shape:
             theirs, ours = ("x".join(map(str, shape)) for shape in (mean.shape, picture.array.shape))
-            raise PreprocessError(
-                f"mean_file {self.path} is {theirs}, the picture {ours}: put a resize before it"
-            )
+            remedy = "put a resize before it"
+            if mean.shape[2] != picture.array.shape[2]:
+                remedy = "give a mean file of as many channels"
+            raise PreprocessError(f"mean_file {self.path} is {theirs}, the picture {ours}: {remedy}")
         return Picture(_as_float(picture.array) - mean, picture.order)
 
     def describe(self) -> Any:  # noqa: ANN401, D102  # as in Step

@@ -20,7 +20,10 @@ def attempt(unit: Unit, worker: Worker) -> Arrays | DistqError:
     """
     try:
         with one_blas_thread():
-            return unit.run(worker)
+            try:
+                return unit.run(worker)
+            finally:
+                worker.end_what_runs()
     except DistqError as error:
         return error
     except (Exception, SystemExit) as error:  # noqa: BLE001  # a plug-in may raise anything, or call sys.exit

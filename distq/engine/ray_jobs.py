@@ -12,7 +12,7 @@ import os
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -183,8 +183,7 @@ class RayJobs:
                     return
                 yield piece
         finally:
-            loop.run_until_complete(stream.aclose())
-            loop.close()
+            _end(loop, stream)
 
     @staticmethod
     def _broken() -> tuple[type[BaseException], ...]:
@@ -204,6 +203,23 @@ class RayJobs:
             if job_id is not None and ("status code 404" in text or "does not exist" in text):
                 raise UsageError(f"{self.address} knows no job {job_id}: see 'distq jobs'") from None
             raise ExecutionError(f"{self.address} refuses: {_last_line(text)}") from error
+
+
+def _end(loop: asyncio.AbstractEventLoop, stream: AsyncGenerator[str]) -> None:
+    """End a stream of which a piece may still be awaited, as Ctrl-C leaves it.
+
+    Whatever that raises is no news, and in the place of a KeyboardInterrupt it would be taken for a broken
+    connection.
+    """
+    with contextlib.suppress(Exception):
+        waiting = asyncio.all_tasks(loop)
+        for task in waiting:
+            task.cancel()
+        if waiting:
+            loop.run_until_complete(asyncio.wait(waiting))
+    with contextlib.suppress(Exception):
+        loop.run_until_complete(stream.aclose())
+    loop.close()
 
 
 def find_token() -> str | None:

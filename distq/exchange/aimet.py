@@ -106,7 +106,14 @@ def _add(content: Content, name: str, rows: list[Encodings], parameter: bool | N
         content.fail(f"the encoding of {quoted(name)} has {bits} bits; distq's activations have 8 or 16")
     if len(scales) != 1:
         content.fail(f"the activation {quoted(name)} has {len(scales)} scales; it has one")
-    entries[name] = of_quantizer(scales[0], zero_points[0], bits)
+    entries[name] = of_quantizer(scales[0], zero_points[0], bits, largest=not _is_symmetric(first))
+
+
+def _is_symmetric(row: Encodings) -> bool:
+    """What an encoding says of itself; in version 2.0 a signed type does."""
+    if "y_scale" in row:
+        return not str(row.get("output_dtype", "uint8")).startswith("u")
+    return str(row.get("is_sym", row.get("is_symmetric", False))).lower() == "true"
 
 
 def _numbers(content: Content, name: str, rows: list[Encodings]) -> tuple[int, list[float], list[int]]:
@@ -179,6 +186,10 @@ def _encodings(version: str, activations: object, parameters: object) -> bytes:
     )
 
 
+def _writes_symmetric(entry: Entry) -> bool:
+    return entry.symmetric and not entry.uses_all_codes
+
+
 def _write_0(request: Request) -> bytes:
     if isinstance(request.table.details, dict):
         return _dump(request.table.details)
@@ -192,7 +203,7 @@ def _write_0(request: Request) -> bytes:
         }  # fmt: skip
 
     activations: dict[str, list[dict[str, object]]] = {
-        name: [row(entry.quantizer[0], -entry.quantizer[1], entry.bits, signed=entry.symmetric)]
+        name: [row(entry.quantizer[0], -entry.quantizer[1], entry.bits, signed=_writes_symmetric(entry))]
         for name, entry in entries.items()
     }
     activations |= {name: [{"bitwidth": 16, "dtype": "float"}] for name in _float(request)}
@@ -216,7 +227,7 @@ def _write_1(request: Request) -> bytes:
         }  # fmt: skip
 
     activations = [
-        row(name, [entry.quantizer[0]], -entry.quantizer[1], entry.bits, signed=entry.symmetric)
+        row(name, [entry.quantizer[0]], -entry.quantizer[1], entry.bits, signed=_writes_symmetric(entry))
         for name, entry in entries.items()
     ]
     activations += [

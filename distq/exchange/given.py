@@ -11,7 +11,7 @@ from distq.exchange.names import Named, with_tensor_names
 from distq.exchange.network import Network, describe
 from distq.exchange.own import DISTQ, METHOD, rows_of
 from distq.exchange.registry import read_content
-from distq.exchange.table import Entry, row_of_entry
+from distq.exchange.table import Entry, of_quantizer, row_of_entry
 from distq.exchange.text import Content, listed, load_content
 from distq.graph.plan import Plan, Quantizer
 from distq.graph.read import Reader, read_onnx
@@ -63,7 +63,8 @@ def read_given(table: Path, model: Path, plan: Plan | None = None, read: Reader 
     wide = tuple(name for name, entry in entries.items() if entry.bits == 16)
     if plan is None:
         return GivenTable(_rows(entries), wide=wide, own=False)
-    chosen = {q.name: entry for q in plan.in_table if (entry := _entry(q, entries, network)) is not None}
+    found_for = {q.name: _entry(q, entries, network) for q in plan.in_table}
+    chosen = {name: _fitted(entry, plan) for name, entry in found_for.items() if entry is not None}
     if not chosen:
         content.fail(
             f"has nothing of the tensors that {model} quantizes, such as {plan.quantizers[0].name}: "
@@ -87,6 +88,13 @@ def _entry(quantizer: Quantizer, entries: Mapping[str, Entry], network: Network)
     own = (quantizer.name, *quantizer.tensors)
     nearest = (*own, *(t for tensor in own for t in network.before(tensor)))
     return next((entries[tensor] for tensor in nearest if tensor in entries), None)
+
+
+def _fitted(entry: Entry, plan: Plan) -> Entry:
+    """The entry of which the scheme makes the same scale: a symmetric one has no use for the least code."""
+    if plan.scheme == "auto" or entry.scale is None or not (entry.symmetric and entry.uses_all_codes):
+        return entry
+    return of_quantizer(entry.scale, entry.middle, entry.bits)
 
 
 def _reading(content: Content, found: Format) -> str:

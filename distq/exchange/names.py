@@ -39,6 +39,9 @@ def with_tensor_names(table: ExchangeTable, network: Network) -> Named:
             several.append(tensor)
         if before is None or before.threshold < entry.threshold:
             entries[tensor] = entry
+    for own, behind in network.normalized.items():
+        if own in entries and behind not in entries:
+            entries[behind] = entries.pop(own)
     warnings = list(table.warnings)
     if several:
         warnings.append(
@@ -83,6 +86,8 @@ def _known(network: Network, naming: Naming) -> Mapping[str, str]:
         ends = node.inputs if naming == "layer input" else node.outputs
         if ends:
             known.setdefault(node.name, ends[0])
+    for layer in network.weighted:
+        known.setdefault(layer.layer, layer.input if naming == "layer input" else layer.output)
     if naming == "operator":
         known |= {f"{t}_{node.op}": t for t, node in network.producer.items()}
     if naming == "fused":
@@ -98,8 +103,10 @@ def _weights(table: ExchangeTable, network: Network) -> dict[str, WeightScales]:
         names = (
             node.weight,
             node.name,
+            node.layer,
             node.output,
             f"{node.name}_weight",
+            f"{node.layer}_weight",
             f"{node.output}_{node.op}_weight",
         )
         scales = next((table.weights[name] for name in names if name in table.weights), None)

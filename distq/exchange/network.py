@@ -42,6 +42,8 @@ class WeightedNode:
 
     Attributes:
         name: of the node.
+        layer: of the layer that distq makes of it: one without a name is called by what it writes, which is
+            another tensor where something was folded into it.
         op: its type.
         input: the tensor it reads.
         output: the tensor it writes, that of a BatchNormalization folded into it.
@@ -55,6 +57,7 @@ class WeightedNode:
     """
 
     name: str
+    layer: str
     op: str
     input: str
     output: str
@@ -167,6 +170,20 @@ class Network:
                 tensor = readers[0].outputs[0]
         return found
 
+    @cached_property
+    def normalized(self) -> Mapping[str, str]:
+        """What BatchNormalization makes of what a layer alone writes, by the latter: tools fold it in.
+
+        Some then go on calling the tensor as the layer did.
+        """
+        found = {}
+        for node in self.nodes:
+            source = self.producer.get(node.inputs[0]) if node.op == "BatchNormalization" else None
+            alone = source is not None and source.op in LAYERS and len(self._readers[node.inputs[0]]) == 1
+            if alone and node.inputs[0] not in self.outputs:
+                found[node.inputs[0]] = node.outputs[0]
+        return found
+
     def before(self, tensor: str) -> Iterator[str]:
         """What Relu, Clip and operators that only pass values on make a tensor of, the nearest first."""
         while (node := self.producer.get(tensor)) is not None and node.op in _SAME | _SATURATING:
@@ -274,7 +291,8 @@ def _weighted(model: ir.Model, graph: onnx.GraphProto) -> Iterator[WeightedNode]
         elif own.op_type == "MatMul" and axis is not None:
             axis = 1
         yield WeightedNode(
-            name=layer.node,
+            name=layer.node if own.name else _name_of(own),
+            layer=layer.node,
             op=own.op_type,
             input=layer.inputs[0],
             output=layer.output,

@@ -77,7 +77,7 @@ def _entry(content: Content, name: str, row: dict[str, object]) -> Entry | None:
         scale = content.positive(row["scale"], f"the scale of {quoted(name)}")
         among = range(-half, half) if signed else range(2 * half)
         zero_point = content.integer(row["zero_point"], f"the zero point of {quoted(name)}", among)
-        return of_quantizer(scale, zero_point + (half if signed else 0), bits)
+        return of_quantizer(scale, zero_point + (half if signed else 0), bits, largest=not signed)
     if "rmin" in row and "rmax" in row:
         low, high = (content.number(row[key], f"{key} of {quoted(name)}") for key in ("rmin", "rmax"))
         low, high = min(low, 0.0), max(high, 0.0)

@@ -112,7 +112,7 @@ def _entry_of_cells(content: Content, row: Mapping[str, str], line: int, convent
         half = 2 ** (bits - 1)
         among = range(-half, half) if signed else range(2 * half)
         zero_point = content.integer(row["zero_point"], "zero_point", among, line)
-        return of_quantizer(scale, zero_point + (half if signed else 0), bits)
+        return of_quantizer(scale, zero_point + (half if signed else 0), bits, largest=not signed)
     low, high = (content.number(row[name], name, line) if row.get(name) else None for name in ("min", "max"))
     if row.get("threshold"):
         threshold = content.positive(row["threshold"], "threshold", line)

@@ -59,6 +59,11 @@ class Entry:
         return self.zero_point is None or self.zero_point == self.middle
 
     @property
+    def uses_all_codes(self) -> bool:
+        """Whether the range goes from the least to the largest code, as that of an asymmetric quantizer."""
+        return self.scale is not None and self.high - self.low > (2 * self.middle - 1.5) * self.scale
+
+    @property
     def quantizer(self) -> tuple[float, int]:
         """Scale and zero point among unsigned codes: as stated, else symmetric with T."""
         if self.scale is not None and self.zero_point is not None:
@@ -103,6 +108,7 @@ class ExchangeTable:
         warnings: what a person should know, a line each.
         details: what only the writer of the same format understands, such as a header.
         convention: that thresholds had in the file; None where it has scales or ranges.
+        samples: that calibrated, and that a search went by; None where the table does not say.
     """
 
     entries: Mapping[str, Entry]
@@ -113,6 +119,7 @@ class ExchangeTable:
     warnings: tuple[str, ...] = ()
     details: object = None
     convention: Convention | None = None
+    samples: tuple[int, int] | None = None
 
 
 def with_range(threshold: float, low: float, high: float, bits: int = 8) -> Entry:
@@ -135,7 +142,7 @@ def of_quantizer(scale: float, zero_point: int, bits: int = 8, *, largest: bool 
         scale: of a step.
         zero_point: code of 0, from 0 to 2^bits - 1.
         bits: of the codes.
-        largest: a symmetric quantizer uses the least code, too; T still is scale * (2^(bits-1) - 1).
+        largest: the least code is used also where that of 0 is in the middle, as asymmetric quantizers do.
     """
     middle = 2 ** (bits - 1)
     if zero_point == middle and not largest:
@@ -171,7 +178,7 @@ def entry_of_row(row: Row) -> Entry:
 
 def row_of_entry(entry: Entry, method: str) -> Row:
     """A row of ``thresholds.json`` for an entry; it was not observed, so its range counts as what was."""
-    symmetric, half = entry.symmetric, 2 ** (entry.bits - 1)
+    symmetric, half = entry.symmetric and not entry.uses_all_codes, 2 ** (entry.bits - 1)
     scale, zero_point = entry.quantizer
     low, high = (-entry.threshold, entry.threshold) if symmetric else (entry.low, entry.high)
     if entry.scale is None:

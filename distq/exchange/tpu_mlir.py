@@ -27,8 +27,6 @@ LEAST = 1e-5
 """What TPU-MLIR writes for a threshold below it."""
 
 _COLUMNS = "# op_name    threshold    min    max"
-_HEADER = ("# sample number: 0", "###", "# tune number: 0", "###", _COLUMNS)
-"""Comments; none that TPU-MLIR would take as a row or as the beginning of a block."""
 _SWITCHES = {
     "#weight_scale": "weights",
     "#weight_scale_fp8": "weights",
@@ -172,7 +170,9 @@ def _write(request: Request) -> bytes:
         request.warn_of_weights()
     stated = f"# scale: threshold / {request.convention}"
     if kept is None:
-        lines = [stated, *_HEADER]
+        counts = zip(("sample", "tune"), table.samples or (), strict=False)
+        said = [line for what, count in counts for line in (f"# {what} number: {count}", "###")]
+        lines = [stated, *said, _COLUMNS]
     else:
         lines = [stated if _CONVENTION.fullmatch(line.strip()) else line for line in kept.before]
     as_read = kept.rows if kept and table.convention == request.convention else {}

@@ -21,8 +21,8 @@ from distq.engine.executor import Executor
 from distq.engine.journal import Journal
 from distq.engine.progress import Reporter
 from distq.engine.sharing import SharingExecutor
-from distq.errors import InputError, UsageError
-from distq.files import atomic_write, make_run_folder
+from distq.errors import ExecutionError, InputError, InterruptedRun, UsageError
+from distq.files import atomic_write, make_run_folder, out_is_taken
 from distq.run.open import interruptible, open_workers
 from distq.run.results import RunResult
 from distq.run.rundir import RunDir
@@ -60,6 +60,8 @@ class Wanted:
         items: most of them that are taken; None is all.
         resume: continue what is in ``out``.
         forward_on_workers: whether these run ``forward`` as well.
+        items_again: whether the items can be had again, as those of a folder: what was recorded of them is
+            not kept where the cascade turns out to be impossible.
     """
 
     out: Path
@@ -68,6 +70,7 @@ class Wanted:
     items: int | None = None
     resume: bool = False
     forward_on_workers: bool = False
+    items_again: bool = False
 
 
 def quantize_cascade(  # noqa: PLR0917  # six different things, in the order a person thinks of them
@@ -93,7 +96,26 @@ def quantize_cascade(  # noqa: PLR0917  # six different things, in the order a p
         ExecutionError: it failed while running.
         InterruptedRun: Ctrl-C; the same call with ``resume`` continues.
     """
-    _take_folder(wanted)
+    fresh = _take_folder(wanted)
+    try:
+        return _quantized_in_order(models, forward, items, wanted, verbs, reporter)
+    except (ExecutionError, InterruptedRun):
+        raise
+    except Exception:  # whatever forward raises
+        done = any(RunDir(options.out).finished for options in wanted.options.values())
+        if fresh and wanted.items_again and not done:
+            shutil.rmtree(wanted.out, ignore_errors=True)
+        raise
+
+
+def _quantized_in_order(  # noqa: PLR0917  # those of quantize_cascade
+    models: Models,
+    forward: Forward,
+    items: Iterable[object],
+    wanted: Wanted,
+    verbs: Verbs,
+    reporter: Reporter,
+) -> CascadeResult:
     place = next(iter(wanted.options.values()))
     with (
         interruptible(),
@@ -193,16 +215,15 @@ class _Lender:
         return SharingExecutor(self._executor, self._journal, "", ())
 
 
-def _take_folder(wanted: Wanted) -> None:
+def _take_folder(wanted: Wanted) -> bool:
+    """Make the folder; returns whether nothing of a cascade was in it."""
     out = wanted.out
-    taken = out.exists() and not (out.is_dir() and not any(out.iterdir()))
-    if taken and not wanted.resume:
-        raise UsageError(
-            f"{out} exists: give another out, or resume=True (--resume) to continue the cascade in it"
-        )
-    if (taken and not (out / "journal.jsonl").is_file()) or RunDir(out).run.exists():
-        raise UsageError(f"{out} holds something else than a cascade: give another out")
+    used = out.exists() and not (out.is_dir() and not any(out.iterdir()))
+    begun = (out / "journal.jsonl").is_file() and not RunDir(out).run.exists()
+    if used and not (wanted.resume and begun):
+        raise out_is_taken(out, "cascade", begun=begun, resume="resume=True (--resume)")
     make_run_folder(out)
+    return not used
 
 
 def _same_cascade(models: Models, wanted: Wanted, journal: Journal) -> None:

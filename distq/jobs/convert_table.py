@@ -145,8 +145,9 @@ def _named(found: Format, wanted: Format, table: ExchangeTable, network: Network
             f"no name of the table is of the model, such as {listed(list(table.entries), 2)}: give its model"
         )
     warnings = named.table.warnings
-    if named.surplus:
-        names = listed(list(named.surplus))
+    surplus = [name for name in named.surplus if found is not DISTQ or name in table.entries]
+    if surplus:  # a run also names nodes that distq made of the user's
+        names = listed(surplus)
         warnings += (f"left out, as the model has nothing of these names: {names}",)
     return replace(named.table, warnings=warnings, details=rows)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from distq.engine.journal import Journal
 from distq.engine.progress import Reporter
 from distq.errors import UsageError
-from distq.files import make_run_folder
+from distq.files import make_run_folder, out_is_taken
 from distq.run.open import interruptible, open_workers
 from distq.run.rundir import RunDir
 from distq.sweeps.matrix import Sweep
@@ -62,13 +62,12 @@ def _take_folder(out: Path, *, resume: bool) -> None:
         UsageError: it is taken, or cannot be made.
         ExecutionError: the disk is full.
     """
-    taken = out.exists() and not (out.is_dir() and not any(out.iterdir()))
-    if taken and not resume:
-        raise UsageError(f"{out} exists: give another --out, or --resume to continue the sweep in it")
+    used = out.exists() and not (out.is_dir() and not any(out.iterdir()))
     if RunDir(out).run.exists():
         raise UsageError(f"{out} is a single run, not the folder of a sweep: give another --out")
-    if taken and not _journal_of(out).exists():
-        raise UsageError(f"{out} holds something else than a sweep: give another --out")
+    begun = _journal_of(out).is_file()
+    if used and not (resume and begun):
+        raise out_is_taken(out, "sweep", begun=begun)
     make_run_folder(out)
 
 

@@ -61,4 +61,6 @@ def _decoded(
     depth = max(4, 2 * (actors or threads))
     if worker.decoders is not None:
         return worker.decoders.load_ahead(spec, indices, depth)
-    return load_ahead(open_dataset(worker.datasets, spec), indices, threads, depth)
+    found = load_ahead(open_dataset(worker.datasets, spec), indices, threads, depth)
+    worker.at_end(found.close)
+    return found

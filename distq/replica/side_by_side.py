@@ -38,6 +38,8 @@ def side_by_side(
         yield from map(function, items)
         return
     pool = ThreadPoolExecutor(threads, thread_name_prefix="distq-sample")
+    end = partial(pool.shutdown, wait=True, cancel_futures=True)
+    worker.at_end(end)
     try:
 
         def begin(item: Item) -> Future[Result]:
@@ -45,7 +47,7 @@ def side_by_side(
 
         yield from in_order(begin, Future.result, items, threads)
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        end()
 
 
 def samples_side_by_side(

@@ -114,12 +114,25 @@ class Worker:
         default_factory=OrderedDict
     )  # of these ``_kept`` is the last look; those that were used last stand at the end
     _bytes: int = 0
+    _running: list[Callable[[], object]] = field(default_factory=list)
     most: int = field(init=False)  # bytes that it keeps
 
     def __post_init__(self) -> None:
         """Look how much there is to keep things in, on the machine that it is on."""
         given = self.settings.cache_bytes
         self.most = default_cache(self.settings.sharing) if given is None else given
+
+    def at_end(self, end: Callable[[], object]) -> None:
+        """Have something ended with the unit that began it, such as threads that decode ahead.
+
+        An error holds whatever its frames have begun, as long as anyone has the error.
+        """
+        self._running.append(end)
+
+    def end_what_runs(self) -> None:
+        """End what the last unit began."""
+        while self._running:
+            self._running.pop()()
 
     def cached(
         self,

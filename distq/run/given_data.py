@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from distq.data.caffe_lmdb import LmdbSource
@@ -27,12 +27,14 @@ class GivenData:
         preprocess: A preprocessing file, or what a data layer says; None is the default.
         root: Where relative paths of a text list start; None is the list's folder.
         notes: What the user should know about the data layer.
+        classes: Names of the classes of annotated boxes, from 1 on; empty where the data layer has none.
     """
 
     source: Path
     preprocess: Path | Preprocessing | None = None
     root: Path | None = None
     notes: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
 
 
 def require_data(data: Path | None, *models: Path | None) -> None:
@@ -68,20 +70,23 @@ def given_data(
     chosen = own if source is None else source
     if chosen is None:
         raise UsageError(_MISSING)
-    place, root = _source(chosen, inputs)
+    found = _source(chosen, inputs)
+    place = found.source
     if preprocess is not None and not is_caffe(preprocess):
-        return GivenData(place, preprocess, root)
+        return replace(found, preprocess=preprocess)
     named = preprocess or (source if source is not None and is_caffe(source) else own)
     if named is None:
-        return GivenData(place, None, root)
-    found = read_data_layer(named, [spec.name for spec in inputs])
-    if found is None:
+        return found
+    layer = read_data_layer(named, [spec.name for spec in inputs])
+    if layer is None:
         if preprocess is None and source is not None:
-            return GivenData(place, None, root, _unsaid(named, place))
+            return replace(found, notes=(*found.notes, *_unsaid(named, place)))
         raise DataError(f"{named} has no data layer: give a preprocessing file in YAML")
     images = [spec for spec in inputs if len(spec.shape) == 4]
-    preprocessing, notes = found.preprocessing(image_channels(images[0]) if images else None)
-    return GivenData(place, preprocessing, root, (*notes, *_skipped_steps(place, preprocessing)))
+    preprocessing, notes = layer.preprocessing(image_channels(images[0]) if images else None)
+    return replace(
+        found, preprocess=preprocessing, notes=(*found.notes, *notes, *_skipped_steps(place, preprocessing))
+    )
 
 
 def _unsaid(network: Path, place: Path) -> tuple[str, ...]:
@@ -106,11 +111,13 @@ def _skipped_steps(place: Path, preprocessing: Preprocessing) -> tuple[str, ...]
     )
 
 
-def _source(place: Path, inputs: Sequence[InputSpec]) -> tuple[Path, Path | None]:
-    """A source as given, or as a prototxt names it; and where relative paths of its list start."""
+def _source(place: Path, inputs: Sequence[InputSpec]) -> GivenData:
+    """A source as given, or as a prototxt names it; without preprocessing."""
     if not is_caffe(place):
-        return place, None
+        return GivenData(place)
     layer = read_data_layer(place, [spec.name for spec in inputs])
     if layer is None:
         raise DataError(f"{place} has no data layer that names a source: give --data")
-    return layer.source()
+    source, root = layer.source()
+    classes, notes = layer.class_names()
+    return GivenData(source, root=root, notes=notes, classes=classes)

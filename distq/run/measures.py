@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +57,12 @@ def first_sample(data: DatasetSpec, indices: Sequence[int]) -> Sample:
     Raises:
         DataError: none can.
     """
+    last = ""
     for one in load_ahead(data.open(), indices, 1, 1):
         if not isinstance(one, UnreadableSample):
             return one
-    raise DataError(f"no sample of {data.source} can be read: give others")
+        last = f" ({one})"
+    raise DataError(f"no sample of {data.source} can be read: give others{last}")
 
 
 def make_measuring(
@@ -112,7 +115,8 @@ def make_measuring(
                 )
             continue
         truth = _truth(data, annotations, indices)
-        made.append(_detection(asked, outputs, picture_input(data.inputs, sample.inputs)[1], truth, reporter))
+        size = picture_input(data.inputs, sample.inputs)[1]
+        made.append(_detection(asked, outputs, size, (truth, data, indices), reporter))
     return Measuring(tuple(made), session.outputs, truth)
 
 
@@ -222,21 +226,26 @@ def _of_labels(measure: Measure, outputs: Outputs, sample: Sample) -> Measure:
     return measure
 
 
+_LOOKED_AT = 64
+"""Samples of an LMDB, of which one is to have boxes."""
+
+
 def _truth(data: DatasetSpec, annotations: Path | None, indices: Sequence[int]) -> Truth | None:
     """Where objects are annotated, if anywhere."""
     if annotations is not None:
         return Truth(str(annotations.absolute()))
     dataset = data.open()
-    return Truth(None) if any(dataset.boxes(index) for index in indices[:8]) else None
+    return Truth(None) if any(dataset.boxes(index) for index in indices[:_LOOKED_AT]) else None
 
 
 def _detection(
     asked: str,
     outputs: Sequence[npt.NDArray[Any]],
     size: tuple[int, int],
-    truth: Truth | None,
+    annotated: tuple[Truth | None, DatasetSpec, Sequence[int]],
     reporter: Reporter,
 ) -> Detection:
+    """The measure of a network's detections; ``annotated`` says where objects are, and of which samples."""
     if asked and asked not in HEADS:
         raise UsageError(f"--measure detection:{asked}: known detectors are {one_of(HEADS)}")
     head = asked or recognise(outputs, size)
@@ -246,23 +255,49 @@ def _detection(
             f"--measure detection: no known detector has outputs of {shapes}: name one as in "
             f"detection:yolov8 ({one_of(HEADS)}), or give a Python file"
         )
+    truth, data, indices = annotated
     found = Detection(head, size, annotated=truth is not None)
     cells = found.cells(dict(zip(map(str, range(len(outputs))), outputs, strict=True)))
     reporter.line(
         f"detection: outputs {'taken' if asked else 'recognised'} as {head}, {len(cells.corners)} rows, "
-        f"{cells.scores.shape[1]} classes; "
-        + ("boxes are annotated" if truth else "the float network's detections are taken for objects")
+        f"{cells.scores.shape[1]} classes; " + _objects(truth, data)
     )
-    if truth is None or truth.annotations is None:
+    if truth is None or not cells.aligned:  # such outputs tell a class, not how many there are
         return found
-    names = load_annotations(Path(truth.annotations)).classes
-    if not cells.aligned:  # such outputs tell a class, not how many there are
-        return Detection(head, size, annotated=True)
-    classes = class_map(names, cells.scores.shape[1])
-    if classes is None:
+    return replace(found, classes=_classes(truth, data, indices, cells.scores.shape[1]))
+
+
+def _objects(truth: Truth | None, data: DatasetSpec) -> str:
+    """What is taken for objects, for a person."""
+    if truth is None:
+        return "the float network's detections are taken for objects"
+    by_number = truth.annotations is None and not data.classes
+    return "boxes are annotated" + (", classes by number" if by_number else "")
+
+
+def _classes(truth: Truth, data: DatasetSpec, indices: Sequence[int], own: int) -> tuple[int, ...]:
+    """The network's class of each class of the annotations; empty: the same.
+
+    Raises:
+        UsageError: the annotations have others.
+    """
+    remedy = "give annotations with the network's classes, in its order"
+    if truth.annotations is None and not data.classes:
+        dataset = data.open()
+        largest = max(box.label for index in indices[:_LOOKED_AT] for box in dataset.boxes(index))
+        if largest > own:
+            raise UsageError(
+                f"boxes in {data.source} are of class {largest}, the network has {own}: {remedy}"
+            )
+        return ()
+    where = "the label_map_file of the data layer has"
+    names = data.classes
+    if truth.annotations is not None:
+        where = f"annotations {truth.annotations} have"
+        names = load_annotations(Path(truth.annotations)).classes
+    found = class_map(names, own)
+    if found is None:
         raise UsageError(
-            f"annotations {truth.annotations} have {len(names)} classes, the network "
-            f"{cells.scores.shape[1]}, and names do not tell which is which: "
-            "give annotations with the network's classes, in its order"
+            f"{where} {len(names)} classes, the network {own}, and names do not tell which is which: {remedy}"
         )
-    return Detection(head, size, annotated=True, classes=classes)
+    return found

@@ -17,6 +17,7 @@ from distq.ending import temporary_folder
 from distq.engine.progress import Reporter
 from distq.errors import InterruptedRun, UsageError
 from distq.exchange.model_file import is_caffe, read_network
+from distq.files import out_is_taken
 from distq.graph.large import from_proto
 from distq.options import make_options
 from distq.run.rundir import RunDir
@@ -75,7 +76,7 @@ def _may_be_taken(options: CommonOptions, folder: Path) -> bool:
     """
     resume = isinstance(options, CalibrateOptions) and options.resume
     if isinstance(options, CalibrateOptions) and not resume and not RunDir(options.out).free:
-        raise UsageError(f"{options.out} exists: give another out, or resume=True to continue the run in it")
+        raise out_is_taken(options.out, "run", begun=RunDir(options.out).run.exists(), resume="resume=True")
     if is_recorded(folder) and not resume:
         raise UsageError(
             f"{folder} holds recorded samples: give the folder as the data to use them, "

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import onnx
 
-from distq.errors import InputError
+from distq.errors import FileFormatError, InputError
 from distq.exchange.model_file import is_caffe, network_reader
 from distq.exchange.run_source import float_layers_of, table_of_run
 from distq.exchange.table import ExchangeTable
@@ -82,7 +82,20 @@ def read_run_table(rundir: RunDir, model: Path | None, weights: Path | None) -> 
                 f"began with{_remedy(rundir)}"
             )
     table = table_of_run(rows, state.float_layers, int8)
-    return RunTable(replace(table, warnings=(*table.warnings, *notes)), model, weights)
+    warnings = (*table.warnings, *notes)
+    return RunTable(replace(table, warnings=warnings, samples=_samples(rundir)), model, weights)
+
+
+def _samples(rundir: RunDir) -> tuple[int, int] | None:
+    """How many samples calibrated, and how many a search went by; None where the run does not say."""
+    try:
+        record = json.loads(rundir.run.read_bytes())
+        calibrated, tuned = int(record["data"]["selected"]), record["options"].get("tune_samples", 0)
+        if tuned and rundir.finished:
+            tuned = rundir.read_metrics()["tuning"]["images"]
+        return calibrated, min(int(tuned), calibrated)
+    except (OSError, ValueError, TypeError, KeyError, FileFormatError):
+        return None
 
 
 def _state(rundir: RunDir) -> _State:

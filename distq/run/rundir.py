@@ -11,7 +11,7 @@ from typing import Any
 
 from distq.data.recorded import is_recorded
 from distq.errors import FileFormatError, UsageError
-from distq.files import atomic_write, make_run_folder, sha256_bytes, sha256_file, write_first
+from distq.files import atomic_write, make_run_folder, out_is_taken, sha256_bytes, sha256_file, write_first
 from distq.graph import weight_files
 from distq.regular import read_regular
 from distq.run.seal import RUN_JSON, as_json, damaged_files, read_sealed, sealed
@@ -188,7 +188,7 @@ class RunDir:
                 raise UsageError(f"{self.path} has just been taken by a run: give another --out") from None
             return True
         if not resume:
-            raise UsageError(f"{self.path} exists: give another --out, or --resume to continue the run in it")
+            raise out_is_taken(self.path, "run", begun=self.run.exists())
         theirs = self.identity()
         for field in sorted({*identity, *theirs}, key=lambda name: (name in _FOLLOWS, name)):
             if theirs.get(field) != identity.get(field):

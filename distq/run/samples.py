@@ -113,6 +113,7 @@ def data_spec(
         allow_code=options.allow_code,
         root=given.root,
         notes=given.notes,
+        classes=given.classes,
     )
     if options.input_config is not None:
         config = read_input_config(options.input_config)

@@ -23,7 +23,7 @@ from distq.data.samples import InputSpec, shape_text
 from distq.data.shards import DEFAULT_HOLDOUT
 from distq.engine.progress import Reporter
 from distq.errors import DataError, UsageError
-from distq.files import atomic_write, sha256_bytes
+from distq.files import atomic_write, out_is_taken, sha256_bytes
 from distq.graph.named import nearest
 from distq.replica.open_sizes import run_sample
 from distq.replica.session import Session
@@ -131,7 +131,7 @@ def run_steps(
     """
     rundir = RunDir(options.out)
     if not options.resume and not rundir.free:
-        raise UsageError(f"{options.out} exists: give another --out, or --resume to continue the run in it")
+        raise out_is_taken(options.out, "run", begun=rundir.run.exists())
     held = DEFAULT_HOLDOUT if options.holdout is None else options.holdout
     separate = options.holdout_data is not None
     most = None if options.shuffle or not options.samples else options.samples + (0 if separate else held)

@@ -22,6 +22,9 @@ UNLIKE_DB = 10
 CLOSE_DB = 30
 """From that many decibels on answers are float's."""
 
+FEW = 3
+"""Samples up to which a person is told that they are few."""
+
 MOST_OUTPUTS = 4
 """Outputs that are named, the furthest from float first."""
 
@@ -65,6 +68,12 @@ def _by_output(names: Sequence[str], sums: ImageStatistics) -> str:
     parts = [decibels(e / p) if p else math.inf for e, p in zip(errors, powers, strict=True)]
     worst = sorted(zip(parts, names, strict=True))[:MOST_OUTPUTS]
     return f" ({', '.join(f'{name} {part:.1f}' for part, name in worst)})"
+
+
+def few_samples(samples: int) -> Iterator[str]:
+    """What to say of so few calibration samples that others are sure to go beyond them."""
+    if 0 < samples <= FEW:
+        yield f"{plural(samples, 'sample')} calibrated: others may go far beyond; 32 and more are usual"
 
 
 def unlike_calibration(samples: int, tuning: Comparison | None, holdout: Comparison | None) -> Iterator[str]:

@@ -22,7 +22,7 @@ from distq.run.records import close_run, run_record
 from distq.run.results import Comparison, RunResult, SearchedLayer
 from distq.run.speed import speed
 from distq.stages.compare import compare_models, comparison, statistics
-from distq.stages.far import far_from_float, unlike_calibration
+from distq.stages.far import far_from_float, few_samples, unlike_calibration
 from distq.stages.form import Form
 from distq.stages.kernels import float_layers, kernels_of_layers
 from distq.stages.shares import lost_to_shares
@@ -69,6 +69,7 @@ def finish(run: Run, before: Form, after: Form | None = None, report: AutoReport
     names = compared_tensors(final.model, indices=not names_measures(run.options))
     told = (
         *(far_from_float(final, shown, statistics(sums, last), names) if shown else ()),
+        *few_samples(len(run.readable(run.selection.calibration))),
         *unlike_calibration(len(run.selection.calibration), tuning, holdout),
         *_slower_than_float(final),
         *_saturating(final),

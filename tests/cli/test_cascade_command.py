@@ -59,3 +59,23 @@ def test_what_is_missing_is_said(place, capsys):
     assert "gone.py is no Python file" in capsys.readouterr().err
     assert not (place / "run").exists()
     assert distq.Cascade.__name__ == "Cascade"
+
+
+def test_a_mistake_in_forward_is_named_by_its_line_and_leaves_nothing(place, capsys):
+    mistake = "\nfaces.forward = lambda picture: 1 / 0  # in the user's file\n"
+    (place / "wrong.py").write_text(PROGRAM + mistake)
+    assert invoke(["cascade", "wrong.py", *LINE, "--out", "run"]) == 2
+    line = len((PROGRAM + mistake).splitlines())
+    assert (
+        f"wrong.py, line {line}: ZeroDivisionError: division by zero; mend forward" in capsys.readouterr().err
+    )
+    assert not (place / "run").exists()
+    assert invoke(["cascade", "faces.py", *LINE, "--calibrate-only", "--out", "run"]) == 0
+
+
+def test_data_without_items_and_a_path_that_is_taken_are_said(place, capsys):
+    (place / "empty").mkdir()
+    assert invoke(["cascade", "faces.py", *LINE, "--data", "empty", "--out", "run"]) == 2
+    assert "data empty is empty: give at least one item" in capsys.readouterr().err
+    assert invoke(["cascade", "faces.py", *LINE, "--out", "faces.py"]) == 2
+    assert "faces.py exists and is no folder: give another out" in capsys.readouterr().err

@@ -102,3 +102,32 @@ def test_they_are_described_without_a_model(npzs):
     info = describe_source(npzs)
     assert (info.kind, info.count) == ("folder", 3)
     assert sorted(info.shapes[0]) == ["2 float32", "3x4 float32"]
+
+
+def test_a_file_that_does_not_fit_may_be_left_out_and_others_are_read(tmp_path):
+    nan = VALUES[0].copy()
+    nan[1, 1] = np.nan
+    for name, value in {"0": VALUES[0], "1": nan, "2": VALUES[0][:2], "3": VALUES[0] * 1j}.items():
+        np.save(tmp_path / f"{name}.npy", value)
+    dataset = DatasetSpec(str(tmp_path), ONE).open()
+    assert dataset.load(0).inputs["data"].shape == (1, 3, 4)
+    for index, reason in (
+        (1, "holds NaN or inf as float32$"),
+        (2, "is 2x4, the model takes 3x4"),
+        (3, "is comp"),
+    ):
+        with pytest.raises(UnreadableSample, match=reason) as caught:
+            dataset.load(index)
+        assert caught.value.index == index
+
+
+def test_a_row_with_nan_may_be_left_out_but_no_array_of_another_shape(tmp_path):
+    rows = VALUES.copy()
+    rows[1, 0, 0] = np.inf
+    np.save(tmp_path / "rows.npy", rows)
+    with pytest.raises(UnreadableSample, match=r"sample 1 holds NaN or inf as float32$"):
+        DatasetSpec(str(tmp_path / "rows.npy"), ONE).open().load(1)
+    np.save(tmp_path / "short.npy", VALUES[:, :2])
+    with pytest.raises(DataError, match="is 2x4, the model takes 3x4") as caught:
+        DatasetSpec(str(tmp_path / "short.npy"), ONE).open().load(0)
+    assert not isinstance(caught.value, UnreadableSample)

@@ -89,6 +89,8 @@ def test_a_mean_file_of_another_size_is_named(folder):
     loaded = load_preprocessing(path / "p.yaml")
     with pytest.raises(PreprocessError, match="is 6x8x3, the picture 7x8x3: put a resize before it"):
         loaded.for_input("data").apply(picture(7, 8))
+    with pytest.raises(PreprocessError, match="the picture 6x8x1: give a mean file of as many channels"):
+        loaded.for_input("data").apply(picture(6, 8)[..., :1])
 
 
 def test_a_missing_mean_file_is_named(folder):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -96,3 +97,32 @@ def test_a_token_file_that_cannot_be_read_is_named(environment: pytest.MonkeyPat
     environment.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "none"))
     with pytest.raises(UsageError, match=r"RAY_AUTH_TOKEN_PATH .*none cannot be read: No such file"):
         find_token()
+
+
+class Waits:
+    """A client whose job prints one piece; while the next is awaited somebody presses Ctrl-C."""
+
+    def __init__(self) -> None:
+        self.ended = False
+
+    async def tail_job_logs(self, job_id: str) -> AsyncIterator[str]:
+        try:
+            yield f"{job_id} begins\n"
+            asyncio.get_running_loop().call_soon(interrupt)
+            await asyncio.sleep(60)
+        finally:
+            self.ended = True
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+def test_ctrl_c_ends_following_and_is_no_broken_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs, client = RayJobs.__new__(RayJobs), Waits()
+    monkeypatch.setattr(jobs, "_client", client, raising=False)
+    pieces = jobs.follow("job")
+    assert next(pieces) == "job begins\n"
+    with pytest.raises(KeyboardInterrupt):
+        next(pieces)
+    assert client.ended

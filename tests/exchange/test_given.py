@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from exchange_networks import TABLE, small_file, small_network
+from exchange_networks import TABLE, small_file, small_network, unnamed
+from networks import write
 
 from distq.errors import FileFormatError
 from distq.exchange.formats import Request
 from distq.exchange.given import read_given
-from distq.exchange.registry import FORMATS
-from distq.exchange.table import ExchangeTable, of_quantizer, of_threshold
+from distq.exchange.names import with_tensor_names
+from distq.exchange.network import describe
+from distq.exchange.registry import FORMATS, read_content
+from distq.exchange.table import Entry, ExchangeTable, of_quantizer, of_threshold
+from distq.exchange.text import Content
 from distq.graph.load import load_model
 from distq.graph.placement import make_plan
 from distq.graph.rows import given_table
@@ -42,7 +46,21 @@ def test_a_whole_table_of_any_format_gives_every_quantizer(name, model, plan, tm
     assert not given.own
     rows = given_table(plan, given.rows)
     assert rows["r1"].scale == pytest.approx(6 / 255, rel=1e-6)  # never negative: from 0 up
-    assert rows["y"].max - rows["y"].min == pytest.approx(33.4 if rows["y"].max < 9 else 50.8, rel=1e-6)
+    stated = {"ort-overrides": 51.0, "aimet-2.0": 51.0}  # of 255 steps: these say scale and zero point alone
+    whole = stated.get(name, 50.8)
+    assert rows["y"].max - rows["y"].min == pytest.approx(33.4 if rows["y"].max < 9 else whole, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["ort-overrides", "aimet-0.6", "aimet-1.0", "aimet-2.0"])
+@pytest.mark.parametrize(("scheme", "range_"), [("auto", (-128, 127)), ("symmetric", (-127, 127))])
+def test_a_scale_survives_where_the_code_of_0_is_in_the_middle(name, scheme, range_, model, tmp_path):
+    """An asymmetric quantizer has 255 steps, a symmetric one 254."""
+    plan = make_plan(load_model(model).model, find_target("ort"), scheme)
+    low, high = (end * 0.5 for end in range_)
+    entry = Entry(max(-low, high), low, high, scale=0.5, zero_point=128)
+    path = table_of(tmp_path, name, ExchangeTable({**TABLE.entries, "x": entry}))
+    row = given_table(plan, read_given(path, model, plan).rows)["x"]
+    assert (row.scale, row.zero_point) == (0.5, 128)
 
 
 @pytest.mark.parametrize("name", ["ncnn", "amct"])
@@ -60,7 +78,7 @@ def test_a_threshold_in_front_of_a_relu_is_that_behind_it(model, plan, tmp_path)
 
 
 def test_entries_of_nothing_and_of_float_tensors_are_named(model, plan, tmp_path):
-    (tmp_path / "t").write_text("x 1.0 -1.0 1.0\nc1_Conv 1.0 -1.0 1.0\nz_Conv 1.0 -1.0 1.0\n")
+    (tmp_path / "t").write_text("x 1 -1 1\nc1_Conv 1 -1 1\nn1_BatchNormalization 1 -1 1\nz_Conv 1 -1 1\n")
     notes = " ".join(read_given(tmp_path / "t", model, plan).notes)
     assert "read as TPU-MLIR's calibration table, its scale = threshold / 127" in notes
     assert "not used of the table, as the model has nothing of these names: z_Conv" in notes
@@ -102,3 +120,17 @@ def test_a_table_of_another_network_or_without_thresholds_is_refused(text, messa
     (tmp_path / "t").write_text(text)
     with pytest.raises(FileFormatError, match=message):
         read_given(tmp_path / "t", model, plan)
+
+
+@pytest.mark.parametrize("name", ["ncnn", "amct"])
+def test_layers_of_nodes_without_names_are_found_again(tmp_path, name):
+    """distq's layer is called by what BatchNormalization wrote, the user's node by its own output."""
+    network = describe(write(tmp_path, unnamed()))
+    table = ExchangeTable({"x": of_quantizer(2 / 127, 128)})
+    content = Content("table", FORMATS[name].write(Request(table, 127, network)))
+    _, read = read_content(content)
+    assert list(read.entries) == ["Conv_1"]
+    named = with_tensor_names(read, network)
+    assert named.table.entries["x"].threshold == pytest.approx(2, rel=1e-6)
+    assert list(named.table.weights) == ["Conv_1"]
+    assert not named.surplus

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from dataclasses import replace
 
 import pytest
 from exchange_networks import TABLE, small_network, unnamed
@@ -32,10 +33,6 @@ def test_tpu_mlir_names_tensors_with_their_operator(network):
     text, lost = written("tpu-mlir", network)
     assert text.splitlines() == [
         "# scale: threshold / 127",
-        "# sample number: 0",
-        "###",
-        "# tune number: 0",
-        "###",
         "# op_name    threshold    min    max",
         "x 1.3333333 -0.6666667 1.3333333",
         "c1_Conv 6.0000000 0.0000000 6.0000000",
@@ -49,6 +46,12 @@ def test_tpu_mlir_names_tensors_with_their_operator(network):
         "y_Gemm 25.4000000 -25.4000000 8.0000000",
     ]
     assert lost == ["no zero points: a range around 0 for x"]
+
+
+def test_tpu_mlir_says_how_many_samples_a_run_took(network):
+    request = Request(replace(TABLE, samples=(128, 64)), 127, network)
+    lines = FORMATS["tpu-mlir"].write(request).decode().splitlines()
+    assert lines[1:5] == ["# sample number: 128", "###", "# tune number: 64", "###"]
 
 
 def test_bitmain_has_a_layer_a_node_with_shifts_and_multipliers(network):
@@ -201,7 +204,7 @@ def test_nodes_without_names_and_layers_without_thresholds(tmp_path):
     assert [(node.weight, node.own_output, node.output) for node in network.weighted] == [("w", "1", "2")]
     table = ExchangeTable({"x": of_quantizer(2 / 255, 85), "3": of_quantizer(6 / 255, 0)})
     request = Request(table, 127, network)
-    rows = FORMATS["tpu-mlir"].write(request).decode().splitlines()[6:]
+    rows = FORMATS["tpu-mlir"].write(request).decode().splitlines()[2:]
     assert [row.split()[0] for row in rows] == ["x", "1_Conv", "2_BatchNormalization", "3_Relu", "4_Sigmoid"]
     assert rows[-1] == "4_Sigmoid 1.0000000 0.0000000 1.0000000"
     assert "which --to qtable lists as float: 5, 7" in request.lost[-2]

@@ -66,7 +66,8 @@ _SSD_BLOBS: dict[str, Sequence[Stored]] = {
 }
 
 
-def _detect(parameters: str) -> Case:
+def detection_case(parameters: str) -> Case:
+    """An SSD of two heads whose DetectionOutput has these parameters."""
     output = layer("DetectionOutput", "y", ("loc", "conf_flat", "prior"), detection_output_param=parameters)
     return Case(_SSD + output, _SSD_INPUTS, _SSD_BLOBS)
 
@@ -237,12 +238,12 @@ COMPARED: dict[str, Case] = {
         ),
         _SSD_INPUTS,
     ),
-    "detection output": _detect(
+    "detection output": detection_case(
         "num_classes: 3 share_location: true background_label_id: 0 "
         "nms_param { nms_threshold: 0.45 top_k: 40 } "
         "code_type: CENTER_SIZE keep_top_k: 20 confidence_threshold: 0.3"
     ),
-    "detection output corner": _detect(
+    "detection output corner": detection_case(
         "num_classes: 3 share_location: true background_label_id: 0 nms_param { nms_threshold: 0.3 } "
         "code_type: CORNER keep_top_k: 30 confidence_threshold: 0.4"
     ),

@@ -194,8 +194,8 @@ CASES = {
         ("too_few.txt line 2", "1 inputs", "separate them"),
         model="{}/two_inputs.onnx",
     ),
-    "NaN in the data": Bad("--data {}/nan.npy", ("'x'", "sample 2", "NaN", "repair or drop it")),
-    "inf in the data": Bad("--data {}/inf.npy", ("'x'", "sample 2", "inf", "repair or drop it")),
+    "NaN in the data": Bad("--data {}/nan.npy", ("'x'", "sample 2", "NaN", "allow some with --skip-bad 1")),
+    "inf in the data": Bad("--data {}/inf.npy", ("'x'", "sample 2", "inf", "allow some with --skip-bad 1")),
     "inf in an activation": Bad(
         DATA, ("tensor huge", "NaN or inf on 0", "mend the model"), model="{}/overflows.onnx"
     ),
@@ -206,7 +206,7 @@ CASES = {
     "no such method": Bad(f"{DATA} --method entropy", ("--method", "kl")),
     "no CUDA": Bad(f"{DATA} --device cuda", ("--device cuda", "no CUDA device", "--device cpu")),
     "no such CUDA device": Bad(f"{DATA} --device cuda:7", ("--device cuda:7", "--device cpu")),
-    "RUN exists": Bad(DATA, ("taken exists", "give another --out, or --resume"), out="{}/taken"),
+    "RUN exists": Bad(DATA, ("taken exists and is no folder of a run", "give another --out"), out="{}/taken"),
     "a finished RUN exists": Bad(DATA, ("run exists", "give another --out, or --resume"), out="{}/run"),
     "RUN is a file": Bad(DATA, ("data.npy exists", "give another --out"), out="{}/data.npy"),
     "RUN is below a file": Bad(DATA, ("cannot be made", "give another --out"), out="{}/data.npy/run"),

@@ -334,6 +334,14 @@ def test_nan_in_an_activation_names_the_tensor_and_leaves_no_run(tmp_path: Path)
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(("count", "said"), [(1, True), (8, False)])
+def test_a_single_sample_is_said_to_be_few(
+    count: int, said: bool, model: Path, data: Path, tmp_path: Path
+) -> None:
+    result = calibrate(model, data, tmp_path / "run", samples=count)
+    assert ("1 sample calibrated: others may go far beyond; 32 and more are usual" in result.warnings) == said
+
+
 def test_the_reporter_hears_of_every_image(model: Path, data: Path, tmp_path: Path) -> None:
     heard: dict[str, list[int]] = {}
 

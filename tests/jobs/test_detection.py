@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from data_helpers import annotated_datum, raw_datum, write_lmdb
 from job_helpers import Graph, write_model
 
 import distq
@@ -99,11 +100,15 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def evaluate(place: Path, reporter: SilentReporter | None = None, **options: Any) -> EvaluateResult:
-    given = {"against": place / "model.onnx", "measure": "detection", **options}
+    given = {
+        "against": place / "model.onnx",
+        "data": place / "photos",
+        "preprocess": place / "p.yaml",
+        "measure": "detection",
+        **options,
+    }
     return distq.evaluate(
         place / "run" / "model.int8.onnx",
-        data=place / "photos",
-        preprocess=place / "p.yaml",
         executor="local",
         reporter=reporter,
         **given,
@@ -142,6 +147,44 @@ def test_classes_that_cannot_be_told_apart_are_refused(place: Path, tmp_path: Pa
     path.write_text(json.dumps(content))
     with pytest.raises(UsageError, match="have 3 classes, the network 2, and names do not tell"):
         evaluate(place, annotations=path)
+
+
+def annotated_layer(place: Path, folder: Path, names: str, label: int) -> Path:
+    """A prototxt beside an annotated LMDB of the photos, whose label map has these names from 1 on."""
+    records = {}
+    for number, photo in enumerate(sorted((place / "photos").iterdir())):
+        pixels = cv2.imread(str(photo))
+        boxes = {label: [(0.25, 0.25, 0.75, 0.75, False)]}
+        records[b"%08d" % number] = annotated_datum(raw_datum(pixels, -1), boxes)
+    write_lmdb(folder / "db", records)
+    items = "".join(f'item {{ name: "{name}" label: {n} }}' for n, name in enumerate(names.split(), 1))
+    (folder / "map.prototxt").write_text(items)
+    size = f"resize_param {{ height: {SIDE} width: {SIDE} }}"
+    path = folder / "data.prototxt"
+    path.write_text(
+        'layer { name: "data" type: "AnnotatedData" top: "data" data_param { source: "db" } '
+        f"transform_param {{ {size} }} "
+        'annotated_data_param { batch_sampler { } label_map_file: "map.prototxt" } }'
+    )
+    return path
+
+
+def test_the_label_map_of_an_annotated_database_names_its_classes(place: Path, tmp_path: Path) -> None:
+    layer = annotated_layer(place, tmp_path, "a b", 2)
+    told = Lines()
+    (figures,) = evaluate(place, told, data=layer, preprocess=layer).measures
+    assert figures.against is not None
+    assert figures.against.keys() == {"map", "map50"}
+    assert any(line.endswith("boxes are annotated") for line in told.lines)
+    (tmp_path / "map.prototxt").write_text('item { name: "a" label: 1 } item { name: "c" label: 3 }')
+    with pytest.raises(UsageError, match="the label_map_file of the data layer has 3 classes, the network 2"):
+        evaluate(place, data=layer, preprocess=layer)
+
+
+def test_boxes_of_a_class_that_the_network_lacks_are_refused(place: Path, tmp_path: Path) -> None:
+    layer = annotated_layer(place, tmp_path, "a b", 3)
+    with pytest.raises(UsageError, match="are of class 3, the network has 2: give annotations"):
+        evaluate(place, data=tmp_path / "db", preprocess=layer)
 
 
 def tune(place: Path, out: Path, reporter: SilentReporter | None = None, **options: Any) -> RunResult:

@@ -191,10 +191,9 @@ class TestResume:
     def test_a_folder_that_is_taken_is_refused(self, content, tmp_path):
         (tmp_path / "sweep").mkdir()
         (tmp_path / "sweep/mine").touch()
-        with pytest.raises(UsageError, match="exists: give another --out, or --resume"):
-            distq.sweep(content)
-        with pytest.raises(UsageError, match="holds something else than a sweep: give another --out"):
-            distq.sweep(content, resume=True)
+        for resume in (False, True):
+            with pytest.raises(UsageError, match="exists and is no folder of a sweep: give another --out"):
+                distq.sweep(content, resume=resume)
 
     def test_a_single_run_is_not_continued_as_a_sweep(self, content, calibrated):
         with pytest.raises(UsageError, match="is a single run, not the folder of a sweep"):

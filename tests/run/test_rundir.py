@@ -53,7 +53,7 @@ def test_of_two_that_take_an_empty_folder_at_once_one_does_not(
 def test_a_folder_with_anything_in_it_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     for resume in (False, True):
-        with pytest.raises(UsageError, match="give another --out"):
+        with pytest.raises(UsageError, match=r"no .*run.*: give another --out$|is not a run of distq"):
             RunDir(tmp_path).claim(JOB, resume=resume)
     assert tree(tmp_path) == {"notes.txt": b"mine"}
 
@@ -67,7 +67,7 @@ def test_a_run_is_continued_only_with_resume(tmp_path: Path) -> None:
 
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(UsageError, match="exists"):
+    with pytest.raises(UsageError, match=r"file exists and is no folder: give another --out$"):
         RunDir(tmp_path / "file").claim(JOB, resume=False)
     with pytest.raises(UsageError, match=r"cannot be made: Not a directory; give another --out"):
         RunDir(tmp_path / "file" / "run").claim(JOB, resume=False)

@@ -14,8 +14,8 @@ from typing import Any
 
 from distq.data.preprocess import Preprocessing, preprocessing_of
 from distq.data.text_list import read_lines, split_label
-from distq.errors import DataError, PreprocessError
-from distq.exchange.caffe.prototxt import Prototxt, included, read_prototxt
+from distq.errors import DataError, ModelError, PreprocessError
+from distq.exchange.caffe.prototxt import Prototxt, included, read_label_map, read_prototxt
 from distq.exchange.caffe.python_layer import parse_param_str, read_values
 from distq.exchange.caffe.schema import Message
 from distq.exchange.caffe.transform import (
@@ -93,6 +93,24 @@ class DataLayer:
         listed = self.kind in {"Python", "ImageData"}
         return path, self._root(path, root) if listed and path.is_file() else None
 
+    def class_names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Names of the classes from 1 on, by the ``label_map_file`` of an AnnotatedData layer, and notes.
+
+        Raises:
+            DataError: the file is no label map.
+        """
+        text = self.message.annotated_data_param.label_map_file
+        if not text:
+            return (), ()
+        path = self._find(text)
+        if not path.exists():
+            return (), (f"{self.where}: label_map_file {text} is not there: classes go by their numbers",)
+        try:
+            names = read_label_map(path)
+        except ModelError as error:
+            raise DataError(f"{self.where}: label_map_file: {error}; mend or remove it") from None
+        return tuple(names.get(number, "") for number in range(1, max(names) + 1)), ()
+
     def preprocessing(self, channels: int | None = None) -> tuple[Preprocessing, tuple[str, ...]]:
         """The preprocessing of its images, and notes on what was left out or assumed.
 
@@ -115,7 +133,8 @@ class DataLayer:
         return preprocessing_of(content, self.where, self.prototxt.absolute().parent), tuple(notes)
 
     def _transform(self) -> Transform:
-        if "batch_sampler" in self.unknown:
+        samplers = [one.sampler for one in self.message.annotated_data_param.batch_sampler]
+        if any((sampler.min_scale, sampler.max_scale) != (1, 1) for sampler in samplers):
             raise PreprocessError(
                 f"{self.where}: batch_sampler cuts pieces out at random, so that thresholds would differ "
                 "from run to run: remove it"

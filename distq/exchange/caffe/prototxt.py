@@ -77,11 +77,32 @@ def read_prototxt(path: Path) -> Prototxt:
 
 def parse_prototxt(text: str, path: Path) -> Prototxt:
     """As :func:`read_prototxt`, of a text that is there already; ``path`` is for messages."""
-    reader = _Reader(path, list(_tokens(text, path)))
-    net = new_message("NetParameter")
-    reader.fill(net, end="")
+    net, reader = _filled("NetParameter", text, path)
     lines = (*reader.lines["layer"], *reader.lines["layers"])
     return Prototxt(path, net, lines, tuple(reader.unknown))
+
+
+def read_label_map(path: Path) -> dict[int, str]:
+    """Names of classes by number, of the SSD fork's ``label_map_file``.
+
+    Raises:
+        ModelError: it cannot be read, or is no label map.
+    """
+    try:
+        text = decoded(read_regular(path))
+    except OSError as error:
+        raise ModelError(f"cannot read the label map {path}: {error.strerror}") from error
+    message, reader = _filled("LabelMap", text, path)
+    if reader.unknown or not message.item:
+        raise ModelError(f"{path} is no label map of items with name, label and display_name")
+    return {item.label: item.display_name or item.name for item in message.item}
+
+
+def _filled(kind: str, text: str, path: Path) -> tuple[Message, _Reader]:
+    reader = _Reader(path, list(_tokens(text, path)))
+    message = new_message(kind)
+    reader.fill(message, end="")
+    return message, reader
 
 
 def _tokens(text: str, path: Path) -> Iterator[tuple[str, str, int]]:

@@ -95,7 +95,18 @@ TEXT = {
     ),
     "ExpandParameter": "prob:f=1 max_expand_ratio:f=1",
     "EmitConstraint": "emit_type:CENTER|MIN_OVERLAP emit_overlap:f",
-    "AnnotatedDataParameter": "label_map_file:s anno_type:NONE|BBOX",
+    "AnnotatedDataParameter": "label_map_file:s anno_type:NONE|BBOX batch_sampler:BatchSampler*",
+    "BatchSampler": (
+        "use_original_image:b=true sampler:Sampler sample_constraint:SampleConstraint max_sample:i "
+        "max_trials:i=100"
+    ),
+    "Sampler": "min_scale:f=1 max_scale:f=1 min_aspect_ratio:f=1 max_aspect_ratio:f=1",
+    "SampleConstraint": (
+        "min_jaccard_overlap:f max_jaccard_overlap:f min_sample_coverage:f max_sample_coverage:f "
+        "min_object_coverage:f max_object_coverage:f"
+    ),
+    "LabelMap": "item:LabelMapItem*",
+    "LabelMapItem": "name:s label:i display_name:s",
     "ArgMaxParameter": "out_max_val:b top_k:i=1 axis:i",
     "BatchNormParameter": "use_global_stats:b moving_average_fraction:f=0.999 eps:f=1e-5 scale_bias:b",
     "BiasParameter": _AXES + "filler:FillerParameter",

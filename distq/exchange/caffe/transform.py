@@ -97,6 +97,10 @@ def scale_step(scale: float) -> list[StepContent]:
 def _fixed_order(param: Message, transform: Transform, where: str, find: Callable[[str], str]) -> None:
     steps = transform.steps
     if param.HasField("resize_param"):
+        if param.resize_param.prob < 1:
+            raise PreprocessError(
+                f"{where}: resize_param: prob under 1 leaves some pictures as they are: give 1"
+            )
         steps.append(_resize(param.resize_param, f"{where}: resize_param"))
     if len(param.resize) == 1:
         steps += _plain_resize(param.resize[0], [0, 0], where)

@@ -139,15 +139,30 @@ def end_to_end(outputs: Sequence[Array], size: Size) -> Cells:
     """Rows that are suppressed already: (1, n, 6) of corners, score and class, as YOLOv10 and YOLO26 have.
 
     Or (n, 7) of picture, corners, class and score (YOLOv7, export.py). Or Caffe's DetectionOutput
-    (1, 1, n, 7) of picture, class, score and corners as parts of the picture.
+    (1, 1, n, 7) of picture, class, score and corners as parts of the picture; its classes count from 1, as 0
+    is the background (SSD fork, detection_output_layer.cpp).
     """
     rows = outputs[0].reshape(-1, outputs[0].shape[-1]).astype(np.float64)
     if outputs[0].ndim == 4:
         rows = rows[rows[:, 0] >= 0]  # -1: nothing was found
-        return _listed(rows[:, 3:7] * _scale(size), rows[:, 2], rows[:, 1])
+        return _listed(rows[:, 3:7] * _scale(size), rows[:, 2], rows[:, 1] - 1)
     if rows.shape[1] == 7:
         return _listed(rows[:, 1:5], rows[:, 6], rows[:, 5])
     return _listed(rows[:, :4], rows[:, 4], rows[:, 5])
+
+
+def before_suppression(outputs: Sequence[Array], size: Size) -> Cells:
+    """What ONNX's NonMaxSuppression reads: boxes (1, n, 4) and scores (1, classes, n).
+
+    Corners as x, y, x, y, or centre and sides; in pixels, or as parts of the picture where most are under 2.
+    """
+    boxes, scores = outputs[0], outputs[1]
+    if boxes.ndim != 3 or scores.ndim != 3 or boxes.shape[1:] != (scores.shape[2], 4):
+        raise ModelError(f"no boxes and scores by class in outputs of {[o.shape for o in outputs]}")
+    rows = _rows(boxes)
+    corners = rows if has_corners(rows) else around(rows[:, :2], rows[:, 2:])
+    scale = _scale(size) if np.median(np.abs(rows)) < 2 else np.ones(4)
+    return Cells(corners * scale, np.maximum(scores[0].T.astype(np.float64), 0))
 
 
 HEADS: Mapping[str, Decoder] = {
@@ -160,8 +175,14 @@ HEADS: Mapping[str, Decoder] = {
     "ssd": ssd,
     "detr": detr,
     "end-to-end": end_to_end,
+    "nms": before_suppression,
 }
 """Decoders by the name that ``--measure detection:NAME`` takes."""
+
+
+def has_corners(rows: Array) -> bool:
+    """Whether boxes are two corners each, the second right of and below the first, in nearly all of them."""
+    return bool(np.mean((rows[:, 2:] >= rows[:, :2]).all(axis=1)) > 0.95)
 
 
 def is_distribution(rows: Array) -> bool:

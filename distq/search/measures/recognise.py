@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from distq.search.measures.grids import STRIDES, cell_count, strides_of
-from distq.search.measures.heads import is_distribution, nanodet_bins
+from distq.search.measures.heads import has_corners, is_distribution, nanodet_bins
 
 Array = npt.NDArray[Any]
 Size = tuple[int, int]
@@ -58,10 +58,12 @@ def _of_rows(rows: npt.NDArray[np.float64]) -> str | None:
 def _of_boxes_and_scores(outputs: Sequence[Array]) -> str | None:
     boxes = next((o for o in reversed(outputs) if o.shape[-1] == 4), None)
     other = next((o for o in outputs if o is not boxes), None)
-    if boxes is None or other is None or boxes.shape[1] != other.shape[1]:
+    if boxes is None or other is None:
         return None
+    if boxes.shape[1] != other.shape[1]:
+        return "nms" if boxes is outputs[0] and boxes.shape[1] == other.shape[2] else None
     rows = boxes.reshape(-1, 4)
-    corners = bool(np.mean((rows[:, 2:] >= rows[:, :2]).all(axis=1)) > 0.95)
+    corners = has_corners(rows)
     if corners and other.shape[-1] > 1 and is_distribution(other.reshape(-1, other.shape[-1])):
         return "ssd"
     return "detr" if not corners and rows.min() >= -0.5 and rows.max() <= 1.5 else None

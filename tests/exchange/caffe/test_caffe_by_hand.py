@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
+from caffe_cases import detection_case
 from caffe_networks import IMAGE, Array, Case, Stored, layer, numbers, relative_error
 
 from distq.exchange.caffe.convert import load_caffe
@@ -199,3 +201,18 @@ def test_prior_boxes_of_a_size_that_is_no_integer_are_cut_to_one(tmp_path: Path)
     (found,) = session.run(["y"], case.feeds())
     assert found[0, 0].tolist() == [0.25, 0.25, 0.75, 0.75]
     assert found[0, 1].tolist() == pytest.approx([0.1] * 4)
+
+
+def test_what_detections_are_chosen_from_is_scores_of_their_classes(tmp_path: Path) -> None:
+    """Networks are compared by it: a mark for what is left out would outweigh every score."""
+    limits = "nms_threshold: 0.45 top_k: 5"
+    chosen = f"num_classes: 3 nms_param {{ {limits} }} code_type: CENTER_SIZE confidence_threshold: 0.01"
+    case = detection_case(chosen)
+    model = load_caffe(case.save(tmp_path))
+    (suppression,) = (node for node in model.graph.node if node.op_type == "NonMaxSuppression")
+    model.graph.output.append(onnx.helper.make_empty_tensor_value_info(suppression.input[1]))
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    rows, scores = session.run(None, case.feeds())
+    assert scores.shape[1] == 2
+    assert 0 <= scores.min() < scores.max() <= 1
+    assert set(rows[0, 0, :, 1]) == {1, 2}

@@ -166,10 +166,34 @@ def test_sources_that_are_not_read_are_refused(tmp_path, text, reason):
 
 
 def test_random_pieces_of_an_annotated_layer_are_refused(tmp_path):
-    parts = "annotated_data_param { batch_sampler { max_sample: 1 } }"
+    parts = "annotated_data_param { batch_sampler { } batch_sampler { sampler { min_scale: 0.3 } } }"
     layer = read_data_layer(write(tmp_path, data(parts=parts, kind="AnnotatedData")))
     with pytest.raises(PreprocessError, match="batch_sampler cuts pieces out at random"):
         layer.preprocessing()
+
+
+def test_a_sampler_of_whole_pictures_changes_nothing(tmp_path):
+    """Every SSD's TEST layer has one."""
+    parts = "annotated_data_param { batch_sampler { } }"
+    layer = read_data_layer(write(tmp_path, data(parts=parts, kind="AnnotatedData")))
+    assert layer.preprocessing()[1] == ()
+    assert steps(layer) == [{"color": "bgr"}]
+
+
+def test_a_label_map_names_the_classes_from_1_on(tmp_path):
+    parts = 'annotated_data_param { label_map_file: "map.prototxt" }'
+    layer = read_data_layer(write(tmp_path, data(parts=parts, kind="AnnotatedData")))
+    names, notes = layer.class_names()
+    assert names == ()
+    assert "map.prototxt is not there: classes go by their numbers" in notes[0]
+    (tmp_path / "map.prototxt").write_text(
+        'item { name: "none" label: 0 } item { name: "7" label: 3 display_name: "cat" } '
+        'item { name: "dog" label: 1 }'
+    )
+    assert layer.class_names() == (("dog", "", "cat"), ())
+    (tmp_path / "map.prototxt").write_text(REST)
+    with pytest.raises(DataError, match="is no label map"):
+        layer.class_names()
 
 
 def test_a_mean_file_lies_beside_the_prototxt(tmp_path):

@@ -149,6 +149,7 @@ def test_decoding_may_be_forced(text, gray):
         ("resize_param { height: 3 }", "resize_param says no size: give height and width"),
         ("resize_param { height: 3 width: 3 interp_mode: [AREA, CUBIC] }", "one of 2 interp_modes is taken"),
         ("resize_param { height: 3 width: 3 resize_mode: SQUEEZE }", "unknown resize_mode SQUEEZE"),
+        ("resize_param { height: 3 width: 3 prob: 0.5 }", "prob under 1 leaves some pictures as they are"),
         ("scale: 2 transform_op { op: STAND }", "transform_op and scale exclude each other"),
         ("transform_op { op: RESIZE }", "RESIZE says no size: give resize_side, or resize_h and resize_w"),
         ("transform_op { op: RESIZE resize_side: 3 resize_h: 3 resize_w: 3 }", "a resize has one size"),

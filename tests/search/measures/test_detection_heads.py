@@ -170,7 +170,23 @@ def end_to_end() -> Outputs:
 
 
 def detection_output() -> Outputs:
-    return [rows([0, KIND, SURE, *parts()], 50, 0, dead=-1)[np.newaxis]]
+    """Caffe counts classes from 1: 0 is the background."""
+    return [rows([0, KIND + 1, SURE, *parts()], 50, 0, dead=-1)[np.newaxis]]
+
+
+def before_suppression() -> Outputs:
+    scores = np.zeros((1, CLASSES, 50), np.float32)
+    scores[0, KIND, 7] = SURE
+    boxes = np.tile(np.array(parts(), np.float32), (1, 50, 1))
+    return [boxes, scores]
+
+
+def before_suppression_in_pixels() -> Outputs:
+    (left, top, right, bottom), scores = BOX, before_suppression()[1]
+    centred = [(left + right) / 2, (top + bottom) / 2, right - left, bottom - top]
+    boxes = np.tile(np.array([50, 80, 8, 8], np.float32), (1, 50, 1))
+    boxes[0, 7] = centred
+    return [boxes, scores]
 
 
 CASES = [
@@ -188,6 +204,8 @@ CASES = [
     ("detr", detr),
     ("end-to-end", end_to_end),
     ("end-to-end", detection_output),
+    ("nms", before_suppression),
+    ("nms", before_suppression_in_pixels),
 ]
 
 

@@ -9,6 +9,7 @@ from distq.exchange.caffe.layers.shapes import split, take
 from distq.exchange.caffe.network import Layer
 
 _LOWEST = np.finfo(np.float32).min
+"""Of scores without a threshold: under every other one."""
 
 
 def detection_output(net: Builder, layer: Layer) -> None:
@@ -27,8 +28,8 @@ def detection_output(net: Builder, layer: Layer) -> None:
         raise layer.error("has an nms_param with eta, a threshold that adapts, which distq does not read")
     net.fix_batch(layer)
     boxes = _decode(net, layer)
-    scores = _scores(net, layer)
-    _rows(net, layer, boxes, scores, _select(net, layer, boxes, scores))
+    scores, first = _scores(net, layer)
+    _rows(net, layer, (boxes, scores), _select(net, layer, boxes, scores, first), first)
 
 
 def _decode(net: Builder, layer: Layer) -> str:
@@ -64,22 +65,36 @@ def _decode(net: Builder, layer: Layer) -> str:
     return net.add(layer, "Concat", corners, shape, axis=2)
 
 
-def _scores(net: Builder, layer: Layer) -> str:
-    """Scores of shape (1, classes, P)."""
-    classes, priors = layer.message.detection_output_param.num_classes, net.shape(layer, 2)[-1] // 4
+def _scores(net: Builder, layer: Layer) -> tuple[str, int]:
+    """Scores of shape (1, classes, P), and the number of the first class: a background before it is left out.
+
+    What NonMaxSuppression reads is what networks are compared by, so it holds nothing but scores.
+    """
+    parameters, priors = layer.message.detection_output_param, net.shape(layer, 2)[-1] // 4
+    classes = parameters.num_classes
     if net.shape(layer, 1)[1] != classes * priors:
         raise layer.error(f"has {net.shape(layer, 1)[1]} scores for {priors} boxes of {classes} classes")
     apart = net.reshape(layer, layer.bottoms[1], (1, priors, classes))
-    return net.add(layer, "Transpose", [apart], (1, classes, priors), perm=[0, 2, 1])
+    first = int(parameters.background_label_id == 0 and classes > 1)
+    if first:
+        apart = take(net, layer, apart, ([1], [classes], [2]))
+    return net.add(layer, "Transpose", [apart], (1, classes - first, priors), perm=[0, 2, 1]), first
 
 
-def _select(net: Builder, layer: Layer, boxes: str, scores: str) -> str:
-    """(image, class, box) of kept detections: the best ``top_k`` of a class enter, ``keep_top_k`` leave."""
+def _select(net: Builder, layer: Layer, boxes: str, scores: str, first: int) -> str:
+    """(image, class, box) of kept detections: the best ``top_k`` of a class enter, ``keep_top_k`` leave.
+
+    What does not enter gets a score that is not over the threshold, and is no larger number than scores are:
+    networks are compared by these scores.
+    """
     parameters = layer.message.detection_output_param
     _, classes, priors = net.shapes[scores]
-    lowest = net.constant(layer, "lowest", _LOWEST)
+    threshold = np.float32(
+        parameters.confidence_threshold if parameters.HasField("confidence_threshold") else _LOWEST
+    )
+    lowest = net.constant(layer, "lowest", min(threshold, np.float32(0)))
     candidates = scores
-    if 0 <= parameters.background_label_id < classes:
+    if first <= parameters.background_label_id < classes:
         mask = (np.arange(classes) == parameters.background_label_id).reshape(1, classes, 1)
         background = net.constant(layer, "background", mask)
         candidates = net.add(layer, "Where", [background, lowest, candidates], (1, classes, priors))
@@ -95,15 +110,10 @@ def _select(net: Builder, layer: Layer, boxes: str, scores: str) -> str:
         least = take(net, layer, best, ([most - 1], [most], [2]))
         enters = net.add(layer, "GreaterOrEqual", [candidates, least], (1, classes, priors))
         candidates = net.add(layer, "Where", [enters, candidates, lowest], (1, classes, priors))
-    stated = parameters.HasField("confidence_threshold")
     limits = [
         net.constant(layer, "most", [priors]),
         net.constant(layer, "overlap", np.array([parameters.nms_param.nms_threshold], np.float32)),
-        net.constant(
-            layer,
-            "confidence",
-            np.array([parameters.confidence_threshold if stated else _LOWEST], np.float32),
-        ),
+        net.constant(layer, "confidence", threshold.reshape(1)),
     ]
     upright = boxes if parameters.code_type == "CENTER_SIZE" else _without_area(net, layer, boxes)
     kept = net.add(layer, "NonMaxSuppression", [upright, candidates, *limits], (1, 3))
@@ -131,10 +141,15 @@ def _keep(net: Builder, layer: Layer, selected: str, scores: str) -> str:
     return net.add(layer, "Gather", [selected, ordered], (1, 3), axis=0)
 
 
-def _rows(net: Builder, layer: Layer, boxes: str, scores: str, selected: str) -> None:
-    """One row for each detection."""
+def _rows(net: Builder, layer: Layer, found: tuple[str, str], selected: str, first: int) -> None:
+    """One row for each detection, from boxes and scores, whose first class has the number ``first``."""
+    boxes, scores = found
     priors = net.shapes[boxes][1]
-    image_and_class = net.add(layer, "Cast", [take(net, layer, selected, ([0], [2], [1]))], (1, 2), to=1)
+    image_and_class = take(net, layer, selected, ([0], [2], [1]))
+    if first:
+        offset = net.constant(layer, "first", [0, first])
+        image_and_class = net.add(layer, "Add", [image_and_class, offset], (1, 2))
+    image_and_class = net.add(layer, "Cast", [image_and_class], (1, 2), to=1)
     values = net.add(layer, "GatherND", [scores, selected], (1,))
     column = net.add(layer, "Unsqueeze", [values, net.constant(layer, "axes", [1])], (1, 1))
     places = net.add(layer, "Gather", [selected, net.constant(layer, "third", np.int64(2))], (1,), axis=1)
