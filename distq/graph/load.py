@@ -28,7 +28,7 @@ from distq.graph.passes.pad import PadAllAxes, PadIntoConv
 from distq.graph.passes.pool import MeanToPool, PlainPool
 from distq.graph.passes.products import PlainProducts
 from distq.graph.passes.reshaped_bias import BiasBeforeReshape
-from distq.graph.passes.resize import CubicOfRows, ResizeAllAxes
+from distq.graph.passes.resize import CubicOfRows, ResizeAllAxes, ResizeInPlace
 from distq.graph.passes.swish import WholeSwish
 from distq.graph.passes.tidy import DropIdentities, DropIdle, DropUnused, NameNodes
 from distq.graph.passes.unread import EmptyUnread
@@ -70,6 +70,7 @@ OPTIONAL_STEPS: dict[str, Callable[[], ir.passes.InPlacePass]] = {
     "PadIntoConv": PadIntoConv,
     "ResizeAllAxes": ResizeAllAxes,
     "CubicOfRows": CubicOfRows,
+    "ResizeInPlace": ResizeInPlace,
     "EmptyUnread": EmptyUnread,
 }
 """The rewrites, in order; each says in its docstring what it does. None has to be."""

@@ -186,7 +186,7 @@ def test_what_runs_before_the_first_layer_and_behind_the_last_stays_float(load):
         ("Exp", "h", "Exp"),
         ("Softmax", "h", "Softmax"),
         ("HardSigmoid", "h", "HardSigmoid"),
-        ("Resize, cubic", "h", "cubic"),
+        ("Resize, cubic", "h_resized", "cubic"),
     ],
 )
 def test_an_island_in_the_middle_names_its_reason(load, name, tensor, reason):

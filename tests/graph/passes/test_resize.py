@@ -1,6 +1,7 @@
 import numpy as np
+import onnxruntime
 import pytest
-from networks import Builder, assert_computes_the_same, node_types
+from networks import Builder, Quantized, assert_computes_the_same, node_types, run_literally, sqnr
 
 IMAGE = [1, 4, 6, 8]
 
@@ -77,9 +78,42 @@ def test_a_cubic_resize_by_sizes_has_no_channels_either(load):
     assert_computes_the_same(loaded, proto)
 
 
-@pytest.mark.parametrize("shape", [[1, 4, 6, 8], ["N", "C", 6, 8]])
-def test_other_resizes_stay(load, shape):
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+def test_other_resizes_stay(load, mode):
     b = Builder()
-    values = (1, 1, 2, 2) if shape[1] == 4 else (1, 1, 0.5, 0.5)
-    loaded = load(resized(b, "", scales(b, *values), mode="cubic", shape=shape))
+    loaded = load(resized(b, "", scales(b, 1, 1, 2, 2), mode=mode))
     assert node_types(loaded) == ["Resize"]
+
+
+def behind_a_layer(mode, stretched, *orders, shape=IMAGE):
+    """Conv - Transpose by each order - Resize - Transpose to the channels at the end."""
+    b = Builder()
+    data = b.conv("x", (4, 4))
+    for order in orders:
+        data = b.node("Transpose", data, perm=order)
+    wide = b.node("Resize", data, "", scales(b, *stretched), mode=mode)
+    b.node("Transpose", wide, output="y", perm=[0, 2, 3, 1])
+    return b.model({"x": shape}, {"y": [None] * 4}, 13)
+
+
+@pytest.mark.parametrize(
+    ("proto", "kept"),
+    [
+        (behind_a_layer("linear", (1, 1, 2, 2)), 0),
+        (behind_a_layer("linear", (1, 2, 2, 1), [0, 2, 3, 1]), 0),
+        (behind_a_layer("linear", (1, 2, 2, 1)), 1),
+        (behind_a_layer("linear", (1, 1, 2, 2), [0, 2, 3, 1]), 1),
+        (behind_a_layer("linear", (1, 1, 2, 2), [0, 3, 1, 2], [0, 1, 3, 2]), 1),
+        (behind_a_layer("cubic", (1, 1, 2, 2)), 2),
+        (behind_a_layer("cubic", (1, 1, 2, 2), shape=[1, 4, "H", "W"]), 1),
+    ],
+)
+def test_no_transpose_is_moved_past_a_resize_without_a_kernel_for_it(load, proto, kept):
+    loaded = load(proto)
+    assert node_types(loaded).count("Reshape") == kept
+    assert_computes_the_same(loaded, proto, batch=6)
+    quantized = Quantized(loaded, batch=6)
+    as_users_open_it = onnxruntime.InferenceSession(quantized.exported)
+    found = [as_users_open_it.run(None, feeds)[0] for feeds in quantized.feeds]
+    wanted = [run_literally(proto, feeds)["y"] for feeds in quantized.feeds]
+    assert sqnr(found, wanted) > 25
