@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,12 +14,13 @@ import numpy as np
 from ray import cloudpickle
 
 from distq.cascades.models import Arrays, CascadeModel, Models
+from distq.data.plugin import flat
 from distq.data.recorded import RecordedSource
 from distq.engine.blas import one_blas_thread
 from distq.engine.executor import Executor
 from distq.engine.progress import SilentReporter
 from distq.engine.run import run_units
-from distq.errors import UsageError
+from distq.errors import DistqError, UsageError
 from distq.replica.keys import content_key
 from distq.replica.worker import Blob, Worker
 
@@ -183,7 +185,29 @@ class ForwardItem:
             lambda _: 0,
         )
         items = RecordedSource(Path(self.inputs), None)
-        return _packed(program.run(items.arrays(self.index), self.wish))
+        try:
+            return _packed(program.run(items.arrays(self.index), self.wish))
+        except DistqError:
+            raise
+        except Exception as error:
+            place = place_in(_file_of(program.forward), error)
+            if place is None:
+                raise
+            raise UsageError(f"item {self.index}: {place}; mend forward") from error
+
+
+def _file_of(forward: Forward) -> str:
+    """Where the user's ``forward`` is written; nothing where it is no function of Python."""
+    code = getattr(forward, "__code__", None)
+    return "" if code is None else str(code.co_filename)
+
+
+def place_in(file: Path | str, error: BaseException) -> str | None:
+    """The last line of a user's file that an error came through, and what it says; None: none of it."""
+    own = Path(file).absolute()
+    steps = traceback.walk_tb(error.__traceback__)
+    lines = [line for frame, line in steps if Path(frame.f_code.co_filename).absolute() == own]
+    return f"{file}, line {lines[-1]}: {type(error).__name__}: {flat(error)}" if lines else None
 
 
 def _packed(reached: Reached) -> Arrays:

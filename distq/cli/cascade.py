@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-import traceback
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -96,6 +94,8 @@ def cascade_command(  # noqa: PLR0917  # what Typer makes options of
     ] = False,
 ) -> None:
     """Tune several models, each on what a Python file's forward hands to it."""
+    from distq.cascades.items import place_in
+
     found = load_cascade(program)
     out = values.pop("out", None)
     if out is None:
@@ -108,23 +108,12 @@ def cascade_command(  # noqa: PLR0917  # what Typer makes options of
         try:
             return run()
         except Exception as error:
-            line = _line_in(program, error)
-            if line is None or isinstance(error, DistqError):
+            place = None if isinstance(error, DistqError) else place_in(program, error)
+            if place is None:
                 raise
-            raise UsageError(f"{program}, line {line}: {_said(error)}; mend forward") from error
+            raise UsageError(f"{place}; mend forward") from error
 
     perform(job, print_cascade_result, output, resumable=True)
-
-
-def _line_in(program: Path, error: BaseException) -> int | None:
-    """The last line of the user's file that an error came through; None: none of it."""
-    own = program.absolute()
-    lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if _is_file(frame, own)]
-    return lines[-1] if lines else None
-
-
-def _is_file(frame: FrameType, own: Path) -> bool:
-    return Path(frame.f_code.co_filename).absolute() == own
 
 
 def _said(error: BaseException) -> str:

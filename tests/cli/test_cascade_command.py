@@ -79,3 +79,14 @@ def test_data_without_items_and_a_path_that_is_taken_are_said(place, capsys):
     assert "data empty is empty: give at least one item" in capsys.readouterr().err
     assert invoke(["cascade", "faces.py", *LINE, "--out", "faces.py"]) == 2
     assert "faces.py exists and is no folder: give another out" in capsys.readouterr().err
+
+
+def test_a_mistake_in_forward_on_the_workers_is_named_as_well(place, capsys):
+    mistake = "def wrong(picture):\n    return picture.nothing\n\n\nfaces.forward = wrong\n"
+    (place / "there.py").write_text(PROGRAM + mistake)
+    assert invoke(["cascade", "there.py", *LINE, "--forward-on-workers", "--out", "run"]) == 2
+    line = len(PROGRAM.splitlines()) + 2
+    printed = capsys.readouterr().err
+    assert f"there.py, line {line}: AttributeError: " in printed
+    assert "item 0: " in printed
+    assert not (place / "run").exists()

@@ -155,6 +155,7 @@ def before_suppression(outputs: Sequence[Array], size: Size) -> Cells:
     """What ONNX's NonMaxSuppression reads: boxes (1, n, 4) and scores (1, classes, n).
 
     Corners as x, y, x, y, or centre and sides; in pixels, or as parts of the picture where most are under 2.
+    Scores that sum to 1 have the background first, as those of :func:`ssd`.
     """
     boxes, scores = outputs[0], outputs[1]
     if boxes.ndim != 3 or scores.ndim != 3 or boxes.shape[1:] != (scores.shape[2], 4):
@@ -162,7 +163,10 @@ def before_suppression(outputs: Sequence[Array], size: Size) -> Cells:
     rows = _rows(boxes)
     corners = rows if has_corners(rows) else around(rows[:, :2], rows[:, 2:])
     scale = _scale(size) if np.median(np.abs(rows)) < 2 else np.ones(4)
-    return Cells(corners * scale, np.maximum(scores[0].T.astype(np.float64), 0))
+    chances = np.maximum(scores[0].T.astype(np.float64), 0)
+    if chances.shape[1] > 1 and is_distribution(chances):
+        chances = chances[:, 1:]
+    return Cells(corners * scale, chances)
 
 
 HEADS: Mapping[str, Decoder] = {

@@ -181,6 +181,11 @@ def before_suppression() -> Outputs:
     return [boxes, scores]
 
 
+def before_suppression_with_background() -> Outputs:
+    boxes, scores = before_suppression()
+    return [boxes, np.concatenate([1 - scores.sum(axis=1, keepdims=True), scores], axis=1)]
+
+
 def before_suppression_in_pixels() -> Outputs:
     (left, top, right, bottom), scores = BOX, before_suppression()[1]
     centred = [(left + right) / 2, (top + bottom) / 2, right - left, bottom - top]
@@ -206,6 +211,7 @@ CASES = [
     ("end-to-end", detection_output),
     ("nms", before_suppression),
     ("nms", before_suppression_in_pixels),
+    ("nms", before_suppression_with_background),
 ]
 
 
