@@ -247,7 +247,9 @@ def describe(path: Path, *, weights: bool = True, read: Reader = read_onnx) -> N
         for node in graph.node
         if node.op_type != "Constant"
     )
-    weighted = tuple(_weighted(load_model(path, read=lambda _: found).model, graph)) if weights else ()
+    # weights that nobody reads are in the user's network, and so in tables for it
+    loaded = load_model(path, read=lambda _: found, without=("EmptyUnread",)) if weights else None
+    weighted = () if loaded is None else tuple(_weighted(loaded.model, graph))
     return Network(
         tuple(value.name for value in graph.input if value.name not in constants),
         tuple(value.name for value in graph.output),
