@@ -186,10 +186,6 @@ def _encodings(version: str, activations: object, parameters: object) -> bytes:
     )
 
 
-def _writes_symmetric(entry: Entry) -> bool:
-    return entry.symmetric and not entry.uses_all_codes
-
-
 def _write_0(request: Request) -> bytes:
     if isinstance(request.table.details, dict):
         return _dump(request.table.details)
@@ -203,7 +199,7 @@ def _write_0(request: Request) -> bytes:
         }  # fmt: skip
 
     activations: dict[str, list[dict[str, object]]] = {
-        name: [row(entry.quantizer[0], -entry.quantizer[1], entry.bits, signed=_writes_symmetric(entry))]
+        name: [row(entry.quantizer[0], -entry.quantizer[1], entry.bits, signed=entry.leaves_least_code)]
         for name, entry in entries.items()
     }
     activations |= {name: [{"bitwidth": 16, "dtype": "float"}] for name in _float(request)}
@@ -227,7 +223,7 @@ def _write_1(request: Request) -> bytes:
         }  # fmt: skip
 
     activations = [
-        row(name, [entry.quantizer[0]], -entry.quantizer[1], entry.bits, signed=_writes_symmetric(entry))
+        row(name, [entry.quantizer[0]], -entry.quantizer[1], entry.bits, signed=entry.leaves_least_code)
         for name, entry in entries.items()
     ]
     activations += [

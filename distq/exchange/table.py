@@ -64,6 +64,11 @@ class Entry:
         return self.scale is not None and self.high - self.low > (2 * self.middle - 1.5) * self.scale
 
     @property
+    def leaves_least_code(self) -> bool:
+        """Whether it is symmetric, and its range the same on both sides of 0."""
+        return self.symmetric and not self.uses_all_codes
+
+    @property
     def quantizer(self) -> tuple[float, int]:
         """Scale and zero point among unsigned codes: as stated, else symmetric with T."""
         if self.scale is not None and self.zero_point is not None:
@@ -178,7 +183,7 @@ def entry_of_row(row: Row) -> Entry:
 
 def row_of_entry(entry: Entry, method: str) -> Row:
     """A row of ``thresholds.json`` for an entry; it was not observed, so its range counts as what was."""
-    symmetric, half = entry.symmetric and not entry.uses_all_codes, 2 ** (entry.bits - 1)
+    symmetric, half = entry.leaves_least_code, 2 ** (entry.bits - 1)
     scale, zero_point = entry.quantizer
     low, high = (-entry.threshold, entry.threshold) if symmetric else (entry.low, entry.high)
     if entry.scale is None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -96,28 +97,9 @@ def quantize_cascade(  # noqa: PLR0917  # six different things, in the order a p
         ExecutionError: it failed while running.
         InterruptedRun: Ctrl-C; the same call with ``resume`` continues.
     """
-    fresh = _take_folder(wanted)
-    try:
-        return _quantized_in_order(models, forward, items, wanted, verbs, reporter)
-    except (ExecutionError, InterruptedRun):
-        raise
-    except Exception:  # whatever forward raises
-        done = any(RunDir(options.out).finished for options in wanted.options.values())
-        if fresh and wanted.items_again and not done:
-            shutil.rmtree(wanted.out, ignore_errors=True)
-        raise
-
-
-def _quantized_in_order(  # noqa: PLR0917  # those of quantize_cascade
-    models: Models,
-    forward: Forward,
-    items: Iterable[object],
-    wanted: Wanted,
-    verbs: Verbs,
-    reporter: Reporter,
-) -> CascadeResult:
     place = next(iter(wanted.options.values()))
     with (
+        _folder_of(wanted),
         interruptible(),
         Journal(wanted.out / "journal.jsonl") as journal,
         open_workers(place, reporter) as pool,
@@ -146,6 +128,21 @@ def _quantized_in_order(  # noqa: PLR0917  # those of quantize_cascade
     result = CascadeResult(out=wanted.out, order=order, runs=runs)
     _write(models, wanted, result)
     return result
+
+
+@contextmanager
+def _folder_of(wanted: Wanted) -> Iterator[None]:
+    """The folder made or continued; of a cascade that turns out to be impossible, none is left."""
+    fresh = _take_folder(wanted)
+    try:
+        yield
+    except (ExecutionError, InterruptedRun):
+        raise
+    except Exception:  # whatever forward raises
+        done = any(RunDir(options.out).finished for options in wanted.options.values())
+        if fresh and wanted.items_again and not done:
+            shutil.rmtree(wanted.out, ignore_errors=True)
+        raise
 
 
 def _record(items: Iterable[object], inputs: Path, wanted: Wanted, reporter: Reporter) -> None:
